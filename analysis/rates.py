@@ -1,0 +1,131 @@
+"""The statistics of a configuration's repetitions: means, slopes, comparison with a prediction, bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+"""Confidence of a slope's interval."""
+WINDOW = 10
+"""A slope is fitted over the rounds K / WINDOW to K: the last decade."""
+FEWEST_POINTS = 3
+"""A slope needs so many log points in its window."""
+ROUNDING = 1e-6
+"""A relative difference between measurement and prediction that float32 messages can cause; it is none."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The slope of log risk against log rounds, with its interval, over rounds first_round to last_round."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    confidence: float
+    first_round: int
+    last_round: int
+    predicted: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A mean beside its prediction: z = (mean - predicted) / standard error, and the two-sided p-value."""
+
+    z: float | None
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class Bias:
+    """The mean of w_bar_K - w* over repetitions, relative to its spread."""
+
+    norm_ratio: float | None
+    z: float | None
+
+
+def mean_and_error(values: Floats) -> tuple[float | None, float | None]:
+    """The mean and its standard error, from values of shape (R); None where R does not allow them."""
+    from scipy import stats
+
+    mean = float(np.mean(values)) if len(values) else None
+    return mean, float(stats.sem(values)) if len(values) > 1 else None
+
+
+def fit_slope(rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None = None) -> Slope | None:
+    """The log-log slope over the last decade, from risks of shape (R, P) at rounds of shape (P).
+
+    The points of one curve are strongly correlated (w_bar_2k shares half of its terms with w_bar_k), so that
+    a regression's own error bar would be far too small. Each repetition is fitted on its own, by least
+    squares, and the R independent slopes give the mean and Student's t-interval. One repetition has no
+    interval. None where the window has fewer than three points or a risk that is not positive.
+    """
+    from scipy import stats
+
+    window = (rounds >= rounds[-1] / WINDOW) & (rounds > 0)
+    if window.sum() < FEWEST_POINTS or not len(risks) or not (risks[:, window] > 0).all():
+        return None
+    x = np.log(rounds[window])
+    slopes = np.polyfit(x, np.log(risks[:, window]).T, 1)[0]
+    low = high = None
+    if len(slopes) > 1:
+        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(slopes) - 1) * stats.sem(slopes)
+        low, high = float(slopes.mean() - half), float(slopes.mean() + half)
+    curve = None if predicted is None else predicted[window]
+    theory = None if curve is None or not (curve > 0).all() else float(np.polyfit(x, np.log(curve), 1)[0])
+    first, last = (int(edge) for edge in rounds[window][[0, -1]])
+    return Slope(float(slopes.mean()), low, high, CONFIDENCE, first, last, theory)
+
+
+def compare(
+    risks: Floats, predicted: float | None, relative_error: float = 0.0, floor: float = 0.0
+) -> Comparison:
+    """Risks of shape (R) against the predicted mean and its relative standard error.
+
+    A difference of at most `floor` is rounding and so none.
+
+    z = (mean - predicted) / se is the plain score. Excess risks are skewed (a weighted sum of chi squares in
+    the limit), which makes Student's t reject far too often on the low side. The p-value therefore comes from
+    the cube root, which is nearly normal for such sums (Wilson and Hilferty, 1931): the delta method's score
+    t = 3 ((mean / predicted)^(1/3) - 1) / sqrt((se / mean)^2 + relative_error^2), against Student's t with
+    R - 1 degrees of freedom.
+    """
+    from scipy import stats
+
+    mean, error = mean_and_error(risks)
+    if mean is None or error is None or predicted is None:
+        return Comparison(None, None)
+    z = (mean - predicted) / error if error > 0 else None
+    if abs(mean - predicted) <= max(ROUNDING * abs(predicted), floor):
+        return Comparison(z, 1.0)
+    spread = np.hypot(error / mean, relative_error) if mean > 0 else 0.0
+    if spread == 0 or predicted <= 0:
+        return Comparison(z, 0.0)
+    t = 3 * (np.cbrt(mean / predicted) - 1) / spread
+    return Comparison(z, float(2 * stats.t.sf(abs(t), len(risks) - 1)))
+
+
+def measure_bias(errors: Floats) -> Bias:
+    """How far w_bar_K - w*, of shape (R, d), is from mean zero.
+
+    norm_ratio = ||mean error|| / sqrt(mean ||error||^2): about 1/sqrt(R) without bias, 1 where all is bias.
+    z = sum_{r<s} <e_r, e_s> / sqrt(sum_{r<s} <e_r, e_s>^2): mean 0 and variance 1 exactly, for any R and d,
+    where the errors are independent and symmetric about 0; large and positive under bias.
+    """
+    if len(errors) < 2:
+        return Bias(None, None)
+    gram = errors @ errors.T
+    pairs = gram[np.triu_indices(len(errors), 1)]
+    square, spread = float(np.trace(gram)) / len(errors), float(np.sqrt(np.sum(pairs**2)))
+    ratio = float(np.linalg.norm(errors.mean(axis=0)) / np.sqrt(square)) if square > 0 else None
+    return Bias(ratio, float(pairs.sum()) / spread if spread > 0 else None)
+
+
+def first_at_or_below(curve: Floats, target: float | None) -> int | None:
+    """The index of the first value that is at most the target, or None."""
+    hits = np.flatnonzero(curve <= (np.nan if target is None else target))
+    return int(hits[0]) if len(hits) else None

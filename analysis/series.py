@@ -1,0 +1,138 @@
+"""What the pictures show: one panel a problem and algorithm, in it one series a compressor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .prediction import Forecast
+from .read import Log
+
+Floats = NDArray[np.float64]
+
+BAND = (10, 90)
+"""Percentiles over repetitions that a curve's band spans."""
+WITHIN = {"compressor", "route", "log"}
+"""Tables in which the series of one panel may differ; so may study.repetitions."""
+
+
+class Curve(NamedTuple):
+    """Averaged excess risk over P log points: mean, band over repetitions, and theory where there is one."""
+
+    rounds: Floats
+    bytes: Floats
+    seconds: Floats
+    mean: Floats
+    low: Floats | None
+    high: Floats | None
+    theory: Floats | None
+    kind: str | None
+    limit_trace: float | None
+
+
+class Series(NamedTuple):
+    """One configuration: which compressor, as an index into all names, and its curve."""
+
+    name: int
+    curve: Curve
+
+
+class Panel(NamedTuple):
+    """The configurations that share all but the compressor; the title says in what panels differ."""
+
+    title: str
+    series: list[Series]
+
+
+class Pictures(NamedTuple):
+    """All panels, and the compressors' names."""
+
+    names: list[str]
+    panels: list[Panel]
+
+
+def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
+    """The panels, in the order of the logs. Logs without a single point beyond round 0 are left out."""
+    names = _names(logs)
+    distinct = list(dict.fromkeys(names))
+    groups: dict[str, list[int]] = {}
+    for i, log in enumerate(logs):
+        if log.reached.max(initial=0) > 1:
+            groups.setdefault(json.dumps(_shared(log), sort_keys=True), []).append(i)
+    titles = _titles([_flat(json.loads(key)) for key in groups])
+    return Pictures(
+        distinct,
+        [
+            Panel(title, [Series(distinct.index(names[i]), curve(logs[i], forecasts[i])) for i in members])
+            for title, members in zip(titles, groups.values(), strict=True)
+        ],
+    )
+
+
+def curve(log: Log, forecast: Forecast) -> Curve:
+    """The curve of the repetitions that reached the end or, where none did, of what all that began hold."""
+    kept = log.complete if log.complete.any() else log.reached > 1
+    held = slice(1, int(log.reached[kept].min()))  # round 0 has no place on a logarithmic axis
+    risks = log.excess_risk_averaged[kept, held]
+    low, high = np.percentile(risks, BAND, axis=0) if len(risks) > 1 else (None, None)
+    theory = None if forecast.excess_risk_averaged is None else forecast.excess_risk_averaged[held]
+    return Curve(
+        log.round[held].astype(np.float64),
+        log.uplink_transported_bytes[kept, held].mean(axis=0),
+        log.wall_seconds[kept, held].mean(axis=0),
+        risks.mean(axis=0),
+        low,
+        high,
+        theory,
+        forecast.kind,
+        forecast.limit_trace,
+    )
+
+
+def _names(logs: Sequence[Log]) -> list[str]:
+    """A name for each log's compressor; the route is part of it where a compressor ran over several."""
+    tables = [log.configuration["compressor"] for log in logs]
+    bits = {table.get("value_bits") for table in tables}
+    names = [compressor_name(table, drop={"value_bits"} if len(bits) == 1 else set()) for table in tables]
+    routes: dict[str, set[str]] = {}
+    for name, log in zip(names, logs, strict=True):
+        routes.setdefault(name, set()).add(log.configuration["route"]["kind"])
+    return [
+        f"{name}, {log.configuration['route']['kind']}" if len(routes[name]) > 1 else name
+        for name, log in zip(names, logs, strict=True)
+    ]
+
+
+def compressor_name(table: dict[str, Any], drop: Collection[str] = ()) -> str:
+    """`quantization levels=1`: the kind and its parameters."""
+    parameters = [
+        f"{key}={short(value)}" for key, value in table.items() if key != "kind" and key not in drop
+    ]
+    return " ".join([table["kind"], *parameters])
+
+
+def short(value: Any) -> str:
+    """A parameter's value in few characters."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _shared(log: Log) -> dict[str, Any]:
+    """The tables that the series of one panel share."""
+    tables = {name: table for name, table in log.configuration.items() if name not in WITHIN}
+    study = {key: value for key, value in tables["study"].items() if key != "repetitions"}
+    return {**tables, "study": study}
+
+
+def _flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for table in tables.values() for key, value in table.items()}
+
+
+def _titles(groups: list[dict[str, Any]]) -> list[str]:
+    """For each group the keys in which the groups differ."""
+    keys = list(dict.fromkeys(key for group in groups for key in group))
+    varying = [key for key in keys if any(group.get(key) != groups[0].get(key) for group in groups)]
+    return [", ".join(f"{key} = {short(group[key])}" for key in varying if key in group) for group in groups]

@@ -1,0 +1,176 @@
+"""The object that `analyze --json` prints: one entry a configuration, and what compares them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from . import rates
+from .prediction import Forecast
+from .read import Log
+from .validity import reasons
+
+Entry = dict[str, Any]
+
+TARGET_FACTOR = 1.1
+"""The default target is this many times the worst final mean among the configurations that descended."""
+FLOOR = 1e-24
+"""Risks below this fraction of the initial one are float64's rounding."""
+BASELINES = {"float32": 4, "float16": 2}
+"""Bytes a coordinate without compression."""
+SHIFTS = {
+    "problem": {"shift", "decays", "optimum_spread", "split", "clusters", "concentration"},
+    "study": {"name", "repetitions"},
+}
+"""Keys in which a configuration may differ from its homogeneous twin."""
+HOMOGENEOUS = {"shift": "none", "split": "iid"}
+"""The values under which all clients have one law."""
+
+
+def summarise(
+    logs: Sequence[Log], forecasts: Sequence[Forecast], target: float | None = None
+) -> dict[str, Any]:
+    """The whole object of `analyze --json`. A number that cannot be had is None."""
+    entries = [_entry(log, forecast) for log, forecast in zip(logs, forecasts, strict=True)]
+    finals = [entry["excess_risk_averaged"]["mean"] for entry in entries]
+    if target is None:
+        target = _default_target(logs, finals)
+    twins = {_twin_key(log): mean for log, mean in zip(logs, finals, strict=True) if _homogeneous(log)}
+    for log, mean, entry in zip(logs, finals, entries, strict=True):
+        entry.update(_to_target(log, target, mean is not None))
+        entry["heterogeneity_penalty"] = _ratio(mean, twins.get(_twin_key(log)))
+    return _finite({"target_excess_risk": target, "configurations": entries})
+
+
+def _default_target(logs: Sequence[Log], finals: Sequence[float | None]) -> float:
+    """TARGET_FACTOR times the worst final mean, of those that ended below their start if any did."""
+    known = [(log, mean) for log, mean in zip(logs, finals, strict=True) if mean is not None]
+    descended = [mean for log, mean in known if mean < log.excess_risk_averaged[usable(log), 0].mean()]
+    return TARGET_FACTOR * max(descended or [mean for _, mean in known], default=math.nan)
+
+
+def usable(log: Log) -> np.ndarray:
+    """(R) the repetitions that the numbers rest on: those that reached the end, or none where one diverged.
+
+    The mean over the repetitions that happened not to diverge would not be a mean.
+    """
+    return log.complete & ~log.diverged.any()
+
+
+def _entry(log: Log, forecast: Forecast) -> Entry:
+    kept = usable(log)
+    curves = log.excess_risk_averaged[kept]
+    curve = forecast.excess_risk_averaged
+    predicted = None if curve is None or np.isnan(curve[-1]) else float(curve[-1])
+    mean, error = rates.mean_and_error(curves[:, -1])
+    floor = FLOOR * float(np.nanmax(log.excess_risk[:, 0], initial=0))
+    comparison = rates.compare(curves[:, -1], predicted, forecast.relative_error, floor)
+    slope = rates.fit_slope(log.round, curves, curve)
+    bias = _bias(log, kept)
+    found = reasons(log, comparison, forecast.kind)
+    return {
+        **{name: log.configuration[name] for name in ("compressor", "algorithm", "problem", "route")},
+        "clients": log.clients,
+        "rounds": log.rounds,
+        "repetitions": int(kept.sum()),
+        "excess_risk_averaged": {"mean": mean, "standard_error": error},
+        "predicted_excess_risk_averaged": predicted,
+        "prediction_kind": forecast.kind,
+        "limit_trace": forecast.limit_trace,
+        "z": comparison.z,
+        "p_value": comparison.p_value,
+        "slope": None if slope is None else asdict(slope),
+        **_bytes(log, kept),
+        "bias": asdict(bias),
+        "variance_ratio": _ratio(mean, predicted),
+        "verdict": "INVALID" if found else "VALID",
+        "reasons": found,
+        "notes": [forecast.note] if forecast.note else [],
+        "label": log.label,
+        "configuration_id": log.attributes.get("configuration_id"),
+        "study": log.configuration["study"],
+        "file": str(log.path),
+    }
+
+
+def _bias(log: Log, kept: np.ndarray) -> rates.Bias:
+    averages, optimum = log.final_average(), log.dataset("optimum")
+    if averages is None or optimum is None:
+        return rates.Bias(None, None)
+    return rates.measure_bias(averages[kept] - optimum)
+
+
+def _bytes(log: Log, kept: np.ndarray) -> Entry:
+    """The final byte counts, mean a repetition, and by what factor they are below no compression."""
+    bits, payload, transported, down = (
+        rates.mean_and_error(counts[kept, -1])[0]
+        for counts in (
+            log.uplink_information_bits,
+            log.uplink_payload_bytes,
+            log.uplink_transported_bytes,
+            log.downlink_transported_bytes,
+        )
+    )
+    sent = {"information": None if bits is None else bits / 8, "payload": payload, "transported": transported}
+    values = None if log.dimension is None else log.dimension * log.clients * log.rounds
+    return {
+        "uplink": {"information_bits": bits, "payload_bytes": payload, "transported_bytes": transported},
+        "downlink_bytes": down,
+        "reduction_factor": {
+            baseline: {name: _ratio(values and size * values, count) for name, count in sent.items()}
+            for baseline, size in BASELINES.items()
+        },
+    }
+
+
+def _to_target(log: Log, target: float | None, any_usable: bool) -> Entry:
+    """Rounds, transported uplink bytes and seconds at the first log point whose mean meets the target."""
+    kept = usable(log)
+    hit = rates.first_at_or_below(log.excess_risk_averaged[kept].mean(axis=0), target) if any_usable else None
+    names = ("rounds_to_target", "bytes_to_target", "seconds_to_target")
+    if hit is None:
+        return dict.fromkeys(names)
+    values = (
+        int(log.round[hit]),
+        float(log.uplink_transported_bytes[kept, hit].mean()),
+        float(log.wall_seconds[kept, hit].mean()),
+    )
+    return dict(zip(names, values, strict=True))
+
+
+def _homogeneous(log: Log) -> bool:
+    """Whether all clients have one law, as far as the tables tell."""
+    told = {
+        key: log.configuration["problem"].get(key)
+        for key in HOMOGENEOUS
+        if key in log.configuration["problem"]
+    }
+    return bool(told) and all(value == HOMOGENEOUS[key] for key, value in told.items())
+
+
+def _twin_key(log: Log) -> str:
+    """What a configuration shares with its homogeneous twin, as text."""
+    shared = {
+        name: {key: value for key, value in table.items() if key not in SHIFTS.get(name, ())}
+        for name, table in log.configuration.items()
+        if name != "log"
+    }
+    return json.dumps(shared, sort_keys=True)
+
+
+def _ratio(numerator: float | None, denominator: float | None) -> float | None:
+    return None if numerator is None or not denominator else numerator / denominator
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for numbers that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,165 @@
+"""The summary as a table for a terminal or a text file: one row a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+from .validity import MISMATCH_LEVEL
+
+Entry = dict[str, Any]
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+FILE_WIDTH = 240
+"""Characters that a line of a text file may have: enough for all columns side by side."""
+
+
+class Column(NamedTuple):
+    """A heading and the cell below it, of a configuration's entry."""
+
+    heading: str
+    cell: Callable[[Entry], str]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number in few characters, or a dash."""
+    return "-" if value is None else f"{value:.{digits}g}"
+
+
+def size(*counts: float | None) -> str:
+    """Numbers of bytes, separated by slashes, in the unit (powers of 1,000) of the largest."""
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
+        return "-"
+    unit = sum(max(known) >= 999.5 * 1000**i for i in range(len(UNITS) - 1))
+    return "/".join(f"{count / 1000**unit:.3g}" for count in known) + f" {UNITS[unit]}"
+
+
+def scientific(value: float | None) -> str:
+    """A risk: always with its power of ten, so that a column can be read down."""
+    return "-" if value is None else f"{value:.2e}"
+
+
+def risk(entry: Entry) -> str:
+    """mean ± standard error, the error in percent of the mean."""
+    mean, error = entry["excess_risk_averaged"]["mean"], entry["excess_risk_averaged"]["standard_error"]
+    if error is None or not mean:
+        return scientific(mean)
+    percent = 100 * error / mean
+    return f"{scientific(mean)} ±{percent:.{2 if percent >= 10 else 1}g}%"
+
+
+def predicted(entry: Entry) -> str:
+    """The predicted risk, with ~ in front where theory is approximate."""
+    sign = "~" if entry["prediction_kind"] == "approximate" else ""
+    value = entry["predicted_excess_risk_averaged"]
+    return "-" if value is None else sign + scientific(value)
+
+
+def slope(entry: Entry) -> str:
+    """estimate ± half width of the confidence interval."""
+    fit = entry["slope"]
+    if fit is None:
+        return "-"
+    half = "" if fit["low"] is None else f" ±{(fit['high'] - fit['low']) / 2:.2f}"
+    return f"{fit['estimate']:.2f}{half}"
+
+
+def score(entry: Entry) -> str:
+    """(mean - predicted) / standard error."""
+    return "-" if entry["z"] is None else f"{entry['z']:+.1f}"
+
+
+def probability(entry: Entry) -> str:
+    """The p-value of measurement against theory."""
+    p = entry["p_value"]
+    if p is None:
+        return "-"
+    return f"{p:.2f}" if p >= 0.01 or p == 0 else f"{p:.0e}"
+
+
+def uplink(entry: Entry) -> str:
+    """information / payload / transported."""
+    counts = entry["uplink"]
+    bits = counts["information_bits"]
+    return size(None if bits is None else bits / 8, counts["payload_bytes"], counts["transported_bytes"])
+
+
+def reduction(entry: Entry) -> str:
+    """By what factor the transported bytes are below float32 and float16 without compression."""
+    return "/".join(
+        number(entry["reduction_factor"][baseline]["transported"]) for baseline in ("float32", "float16")
+    )
+
+
+def rounds(entry: Entry) -> str:
+    """Rounds to the target."""
+    return "-" if entry["rounds_to_target"] is None else f"{entry['rounds_to_target']:,}"
+
+
+NAME = Column("configuration", lambda entry: entry["label"])
+RATES = (
+    Column("final\nexcess risk", risk),
+    Column("theory", predicted),
+    Column("z", score),
+    Column("p", probability),
+    Column("slope\n±95%", slope),
+    Column("verdict", lambda entry: entry["verdict"]),
+)
+COSTS = (
+    Column("information/\npayload/\ntransported", uplink),
+    Column("reduction\nf32/f16", reduction),
+    Column("rounds to\ntarget", rounds),
+    Column("bytes to\ntarget", lambda entry: size(entry["bytes_to_target"])),
+    Column("seconds\nto target", lambda entry: number(entry["seconds_to_target"])),
+)
+
+
+def print_table(summary: dict[str, Any], file: IO[str] | None = None) -> None:
+    """Print the table on standard output, or as plain text into a file.
+
+    Where the terminal is too narrow for all columns it comes as two tables, rates and costs.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=file, width=FILE_WIDTH if file else None, highlight=False, emoji=False)
+    entries = summary["configurations"]
+    whole = _table(entries, RATES + COSTS)
+    fits = console.measure(whole, options=console.options.update(width=FILE_WIDTH)).maximum <= console.width
+    for table in [whole] if fits else [_table(entries, RATES), _table(entries, COSTS)]:
+        console.print(table)
+    for line in _remarks(summary):
+        console.print(Text(line))
+
+
+def _table(entries: list[Entry], columns: tuple[Column, ...]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column(NAME.heading, overflow="fold", min_width=12)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for entry in entries:
+        style = "" if entry["verdict"] == "VALID" else "red"
+        table.add_row(*(Text(column.cell(entry), style=style) for column in (NAME, *columns)))
+    return table
+
+
+def _remarks(summary: dict[str, Any]) -> list[str]:
+    """The target, and what has to be said of single configurations."""
+    target = summary["target_excess_risk"]
+    lines = [] if target is None else [f"target: mean averaged excess risk of at most {number(target, 4)}"]
+    if any(entry["p_value"] is not None for entry in summary["configurations"]):
+        lines.append(
+            f"z = (mean - theory) / standard error; p below {MISMATCH_LEVEL:g} of exact theory is INVALID"
+        )
+    for entry in summary["configurations"]:
+        lines += [f"INVALID {entry['label']}: {reason}" for reason in entry["reasons"]]
+        lines += [f"{entry['label']}: {note}" for note in entry["notes"]]
+    return lines

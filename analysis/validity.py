@@ -1,0 +1,81 @@
+"""Whether a configuration's numbers can be trusted: VALID, or INVALID with the reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .rates import Comparison
+from .read import COUNTS, Log
+
+MISMATCH_LEVEL = 1e-4
+"""A mean this improbable under an exact prediction is INVALID: the error rate of one verdict."""
+
+
+def reasons(log: Log, comparison: Comparison, prediction_kind: str | None) -> list[str]:
+    """Why the configuration is INVALID; empty where it is VALID."""
+    return _unfinished(log) + _impossible(log) + _inconsistent(log) + _mismatch(comparison, prediction_kind)
+
+
+def _unfinished(log: Log) -> list[str]:
+    total, finished, diverged = len(log.repetition), int(log.complete.sum()), int(log.diverged.sum())
+    found = []
+    if diverged:
+        found.append(f"{diverged} of {total} repetitions diverged")
+    elif log.status == "diverged":
+        found.append("its status is diverged")
+    if finished + diverged < total:
+        furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
+        found.append(
+            f"{finished} of {total} repetitions reached round {log.rounds} ({furthest}); run the study again"
+        )
+    return found
+
+
+def _progress(log: Log, i: int) -> str:
+    held = log.reached[i]
+    return (
+        f"seed {log.repetition[i]}: round {log.round[held - 1]}"
+        if held
+        else f"seed {log.repetition[i]}: not started"
+    )
+
+
+def _impossible(log: Log) -> list[str]:
+    risks = np.concatenate([log.excess_risk[log.complete], log.excess_risk_averaged[log.complete]])
+    return ["a negative excess risk"] if (risks < 0).any() else []
+
+
+def _inconsistent(log: Log) -> list[str]:
+    """Byte counts that contradict each other, in the part of the log that every dataset holds."""
+    held = np.arange(len(log.round)) < log.reached[:, None]
+    bits, payload, transported = (getattr(log, name) for name in COUNTS[:3])
+    found = []
+    if (held & (8 * payload < bits)).any():
+        found.append("fewer payload bytes than information bits / 8")
+    if (held & (transported < payload)).any():
+        found.append("fewer transported bytes than payload bytes")
+    for name in COUNTS:
+        if (held[:, 1:] & (np.diff(getattr(log, name)) < 0)).any():
+            found.append(f"{name} falls")
+    return found + _contradictions(log)
+
+
+def _contradictions(log: Log) -> list[str]:
+    """Payload totals counted in other ways, for the repetitions that reached the end."""
+    total, found = log.uplink_payload_bytes[log.complete, -1], []
+    by_client = log.dataset("client_uplink_payload_bytes")
+    last = log.dataset("client_uplink_payload_bytes_total") if by_client is None else by_client[:, -1]
+    if last is not None and (last[log.complete].sum(axis=1) != total).any():
+        found.append("the clients' payload bytes do not add up to uplink_payload_bytes")
+    sizes, counts = log.dataset("message_size"), log.dataset("message_count")
+    exact = sizes is not None and (np.diff(sizes) == 1).all()
+    if exact and counts is not None and (counts[log.complete] @ sizes != total).any():
+        found.append("the message sizes do not add up to uplink_payload_bytes")
+    return found
+
+
+def _mismatch(comparison: Comparison, prediction_kind: str | None) -> list[str]:
+    if prediction_kind != "exact" or comparison.p_value is None or comparison.p_value >= MISMATCH_LEVEL:
+        return []
+    z = "no spread between repetitions" if comparison.z is None else f"z = {comparison.z:.1f}"
+    return [f"the final mean contradicts the exact prediction ({z}, p = {comparison.p_value:.1g})"]

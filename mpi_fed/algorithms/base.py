@@ -1,0 +1,92 @@
+"""What an algorithm is: step sizes, what a client sends, what the root does with the mean of what arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..component import Component, Registry
+from ..compressors import Compressor
+from ..descent import OPERATIONS
+
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """gamma_k = scale (k + 1)^-exponent for round k = 0, 1, ...; exponent 0 is a constant step."""
+
+    scale: float
+    exponent: float = 0.0
+
+
+class Algorithm(Component):
+    """Step sizes, averaging and the start: what every algorithm has.
+
+    Steps: constant gamma = 1/(2 (omega+1) R^2); horizon gamma = K^(-2/5); decreasing
+    gamma_k = step_scale (k+1)^(-step_exponent); or a number. omega is the paper's constant, or the tight one.
+    """
+
+    step_size: Literal["constant", "horizon", "decreasing"] | Annotated[float, Field(gt=0)] = "constant"
+    step_scale: float | None = Field(None, gt=0)
+    step_exponent: float = Field(0.5, ge=0, lt=1)
+    omega: Literal["paper", "tight"] = "paper"
+    averaging: Literal["all", "tail"] = "all"
+    tail_fraction: float = Field(0.5, gt=0, le=1)
+    initial: Literal["zeros", "normal"] | tuple[float, ...] | str = "zeros"
+    ridge: float = Field(0.0, ge=0)
+    lists = frozenset({"initial"})
+
+    def check(self, compressor: Compressor, dimension: int) -> None:
+        """Raise ValueError, one sentence, where the parameters do not fit together."""
+        self.start_vector(dimension)
+
+    def omega_of(self, compressor: Compressor, dimension: int) -> float:
+        """The omega that enters the step size."""
+        tight = compressor.omega_tight(dimension) if self.omega == "tight" else None
+        return compressor.omega_bound(dimension) if tight is None else tight
+
+    def steps(self, omega: float, trace: float, rounds: int) -> Steps:
+        """The step sizes; `trace` is R^2, the mean of Tr H_i."""
+        constant = 1 / (2 * (omega + 1) * trace)
+        if self.step_size == "constant":
+            return Steps(constant)
+        if self.step_size == "horizon":
+            return Steps(rounds**-0.4)
+        if self.step_size == "decreasing":
+            return Steps(self.step_scale or constant, self.step_exponent)
+        return Steps(float(self.step_size))
+
+    def start_vector(self, dimension: int) -> Array | None:
+        """w_0 where it is given, as a list or as the path of an .npy file, or zeros; None for a random start.
+
+        Raises ValueError, one sentence, where it is no vector of this dimension."""
+        if self.initial == "normal":
+            return None
+        if self.initial == "zeros":
+            return np.zeros(dimension)
+        try:
+            given = np.load(self.initial) if isinstance(self.initial, str) else np.array(self.initial)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"initial = {self.initial!r} is no readable .npy file ({error})") from None
+        if given.shape != (dimension,) or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+            raise ValueError(
+                f"initial must be {dimension} finite numbers, as the dimension is; it has shape {given.shape}"
+            )
+        return given.astype(np.float64)
+
+    def averaging_start(self, rounds: int) -> int:
+        """The first k whose w_k enters the average."""
+        return 0 if self.averaging == "all" else rounds - max(1, round(self.tail_fraction * rounds))
+
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
+        """The parameters and memories that the compiled steps get, for `hosted` local clients."""
+        raise NotImplementedError
+
+
+algorithms: Registry[Algorithm] = Registry("algorithm", OPERATIONS)

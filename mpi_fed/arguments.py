@@ -1,0 +1,130 @@
+"""The arguments of every command. Whatever is wrong with them is an InputError, one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from .errors import InputError
+
+OVERRIDE = re.compile(r"(study|problem|algorithm|compressor|route|log)\.[^=/]*=")
+"""What tells an override from a study file's path where both may stand."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises InputError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} ({self.prog} --help tells more)")  # where argparse would print and exit
+
+
+Commands = dict[str, tuple[Callable[[Parser], None], Callable[[argparse.Namespace], int]]]
+"""For each command, what adds its arguments and what runs it."""
+
+
+def parse(argv: Sequence[str], commands: Commands) -> argparse.Namespace:
+    """The parsed command line, `command` the function to call with it. Raises InputError."""
+    parser = _parser(commands)
+    arguments, others = parser.parse_known_args(argv)
+    if not hasattr(arguments, "command"):
+        raise InputError(
+            f"no command is given; give one of {', '.join(commands)} (mpi-fed --help tells more)"
+        )
+    stray = [text for text in others if text.startswith("-") or not hasattr(arguments, "studies")]
+    if stray:
+        raise InputError(f"unknown argument {stray[0]} (mpi-fed --help tells more)")
+    if hasattr(arguments, "studies"):
+        texts = arguments.studies + others
+        arguments.studies = [text for text in texts if not OVERRIDE.match(text)]
+        arguments.set += [text for text in texts if OVERRIDE.match(text)]
+        if not arguments.studies:
+            raise InputError("no study file is given (mpi-fed run --help tells more)")
+    return arguments
+
+
+def _parser(commands: Commands) -> Parser:
+    from . import __version__
+
+    parser = Parser(prog="mpi-fed", description="Compressed federated least-squares regression over MPI.")
+    parser.add_argument("--version", action="version", version=f"mpi-fed {__version__}")
+    children = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (add_arguments, command) in commands.items():
+        help = (command.__doc__ or "").split("\n")[0]
+        child = children.add_parser(name, help=help, description=help, allow_abbrev=False)
+        child.set_defaults(command=command)
+        add_arguments(child)
+    return parser
+
+
+def add_run(parser: Parser) -> None:
+    _add_studies(parser)
+    parser.add_argument("--ranks", type=_positive, metavar="N", help="default: as clients, at most the cores")
+    parser.add_argument(
+        "--out", default="runs", metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)"
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, metavar="J", help="configurations side by side (default: 1)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would run, and start nothing")
+    parser.add_argument("--no-analyze", action="store_true", help="no table and no report at the end")
+
+
+def add_predict(parser: Parser) -> None:
+    _add_studies(parser)
+    _add_json(parser)
+
+
+def add_certify(parser: Parser) -> None:
+    parser.add_argument("--dimension", type=_positive, metavar="D", help="one dimension in place of several")
+    parser.add_argument("--draws", type=_positive, metavar="M", help="messages drawn for each compressor")
+    _add_json(parser)
+    _add_plugin(parser)
+
+
+def add_analyze(parser: Parser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="logs, or folders of logs")
+    parser.add_argument(
+        "--target", type=float, metavar="RISK", help="default: 1.1 times the worst final mean"
+    )
+    parser.add_argument("--out", metavar="DIR", help="the report's folder (default: beside the logs)")
+    _add_json(parser)
+    _add_plugin(parser)
+
+
+def add_doctor(parser: Parser) -> None:
+    """It takes no arguments."""
+
+
+def _add_studies(parser: Parser) -> None:
+    parser.add_argument("studies", nargs="+", metavar="STUDY", help="study files (TOML)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="override a key, as in --set problem.dimension=50; `compressor` means every compressor",
+    )
+    parser.add_argument("--only", metavar="TEXT", help="those configurations alone whose label contains TEXT")
+    _add_plugin(parser)
+
+
+def _add_json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON, alone, on standard output")
+
+
+def _add_plugin(parser: Parser) -> None:
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a file with compressors, problems, algorithms or routes of your own; its code is run",
+    )
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
+    return int(text)

@@ -1,0 +1,155 @@
+"""The command line. A command imports what it needs when it is run, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from . import arguments
+from .errors import InputError, WorldError
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. The user's mistakes are one line on standard error."""
+    try:
+        given = arguments.parse(sys.argv[1:] if argv is None else argv, COMMANDS)
+        status = given.command(given)
+        sys.stdout.flush()
+        return status
+    except (InputError, WorldError) as error:
+        _complain(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of a pipe is gone; nothing more is written, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _complain(error: Exception) -> None:
+    """One line, by the first rank alone."""
+    from . import environment
+    from .tables import plain
+
+    if environment.launched_rank(os.environ) == 0:
+        print(f"mpi-fed: {plain(' '.join(str(error).split()))}", file=sys.stderr)
+
+
+def _run(given: Namespace) -> int:
+    """Run studies: start the launcher, or inside one be a rank."""
+    from . import environment
+
+    inside = environment.is_rank(os.environ, given.ranks)
+    if inside and not given.dry_run:
+        return _run_rank(given)
+    _load_plugins(given)
+    from .plan import make_plan
+
+    ranks = environment.launched_size(os.environ) if inside else given.ranks
+    plan = make_plan(given.studies, given.out, given.set, given.only, ranks)
+    if given.dry_run:
+        if environment.launched_rank(os.environ) == 0:
+            print("\n".join(plan.lines()))
+        return 0
+    return _launch(given, plan)
+
+
+def _run_rank(given: Namespace) -> int:
+    """Be one rank of a run: MPI first, so that whatever fails from here on ends the whole job."""
+    from . import world
+
+    here = world.start()
+    with world.guard(here):
+        if given.ranks not in (None, here.size):
+            raise WorldError(f"--ranks {given.ranks} was asked for, and the launcher started {here.size}")
+        from . import plugins
+
+        plugins.load(given.plugin)
+        from .run import run
+
+        return run(given.studies, given.out, given.set, given.only, analyze=not given.no_analyze)
+
+
+def _load_plugins(given: Namespace) -> None:
+    """Load the plugins of a process that runs no rounds, and so needs no compiler."""
+    from . import mode, plugins
+
+    mode.compile_kernels = False
+    plugins.load(given.plugin)
+
+
+def _launch(given: Namespace, plan: Plan) -> int:
+    """Start the launcher, once or once for each configuration; the exit status."""
+    from .launch import launch, launch_all
+
+    if given.jobs == 1:
+        only = [] if given.only is None else [f"--only={given.only}"]
+        return launch(plan.ranks, [*_arguments_of_rank(given, given.studies, given.no_analyze), *only])
+    jobs = [
+        [*_arguments_of_rank(given, [str(study.path)], True), f"--only={configuration.file_name}"]
+        for study in plan.studies
+        for configuration in study.configurations
+    ]
+    status = next(filter(None, launch_all(plan.ranks, jobs, given.jobs)), 0)
+    if status == 0 and not given.no_analyze:
+        from .analysis import report
+
+        return max(report(plan.out / study.name) for study in plan.studies)
+    return status
+
+
+def _arguments_of_rank(given: Namespace, studies: Sequence[str], no_analyze: bool) -> list[str]:
+    """The command line with which each rank is started, but for --only."""
+    texts = ["run", *studies, f"--out={given.out}"]
+    texts += [f"--set={override}" for override in given.set]
+    texts += [f"--plugin={plugin}" for plugin in given.plugin]
+    return texts + (["--no-analyze"] if no_analyze else [])
+
+
+def _predict(given: Namespace) -> int:
+    """Theory alone: what each configuration should converge to."""
+    _load_plugins(given)
+    from .plan import check_problems, load_studies
+
+    studies = load_studies(given.studies, given.set, given.only)
+    check_problems(studies)
+    from . import predict
+
+    return predict.main(studies, json=given.json)
+
+
+def _certify(given: Namespace) -> int:
+    """Test each compressor, through the wire, against its definition."""
+    from .certify import certify
+
+    return certify(given.dimension, given.draws, json=given.json, plugins=given.plugin)
+
+
+def _analyze(given: Namespace) -> int:
+    """Turn logs into tables, pictures and a report."""
+    _load_plugins(given)
+    from .analysis import analyze
+
+    return analyze(given.paths, json=given.json, target=given.target, out=given.out)
+
+
+def _doctor(given: Namespace) -> int:
+    """Say what MPI and which launcher there are, what is wrong, and how to mend it."""
+    from . import doctor
+
+    return doctor.main()
+
+
+COMMANDS: arguments.Commands = {
+    "run": (arguments.add_run, _run),
+    "predict": (arguments.add_predict, _predict),
+    "certify": (arguments.add_certify, _certify),
+    "analyze": (arguments.add_analyze, _analyze),
+    "doctor": (arguments.add_doctor, _doctor),
+}

@@ -1,0 +1,6 @@
+"""The compression operators, one file each. Importing this package registers them."""
+
+from . import bernoulli, none, partial_participation, quantization, rand_h, sketch
+from .base import Compressor, compressors
+
+__all__ = ["Compressor", "bernoulli", "compressors", "none", "partial_participation", "quantization", "rand_h", "sketch"]

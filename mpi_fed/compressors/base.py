@@ -1,0 +1,112 @@
+"""What a compressor is: an unbiased random map C with E C(x) = x and E||C(x) - x||^2 <= omega ||x||^2."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import OPERATIONS
+from ..component import Component, Registry
+
+Array = NDArray[np.float64]
+
+
+class Compressor(Component):
+    """An unbiased compression operator: its mathematics as methods, its wire as two compiled functions.
+
+    A subclass states omega, the covariance it adds and its payload; `encode` and `decode` (static methods, compiled)
+    are the wire. `decode` reads the payload and the shared random stream, nothing else.
+    """
+
+    value_bits: Literal[16, 32, 64] = 32
+    """Bits of a float on the wire: float64, float32 (to nearest) or float16 (rounded stochastically)."""
+
+    linear: ClassVar[bool] = False
+    """C is a random linear map independent of its input; then `second_moment` is exact for any input law."""
+    uncorrelated: ClassVar[bool] = False
+    """Given x the coordinates of C(x) are uncorrelated: `variances` says all that `covariance` does."""
+    homogeneous: ClassVar[bool] = True
+    """C(c x) has the law of c C(x) for every real c."""
+    fixed_length: ClassVar[bool] = True
+    """Every message has the same number of bytes (the gather route needs that)."""
+
+    def resolve(self, dimension: int) -> Compressor:
+        """This compressor with every parameter set for dimension d (`omega = X` turned into its own parameter).
+
+        Raises ValueError, one sentence, for parameters that cannot serve this dimension."""
+        return self
+
+    def omega_bound(self, dimension: int) -> float:
+        """The variance constant in use: E||C(x) - x||^2 <= omega ||x||^2 for every x in R^d."""
+        raise NotImplementedError
+
+    def omega_tight(self, dimension: int) -> float | None:
+        """The smallest such constant where it is known, else None."""
+        return self.omega_bound(dimension)
+
+    def moment_coefficients(self, dimension: int) -> tuple[float, float, float] | None:
+        """(a, b, c) where E[C(g)C(g)^T] = a M + b Diag(M) + c Tr(M) I for E[g g^T] = M, else None."""
+        return None
+
+    def second_moment(self, moment: Array) -> Array:
+        """E[C(g) C(g)^T], (d, d), for a random g with E[g g^T] = `moment`. Linear compressors only."""
+        coefficients = self.moment_coefficients(len(moment))
+        if coefficients is None:
+            raise NotImplementedError
+        a, b, c = coefficients
+        return a * moment + np.diag(b * np.diag(moment) + c * np.trace(moment))
+
+    def variances(self, x: Array) -> Array:
+        """Var C(x)_j at fixed x, for x of shape (..., d). Uncorrelated compressors only."""
+        raise NotImplementedError
+
+    def covariance(self, x: Array) -> Array:
+        """Cov(C(x)), (d, d), at a fixed x (d,)."""
+        if self.uncorrelated:
+            return np.diag(self.variances(x))
+        outer = np.outer(x, x)
+        return self.second_moment(outer) - outer
+
+    def payload_bits(self, dimension: int) -> float:
+        """Expected bits of a message before rounding to bytes."""
+        raise NotImplementedError
+
+    def payload_bytes_max(self, dimension: int) -> int:
+        """Bytes of the longest message; the length of every message where `fixed_length`."""
+        raise NotImplementedError
+
+    def kernel(self, dimension: int) -> NamedTuple:
+        """The `Kernel` tuple of this compressor at dimension d."""
+        raise NotImplementedError
+
+
+C = TypeVar("C", bound=Compressor)
+
+compressors: Registry[Compressor] = Registry("compressor", OPERATIONS)
+
+
+def one_of(compressor: Compressor, parameter: str, alternative: str) -> None:
+    """Refuse a compressor that gives both or neither of two parameters that mean the same."""
+    given = [name for name in (parameter, alternative) if getattr(compressor, name) is not None]
+    if len(given) != 1:
+        problem = "are both given" if given else "are both missing"
+        raise ValueError(f"{parameter} and {alternative} {problem}; give exactly one of them")
+
+
+def kept_coordinates(compressor: C, dimension: int) -> C:
+    """The compressor with its number of kept coordinates h set: as given, or max(1, floor(d/(1 + omega)))."""
+    one_of(compressor, "h", "omega")
+    h, omega = getattr(compressor, "h", None), getattr(compressor, "omega", None)
+    if h is None:
+        h = max(1, math.floor(dimension / (1 + omega) * (1 + 1e-12)))
+    if h > dimension:
+        raise ValueError(f"h = {h} is more than the dimension {dimension}; give 1 to {dimension}")
+    return compressor.model_copy(update={"h": h, "omega": None})
+
+
+def index_bits(dimension: int) -> int:
+    """ceil(log2 d): the bits of one explicit coordinate index."""
+    return (dimension - 1).bit_length()

@@ -1,0 +1,17 @@
+"""All coordinates as floats: the wire of "none" and of a client that takes part."""
+
+from __future__ import annotations
+
+from ..jit import kernel
+from ..values import CHUNK, unpack
+
+
+@kernel
+def add_dense(payload, bits, weight, out, chunk):
+    """out += weight x, for x sent as len(out) floats of `bits` bits. chunk: scratch, (CHUNK,)."""
+    size = bits // 8
+    for start in range(0, len(out), CHUNK):
+        count = min(CHUNK, len(out) - start)
+        unpack(payload[size * start :], bits, chunk[:count])
+        for j in range(count):
+            out[start + j] += weight * chunk[j]

@@ -1,0 +1,75 @@
+"""Partial participation: a client sends all of x with probability p, and otherwise nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from ..streams import EVERYONE, GAPS, PARTICIPATION, Stream, successes
+from ..values import CHUNK, pack
+from .base import Array, Compressor, compressors, one_of
+from .dense import add_dense
+
+
+class ParticipationKernel(NamedTuple):
+    p: float
+    size: int
+    value_bits: int
+    chunk: Array
+    dither: Array
+    gaps: Array
+
+
+@compressors.register
+class PartialParticipation(Compressor):
+    """C(x) = (b/p) x with b ~ Bernoulli(p), one coin a client and round; omega = (1-p)/p, attained at every x.
+
+    E[C(g)C(g)^T] = E[gg^T]/p, so Tr(C_ania H^-1) = sigma^2 d/(p N) whatever H. F d p bits expected: the coins come
+    from the shared seed, an absent client sends nothing and draws no data.
+    """
+
+    kind = "partial-participation"
+    linear = True
+    fixed_length = False
+    Kernel = ParticipationKernel
+
+    p: float | None = Field(None, gt=0, le=1)
+    omega: float | None = Field(None, ge=0)
+
+    def resolve(self, dimension: int) -> PartialParticipation:
+        one_of(self, "p", "omega")
+        return self if self.p else self.model_copy(update={"p": 1 / (1 + self.omega), "omega": None})
+
+    def omega_bound(self, dimension: int) -> float:
+        return (1 - self.p) / self.p
+
+    def moment_coefficients(self, dimension: int) -> tuple[float, float, float]:
+        return 1 / self.p, 0.0, 0.0
+
+    def payload_bits(self, dimension: int) -> float:
+        return self.p * self.value_bits * dimension
+
+    def payload_bytes_max(self, dimension: int) -> int:
+        return self.value_bits // 8 * dimension
+
+    def kernel(self, dimension: int) -> ParticipationKernel:
+        size = self.payload_bytes_max(dimension)
+        return ParticipationKernel(self.p, size, self.value_bits, np.empty(CHUNK), np.empty(CHUNK), np.empty(GAPS))
+
+    @staticmethod
+    def participants(kernel, seed, round, n, out):
+        return successes(Stream(seed, EVERYONE, round), PARTICIPATION, kernel.p, n, kernel.gaps, out)
+
+    @staticmethod
+    def length(kernel, stream):
+        return kernel.size
+
+    @staticmethod
+    def encode(kernel, x, payload, stream):
+        return pack(x, kernel.value_bits, payload, stream, kernel.dither)
+
+    @staticmethod
+    def decode(kernel, payload, weight, out, stream):
+        add_dense(payload, kernel.value_bits, weight / kernel.p, out, kernel.chunk)

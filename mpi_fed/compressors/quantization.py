@@ -1,0 +1,183 @@
+"""s-quantization: each coordinate is rounded at random to one of s levels of the 2-norm (QSGD)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..jit import kernel
+from ..lanes import norm
+from ..streams import PRIVATE, dithers
+from ..values import CHUNK, pack, unpack
+from .base import Array, Compressor, compressors, one_of
+
+_LIFT = 2.0**500
+BYTES = NDArray[np.uint8]
+
+
+class QuantizationKernel(NamedTuple):
+    levels: int
+    bucket: int
+    planes: int
+    value_bits: int
+    norms: Array
+    dither: Array
+    level: NDArray[np.int32]
+    flags: BYTES
+    negative: BYTES
+
+
+@kernel
+def round_levels(x, length, s, uniform, level):
+    """level_j = floor(s |x_j| / length + u_j), at most s: the random rounding with expectation s |x_j| / length."""
+    lift = _LIFT if length < 1e-150 else np.float64(1.0)  # so that s / length stays finite
+    scale = np.float64(s) / (length * lift) if length > 0.0 else np.float64(0.0)
+    for j in range(len(x)):
+        level[j] = np.int32(min(np.abs(x[j]) * lift * scale + uniform[j], np.float64(s)))
+
+
+@kernel
+def pack_flags(flags, payload):
+    """Eight flags (bytes 0 or 1) a byte, the first in the lowest bit; flags has a multiple of 8."""
+    words = flags.view(np.uint64)
+    for q in range(len(words)):
+        payload[q] = np.uint8((words[q] * np.uint64(0x0102040810204080)) >> np.uint64(56))
+
+
+@kernel
+def unpack_flags(payload, flags):
+    """The inverse of `pack_flags`."""
+    words = flags.view(np.uint64)
+    for q in range(len(words)):
+        spread = (np.uint64(payload[q]) * np.uint64(0x0101010101010101)) & np.uint64(0x8040201008040201)
+        words[q] = ((spread + np.uint64(0x7F7F7F7F7F7F7F7F)) >> np.uint64(7)) & np.uint64(0x0101010101010101)
+
+
+@compressors.register
+class Quantization(Compressor):
+    """C(x)_j = ||x|| sgn(x_j) (l_j + b_j)/s, l_j = floor(s|x_j|/||x||), b_j ~ Bernoulli(frac(s|x_j|/||x||)); C(0) = 0.
+
+    Var C(x)_j = (||x||/s)^2 f_j (1-f_j), f_j = frac(s|x_j|/||x||), coordinates independent given x.
+    omega = min(d/s^2, sqrt(d)/s) (Alistarh et al., 2017); tight: sqrt(d)/s - 1 for s = 1 and for s <= sqrt(d)/2.
+    A message is the norm and, a coordinate, one sign bit and the ceil(log2(s+1)) bits of its level. With `bucket = b`
+    each run of b coordinates is quantized by its own norm, and d becomes b in omega.
+    """
+
+    kind = "quantization"
+    Kernel = QuantizationKernel
+    uncorrelated = True
+
+    levels: int | None = Field(None, ge=1, le=32767)
+    bucket: int | None = Field(None, ge=1)
+    omega: float | None = Field(None, gt=0)
+
+    def resolve(self, dimension: int) -> Quantization:
+        if self.bucket and self.bucket > dimension:
+            raise ValueError(f"bucket = {self.bucket} is more than the dimension {dimension}; give 1 to {dimension}")
+        if self.omega is None:
+            return self.model_copy(update={"levels": self.levels or 1})
+        one_of(self, "levels", "omega")
+        root = math.sqrt(self.bucket or dimension)
+        levels = max(1, math.ceil(min(root / math.sqrt(self.omega), root / self.omega) * (1 - 1e-12)))
+        return self.model_copy(update={"levels": levels, "omega": None})
+
+    def omega_bound(self, dimension: int) -> float:
+        d, s = self.bucket or dimension, self.levels
+        return min(d / s**2, math.sqrt(d) / s)
+
+    def omega_tight(self, dimension: int) -> float | None:
+        d, s = self.bucket or dimension, self.levels
+        return math.sqrt(d) / s - 1 if s == 1 or s <= math.sqrt(d) / 2 else None
+
+    def variances(self, x: Array) -> Array:
+        """Var C(x)_j at fixed x, for x of shape (..., d); the coordinates are independent given x."""
+        d = x.shape[-1]
+        starts = np.arange(0, d, self.bucket or d)
+        norm = np.sqrt(np.add.reduceat(x * x, starts, axis=-1))
+        norm = np.repeat(norm, np.diff(np.append(starts, d)), axis=-1)
+        f = np.modf(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0))[0]
+        return (norm / self.levels) ** 2 * f * (1 - f)
+
+    @property
+    def planes(self) -> int:
+        """Bit planes of a message: the sign and the bits of a level in 0..s."""
+        return 1 + self.levels.bit_length()
+
+    def payload_bits(self, dimension: int) -> float:
+        return float(self.value_bits * math.ceil(dimension / (self.bucket or dimension)) + self.planes * dimension)
+
+    def payload_bytes_max(self, dimension: int) -> int:
+        buckets = math.ceil(dimension / (self.bucket or dimension))
+        return self.value_bits // 8 * buckets + self.planes * ((dimension + 7) // 8)
+
+    def kernel(self, dimension: int) -> QuantizationKernel:
+        bucket = self.bucket or dimension
+        return QuantizationKernel(
+            self.levels,
+            bucket,
+            self.planes,
+            self.value_bits,
+            np.empty(-(-dimension // bucket)),
+            np.empty(CHUNK),
+            np.zeros(CHUNK, np.int32),
+            np.zeros(CHUNK, np.uint8),
+            np.zeros(CHUNK, np.uint8),
+        )
+
+    @staticmethod
+    def encode(kernel, x, payload, stream):
+        d, level = len(x), kernel.level
+        for q in range(len(kernel.norms)):
+            kernel.norms[q] = norm(x[q * kernel.bucket : min(d, (q + 1) * kernel.bucket)])
+        size = pack(kernel.norms, kernel.value_bits, payload, stream, kernel.dither)
+        sign, size = (1, size) if size >= 0 else (-1, -size)
+        plane = (d + 7) // 8
+        for start in range(0, d, CHUNK):
+            stop = min(start + CHUNK, d)
+            count = stop - start
+            padded = (count + 7) // 8 * 8
+            dithers(stream, PRIVATE, np.uint64(start // 4), kernel.dither[:padded])
+            for q in range(start // kernel.bucket, (stop - 1) // kernel.bucket + 1):
+                low, high = max(start, q * kernel.bucket), min(stop, (q + 1) * kernel.bucket)
+                part = slice(low - start, high - start)
+                round_levels(x[low:high], kernel.norms[q], kernel.levels, kernel.dither[part], level[part])
+            flags = kernel.flags[:padded]
+            for j in range(count, padded):
+                level[j], flags[j] = 0, 0
+            for j in range(count):
+                flags[j] = np.uint8(x[start + j] < 0.0)
+            pack_flags(flags, payload[size + start // 8 :])
+            for b in range(kernel.planes - 1):
+                for j in range(padded):
+                    flags[j] = np.uint8((level[j] >> np.int32(b)) & np.int32(1))
+                pack_flags(flags, payload[size + (b + 1) * plane + start // 8 :])
+        return sign * (size + kernel.planes * plane)
+
+    @staticmethod
+    def decode(kernel, payload, weight, out, stream):
+        d, level = len(out), kernel.level
+        unpack(payload, kernel.value_bits, kernel.norms)
+        size = kernel.value_bits // 8 * len(kernel.norms)
+        plane = (d + 7) // 8
+        for start in range(0, d, CHUNK):
+            stop = min(start + CHUNK, d)
+            padded = (stop - start + 7) // 8 * 8
+            flags, negative = kernel.flags[:padded], kernel.negative[:padded]
+            unpack_flags(payload[size + start // 8 :], negative)
+            for j in range(padded):
+                level[j] = 0
+            for b in range(kernel.planes - 1):
+                unpack_flags(payload[size + (b + 1) * plane + start // 8 :], flags)
+                for j in range(padded):
+                    level[j] |= np.int32(flags[j]) << np.int32(b)
+            for j in range(padded):
+                level[j] = -level[j] if negative[j] != 0 else level[j]
+            for q in range(start // kernel.bucket, (stop - 1) // kernel.bucket + 1):
+                low, high = max(start, q * kernel.bucket), min(stop, (q + 1) * kernel.bucket)
+                unit = weight * (kernel.norms[q] / np.float64(kernel.levels))
+                for j in range(low, high):
+                    out[j] += unit * np.float64(level[j - start])

@@ -1,0 +1,96 @@
+"""rand-h: h coordinates drawn without replacement, scaled by d/h."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..jit import kernel
+from ..streams import PRIVATE, SHARED, uniforms
+from ..values import CHUNK
+from .base import Array, Compressor, compressors, index_bits, kept_coordinates
+from .sparse import SparseWire, add_kept, send_kept, sparse_wire
+
+
+class RandHKernel(NamedTuple):
+    h: int
+    dimension: int
+    wire: SparseWire
+    taken: NDArray[np.uint8]
+    draws: Array
+
+
+@kernel
+def subset(stream, purpose, d, taken, draws, out):
+    """Fill out, (h,), with a uniform h-subset of 0 .. d-1 by Floyd's algorithm, O(h).
+
+    taken: (d,) of zeros, left so; draws: scratch, (CHUNK,). The order within the subset is not uniform."""
+    h = len(out)
+    for start in range(0, h, CHUNK):
+        count = min(CHUNK, h - start)
+        uniforms(stream, purpose, np.uint64(start // 2), draws[: (count + 1) // 2 * 2])
+        for i in range(count):
+            last = d - h + start + i
+            pick = np.int64(draws[i] * np.float64(last + 1))
+            if taken[pick] != 0:
+                pick = last
+            taken[pick] = 1
+            out[start + i] = pick
+    for i in range(h):
+        taken[out[i]] = 0
+
+
+@compressors.register
+class RandH(Compressor):
+    """C(x)_j = (d/h) x_j 1{j in S}, S uniform among the h-subsets of {1..d}; omega = d/h - 1, attained at every x.
+
+    E[C(g)C(g)^T] = (d/h) (q M + (1-q) Diag(M)), q = (h-1)/(d-1). F h bits with S drawn from the shared seed;
+    `indices = "explicit"` sends ceil(log2 d) more bits with each coordinate.
+    """
+
+    kind = "rand-h"
+    linear = True
+    Kernel = RandHKernel
+
+    h: int | None = Field(None, ge=1)
+    omega: float | None = Field(None, ge=0)
+    indices: Literal["shared", "explicit"] = "shared"
+
+    def resolve(self, dimension: int) -> RandH:
+        return kept_coordinates(self, dimension)
+
+    def omega_bound(self, dimension: int) -> float:
+        return dimension / self.h - 1
+
+    def moment_coefficients(self, dimension: int) -> tuple[float, float, float]:
+        q = (self.h - 1) / (dimension - 1) if dimension > 1 else 1.0
+        return dimension / self.h * q, dimension / self.h * (1 - q), 0.0
+
+    def _index_bits(self, dimension: int) -> int:
+        return index_bits(dimension) if self.indices == "explicit" else 0
+
+    def payload_bits(self, dimension: int) -> float:
+        return float(self.h * (self.value_bits + self._index_bits(dimension)))
+
+    def payload_bytes_max(self, dimension: int) -> int:
+        return (int(self.payload_bits(dimension)) + 7) // 8
+
+    def kernel(self, dimension: int) -> RandHKernel:
+        wire = sparse_wire(self.h, self.value_bits, self._index_bits(dimension))
+        return RandHKernel(self.h, dimension, wire, np.zeros(dimension, np.uint8), np.empty(CHUNK))
+
+    @staticmethod
+    def encode(kernel, x, payload, stream):
+        purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
+        subset(stream, purpose, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
+        return send_kept(kernel.wire, kernel.h, x, payload, stream)
+
+    @staticmethod
+    def decode(kernel, payload, weight, out, stream):
+        if kernel.wire.index_bits == 0:
+            subset(stream, SHARED, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
+        scale = np.float64(kernel.dimension) / np.float64(kernel.h)
+        add_kept(kernel.wire, kernel.h, payload, weight * scale, out)

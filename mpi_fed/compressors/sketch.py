@@ -1,0 +1,106 @@
+"""Gaussian sketching: the projection of x onto a uniformly random h-dimensional subspace, scaled by d/h."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from ..jit import kernel
+from ..lanes import dot
+from ..streams import SHARED, normals
+from ..values import CHUNK, pack, unpack
+from .base import Array, Compressor, compressors, kept_coordinates
+
+
+class SketchKernel(NamedTuple):
+    value_bits: int
+    phi: Array
+    gram: Array
+    values: Array
+    dither: Array
+
+
+@kernel
+def solve(gram, y):
+    """y <- gram^-1 y by Cholesky, in place of both; gram (h, h) symmetric positive definite, its lower half read."""
+    h = len(y)
+    for i in range(h):
+        for j in range(i + 1):
+            s = gram[i, j]
+            for k in range(j):
+                s -= gram[i, k] * gram[j, k]
+            gram[i, j] = np.sqrt(s) if i == j else s / gram[j, j]
+    for i in range(h):
+        for k in range(i):
+            y[i] -= gram[i, k] * y[k]
+        y[i] /= gram[i, i]
+    for i in range(h - 1, -1, -1):
+        for k in range(i + 1, h):
+            y[i] -= gram[k, i] * y[k]
+        y[i] /= gram[i, i]
+
+
+@compressors.register
+class Sketch(Compressor):
+    """C(x) = (d/h) Phi^+ Phi x with Phi an h x d matrix of iid N(0,1); omega = d/h - 1, attained at every x.
+
+    Phi^+ Phi is a uniform rank-h projector, so E[C(g)C(g)^T] = (d/h)^2 [(a-b) M + b Tr(M) I] with
+    a = h(h+2)/(d(d+2)), b = h(d-h)/(d(d-1)(d+2)). The client sends the h numbers Phi x, F h bits; the root draws the
+    same Phi and solves with Phi Phi^T.
+    """
+
+    kind = "sketch"
+    linear = True
+    Kernel = SketchKernel
+
+    h: int | None = Field(None, ge=1)
+    omega: float | None = Field(None, ge=0)
+
+    def resolve(self, dimension: int) -> Sketch:
+        return kept_coordinates(self, dimension)
+
+    def omega_bound(self, dimension: int) -> float:
+        return dimension / self.h - 1
+
+    def moment_coefficients(self, dimension: int) -> tuple[float, float, float]:
+        d, h = dimension, self.h
+        if d == 1:
+            return 1.0, 0.0, 0.0
+        a = h * (h + 2) / (d * (d + 2))
+        b = h * (d - h) / (d * (d - 1) * (d + 2))
+        return (d / h) ** 2 * (a - b), 0.0, (d / h) ** 2 * b
+
+    def payload_bits(self, dimension: int) -> float:
+        return float(self.value_bits * self.h)
+
+    def payload_bytes_max(self, dimension: int) -> int:
+        return self.value_bits // 8 * self.h
+
+    def kernel(self, dimension: int) -> SketchKernel:
+        h = self.h
+        return SketchKernel(self.value_bits, np.empty((h, dimension)), np.empty((h, h)), np.empty(h), np.empty(CHUNK))
+
+    @staticmethod
+    def encode(kernel, x, payload, stream):
+        phi, y = kernel.phi, kernel.values
+        normals(stream, SHARED, np.uint64(0), phi.reshape(phi.size))
+        for i in range(len(y)):
+            y[i] = dot(phi[i], x)
+        return pack(y, kernel.value_bits, payload, stream, kernel.dither)
+
+    @staticmethod
+    def decode(kernel, payload, weight, out, stream):
+        phi, gram, y = kernel.phi, kernel.gram, kernel.values
+        unpack(payload, kernel.value_bits, y)
+        normals(stream, SHARED, np.uint64(0), phi.reshape(phi.size))
+        for i in range(len(y)):
+            for j in range(i + 1):
+                gram[i, j] = dot(phi[i], phi[j])
+        solve(gram, y)
+        scale = weight * (np.float64(len(out)) / np.float64(len(y)))
+        for i in range(len(y)):
+            factor, row = scale * y[i], phi[i]
+            for j in range(len(out)):
+                out[j] += factor * row[j]

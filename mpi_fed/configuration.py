@@ -1,0 +1,131 @@
+"""One configuration of a study: a problem, an algorithm, a compressor and a route, checked and resolved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from . import fields, labels
+from .algorithms import Algorithm, algorithms
+from .component import Registry
+from .compressors import Compressor, compressors
+from .problems import Problem, problems
+from .routes import Route, routes
+from .tables import Table, check_shape
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+REGISTRIES: dict[str, Registry] = {
+    "problem": problems,
+    "algorithm": algorithms,
+    "compressor": compressors,
+    "route": routes,
+}
+
+
+class StudyOptions(BaseModel):
+    """The table [study]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    rounds: int = Field(ge=1, le=10**15)
+    repetitions: Annotated[int, Field(ge=1, le=10**6)] | Annotated[list[Seed], Field(min_length=1)] = 1
+    clients: int | None = Field(None, ge=1, le=10**9)
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name) or ".." in name:
+            raise ValueError(
+                "must be of letters, digits, '.', '_' and '-', without '..', not starting with '.' or '-'"
+            )
+        return name
+
+    @field_validator("repetitions")
+    @classmethod
+    def _distinct(cls, repetitions: int | list[int]) -> int | list[int]:
+        if isinstance(repetitions, list) and len(set(repetitions)) < len(repetitions):
+            raise ValueError("must not hold the same seed twice")
+        return repetitions
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The repetitions' seeds: those listed, or 0 .. repetitions - 1."""
+        return tuple(range(self.repetitions) if isinstance(self.repetitions, int) else self.repetitions)
+
+
+class LogOptions(BaseModel):
+    """The table [log]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    points_per_decade: int = Field(100, ge=1, le=10_000)
+    iterates: Literal["auto", "all", "last", "none"] = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """What one log holds: every parameter set, no `auto` left."""
+
+    study: str
+    rounds: int
+    seeds: tuple[int, ...]
+    clients: int
+    problem: Problem
+    algorithm: Algorithm
+    compressor: Compressor
+    route: Route
+    log: LogOptions
+    label: str
+    """A short text that tells the configuration apart from the others of its study."""
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The resolved tables, ready for JSON; `configuration_from_tables` turns them back."""
+        study = {
+            "name": self.study,
+            "rounds": self.rounds,
+            "repetitions": self.seeds,
+            "clients": self.clients,
+        }
+        parts = {name: getattr(self, name).table() for name in REGISTRIES}
+        return json.loads(
+            json.dumps({"study": study, **parts, "log": self.log.model_dump()}, allow_nan=False)
+        )
+
+    @cached_property
+    def id(self) -> str:
+        """12 hexadecimal digits that depend on what is run, not on the study's name or repetitions."""
+        study = {"rounds": self.rounds, "clients": self.clients}
+        text = json.dumps({**self.tables, "study": study}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def file_name(self) -> str:
+        """The log's file name, made of the label and the start of the id."""
+        return labels.file_name(self.label, self.id)
+
+
+def configuration_from_tables(tables: dict[str, Any]) -> Configuration:
+    """The configuration of `Configuration.tables`, as a log holds them. Reads no data; raises InputError."""
+    check_shape({**tables, "compressor": [tables.get("compressor", {})]}, "configuration")
+    study = fields.model(StudyOptions, tables.get("study", {}), "configuration: [study]")
+    parts = {
+        name: fields.component(registry, tables.get(name, {}), f"configuration: [{name}]")
+        for name, registry in REGISTRIES.items()
+    }
+    return Configuration(
+        study=study.name,
+        rounds=study.rounds,
+        seeds=study.seeds,
+        clients=study.clients or 1,
+        log=fields.model(LogOptions, tables.get("log", {}), "configuration: [log]"),
+        label=labels.describe(parts["compressor"]),
+        **parts,
+    )

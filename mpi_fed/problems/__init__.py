@@ -1,0 +1,6 @@
+"""The least-squares problems, one file each. Importing this package registers them."""
+
+from . import arrays, digits, file, gaussian
+from .base import Problem, problems
+
+__all__ = ["Problem", "arrays", "digits", "file", "gaussian", "problems"]

@@ -1,0 +1,93 @@
+"""Gaussian clients whose covariances, optima and noise are given as arrays in an .npz file."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .base import Problem, problems
+from .datafile import Stamp, digest, numbers, stamp
+from .gaussian_kernel import gaussian_kernel
+from .population import Array, Covariance, GaussianClient, Population
+from .readers import read_npz
+
+NAMES = ("covariances", "optima", "noise_variance")
+
+
+@problems.register
+class Arrays(Problem):
+    """x ~ N(0, H_i), y = <x, w*_i> + eps, eps ~ N(0, noise_variance_i).
+
+    `path` names an .npz file with covariances (N, d, d), optima (N, d) and noise_variance (N,) or a scalar.
+    """
+
+    kind = "arrays"
+
+    path: str
+
+    def dimension_of(self) -> int:
+        return self._arrays()[0].shape[1]
+
+    def check(self, clients: int) -> None:
+        held = len(self._arrays()[0])
+        if held != clients:
+            raise ValueError(f"path = {self.path!r} holds {held} clients, the study has clients = {clients}")
+
+    def prepare(self, clients: int) -> Population:
+        self.check(clients)
+        members = zip(*self._arrays(), strict=True)
+        return Population([GaussianClient(Covariance.of(h), w, float(s)) for h, w, s in members])
+
+    def facts(self) -> dict[str, Any]:
+        """The sha256 of the arrays."""
+        return {"dataset_digest": digest(*self._arrays())}
+
+    def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
+        return gaussian_kernel(population.clients[first:last], first, self.batch_size)
+
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        return _load(self.path, stamp(self.path))
+
+
+@lru_cache(maxsize=1)
+def _load(path: str, when: Stamp) -> tuple[Array, Array, Array]:
+    """Covariances (N, d, d), optima (N, d) and noise variances (N,), checked."""
+    arrays = read_npz(path)
+    for name in NAMES:
+        if name not in arrays:
+            raise ValueError(f"path = {path!r} lacks the array {name!r}")
+    covariances, optima, noise = (numbers(path, name, arrays[name]) for name in NAMES)
+    _check_shapes(path, covariances, optima, noise)
+    _check_values(path, covariances, noise)
+    return covariances, optima, np.broadcast_to(noise, len(covariances))
+
+
+def _check_shapes(path: str, covariances: Array, optima: Array, noise: Array) -> None:
+    shape = covariances.shape
+    if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
+        raise ValueError(f"path = {path!r}: covariances has shape {shape}, needed is (N, d, d)")
+    if optima.shape != shape[:2]:
+        raise ValueError(f"path = {path!r}: optima has shape {optima.shape}, needed is {shape[:2]}")
+    if noise.shape not in ((), shape[:1]):
+        raise ValueError(
+            f"path = {path!r}: noise_variance has shape {noise.shape}, needed is () or {shape[:1]}"
+        )
+
+
+def _check_values(path: str, covariances: Array, noise: Array) -> None:
+    if (noise < 0).any():
+        raise ValueError(f"path = {path!r}: noise_variance holds {noise.min():g}; give numbers >= 0")
+    size = np.abs(covariances).max()
+    if not np.allclose(covariances, covariances.transpose(0, 2, 1), rtol=1e-8, atol=1e-12 * size):
+        raise ValueError(f"path = {path!r}: covariances must be symmetric")
+    smallest = np.linalg.eigvalsh(covariances)[:, 0]
+    if (smallest < -1e-10 * size).any():
+        raise ValueError(
+            f"path = {path!r}: covariance {int(smallest.argmin()) + 1} has the negative eigenvalue "
+            f"{smallest.min():g}; give positive semidefinite matrices"
+        )
+    mean = np.linalg.eigvalsh(covariances.mean(axis=0))
+    if mean[0] <= len(mean) * np.finfo(float).eps * mean[-1]:
+        raise ValueError(f"path = {path!r}: the mean of the covariances is singular, so no optimum is unique")

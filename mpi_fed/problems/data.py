@@ -1,0 +1,158 @@
+"""What problems on real data share: preprocessing, the split over clients, how samples are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from .base import Problem
+from .csv_table import Target
+from .data_kernel import data_kernel
+from .datafile import Stamp, digest, stamp
+from .population import Array, EmpiricalClient, Population, scaled, triangular
+from .readers import read
+
+RANK_TOLERANCE = 1e-6
+"""A direction carries no data where its singular value is below this, relative to the largest one.
+
+Columns are brought to one norm first, so that their units decide nothing.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a file holds once it is preprocessed: the rows in the order in which clients get them."""
+
+    features: Array
+    targets: Array
+    digest: str
+    notes: tuple[str, ...]
+
+
+class Data(Problem):
+    """Least squares on the rows held: F(w) = mean_i mean_{rows of i} (<x, w> - y)^2 / 2.
+
+    Constant columns are dropped, and no intercept is added. `preprocessing = raw` takes x and y as they are.
+    `standardize` brings each column to mean zero and variance one over all rows, and y to mean zero, which is
+    what an intercept would do. `pca` rotates the standardized columns onto their principal axes, so that H is
+    diagonal (its eigenvalues stay: nothing is whitened), and drops the axes that carry no data.
+
+    `split = iid` shuffles the rows by `seed` and gives each client an equal share, up to one row. Clients
+    weigh the same in F whatever their shares. `sampling = with-replacement` draws each sample uniformly from
+    the client's rows; `epochs` goes through them in a new order at each pass.
+    """
+
+    preprocessing: Literal["raw", "standardize", "pca"] = "raw"
+    split: Literal["iid"] = "iid"
+    sampling: Literal["with-replacement", "epochs"] = "with-replacement"
+    seed: int = Field(0, ge=0)
+
+    def location(self) -> tuple[str, Target]:
+        """The file and, in a .csv file, the target's column."""
+        raise NotImplementedError
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data, read once a process as long as problems that share them follow each other."""
+        path, target = self.location()
+        return _load(path, target, self.preprocessing, self.seed, stamp(path))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What preprocessing did to the data, a sentence each."""
+        return self.dataset.notes
+
+    def facts(self) -> dict[str, Any]:
+        """The sha256 of the features and targets as they are in the file, and what preprocessing did to them."""
+        return {"dataset_digest": self.dataset.digest, "dataset_notes": "; ".join(self.notes)}
+
+    def dimension_of(self) -> int:
+        return self.dataset.features.shape[1]
+
+    def check(self, clients: int) -> None:
+        rows = len(self.dataset.targets)
+        if clients > rows:
+            raise ValueError(f"clients = {clients} is more than the {rows} rows of data; give at most {rows}")
+        share = rows // clients
+        if self.sampling == "epochs" and self.batch_size != "full" and self.batch_size > share:
+            raise ValueError(
+                f"batch_size = {self.batch_size} is more than the {share} rows of a client; with "
+                f'sampling = "epochs" give at most {share}, or batch_size = "full"'
+            )
+
+    def prepare(self, clients: int) -> Population:
+        self.check(clients)
+        data = self.dataset
+        bounds = [len(data.targets) * i // clients for i in range(clients + 1)]
+        return Population(
+            [
+                EmpiricalClient(data.features[first:last], data.targets[first:last])
+                for first, last in pairwise(bounds)
+            ]
+        )
+
+    def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
+        return data_kernel(population.clients[first:last], first, self.batch_size, self.sampling == "epochs")
+
+
+@lru_cache(maxsize=1)  # one, because several data sets may not fit into memory
+def _load(path: str, target: Target, preprocessing: str, seed: int, when: Stamp) -> Dataset:
+    features, targets = read(path, target)
+    origin = digest(features, targets)
+    order = np.random.Generator(np.random.PCG64([seed, 2])).permutation(len(targets))
+    features, targets = features[order], targets[order]
+    features, notes = _varying(path, features)
+    if preprocessing != "raw":
+        _standardize(features)
+        targets -= targets.mean()
+    if preprocessing == "pca":
+        features, dropped = _rotated(features)
+        if dropped:
+            notes += (f"principal axes without data, dropped: {dropped} of {dropped + features.shape[1]}",)
+    _check_rank(path, features)
+    return Dataset(np.ascontiguousarray(features), targets, origin, notes)  # rows in one piece each
+
+
+def _varying(path: str, features: Array) -> tuple[Array, tuple[str, ...]]:
+    """The columns that are not constant."""
+    varies = features.min(axis=0) < features.max(axis=0)
+    kept, columns = int(varies.sum()), len(varies)
+    if kept == columns:
+        return features, ()
+    if not kept:
+        raise ValueError(f"path = {path!r}: each feature column is constant; at least one must vary")
+    return features[:, varies], (f"constant columns, dropped: {columns - kept} of {columns}",)
+
+
+def _standardize(features: Array) -> None:
+    """Columns to mean zero and mean square one, in place, for the data may be large."""
+    features -= features.mean(axis=0)
+    features /= np.maximum(
+        features.max(axis=0), -features.min(axis=0)
+    )  # so that no square over- or underflows
+    features /= np.sqrt(np.einsum("ij,ij->j", features, features) / len(features))
+
+
+def _rotated(features: Array) -> tuple[Array, int]:
+    """The rows in the basis of H's eigenvectors, largest eigenvalue first, and how many axes were dropped."""
+    _, singular, axes = np.linalg.svd(triangular(features), full_matrices=False)
+    axes = axes[singular > RANK_TOLERANCE * singular[0]]
+    leading = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    axes *= np.sign(leading)  # so that the signs do not depend on the LAPACK in use
+    return features @ axes.T, features.shape[1] - len(axes)
+
+
+def _check_rank(path: str, features: Array) -> None:
+    columns, _ = scaled(triangular(features))
+    singular = np.linalg.svd(columns, compute_uv=False)
+    rank = int(np.sum(singular > RANK_TOLERANCE * singular[0]))
+    if rank < features.shape[1]:
+        raise ValueError(
+            f"path = {path!r}: H is rank-deficient once constant columns are dropped ({features.shape[1]} "
+            f'columns, rank {rank}); give preprocessing = "pca", which keeps the {rank} axes that carry data'
+        )

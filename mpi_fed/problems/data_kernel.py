@@ -1,0 +1,100 @@
+"""Compiled gradients on the rows that a client holds: sampled with replacement, in shuffled passes, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..jit import kernel
+from ..lanes import dot
+from ..sampling import _gradient
+from ..streams import DATA, ORDER, Stream, key, threefry, uniforms, unit
+from .population import EmpiricalClient
+
+CHUNK = 64
+
+
+class DataKernel(NamedTuple):
+    """The hosted clients' rows, one client after the other."""
+
+    batch: int  # 0 for all rows
+    epochs: bool
+    client: NDArray[np.uint64]  # (hosted,), its number
+    start: NDArray[np.int64]  # (hosted + 1,): client c holds the rows start[c] <= r < start[c + 1]
+    features: NDArray[np.float64]
+    targets: NDArray[np.float64]
+    order: NDArray[np.int64]  # (rows,): each client's rows, shuffled for its present pass
+    shuffled: NDArray[np.int64]  # (hosted, 2): the seed and pass that `order` belongs to
+    draws: NDArray[np.float64]  # (CHUNK,)
+
+
+@kernel
+def add_row(k, row, w, weight, g):
+    """g += weight (<x, w> - y) x for one row."""
+    x = k.features[row]
+    scale = weight * (dot(x, w) - k.targets[row])
+    for j in range(len(w)):
+        g[j] += scale * x[j]
+
+
+@kernel
+def shuffle(k, client, seed, turn):
+    """Put the client's rows in the order of pass `turn`: Fisher and Yates, keyed by (seed, client, pass)."""
+    first, n = k.start[client], k.start[client + 1] - k.start[client]
+    order = k.order[first : first + n]
+    for i in range(n):
+        order[i] = first + i
+    stream = Stream(seed, k.client[client], np.uint64(turn))
+    for i in range(n - 1):
+        if i % CHUNK == 0:
+            uniforms(stream, ORDER, np.uint64(i // 2), k.draws)
+        j = i + np.int64(k.draws[i % CHUNK] * np.float64(n - i))
+        order[i], order[j] = order[j], order[i]
+    k.shuffled[client, 0] = np.int64(seed)
+    k.shuffled[client, 1] = turn
+
+
+@kernel
+def data_gradient(kernel, jobs, job, seed, w, g):
+    """g <- the mean over the batch, or over all rows, of (<x, w> - y) x."""
+    client = jobs.client[job]
+    first, n = kernel.start[client], kernel.start[client + 1] - kernel.start[client]
+    g.fill(0.0)
+    if kernel.batch == 0:
+        for i in range(n):
+            add_row(kernel, first + i, w, 1.0 / np.float64(n), g)
+        return
+    weight, word = 1.0 / np.float64(kernel.batch), key(seed, DATA)
+    for s in range(kernel.batch):
+        if kernel.epochs:
+            position = jobs.round[job] * kernel.batch + s
+            turn = position // n
+            if kernel.shuffled[client, 0] != np.int64(seed) or kernel.shuffled[client, 1] != turn:
+                shuffle(kernel, client, seed, turn)
+            row = kernel.order[first + position - turn * n]
+        else:
+            a, b = threefry(word, kernel.client[client], np.uint64(jobs.round[job]), np.uint64(s))
+            row = first + np.int64(unit(a) * np.float64(n))
+        add_row(kernel, row, w, weight, g)
+
+
+_gradient.implement(DataKernel, data_gradient)
+
+
+def data_kernel(clients: Sequence[EmpiricalClient], first: int, batch: int | str, epochs: bool) -> DataKernel:
+    """The kernel for the hosted clients, numbered from `first`."""
+    start = np.concatenate([[0], np.cumsum([len(c.targets) for c in clients])]).astype(np.int64)
+    return DataKernel(
+        0 if batch == "full" else int(batch),
+        epochs,
+        np.arange(first, first + len(clients), dtype=np.uint64),
+        start,
+        np.concatenate([c.features for c in clients]),
+        np.concatenate([c.targets for c in clients]),
+        np.empty(start[-1] if epochs else 0, np.int64),
+        np.full((len(clients), 2), -1, np.int64),
+        np.empty(CHUNK),
+    )

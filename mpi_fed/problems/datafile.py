@@ -1,0 +1,86 @@
+"""What the readers of data files share: opening them, and the sentences about what they hold."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .population import DENSE_LIMIT, Array
+
+Stamp = tuple[int, int] | None
+
+LARGEST = 1e150
+"""The square of anything larger overflows float64."""
+
+
+def is_packed(path: str) -> bool:
+    return path.lower().endswith(".gz")
+
+
+def stamp(path: str) -> Stamp:
+    """What changes when the file does; None where there is none, which reading it then says."""
+    try:
+        status = os.stat(os.path.expanduser(path))
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+@contextmanager
+def stream(path: str) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked where its name ends in .gz."""
+    opener: Callable[..., Any] = gzip.open if is_packed(path) else open
+    try:
+        with opener(os.path.expanduser(path), "rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise ValueError(f"path = {path!r} does not exist, seen from {os.getcwd()}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise ValueError(f"path = {path!r} is not a whole gzip file; compress it again") from None
+    except OSError as error:
+        raise ValueError(f"path = {path!r} cannot be read: {error.strerror or error}") from None
+
+
+def check_rows(path: str, rows: int) -> None:
+    if rows < 2:
+        plural = "" if rows == 1 else "s"
+        raise ValueError(f"path = {path!r} holds {rows} row{plural} of data; at least 2 are needed")
+
+
+def check_columns(path: str, columns: int) -> None:
+    if not 1 <= columns <= DENSE_LIMIT:
+        raise ValueError(
+            f"path = {path!r} holds {columns} features beside the target; 1 to {DENSE_LIMIT} are possible"
+        )
+
+
+def numbers(path: str, name: str, array: np.ndarray) -> Array:
+    """The array as float64; refused where it holds anything but finite real numbers."""
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"path = {path!r}: {name} is of type {array.dtype}; real numbers are needed")
+    array = np.asarray(array, dtype=np.float64)
+    if array.size and not (array.min() > -LARGEST and array.max() < LARGEST):  # not (...): NaN compares false
+        place = np.unravel_index(int(np.argmax(~(np.abs(array) < LARGEST))), array.shape)
+        axes = ("matrix", "row", "column")[-array.ndim :] if array.ndim > 1 else ("row",)
+        where = ", ".join(f"{axis} {i + 1}" for axis, i in zip(axes, place, strict=False))
+        raise ValueError(
+            f"path = {path!r}: found {array[place]:g} in {name}{where and f' ({where}, counted from 1)'}; "
+            f"remove or replace all that is NaN, infinite or above {LARGEST:g}"
+        )
+    return array
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """sha256, in hex, of the arrays' shapes and float64 values: what tells one data set from another."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(repr(array.shape).encode())
+        sha.update(np.ascontiguousarray(array, dtype="<f8").data)
+    return sha.hexdigest()

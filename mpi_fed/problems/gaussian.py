@@ -1,0 +1,92 @@
+"""Gaussian features with H = Q diag(i^-P) Q^T, fresh samples at every round."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from .base import Problem, problems
+from .gaussian_kernel import gaussian_kernel
+from .population import DENSE_LIMIT, Covariance, GaussianClient, Population
+
+
+@problems.register
+class Gaussian(Problem):
+    """x ~ N(0, H_i), y = <x, w*_i> + eps, eps ~ N(0, noise_variance).
+
+    H = Q diag(i^-P) Q^T with P = `eigenvalue_decay` and Q the identity (diagonal), I - (2/d) 1 1^T
+    (householder), Q[j,k] = c_k cos(pi (2j+1) k / (2d)) (dct), or uniform on the orthogonal group (haar).
+    `shift = covariate` gives client i the decay `decays[i mod len]` and a Haar rotation of its own;
+    `shift = optimum` draws w*_i ~ N(0, optimum_spread^2 I); `both` does both.
+    """
+
+    kind = "gaussian"
+    lists = frozenset({"decays"})
+
+    dimension: int = Field(ge=1)
+    eigenvalue_decay: float = Field(1.0, ge=0)
+    rotation: Literal["diagonal", "householder", "dct", "haar"] = "dct"
+    noise_variance: float = Field(1.0, ge=0)
+    optimum: Literal["ones", "normal"] = "ones"
+    shift: Literal["none", "covariate", "optimum", "both"] = "none"
+    decays: tuple[Annotated[float, Field(ge=0)], ...] = Field((3.0, 4.0, 5.0, 6.0), min_length=1)
+    optimum_spread: float = Field(10.0, ge=0)
+    seed: int = Field(0, ge=0)
+
+    def dimension_of(self) -> int:
+        return self.dimension
+
+    def check(self, clients: int) -> None:
+        rotation = "haar" if self.shift in ("covariate", "both") else self.rotation
+        if rotation in ("dct", "haar") and self.dimension > DENSE_LIMIT:
+            raise ValueError(
+                f"a dense {rotation} rotation at dimension = {self.dimension} needs d^2 numbers; keep to at "
+                f'most {DENSE_LIMIT}, or give rotation = "householder" or "diagonal" without covariate shift'
+            )
+
+    def prepare(self, clients: int) -> Population:
+        self.check(clients)
+        rng = np.random.Generator(np.random.PCG64([self.seed, 0]))
+        d = self.dimension
+        shared = _covariance(d, self.eigenvalue_decay, self.rotation, rng)
+        center = np.ones(d) if self.optimum == "ones" else rng.standard_normal(d)
+        if self.shift == "none":
+            return Population([GaussianClient(shared, center, self.noise_variance)] * clients)
+        members = []
+        for i in range(clients):
+            own = np.random.Generator(np.random.PCG64([self.seed, 1, i]))
+            covariance, optimum = shared, center
+            if self.shift in ("covariate", "both"):
+                covariance = _covariance(d, self.decays[i % len(self.decays)], "haar", own)
+            if self.shift in ("optimum", "both"):
+                optimum = self.optimum_spread * own.standard_normal(d)
+            members.append(GaussianClient(covariance, optimum, self.noise_variance))
+        return Population(members)
+
+    def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
+        return gaussian_kernel(population.clients[first:last], first, self.batch_size)
+
+
+def _covariance(d: int, decay: float, rotation: str, rng: np.random.Generator) -> Covariance:
+    eigenvalues = np.arange(1, d + 1, dtype=np.float64) ** -decay
+    if rotation == "diagonal":
+        return Covariance(eigenvalues)
+    if rotation == "householder":
+        return Covariance(eigenvalues, "householder")
+    return Covariance(eigenvalues, dct(d) if rotation == "dct" else haar(d, rng))
+
+
+def dct(d: int) -> np.ndarray:
+    """The orthonormal DCT matrix Q[j,k] = c_k cos(pi (2j+1) k / (2d)), c_0 = sqrt(1/d), else sqrt(2/d)."""
+    j, k = np.arange(d)[:, None], np.arange(d)[None, :]
+    scale = np.full(d, np.sqrt(2 / d))
+    scale[0] = np.sqrt(1 / d)
+    return scale * np.cos(np.pi * (2 * j + 1) * k / (2 * d))
+
+
+def haar(d: int, rng: np.random.Generator) -> np.ndarray:
+    """A (d, d) matrix uniform on the orthogonal group: QR of a Gaussian one, signs fixed (Mezzadri, 2007)."""
+    q, r = np.linalg.qr(rng.standard_normal((d, d)))
+    return q * np.where(np.diag(r) < 0, -1.0, 1.0)

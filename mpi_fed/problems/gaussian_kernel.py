@@ -1,0 +1,266 @@
+"""Compiled gradients of Gaussian clients: fresh features x = A z with A A^T = H_i, or true gradients.
+
+For a dense H the factor A is lower triangular, which halves the work, and 64 samples are coloured at a time. Every
+number is a sum in one fixed order, whatever else is in the batch. A diagonal or reflected H needs O(d) a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..jit import kernel
+from ..lanes import dot, residual
+from ..sampling import _gradient
+from ..streams import DATA, Stream, key, normal_pair, normals, threefry
+from .population import Covariance, GaussianClient
+
+TILE = 64
+"""Samples that are drawn and coloured together."""
+
+DENSE, DIAGONAL, HOUSEHOLDER = 0, 1, 2
+Array = NDArray[np.float64]
+
+
+class GaussianKernel(NamedTuple):
+    """Fresh samples. `laws` are the distinct (H_i, w*_i, noise) on this rank."""
+
+    batch: int
+    shape: int  # DENSE, DIAGONAL or HOUSEHOLDER
+    law: NDArray[np.int64]  # (hosted,), of each hosted client
+    client: NDArray[np.uint64]  # (hosted,), its number
+    factors: Array  # DENSE: (laws, d', d') lower triangular, d' = d rounded up to a multiple of 4, zero beyond d
+    scales: Array  # else (laws, d): square roots of the eigenvalues
+    optima: Array  # (laws, d)
+    noise: Array  # (laws,): standard deviations
+    z: Array  # (d' + 2, TILE)
+    x: Array  # (d', TILE)
+    rows: Array  # (samples held, d)
+    errors: Array  # (samples held,): the label noise of each
+    held: NDArray[np.int64]  # numbers [first, end) of the samples held: b times the job's number, plus the position
+    order: NDArray[np.int64]  # (samples held,), sorted by law
+    ends: NDArray[np.int64]  # (laws + 1,)
+    tile: NDArray[np.uint64]  # (4, TILE): of each lane the client, round, first block and row
+
+
+class TrueGradientKernel(NamedTuple):
+    """g = H_i (w - w*_i)."""
+
+    shape: int
+    law: NDArray[np.int64]
+    matrices: Array  # DENSE: (laws, d, d), H_i
+    eigenvalues: Array  # else (laws, d)
+    optima: Array
+    difference: Array  # (d,)
+
+
+@kernel
+def fill_tile(k, seed, law, count):
+    """Draw `count` <= TILE samples of one law, named by the tile's counters, into k.rows and k.errors."""
+    d = k.rows.shape[1]
+    pairs = (d + 1) // 2
+    word = key(seed, DATA)
+    clients, rounds, blocks, rows = k.tile[0], k.tile[1], k.tile[2], k.tile[3]
+    for m in range(pairs + 1):
+        even, odd = k.z[2 * m], k.z[2 * m + 1]
+        for r in range(TILE):
+            a, b = threefry(word, clients[r], rounds[r], blocks[r] + np.uint64(m))
+            even[r], odd[r] = normal_pair(a, b)
+    for r in range(count):
+        k.errors[np.int64(rows[r])] = k.noise[law] * k.z[2 * pairs, r]
+    colour(k.factors[law], k.z, k.x)
+    for j in range(d):
+        column = k.x[j]
+        for r in range(count):
+            k.rows[np.int64(rows[r]), j] = column[r]
+
+
+@kernel
+def colour(factor, z, x):
+    """x <- factor z for a lower triangular factor, (d, d) with d a multiple of 4, and z, x of TILE columns.
+
+    Blocks of 4 rows by 4 columns; each entry is a plain sum over ascending columns. Beyond the diagonal the factor
+    is zero, and so is z beyond the dimension or finite, so that the full diagonal blocks change nothing."""
+    for j in range(0, len(factor), 4):
+        x0, x1, x2, x3 = x[j], x[j + 1], x[j + 2], x[j + 3]
+        for r in range(TILE):
+            x0[r] = x1[r] = x2[r] = x3[r] = 0.0
+        for k in range(0, j + 4, 4):
+            a0, b0, c0, e0 = factor[j, k], factor[j, k + 1], factor[j, k + 2], factor[j, k + 3]
+            a1, b1, c1, e1 = factor[j + 1, k], factor[j + 1, k + 1], factor[j + 1, k + 2], factor[j + 1, k + 3]
+            a2, b2, c2, e2 = factor[j + 2, k], factor[j + 2, k + 1], factor[j + 2, k + 2], factor[j + 2, k + 3]
+            a3, b3, c3, e3 = factor[j + 3, k], factor[j + 3, k + 1], factor[j + 3, k + 2], factor[j + 3, k + 3]
+            for r in range(TILE):
+                z0, z1, z2, z3 = z[k, r], z[k + 1, r], z[k + 2, r], z[k + 3, r]
+                x[j, r] = (((x[j, r] + a0 * z0) + b0 * z1) + c0 * z2) + e0 * z3
+                x[j + 1, r] = (((x[j + 1, r] + a1 * z0) + b1 * z1) + c1 * z2) + e1 * z3
+                x[j + 2, r] = (((x[j + 2, r] + a2 * z0) + b2 * z1) + c2 * z2) + e2 * z3
+                x[j + 3, r] = (((x[j + 3, r] + a3 * z0) + b3 * z1) + c3 * z2) + e3 * z3
+
+
+@kernel
+def draw_ahead(k, jobs, job, sample, seed):
+    """Draw as many samples as k.rows holds, from `sample` of `job` on, law by law."""
+    owed = (jobs.start[len(jobs.start) - 1] - job) * k.batch - sample
+    count = min(len(k.order), owed)
+    k.ends.fill(0)
+    for i in range(count):
+        k.ends[k.law[jobs.client[job + (sample + i) // k.batch]] + 1] += 1
+    for law in range(len(k.noise)):
+        k.ends[law + 1] += k.ends[law]
+    for i in range(count):
+        law = k.law[jobs.client[job + (sample + i) // k.batch]]
+        k.order[k.ends[law]] = i
+        k.ends[law] += 1
+    at, stride = 0, (k.rows.shape[1] + 1) // 2 + 1
+    for law in range(len(k.noise)):
+        while at < k.ends[law]:
+            lanes = min(TILE, k.ends[law] - at)
+            for lane in range(lanes):
+                i = k.order[at + lane]
+                due = job + (sample + i) // k.batch
+                k.tile[0, lane] = k.client[jobs.client[due]]
+                k.tile[1, lane] = np.uint64(jobs.round[due])
+                k.tile[2, lane] = np.uint64((sample + i) % k.batch * stride)
+                k.tile[3, lane] = np.uint64(i)
+            fill_tile(k, seed, law, lanes)
+            at += lanes
+    k.held[0] = (jobs.window[2] + job) * k.batch + sample
+    k.held[1] = k.held[0] + count
+
+
+@kernel
+def draw_one(k, client, round, sample, law, seed):
+    """Draw one sample of a diagonal or reflected H into the first row and error held."""
+    x, error = k.rows[0], k.errors[:1]
+    pairs = (len(x) + 1) // 2
+    stream = Stream(seed, k.client[client], np.uint64(round))
+    block = np.uint64(sample * (pairs + 1))
+    normals(stream, DATA, block, x)
+    normals(stream, DATA, block + np.uint64(pairs), error)
+    error[0] *= k.noise[law]
+    for j in range(len(x)):
+        x[j] *= k.scales[law, j]
+    if k.shape == HOUSEHOLDER:
+        reflect(x)
+
+
+@kernel
+def sampled_gradient(kernel, jobs, job, seed, w, g):
+    """g <- (1/b) sum over b fresh samples of (<x, w> - y) x."""
+    client = jobs.client[job]
+    law, weight = kernel.law[client], 1.0 / np.float64(kernel.batch)
+    optimum, first = kernel.optima[law], (jobs.window[2] + job) * kernel.batch
+    g.fill(0.0)
+    for s in range(kernel.batch):
+        row = 0
+        if kernel.shape != DENSE:
+            draw_one(kernel, client, jobs.round[job], s, law, seed)
+        else:
+            if not kernel.held[0] <= first + s < kernel.held[1]:
+                draw_ahead(kernel, jobs, job, s, seed)
+            row = first + s - kernel.held[0]
+        x = kernel.rows[row]
+        scale = weight * (residual(x, w, optimum) - kernel.errors[row])
+        for j in range(len(x)):
+            g[j] += scale * x[j]
+
+
+@kernel
+def reflect(x):
+    """x <- (I - (2/d) 1 1^T) x."""
+    s0 = s1 = s2 = s3 = np.float64(0.0)
+    n = len(x) // 4 * 4
+    for j in range(0, n, 4):
+        s0 += x[j]
+        s1 += x[j + 1]
+        s2 += x[j + 2]
+        s3 += x[j + 3]
+    for j in range(n, len(x)):
+        s0 += x[j]
+    shift = 2.0 / np.float64(len(x)) * ((s0 + s1) + (s2 + s3))
+    for j in range(len(x)):
+        x[j] -= shift
+
+
+@kernel
+def true_gradient(kernel, jobs, job, seed, w, g):
+    """g <- H_i (w - w*_i)."""
+    law, v = kernel.law[jobs.client[job]], kernel.difference
+    for j in range(len(w)):
+        v[j] = w[j] - kernel.optima[law, j]
+    if kernel.shape == DENSE:
+        for j in range(len(w)):
+            g[j] = dot(kernel.matrices[law, j], v)
+        return
+    if kernel.shape == HOUSEHOLDER:
+        reflect(v)
+    for j in range(len(w)):
+        g[j] = kernel.eigenvalues[law, j] * v[j]
+    if kernel.shape == HOUSEHOLDER:
+        reflect(g)
+
+
+_gradient.implement(GaussianKernel, sampled_gradient)
+_gradient.implement(TrueGradientKernel, true_gradient)
+
+HELD_BYTES = 64 * 2**20
+"""Most memory for samples drawn ahead."""
+
+
+def gaussian_kernel(
+    clients: Sequence[GaussianClient], first: int, batch: int | str
+) -> GaussianKernel | TrueGradientKernel:
+    """The kernel for the hosted clients, numbered from `first`."""
+    laws = list({id(c): c for c in clients}.values())
+    position = {id(c): n for n, c in enumerate(laws)}
+    law = np.array([position[id(c)] for c in clients], np.int64)
+    d = laws[0].covariance.dimension
+    shape = _shape([c.covariance for c in laws])
+    optima = np.array([c.optimum for c in laws], np.float64)
+    eigenvalues = np.array([c.covariance.eigenvalues for c in laws] if shape != DENSE else np.empty((1, 1)))
+    if batch == "full":
+        matrices = np.array([c.covariance.dense for c in laws]) if shape == DENSE else np.empty((1, 1, 1))
+        return TrueGradientKernel(shape, law, matrices, eigenvalues, optima, np.empty(d))
+    batch = int(batch)
+    padded = -(-d // 4) * 4 if shape == DENSE else 1
+    factors = np.zeros((len(laws) if shape == DENSE else 1, padded, padded))
+    held = 1
+    if shape == DENSE:
+        for n, c in enumerate(laws):
+            factors[n, :d, :d] = _triangular(c.covariance)
+        held = max(TILE, min(TILE * len(laws), HELD_BYTES // (8 * d)))
+    return GaussianKernel(
+        batch,
+        shape,
+        law,
+        np.arange(first, first + len(clients), dtype=np.uint64),
+        factors,
+        np.sqrt(eigenvalues),
+        optima,
+        np.sqrt(np.array([c.noise_variance for c in laws], np.float64)),
+        np.zeros((2 * ((padded + 1) // 2 + 2), TILE)),
+        np.zeros((padded, TILE)),
+        np.empty((held, d)),
+        np.empty(held),
+        np.full(2, -1, np.int64),
+        np.empty(held, np.int64),
+        np.empty(len(laws) + 1, np.int64),
+        np.zeros((4, TILE), np.uint64),
+    )
+
+
+def _shape(covariances: list[Covariance]) -> int:
+    if all(c.basis is None for c in covariances):
+        return DIAGONAL
+    return HOUSEHOLDER if all(isinstance(c.basis, str) for c in covariances) else DENSE
+
+
+def _triangular(covariance: Covariance) -> Array:
+    """Lower triangular A with A A^T = H, from a QR of diag(sqrt eigenvalues) Q^T: exact for singular H too."""
+    root = np.sqrt(covariance.eigenvalues)[:, None] * covariance.rotate(np.eye(covariance.dimension)).T
+    r = np.linalg.qr(root, mode="r")
+    return (r * np.where(np.diag(r) < 0, -1.0, 1.0)[:, None]).T

@@ -1,0 +1,125 @@
+"""Features and targets from .npz, .csv, .svm and .libsvm files, each also .gz, and from .h5 files.
+
+Whatever is wrong with a file is one ValueError sentence that names the file, the place in it and the mend.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from .csv_table import Target, read_csv
+from .datafile import check_columns, check_rows, is_packed, numbers, stream
+from .population import Array
+
+
+def read(path: str, target: Target = None) -> tuple[Array, Array]:
+    """The features (n, d) and targets (n,) a file holds, checked: two rows or more, all numbers finite."""
+    suffix = os.path.splitext(path.lower().removesuffix(".gz"))[1]
+    if suffix not in _READERS or (is_packed(path) and suffix == ".h5"):
+        raise ValueError(
+            f"path = {path!r} must end in .npz, .csv, .svm or .libsvm, each also with .gz, or in .h5"
+        )
+    if suffix == ".csv":
+        return _checked(path, *read_csv(path, target))
+    if target is not None:
+        raise ValueError(f"target = {target!r} is for .csv files; leave it out for path = {path!r}")
+    return _checked(path, *_READERS[suffix](path))
+
+
+def read_npz(path: str) -> dict[str, np.ndarray]:
+    """All arrays of an .npz or .npz.gz file, by name. Nothing is unpickled."""
+    with stream(path) as file:
+        content = io.BytesIO(file.read()) if is_packed(path) else file
+        try:
+            with np.load(content, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (ValueError, TypeError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error):
+            fault = f"path = {path!r} is not an .npz file of numbers; write it with numpy.savez"
+            raise ValueError(fault) from None
+
+
+def _checked(path: str, features: np.ndarray, targets: np.ndarray) -> tuple[Array, Array]:
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if features.ndim != 2 or targets.ndim != 1 or len(features) != len(targets):
+        raise ValueError(
+            f"path = {path!r}: features have shape {features.shape} and targets {targets.shape}; "
+            f"(n, d) and (n,) are needed"
+        )
+    check_rows(path, len(features))
+    check_columns(path, features.shape[1])
+    return numbers(path, "features", features), numbers(path, "targets", targets)
+
+
+def _pair(path: str, names: Iterable[str]) -> tuple[str, str]:
+    """Which of the arrays in a file are the features and the targets."""
+    held = sorted(names)
+    for pair in (("features", "targets"), ("X", "y")):
+        if set(pair) <= set(held):
+            return pair
+    raise ValueError(
+        f"path = {path!r} must hold the arrays features and targets (or X and y); "
+        f"it holds {', '.join(held) or 'none'}"
+    )
+
+
+def _read_npz(path: str) -> tuple[np.ndarray, np.ndarray]:
+    arrays = read_npz(path)
+    features, targets = _pair(path, arrays)
+    return arrays[features], arrays[targets]
+
+
+def _read_h5(path: str) -> tuple[np.ndarray, np.ndarray]:
+    import h5py
+
+    with stream(path) as file:
+        try:
+            held = h5py.File(file, "r")
+        except (OSError, RuntimeError):
+            raise ValueError(f"path = {path!r} is not a readable HDF5 file") from None
+        with held:
+            features, targets = _pair(path, (name for name in held if isinstance(held[name], h5py.Dataset)))
+            return np.asarray(held[features][()]), np.asarray(held[targets][()])
+
+
+def _read_svm(path: str) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_svmlight_file
+
+    with stream(path) as file:
+        content = file.read()
+    try:
+        features, targets = load_svmlight_file(io.BytesIO(content))
+    except (ValueError, OverflowError):
+        lines = enumerate(content.split(b"\n"), 1)
+        number, line = next((number, line) for number, line in lines if not _is_svm_row(line))
+        raise ValueError(
+            f"path = {path!r}, line {number}: found {line[:40].decode(errors='replace')!r}, "
+            f'needed is "target index:value index:value ..." with ascending indices'
+        ) from None
+    check_columns(path, features.shape[1])  # before they are made dense
+    return features.toarray(), targets
+
+
+def _is_svm_row(line: bytes) -> bool:
+    from sklearn.datasets import load_svmlight_file
+
+    try:
+        load_svmlight_file(io.BytesIO(line))
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+_READERS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
+    ".npz": _read_npz,
+    ".csv": read_csv,
+    ".svm": _read_svm,
+    ".libsvm": _read_svm,
+    ".h5": _read_h5,
+}

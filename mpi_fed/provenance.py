@@ -1,0 +1,2 @@
+"""Stub until the real one."""
+def collect(world): return {}

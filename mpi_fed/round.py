@@ -1,0 +1,116 @@
+"""The compiled loop: rounds from log point to log point, with MPI inside.
+
+Of each round: local gradients, what the algorithm compresses, encode, the route's collective, decode and mean at the
+root, the update, the broadcast of w; before it, w enters the Polyak-Ruppert average.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codec import encode
+from .descent import outgoing, sent, update
+from .jit import kernel
+from .mpi import ROOT, barrier, bcast, wtime
+from .sampling import gradient, plan
+from .streams import Stream
+from .wire import DOWNLINK, uplink
+
+SNAPSHOTS = 64
+"""Log points that one call can pass."""
+
+Array = NDArray[np.float64]
+
+
+class State(NamedTuple):
+    """What a repetition carries from round to round."""
+
+    w: Array  # (d,): the iterate; equal on all ranks
+    sum: Array  # (d,): the root's sum of the iterates in the average
+    total: Array  # (d,): the root's mean of the decoded messages
+    g: Array  # (d,)
+    averaging_start: int
+    seconds: Array  # [elapsed, start of the present block]
+    overflow: NDArray[np.int64]  # [client, round] of the first number beyond the wire's floats, or [-1, -1]
+
+
+class Snapshots(NamedTuple):
+    """The root's log points of one call, evaluated and written outside the timed loop."""
+
+    rounds: NDArray[np.int64]  # all log points of the study
+    cursor: NDArray[np.int64]  # [next log point, snapshots held]
+    iterate: Array  # (SNAPSHOTS, d)
+    average: Array  # (SNAPSHOTS, d)
+    totals: NDArray[np.int64]  # (SNAPSHOTS, 4)
+    client_payload: NDArray[np.int64]  # (SNAPSHOTS, N), or (SNAPSHOTS, 0) above 1,000 clients
+    seconds: Array  # (SNAPSHOTS,)
+
+
+@kernel
+def snapshot(state, wire, snapshots, done):
+    """Hold the state after `done` rounds."""
+    at = snapshots.cursor[1]
+    averaged = done - state.averaging_start
+    for j in range(len(state.w)):
+        snapshots.iterate[at, j] = state.w[j]
+        snapshots.average[at, j] = state.sum[j] / np.float64(averaged) if averaged > 0 else state.w[j]
+    for i in range(len(wire.totals)):
+        snapshots.totals[at, i] = wire.totals[i]
+    for i in range(snapshots.client_payload.shape[1]):
+        snapshots.client_payload[at, i] = wire.client_payload[i]
+    snapshots.seconds[at] = state.seconds[0]
+    snapshots.cursor[1] += 1
+
+
+@kernel
+def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snapshots, start, stop, seed):
+    """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code.
+
+    A block of rounds is timed between two barriers: from the start, or the last log point, to the next."""
+    w, g = state.w, state.g
+    code = barrier(comm)
+    state.seconds[1] = wtime()
+    for k in range(start, stop):
+        if k < jobs.window[0] or k >= jobs.window[1]:
+            plan(jobs, compressor, seed, k)
+        if comm.rank == ROOT and k >= state.averaging_start:
+            for j in range(len(w)):
+                state.sum[j] += w[j]
+        at = k - jobs.window[0]
+        first, size = jobs.start[at], 0
+        for job in range(first, jobs.start[at + 1]):
+            client = jobs.client[job]
+            gradient(problem, jobs, job, seed, w, g)
+            outgoing(algorithm, client, w, g)
+            stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
+            written = encode(compressor, g, wire.send[size:], stream)
+            if written < 0:
+                written = -written
+                if state.overflow[0] < 0:
+                    state.overflow[0], state.overflow[1] = jobs.first + client, k
+            sent(algorithm, client, compressor, wire.send[size : size + written], stream)
+            wire.sizes[job - first] = written
+            size += written
+        if jobs.everyone_start[at] < jobs.everyone_start[at + 1]:  # else nobody takes part, and nothing is sent
+            state.total.fill(0.0)
+            code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
+            if code == 0 and comm.rank == ROOT:
+                update(algorithm, k, state.total, w)
+                wire.totals[DOWNLINK] += 8 * len(w) * comm.size
+            if code == 0:
+                code = bcast(comm, w)
+        due = snapshots.rounds[snapshots.cursor[0]] == k + 1
+        if code == 0 and (due or k + 1 == stop):
+            code = barrier(comm)
+            state.seconds[0] += wtime() - state.seconds[1]
+        if code != 0:
+            break
+        if due:
+            snapshots.cursor[0] += 1
+            if comm.rank == ROOT:
+                snapshot(state, wire, snapshots, k + 1)
+            state.seconds[1] = wtime()
+    return code

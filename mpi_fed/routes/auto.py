@@ -1,0 +1,18 @@
+"""gather for payloads of one length, gatherv for varying ones."""
+
+from __future__ import annotations
+
+from ..compressors import Compressor
+from .base import Route, routes
+from .gather import Gather
+from .gatherv import Gatherv
+
+
+@routes.register
+class Auto(Route):
+    """Resolved before anything starts: the log names the route that was taken."""
+
+    kind = "auto"
+
+    def resolve(self, compressor: Compressor) -> Route:
+        return Gather() if compressor.fixed_length else Gatherv()

@@ -1,0 +1,28 @@
+"""What a route is: how the clients' payloads reach the root, and how the iterate comes back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..component import Component, Registry
+from ..compressors import Compressor
+from ..wire import OPERATIONS
+
+
+class Route(Component):
+    """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently."""
+
+    def check(self, compressor: Compressor) -> None:
+        """Raise ValueError, one sentence, where this route cannot carry the compressor's messages."""
+
+    def resolve(self, compressor: Compressor) -> Route:
+        """The route that is taken for this compressor: itself, but for `auto`."""
+        self.check(compressor)
+        return self
+
+    def kernel(self) -> NamedTuple:
+        """What the compiled exchange gets."""
+        raise NotImplementedError
+
+
+routes: Registry[Route] = Registry("route", OPERATIONS)

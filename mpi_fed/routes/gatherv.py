@@ -1,0 +1,89 @@
+"""MPI_Gatherv of payloads of any length, then MPI_Bcast of w."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..codec import decode, length
+from ..jit import kernel
+from ..mpi import ROOT, gather_counts, gatherv_bytes
+from ..streams import Stream
+from ..wire import UPLINK, enter
+from .base import Route, routes
+
+
+class GathervKernel(NamedTuple):
+    kind: int
+
+
+@kernel
+def known_sizes(compressor, wire, jobs, round, seed, first, last):
+    """wire.all_sizes[rank * slots + ...] <- bytes of each message of everyone[first:last], in the rank's order."""
+    rank, slot = 0, 0
+    for j in range(first, last):
+        client = jobs.everyone[j]
+        while client >= wire.hosts[rank + 1]:
+            rank, slot = rank + 1, 0
+        size = wire.fixed_size
+        if size < 0:
+            size = length(compressor, Stream(seed, np.uint64(client), np.uint64(round)))
+        wire.all_sizes[rank * wire.slots + slot] = size
+        slot += 1
+
+
+@routes.register
+class Gatherv(Route):
+    """The root knows every length from the shared seed, so that no counts travel.
+
+    Explicit indices are known to their sender alone: then an MPI_Gather of an int32 a client comes first, and counts
+    as transported."""
+
+    kind = "gatherv"
+    Kernel = GathervKernel
+
+    def kernel(self) -> GathervKernel:
+        return GathervKernel(1)
+
+    @staticmethod
+    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
+        if wire.counted:
+            code = gather_counts(comm, wire.sizes, wire.all_sizes)
+            if code != 0:
+                return code
+        if comm.rank != ROOT:
+            return gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+        at = round - jobs.window[0]
+        first, last = jobs.everyone_start[at], jobs.everyone_start[at + 1]
+        if wire.counted:
+            wire.totals[UPLINK] += 4 * len(wire.all_sizes)
+        else:
+            known_sizes(compressor, wire, jobs, round, seed, first, last)
+        wire.counts.fill(0)
+        rank, slot = 0, 0
+        for j in range(first, last):
+            while jobs.everyone[j] >= wire.hosts[rank + 1]:
+                rank, slot = rank + 1, 0
+            wire.counts[rank] += wire.all_sizes[rank * wire.slots + slot]
+            slot += 1
+        wire.starts[0] = 0
+        for rank in range(1, comm.size):
+            wire.starts[rank] = wire.starts[rank - 1] + wire.counts[rank - 1]
+        code = gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+        if code != 0:
+            return code
+        weight = 1.0 / np.float64(jobs.clients)
+        at, rank, slot = 0, 0, 0
+        for j in range(first, last):
+            client = jobs.everyone[j]
+            while client >= wire.hosts[rank + 1]:
+                rank, slot = rank + 1, 0
+            each = wire.all_sizes[rank * wire.slots + slot]
+            stream = Stream(seed, np.uint64(client), np.uint64(round))
+            decode(compressor, wire.receive[at : at + each], weight, total, stream)
+            enter(wire, compressor, client, each)
+            at += each
+            slot += 1
+        wire.totals[UPLINK] += at
+        return code

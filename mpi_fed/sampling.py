@@ -1,0 +1,73 @@
+"""What a problem does inside the compiled round, and the list of gradients that are due next.
+
+gradient(kernel, jobs, job, seed, w, g)     g <- the stochastic gradient of the job's client in the job's round at w
+
+A problem may look ahead in the list (Gaussian features are drawn for many jobs at once), since no sample depends on w.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codec import participants
+from .jit import Operation, kernel
+
+AHEAD = 512
+"""Gradients that are listed ahead, where a round has fewer."""
+
+_gradient = Operation("gradient")
+gradient = _gradient.call
+OPERATIONS = {"gradient": _gradient}
+
+
+class Jobs(NamedTuple):
+    """The rounds planned ahead: who takes part, and the gradients that this rank owes for it, in order."""
+
+    first: int  # the clients first <= i < last live on this rank
+    last: int
+    clients: int  # N
+    window: NDArray[np.int64]  # [first round, end) of the plan, [2] = number of the first job, counting for ever
+    everyone: NDArray[np.int64]  # participants of all ranks, by round, ascending
+    everyone_start: NDArray[np.int64]  # (rounds + 1,)
+    client: NDArray[np.int64]  # of each job, counted from `first`
+    round: NDArray[np.int64]  # of each job
+    start: NDArray[np.int64]  # (rounds + 1,): the jobs of each round
+
+
+def jobs_of(first: int, last: int, clients: int) -> Jobs:
+    """An empty plan for the clients first <= i < last of N."""
+    rounds = max(1, AHEAD // clients)
+    return Jobs(
+        first,
+        last,
+        clients,
+        np.zeros(3, np.int64),
+        np.empty(rounds * clients, np.int64),
+        np.zeros(rounds + 1, np.int64),
+        np.empty(rounds * (last - first), np.int64),
+        np.empty(rounds * (last - first), np.int64),
+        np.zeros(rounds + 1, np.int64),
+    )
+
+
+@kernel
+def plan(jobs, compressor, seed, round):
+    """Plan the rounds from `round` on."""
+    jobs.window[2] += jobs.start[jobs.window[1] - jobs.window[0]]
+    count, owed = 0, 0
+    for i in range(len(jobs.start) - 1):
+        drawn = participants(compressor, seed, np.uint64(round + i), jobs.clients, jobs.everyone[count:])
+        for j in range(count, count + drawn):
+            client = jobs.everyone[j]
+            if jobs.first <= client < jobs.last:
+                jobs.client[owed] = client - jobs.first
+                jobs.round[owed] = round + i
+                owed += 1
+        count += drawn
+        jobs.everyone_start[i + 1] = count
+        jobs.start[i + 1] = owed
+    jobs.window[0] = round
+    jobs.window[1] = round + len(jobs.start) - 1

@@ -1,0 +1,151 @@
+"""One configuration on this rank: its kernels, buffers and state, advanced from Python a stretch of rounds at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from .codec import UNKNOWN, length
+from .configuration import Configuration
+from .errors import InputError
+from .jit import compiling, kernel
+from .log import CLIENTS_LIMIT
+from .mpi import Comm, comm_of
+from .problems.population import Population
+from .round import SNAPSHOTS, Snapshots, State, advance
+from .sampling import jobs_of
+from .streams import INITIAL, EVERYONE, Stream, normals
+from .wire import HISTOGRAM_BINS, Wire
+
+COUNT_LIMIT = 2**31 - 1
+"""Largest count of an MPI call with int arguments."""
+
+
+@kernel
+def shared_length(compressor, client):
+    """The length of a message as the shared stream tells it."""
+    return length(compressor, Stream(np.uint64(0), np.uint64(client), np.uint64(0)))
+
+
+@kernel
+def draw_start(seed, out):
+    """Fill out with the N(0,1) start of a repetition."""
+    normals(Stream(seed, EVERYONE, np.uint64(0)), INITIAL, np.uint64(0), out)
+
+
+class Simulation:
+    """The repetitions of one configuration. Every rank of `comm` makes one and calls the same methods."""
+
+    def __init__(self, configuration: Configuration, population: Population, comm: MPI.Comm, rounds: Any) -> None:
+        self.configuration, self.population = configuration, population
+        self.comm = comm_of(comm)
+        self.rounds = np.append(np.asarray(rounds, np.int64), np.int64(-1))
+        d, n = population.dimension, configuration.clients
+        hosts = np.array([n * r // comm.size for r in range(comm.size + 1)], np.int64)
+        first, last = int(hosts[comm.rank]), int(hosts[comm.rank + 1])
+        compressor, algorithm = configuration.compressor, configuration.algorithm
+        self.omega = algorithm.omega_of(compressor, d)
+        self.steps = algorithm.steps(self.omega, population.trace, configuration.rounds)
+        self.kernels = (
+            configuration.problem.kernel(population, first, last),
+            compressor.kernel(d),
+            algorithm.kernel(d, self.omega, self.steps, last - first),
+            configuration.route.kernel(),
+        )
+        self.jobs = jobs_of(first, last, n)
+        self.wire = self._wire(hosts, d)
+        self.state = self._state(d)
+        held = n if n <= CLIENTS_LIMIT else 0
+        self.snapshots = Snapshots(
+            self.rounds,
+            np.zeros(2, np.int64),
+            np.empty((SNAPSHOTS, d)),
+            np.empty((SNAPSHOTS, d)),
+            np.empty((SNAPSHOTS, 4), np.int64),
+            np.empty((SNAPSHOTS, held), np.int64),
+            np.empty(SNAPSHOTS),
+        )
+        self.seed = np.uint64(0)
+        self.done = 0
+
+    def _wire(self, hosts: NDArray[np.int64], d: int) -> Wire:
+        compressor, size = self.configuration.compressor, self.comm.size
+        most = compressor.payload_bytes_max(d)
+        slots = int(np.diff(hosts).max())
+        hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
+        everything = most * slots * size
+        if everything > COUNT_LIMIT:
+            raise InputError(
+                f"the root would gather {everything:,} bytes a round, more than an MPI call counts ({COUNT_LIMIT:,}); "
+                f"lower problem.dimension or study.clients"
+            )
+        fixed = compressor.fixed_length
+        with compiling():
+            counted = not fixed and shared_length(self.kernels[1], 0) == UNKNOWN
+        grain = -(-(most + 1) // HISTOGRAM_BINS)
+        return Wire(
+            most if fixed else -1,
+            int(compressor.payload_bits(d)) if fixed else -1,
+            counted,
+            slots,
+            hosts,
+            np.zeros(max(1, most * (slots if fixed else hosted)), np.uint8),
+            np.zeros(max(1, everything if self.comm.rank == 0 else 1), np.uint8),
+            np.zeros(slots, np.int32),
+            np.zeros(slots * size, np.int32),
+            np.zeros(size, np.int32),
+            np.zeros(size, np.int32),
+            np.zeros(4, np.int64),
+            np.zeros(self.configuration.clients, np.int64),
+            np.zeros(most // grain + 1, np.int64),
+            grain,
+        )
+
+    def _state(self, d: int) -> State:
+        start = self.configuration.algorithm.averaging_start(self.configuration.rounds)
+        return State(
+            np.zeros(d), np.zeros(d), np.zeros(d), np.zeros(d), start, np.zeros(2), np.full(2, -1, np.int64)
+        )
+
+    def compile(self) -> None:
+        """Compile the loop, or load it: the first process on this cache compiles, the others wait."""
+        with compiling(), np.errstate(all="ignore"):
+            draw_start(np.uint64(0), self.state.w)
+            self._advance(0, 0, comm_of(MPI.COMM_SELF))  # the others may be waiting for the lock
+
+    def start(self, seed: int) -> None:
+        """Begin the repetition of this seed: w_0, an empty average, an empty ledger."""
+        self.seed, self.done = np.uint64(seed), 0
+        self._set_start()
+        for array in (self.state.sum, self.state.seconds, self.wire.totals):
+            array[:] = 0
+        self.wire.client_payload[:] = 0
+        self.wire.histogram[:] = 0
+        self.state.overflow[:] = -1
+        self.jobs.window[:2] = 0
+        self.snapshots.cursor[0] = np.searchsorted(self.rounds[:-1], 1)  # log point 0 is the start itself
+        self.snapshots.cursor[1] = 0
+
+    def _set_start(self) -> None:
+        start = self.configuration.algorithm.start_vector(len(self.state.w))
+        if start is None:
+            draw_start(self.seed, self.state.w)
+        else:
+            self.state.w[:] = start
+
+    def advance(self, stop: int) -> None:
+        """Do the rounds up to `stop`; the root then holds a snapshot of every log point passed since the last call."""
+        self.snapshots.cursor[1] = 0
+        with np.errstate(all="ignore"):
+            code = self._advance(self.done, stop, self.comm)
+        if code != 0:
+            raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
+        self.done = stop
+
+    def _advance(self, start: int, stop: int, comm: Comm) -> int:
+        return advance(
+            *self.kernels, comm, self.wire, self.jobs, self.state, self.snapshots, start, stop, self.seed
+        )

@@ -1,0 +1,35 @@
+"""What theory says of a configuration: limits, plateaus and the expected risk after any number of rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..configuration import Configuration
+from ..problems.population import Population
+from . import cache
+from .prediction import Prediction, compute
+
+__all__ = ["Prediction", "predict"]
+
+
+def predict(
+    configuration: Configuration,
+    population: Population | None = None,
+    log_rounds: Sequence[int] | None = None,
+) -> Prediction:
+    """The prediction for a configuration, kept on disk once computed.
+
+    `population` is `configuration.problem.prepare(configuration.clients)`, for callers that have it already;
+    `log_rounds` are the rounds of the risks (default: 0, about 10 a decade, and K). Raises ValueError where the
+    problem cannot be prepared.
+    """
+    if population is None:
+        population = configuration.problem.prepare(configuration.clients)
+    rounds = None if log_rounds is None else [int(k) for k in log_rounds]
+    name = cache.key(configuration, population, rounds)
+    known = cache.load(name)
+    if known is not None:
+        return Prediction(**known)
+    prediction = compute(configuration, population, rounds)
+    cache.store(name, prediction.to_json())
+    return prediction

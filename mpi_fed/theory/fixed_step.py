@@ -1,0 +1,36 @@
+"""What a fixed step does in the end: whether the moments stay bounded, and the trace of the noise they settle at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..algorithms import Steps
+from .full import FullRecursion
+from .recursion import Recursion
+from .setting import Setting, frozen_recursion
+
+LARGEST_CORE = 16_000
+"""Above this size the linear system of the stationary moments is not solved."""
+REFREEZES = 3
+
+
+def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
+    """`stable` and `plateau_trace` = Tr(C(U) H^-1) at the stationary U; empty for a decreasing step."""
+    if steps.exponent or recursion.core > LARGEST_CORE:
+        return {}
+    core = recursion.stationary(steps.scale)
+    if core is None:
+        return {"stable": False}
+    return {"stable": True, "plateau_trace": recursion.noise_trace(core)}
+
+
+def frozen_fixed_step(setting: Setting, recursion: FullRecursion, steps: Steps) -> dict[str, Any]:
+    """The same where the noise's shape depends on U: the shape and the stationary U in turn."""
+    found = fixed_step(recursion, steps)
+    for _ in range(REFREEZES if found.get("stable") else 0):
+        core = recursion.stationary(steps.scale)
+        if core is None:
+            return {"stable": False}
+        recursion = frozen_recursion(setting, recursion.unpacked(core))
+        found = {"stable": True, "plateau_trace": recursion.noise_trace(core)}
+    return found

@@ -1,0 +1,148 @@
+"""Tr(C_ania H^-1) at w* where the exact recursion does not give it: closed forms, else the gradient's own law sampled.
+
+At w* a Gaussian client's gradient of b samples is, with a_m = <x_m, Delta> and r_m = a_m - eps_m,
+    g = (1/b) sum_m r_m x_m = (a . r / b) c + (|r| / b) R^(1/2) z,   z ~ N(0, I) independent of (a, r),
+c = H Delta / (Delta^T H Delta), R = H - H Delta Delta^T H / (Delta^T H Delta): b costs nothing. Without a shift
+g = (|eps| / b) H^(1/2) z, so that a homogeneous compressor's C_ania is sigma^2/b times that of x itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..compressors import Compressor
+from ..problems.population import Covariance
+from .added import LinearAdded, conditional_covariances
+from .controls import FittedVariances
+from .laws import EmpiricalLaw, GaussianLaw, Law
+from .packing import Array, unpack
+
+DRAWS = 1 << 16
+"""Gradients sampled, over all clients."""
+WORK = 2e8
+"""Numbers drawn for them, at most."""
+
+
+class Estimate(NamedTuple):
+    """A value and its standard error, 0 where it is exact."""
+
+    value: float
+    standard_error: float
+
+
+def limit_trace(laws: list[Law], compressor: Compressor, batch: int | None, covariance: Covariance) -> Estimate:
+    """Tr(C_ania H^-1) for laws of one client each (`laws(population, merge=False)`), H = `covariance`."""
+    inverse = covariance.rotate(np.diag(1 / covariance.eigenvalues))
+    inverse = covariance.rotate(np.ascontiguousarray(inverse.T))
+    clients = sum(law.weight for law in laws)
+    parts = []
+    for law in laws:
+        value, error = _client_trace(law, compressor, batch, inverse, len(laws))
+        parts.append((law.weight * value, law.weight * error))
+    values, errors = np.array(parts).T
+    return Estimate(float(values.sum()) / clients**2, float(np.linalg.norm(errors)) / clients**2)
+
+
+def _client_trace(law: Law, compressor: Compressor, batch: int | None, inverse: Array, share: int) -> Estimate:
+    """Tr(Cov(C(g)) inverse) of one client at w*; `share` clients share the draws."""
+    mean, sampling = _moments(law, batch)
+    own = float((sampling * inverse).sum())
+    value, error = _added_trace(law, compressor, batch, inverse, mean + sampling, share)
+    return Estimate(own + value, error)
+
+
+def _moments(law: Law, batch: int | None) -> tuple[Array, Array]:
+    """m m^T and Cov(g) at w*, (d, d)."""
+    mean = np.outer(_mean_gradient(law), _mean_gradient(law))
+    if not batch:
+        return mean, np.zeros_like(mean)
+    if isinstance(law, EmpiricalLaw):
+        g = law.sample_gradients(law.clients[0])
+        return mean, (g.T @ g / len(g) - mean) / batch
+    assert isinstance(law, GaussianLaw)
+    scale = law.noise_variance + law.shift @ law.covariance.apply(law.shift)
+    return mean, (scale * law.covariance.dense + mean) / batch
+
+
+def _added_trace(
+    law: Law, compressor: Compressor, batch: int | None, inverse: Array, moment: Array, share: int
+) -> Estimate:
+    """E Tr(Cov(C(g) | g) inverse)."""
+    if compressor.linear:
+        added = LinearAdded(compressor)(moment[None], moment[None])[0]
+        return Estimate(float((added * inverse).sum()), 0.0)
+    if not batch:
+        return Estimate(float(_added(compressor, _mean_gradient(law)[None], inverse)[0]), 0.0)
+    scalable = compressor.homogeneous and compressor.uncorrelated
+    if isinstance(law, GaussianLaw) and scalable and not law.shifted:
+        fitted, scale = FittedVariances(compressor, law.covariance), law.noise_variance / batch
+        augmented = np.zeros((len(inverse) + 1, len(inverse) + 1))
+        augmented[-1, -1] = scale
+        value = scale * float(fitted.means() @ np.diag(inverse))
+        return Estimate(value, fitted.standard_error(augmented, inverse))
+    if isinstance(law, EmpiricalLaw) and batch == 1 and (compressor.uncorrelated or _few(law)):
+        g = law.sample_gradients(law.clients[0])
+        return Estimate(float(_added(compressor, g, inverse).mean()), 0.0)
+    return _sampled(law, compressor, batch, inverse, moment, share)
+
+
+def _few(law: EmpiricalLaw) -> bool:
+    return len(law.clients[0].targets) <= DRAWS // 16
+
+
+def _added(compressor: Compressor, gradients: Array, inverse: Array) -> Array:
+    """Tr(Cov(C(g) | g) inverse), (n,), at gradients (n, d)."""
+    if compressor.uncorrelated:
+        return compressor.variances(gradients) @ np.diag(inverse)
+    covariances = unpack(conditional_covariances(compressor, gradients), len(inverse))
+    return np.einsum("njk,jk->n", covariances, inverse)
+
+
+def _mean_gradient(law: Law) -> Array:
+    """E g at w*, (d,)."""
+    if isinstance(law, EmpiricalLaw):
+        return law.sample_gradients(law.clients[0]).mean(axis=0)
+    assert isinstance(law, GaussianLaw)
+    return law.covariance.apply(law.shift)
+
+
+def _sampled(law: Law, compressor: Compressor, batch: int, inverse: Array, moment: Array, share: int) -> Estimate:
+    """E Tr(Cov(C(g) | g) inverse), with sum_j inverse_jj g_j^2 and |g|^2 as control variates."""
+    d = len(inverse)
+    cost = batch * (d if isinstance(law, EmpiricalLaw) else 2) + 4 * d
+    draws = DRAWS if compressor.uncorrelated else DRAWS // 16
+    count = int(max(256, min(draws, WORK / cost) / share))
+    rng = np.random.Generator(np.random.PCG64(6))
+    width = max(1, (1 << 21) // max(cost, 1 if compressor.uncorrelated else d * d))
+    values, controls = [], []
+    for start in range(0, count, width):
+        g = _draw(law, batch, min(width, count - start), rng)
+        values.append(_added(compressor, g, inverse))
+        controls.append(np.stack([g**2 @ np.diag(inverse), (g**2).sum(axis=1)], axis=1))
+    y, x = np.concatenate(values), np.concatenate(controls)
+    x -= [np.diag(moment) @ np.diag(inverse), np.trace(moment)]
+    coefficients = np.linalg.lstsq(x - x.mean(axis=0), y - y.mean(), rcond=None)[0]
+    y = y - x @ coefficients
+    return Estimate(float(y.mean()), float(y.std() / np.sqrt(count)))
+
+
+def _draw(law: Law, batch: int, count: int, rng: np.random.Generator) -> Array:
+    """Stochastic gradients at w*, (count, d)."""
+    if isinstance(law, EmpiricalLaw):
+        g = law.sample_gradients(law.clients[0])
+        return g[rng.integers(len(g), size=(count, batch))].mean(axis=1)
+    assert isinstance(law, GaussianLaw)
+    delta = law.shift
+    image = law.covariance.apply(delta)
+    scale = float(delta @ image)
+    along = np.sqrt(scale) * rng.standard_normal((count, batch))
+    residual = along - np.sqrt(law.noise_variance) * rng.standard_normal((count, batch))
+    root = np.sqrt(law.covariance.eigenvalues)[:, None]
+    x = law.covariance.rotate(root * rng.standard_normal((len(delta), count))).T
+    g = np.linalg.norm(residual, axis=1)[:, None] * x
+    if scale > 0:  # x's part along Delta is the one that the residuals know of
+        known = (along * residual).sum(axis=1)
+        g += np.outer((known - g @ delta) / scale, image)
+    return g / batch

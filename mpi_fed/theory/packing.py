@@ -1,0 +1,54 @@
+"""Symmetric matrices as vectors of their upper triangle, so that maps between them are plain matrices."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@lru_cache(maxsize=8)
+def triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of each entry of a packed (size, size) matrix: the upper triangle, row by row."""
+    return np.triu_indices(size)
+
+
+@lru_cache(maxsize=8)
+def _positions(size: int) -> NDArray[np.intp]:
+    """(size, size): where the entry (j, k) stands in the packed vector."""
+    rows, columns = triangle(size)
+    positions = np.empty((size, size), dtype=np.intp)
+    positions[rows, columns] = positions[columns, rows] = np.arange(len(rows))
+    return positions
+
+
+def packed_size(size: int) -> int:
+    """size (size + 1) / 2."""
+    return size * (size + 1) // 2
+
+
+def pack(matrices: Array) -> Array:
+    """(..., size, size) symmetric to (..., size (size+1)/2)."""
+    rows, columns = triangle(matrices.shape[-1])
+    return matrices[..., rows, columns]
+
+
+def unpack(vectors: Array, size: int) -> Array:
+    """(..., size (size+1)/2) to (..., size, size) symmetric."""
+    return vectors[..., _positions(size)]
+
+
+@lru_cache(maxsize=8)
+def multiplicity(size: int) -> Array:
+    """1 on the diagonal, else 2: Tr(A B) = sum of multiplicity * pack(A) * pack(B)."""
+    rows, columns = triangle(size)
+    return np.where(rows == columns, 1.0, 2.0)
+
+
+def products(rows: Array) -> Array:
+    """(n, size) to (n, size (size+1)/2): z z^T packed, for each row z."""
+    first, second = triangle(rows.shape[1])
+    return rows[:, first] * rows[:, second]

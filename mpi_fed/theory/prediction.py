@@ -1,0 +1,207 @@
+"""What theory says of a configuration without running it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algorithms import Algorithm, Steps
+from ..configuration import Configuration
+from ..problems.population import Population
+from .fixed_step import fixed_step, frozen_fixed_step
+from .laws import laws
+from .limit import Estimate, limit_trace
+from .packing import Array
+from .propagate import OutOfReachError
+from .recursion import Recursion
+from .setting import Setting, exact_recursion, has_exact, reference_recursion
+from .trajectory import exact_evolution, frozen_evolution, risks
+
+POINTS_PER_DECADE = 10
+LARGEST_DENSE = 2000
+"""Above this dimension the limit is given only where the diagonal suffices."""
+TOLERANCE = 5e-3
+"""A recursion whose noise is known no better than this, relatively, is called approximate."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The fields of `mpi-fed predict --json`; None where theory says nothing."""
+
+    label: str
+    compressor: dict[str, Any]
+    algorithm: dict[str, Any]
+    problem: dict[str, Any]
+    clients: int
+    dimension: int
+    omega: float
+    step_size: float
+    """gamma, or gamma_0 where it decreases as (k+1)^-step_exponent."""
+    step_exponent: float
+    rounds: int
+    payload_bits: float
+    """Expected bits of a message."""
+    payload_bytes_max: int
+    limit_trace: float | None = None
+    """Tr(C_ania H^-1): the excess risk of the average tends to limit_trace / (2 rounds) as the step vanishes."""
+    limit_trace_error: float | None = None
+    """Its standard error where a part is Monte Carlo, else 0."""
+    limit_trace_ideal_memory: float | None = None
+    plateau_trace: float | None = None
+    """What 2 rounds x excess risk of the average tends to at this fixed step."""
+    stable: bool | None = None
+    """Whether the second moments stay bounded at this fixed step."""
+    log_rounds: list[int] | None = None
+    excess_risk_averaged: list[float | None] | None = None
+    """Expected, at log_rounds; None where it is beyond all bounds."""
+    excess_risk_last: list[float | None] | None = None
+    prediction_kind: Literal["exact", "approximate"] | None = None
+    relative_error: float | None = None
+    """Of the risks: the relative standard error of the noise at the last round, 0 where nothing was sampled."""
+    note: str | None = None
+    """How a prediction is approximate, or why there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, ready for JSON."""
+        return asdict(self)
+
+
+def compute(
+    configuration: Configuration, population: Population, log_rounds: Sequence[int] | None = None
+) -> Prediction:
+    """The prediction; `log_rounds` (default: about 10 a decade) are the rounds at which risks are wanted."""
+    prediction, steps = _facts(configuration, population)
+    unsupported = _unsupported(configuration.algorithm)
+    if unsupported:
+        return replace(prediction, note=unsupported)
+    setting = setting_of(configuration, population)
+    try:
+        recursion = exact_recursion(setting)
+    except OutOfReachError as error:
+        return replace(prediction, note=f"no finite-K prediction: {error}", **_limit(setting, None))
+    prediction = replace(prediction, **_limit(setting, recursion))
+    wanted = np.unique(np.array(log_rounds or default_rounds(configuration.rounds), dtype=np.int64))
+    try:
+        return replace(prediction, **_finite(configuration, setting, recursion, steps, wanted))
+    except OutOfReachError as error:
+        return replace(prediction, note=f"no finite-K prediction: {error}")
+
+
+def default_rounds(rounds: int) -> list[int]:
+    """0, K, and about 10 rounds a decade between."""
+    points = np.arange(math.floor(POINTS_PER_DECADE * math.log10(rounds)) + 1)
+    return [0, *np.unique(np.rint(10 ** (points / POINTS_PER_DECADE)).astype(np.int64)).tolist(), rounds]
+
+
+def setting_of(configuration: Configuration, population: Population) -> Setting:
+    """What the moments depend on."""
+    batch = configuration.problem.batch_size
+    return Setting(population, configuration.compressor, None if batch == "full" else int(batch))
+
+
+def _facts(configuration: Configuration, population: Population) -> tuple[Prediction, Steps]:
+    """All that needs no theory of the noise."""
+    algorithm, compressor, d = configuration.algorithm, configuration.compressor, population.dimension
+    omega = algorithm.omega_of(compressor, d)
+    steps = algorithm.steps(omega, population.trace, configuration.rounds)
+    prediction = Prediction(
+        label=configuration.label,
+        compressor=configuration.tables["compressor"],
+        algorithm=configuration.tables["algorithm"],
+        problem=configuration.tables["problem"],
+        clients=configuration.clients,
+        dimension=d,
+        omega=omega,
+        step_size=steps.scale,
+        step_exponent=steps.exponent,
+        rounds=configuration.rounds,
+        payload_bits=compressor.payload_bits(d),
+        payload_bytes_max=compressor.payload_bytes_max(d),
+    )
+    return prediction, steps
+
+
+def _unsupported(algorithm: Algorithm) -> str | None:
+    """Why theory has nothing for this algorithm, if so."""
+    if algorithm.kind != "sgd":
+        return f"no theory for the algorithm {algorithm.kind}"
+    if algorithm.ridge:
+        return "no theory for ridge > 0, which moves the point that the iterates tend to"
+    return None
+
+
+def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
+    """Tr(C_ania H^-1): from the exact recursion where there is one."""
+    population = setting.population
+    if recursion is not None:
+        star = recursion.core_of(np.zeros(population.dimension), 0.0)
+        estimate = Estimate(recursion.noise_trace(star), recursion.noise_standard_error(star))
+    elif population.dimension <= LARGEST_DENSE:
+        members = laws(population, merge=False)
+        estimate = limit_trace(members, setting.compressor, setting.batch, population.covariance)
+    else:
+        return {}
+    return {"limit_trace": estimate.value, "limit_trace_error": estimate.standard_error}
+
+
+def _finite(
+    configuration: Configuration,
+    setting: Setting,
+    recursion: Recursion | None,
+    steps: Steps,
+    wanted: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Plateau, stability and risks: of the exact recursion, or of one with a frozen shape of the noise."""
+    algorithm, population = configuration.algorithm, setting.population
+    mean, variance = _start(algorithm, population.optimum)
+    last, averaging_start = int(wanted[-1]), algorithm.averaging_start(configuration.rounds)
+    if recursion is not None:
+        evolve = exact_evolution(recursion, steps)
+        found = fixed_step(recursion, steps)
+    else:
+        recursion = reference_recursion(setting, mean, variance)
+        evolve = frozen_evolution(setting, recursion, steps, last)
+        found = frozen_fixed_step(setting, recursion, steps)
+    result = risks(recursion, evolve, recursion.core_of(mean, variance), averaging_start, wanted)
+    error = _relative_error(recursion, result.core)
+    return {
+        **found,
+        "log_rounds": wanted.tolist(),
+        "excess_risk_averaged": _listed(result.averaged),
+        "excess_risk_last": _listed(result.last),
+        "relative_error": error,
+        **_kind(configuration, has_exact(setting), error),
+    }
+
+
+def _kind(configuration: Configuration, exact: bool, error: float | None) -> dict[str, Any]:
+    if not exact:
+        return {"prediction_kind": "approximate", "note": "approximate: the gradient is taken for Gaussian"}
+    if getattr(configuration.problem, "sampling", "with-replacement") == "epochs":
+        return {"prediction_kind": "approximate", "note": "approximate: as if rows were drawn with replacement"}
+    if error is not None and error > TOLERANCE:
+        note = "approximate: the compressor's covariance is known by Monte Carlo alone"
+        return {"prediction_kind": "approximate", "note": note}
+    return {"prediction_kind": "exact"}
+
+
+def _start(algorithm: Algorithm, optimum: Array) -> tuple[Array, float]:
+    """E eta_0 and the variance of its coordinates, for eta_0 = w_0 - w*; a random w_0 is standard normal."""
+    given = algorithm.start_vector(len(optimum))
+    return (-optimum, 1.0) if given is None else (given - optimum, 0.0)
+
+
+def _relative_error(recursion: Recursion, core: Array) -> float | None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        trace, error = recursion.noise_trace(core), recursion.noise_standard_error(core)
+        relative = error / trace if error else 0.0
+    return relative if np.isfinite([trace, relative]).all() else None
+
+
+def _listed(values: Array) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]

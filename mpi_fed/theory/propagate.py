@@ -1,0 +1,87 @@
+"""The recursion's state at any rounds: step by step, or by powers of two of the step's matrix."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algorithms import Steps
+from .packing import Array
+from .recursion import Recursion
+
+DENSE_RATE = 5e10
+"""Operations a second of large matrix products, about; used to choose a method, never a result."""
+STEP_RATE = 5e9
+STEP_OVERHEAD = 1e-4
+TIME_LIMIT = 900.0
+LARGEST_MATRIX = 16_000
+
+
+class OutOfReachError(Exception):
+    """The exact recursion would take too long or too much memory; the text says why."""
+
+
+def doubling_seconds(recursion: Recursion, rounds: int) -> float:
+    """The time that powers of two take, about."""
+    size = recursion.size
+    if size > LARGEST_MATRIX:
+        return math.inf
+    return (2.0 * size**3 * max(rounds, 1).bit_length() + size * recursion.flops) / DENSE_RATE
+
+
+def stepping_seconds(recursion: Recursion, rounds: int) -> float:
+    """The time that single steps take, about."""
+    return rounds * (STEP_OVERHEAD + recursion.flops / STEP_RATE)
+
+
+def seconds(recursion: Recursion, steps: Steps, rounds: int) -> float:
+    """The time that `propagate` takes, about."""
+    direct = stepping_seconds(recursion, rounds)
+    return direct if steps.exponent else min(direct, doubling_seconds(recursion, rounds))
+
+
+def propagate(recursion: Recursion, start: Array, steps: Steps, first: int, rounds: NDArray[np.int64]) -> Array:
+    """The states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
+
+    Powers of two are used for a constant step where they are faster: the state at round first + n is
+    start T^n, by the binary expansion of n, one power of T at a time for all rounds. Raises OutOfReachError.
+    """
+    counts = np.asarray(rounds, dtype=np.int64) - first
+    last = int(counts.max(initial=0))
+    cost = seconds(recursion, steps, last)
+    if cost > TIME_LIMIT:
+        raise OutOfReachError(f"{last:,} rounds of a recursion on {recursion.size:,} numbers take too long")
+    with np.errstate(over="ignore", invalid="ignore"):  # a step too large: the moments grow past all bounds
+        if cost == stepping_seconds(recursion, last):
+            return by_steps(recursion, start, steps, first, counts)
+        return by_powers(recursion, start, steps.scale, counts)
+
+
+def by_steps(recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64]) -> Array:
+    """The states after `counts` steps, one step at a time."""
+    result = np.empty((len(counts), recursion.size))
+    state = start[None].copy()
+    order = np.argsort(counts, kind="stable")
+    done = 0
+    for position in order:
+        for k in range(first + done, first + int(counts[position])):
+            state = recursion.step(state, steps.scale * (k + 1) ** -steps.exponent)
+        done = int(counts[position])
+        result[position] = state[0]
+    return result
+
+
+def by_powers(recursion: Recursion, start: Array, gamma: float, counts: NDArray[np.int64]) -> Array:
+    """The states after `counts` steps of one size."""
+    result = np.repeat(start[None], len(counts), axis=0)
+    power = recursion.matrix(gamma)
+    spare = np.empty_like(power)
+    for bit in range(int(counts.max(initial=0)).bit_length()):
+        chosen = np.flatnonzero(counts >> bit & 1)
+        result[chosen] = result[chosen] @ power
+        if (counts >> (bit + 1)).any():
+            np.matmul(power, power, out=spare)
+            power, spare = spare, power
+    return result

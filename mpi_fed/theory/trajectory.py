@@ -1,0 +1,85 @@
+"""Expected risks at given rounds: the recursion run from w_0, its sums restarted where the average starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algorithms import Steps
+from .full import FullRecursion
+from .packing import Array
+from .propagate import propagate, seconds
+from .recursion import Recursion
+from .setting import Setting, frozen_recursion
+
+REFREEZE_SECONDS = 60.0
+"""A frozen shape is renewed at growing intervals where that takes less than this, about."""
+INTERVALS = (2, 8)
+"""By what factor the interval's end may exceed its start."""
+
+Rounds = NDArray[np.int64]
+Evolve = Callable[[Array, int, Rounds], Array]
+"""(state, its round, rounds, ascending) -> the states (len(rounds), size)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Risks:
+    """Expected excess risks at the rounds, and the last state's core."""
+
+    averaged: Array
+    last: Array
+    core: Array
+
+
+def risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: int, rounds: Rounds) -> Risks:
+    """From U's `core` at round 0 to ascending rounds; the average holds w_k from k = `averaging_start` on."""
+    early = rounds <= averaging_start
+    before = evolve(recursion.state(core), 0, np.append(rounds[early], averaging_start))
+    after = evolve(recursion.state(before[-1, : recursion.core]), averaging_start, rounds[~early])
+    states = np.concatenate([before[:-1], after])
+    with np.errstate(over="ignore", invalid="ignore"):
+        averaged = recursion.mean_risk(states, np.maximum(rounds - averaging_start, 0).astype(np.float64))
+        return Risks(averaged, recursion.last_risk(states), states[-1, : recursion.core])
+
+
+def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
+    """The evolution under one recursion."""
+    return lambda state, first, rounds: propagate(recursion, state, steps, first, rounds)
+
+
+def frozen_evolution(setting: Setting, recursion: FullRecursion, steps: Steps, last: int) -> Evolve:
+    """The evolution under shapes frozen anew along the way; under `recursion` alone where that takes too long."""
+    for factor in INTERVALS:
+        cost = sum(seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
+        if cost < REFREEZE_SECONDS:
+            return _Renewed(setting, recursion, steps, factor)
+    return exact_evolution(recursion, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Renewed:
+    setting: Setting
+    recursion: FullRecursion
+    steps: Steps
+    factor: int
+
+    def __call__(self, state: Array, first: int, rounds: Rounds) -> Array:
+        found = [np.repeat(state[None], int((rounds == first).sum()), axis=0)]
+        for start, end in _intervals(first, int(rounds.max(initial=first)), self.factor):
+            second = self.recursion.unpacked(state[: self.recursion.core])
+            inside = rounds[(rounds > start) & (rounds <= end)]
+            states = propagate(frozen_recursion(self.setting, second), state, self.steps, start, np.append(inside, end))
+            found.append(states[:-1])
+            state = states[-1]
+        return np.concatenate(found)
+
+
+def _intervals(first: int, last: int, factor: int) -> Iterator[tuple[int, int]]:
+    """first .. last in intervals whose end is at most `factor` times their start."""
+    while first < last:
+        end = min(last, max(first + 1, first * factor))
+        yield first, end
+        first = end

@@ -1,0 +1,56 @@
+"""What a route does inside the compiled round: its buffers, its ledger of bytes, its one operation.
+
+uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total)
+    bring `size` bytes of packed payloads from every rank to the root, which adds each decoded one, weighted 1/N, to
+    total and enters it in the ledger; MPI's error code
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codec import information_bits
+from .jit import Operation, kernel
+
+INFORMATION_BITS, PAYLOAD, UPLINK, DOWNLINK = 0, 1, 2, 3
+"""Columns of the ledger's totals."""
+
+HISTOGRAM_BINS = 1024
+
+
+class Wire(NamedTuple):
+    """Buffers and ledger of one configuration on one rank."""
+
+    fixed_size: int  # bytes of every message, or -1 where lengths vary
+    fixed_bits: int  # its information bits
+    counted: bool  # lengths are the senders' alone to know, so that counts are exchanged
+    slots: int  # clients on the fullest rank
+    hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
+    send: NDArray[np.uint8]
+    receive: NDArray[np.uint8]  # the root's
+    sizes: NDArray[np.int32]  # (slots,): bytes of this rank's messages, in order
+    all_sizes: NDArray[np.int32]  # (ranks * slots,): the root's, by rank
+    counts: NDArray[np.int32]  # (ranks,)
+    starts: NDArray[np.int32]  # (ranks,)
+    totals: NDArray[np.int64]  # (4,), cumulative
+    client_payload: NDArray[np.int64]  # (N,), cumulative
+    histogram: NDArray[np.int64]  # messages by payload size // grain
+    grain: int
+
+
+@kernel
+def enter(wire, compressor, client, size):
+    """Enter a message of `size` bytes in the ledger."""
+    bits = wire.fixed_bits if wire.fixed_size >= 0 else information_bits(compressor, size)
+    wire.totals[INFORMATION_BITS] += bits
+    wire.totals[PAYLOAD] += size
+    wire.client_payload[client] += size
+    wire.histogram[size // wire.grain] += 1
+
+
+_uplink = Operation("uplink")
+uplink = _uplink.call
+OPERATIONS = {"uplink": _uplink}
