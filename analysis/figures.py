@@ -56,6 +56,8 @@ COLUMNS = 3
 BLOW_UP = 100
 """Risks of more than so many times those of the start are cut off."""
 SUFFIXES = (".png", ".pdf")
+HANDLE_INCHES, CHARACTER_INCHES = 0.55, 0.07
+"""What a legend's entry needs for its line, and for a character."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, safe for the colour-blind, without their yellow, which is too pale for a line."""
 MARKERS = "osD^vPX*<>"
@@ -100,7 +102,7 @@ def _figure(pictures: Pictures, picture: Picture) -> Figure:
     rows = math.ceil(count / columns)
     width, height = (6.4, 3.9) if count == 1 else (3.4 * columns, 3.0 * rows)
     handles = _legend(pictures, picture)
-    across = min(len(handles), max(2, int(width / 2.1)))
+    across = _across([handle.get_label() for handle in handles], width)
     figure = Figure(figsize=(width, height + 0.2 * math.ceil(len(handles) / across)), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, panel in zip(grid.flat, pictures.panels, strict=False):
@@ -140,6 +142,15 @@ def _darker(colour: str) -> tuple[float, ...]:
     from matplotlib.colors import to_rgb
 
     return tuple(0.6 * part for part in to_rgb(colour))
+
+
+def _across(labels: list[str], width: float) -> int:
+    """The most columns of a legend, filled column by column, that fit a width in inches."""
+    for columns in range(len(labels), 1, -1):
+        longest = [max(map(len, column)) for column in np.array_split(np.array(labels, object), columns)]
+        if sum(HANDLE_INCHES + CHARACTER_INCHES * length for length in longest) <= width:
+            return columns
+    return 1
 
 
 _LINE: dict[str, Any] = {

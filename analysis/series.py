@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from .prediction import Forecast
 from .read import Log
 
@@ -95,24 +96,27 @@ def curve(log: Log, forecast: Forecast) -> Curve:
 
 def _names(logs: Sequence[Log]) -> list[str]:
     """A name for each log's compressor; the route is part of it where a compressor ran over several."""
-    tables = [log.configuration["compressor"] for log in logs]
-    bits = {table.get("value_bits") for table in tables}
-    names = [compressor_name(table, drop={"value_bits"} if len(bits) == 1 else set()) for table in tables]
+    names = [compressor_name(log.configuration["compressor"]) for log in logs]
+    kinds = [log.configuration["route"]["kind"] for log in logs]
     routes: dict[str, set[str]] = {}
-    for name, log in zip(names, logs, strict=True):
-        routes.setdefault(name, set()).add(log.configuration["route"]["kind"])
+    for name, kind in zip(names, kinds, strict=True):
+        routes.setdefault(name, set()).add(kind)
     return [
-        f"{name}, {log.configuration['route']['kind']}" if len(routes[name]) > 1 else name
-        for name, log in zip(names, logs, strict=True)
+        f"{name}, {kind}" if len(routes[name]) > 1 else name for name, kind in zip(names, kinds, strict=True)
     ]
 
 
-def compressor_name(table: dict[str, Any], drop: Collection[str] = ()) -> str:
-    """`quantization levels=1`: the kind and its parameters."""
-    parameters = [
-        f"{key}={short(value)}" for key, value in table.items() if key != "kind" and key not in drop
-    ]
-    return " ".join([table["kind"], *parameters])
+def compressor_name(table: dict[str, Any]) -> str:
+    """`quantization levels=1`: the kind and the parameters that are no defaults; of an unknown kind all."""
+    from ..compressors import compressors
+    from ..fields import component
+    from ..labels import describe
+
+    try:
+        return describe(component(compressors, table, "configuration: [compressor]"))
+    except InputError:
+        parameters = [f"{key}={short(value)}" for key, value in table.items() if key != "kind"]
+        return " ".join([str(table.get("kind")), *parameters])
 
 
 def short(value: Any) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+from .. import environment
 from .validity import MISMATCH_LEVEL
 
 Entry = dict[str, Any]
 
+NARROW = 80
+"""Characters of a line where no terminal tells."""
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 FILE_WIDTH = 240
 """Characters that a line of a text file may have: enough for all columns side by side."""
@@ -123,10 +128,9 @@ def print_table(summary: dict[str, Any], file: IO[str] | None = None) -> None:
 
     Where the terminal is too narrow for all columns it comes as two tables, rates and costs.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=file, width=FILE_WIDTH if file else None, highlight=False, emoji=False)
+    console = _console(file)
     entries = summary["configurations"]
     whole = _table(entries, RATES + COSTS)
     fits = console.measure(whole, options=console.options.update(width=FILE_WIDTH)).maximum <= console.width
@@ -134,6 +138,19 @@ def print_table(summary: dict[str, Any], file: IO[str] | None = None) -> None:
         console.print(table)
     for line in _remarks(summary):
         console.print(Text(line))
+
+
+def _console(file: IO[str] | None) -> Console:
+    from rich.console import Console
+
+    options: dict[str, Any] = {"highlight": False, "emoji": False}
+    if file is not None:
+        return Console(file=file, width=FILE_WIDTH, **options)
+    if environment.launched_size(os.environ) is None:
+        return Console(**options)
+    # A launcher may put a pseudo-terminal between a rank and a file: what it shows is no reason for colours.
+    width = int(os.environ.get(environment.TERMINAL_WIDTH, NARROW))
+    return Console(width=width, force_terminal=False, **options)
 
 
 def _table(entries: list[Entry], columns: tuple[Column, ...]) -> Table:

@@ -145,12 +145,10 @@ class Operation:
         call.__name__ = call.__qualname__ = name
         if COMPILED:
 
-            @overload(call, jit_options=dict(OPTIONS), strict=False)
+            # inlined, since its arguments are tuples of many arrays, and passing those costs more than many a call does
+            @overload(call, jit_options={**OPTIONS, "forceinline": True}, strict=False)
             def choose(first: Any, *rest: Any) -> Callable | None:
-                chosen = cases.get(getattr(first, "instance_class", None), default)
-                if not hasattr(chosen, "py_func"):
-                    return chosen
-                return lambda first, *rest: chosen(first, *rest)  # a kernel, compiled once for all its callers
+                return cases.get(getattr(first, "instance_class", None), default)
 
         self.cases = cases
         self.call = call

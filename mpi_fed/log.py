@@ -198,8 +198,9 @@ def _union(old: list[int], new: tuple[int, ...]) -> list[int]:
     return old + [seed for seed in new if seed not in old]
 
 
-def _text(status: str) -> np.bytes_:
-    return np.array(status.encode(), dtype="S11")[()]
+def _text(status: str) -> NDArray[np.bytes_]:
+    """A status in room enough for each, so that changing it changes no structure of the file."""
+    return np.array(status.encode(), dtype="S11")
 
 
 def _attributes(configuration: Configuration, facts: Mapping[str, Any]) -> dict[str, Any]:

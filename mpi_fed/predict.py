@@ -44,9 +44,9 @@ def _print_table(study: Study) -> None:
     console = Console(highlight=False, markup=False)
     table = Table(title=f"{study.name}: theory", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("configuration", overflow="fold", min_width=16)
-    for name in ("omega", "limit trace", "plateau trace", "averaged risk", "bits"):
-        table.add_column(name, justify="right", min_width=7)
-    table.add_column("prediction", no_wrap=True, min_width=11)
+    for name in ("omega", "limit\ntrace", "plateau\ntrace", "averaged\nrisk", "bits"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("prediction", no_wrap=True)
     notes: dict[str, list[str]] = {}
     with Console(file=sys.stderr).status("predicting") as status:
         for number, prediction in enumerate(predictions(study.configurations), start=1):
@@ -62,7 +62,7 @@ def _print_table(study: Study) -> None:
         "bits: expected length of a message. More with --json."
     )
     for note, labels in notes.items():
-        console.print(f"{', '.join(labels)}: {note}")
+        console.print(f"{', '.join(labels) if len(labels) < 4 else f'{len(labels)} configurations'}: {note}")
 
 
 def _row(p: Prediction) -> list[str]:

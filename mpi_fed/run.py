@@ -52,8 +52,7 @@ def _run_configuration(
     label = f"{configuration.study}: {configuration.label}"
     finished = world.comm.bcast(is_finished(path, configuration) if world.is_root else None)
     if finished:
-        progress.advance(configuration.rounds * len(configuration.seeds))
-        progress.done(label, "complete already")
+        progress.skip(configuration.rounds * len(configuration.seeds), label, "complete already")
         return
     progress.start(label)
     population = configuration.problem.prepare(configuration.clients)

@@ -17,7 +17,7 @@ from .mpi import Comm, comm_of
 from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
 from .sampling import jobs_of
-from .streams import INITIAL, EVERYONE, Stream, normals
+from .streams import INITIAL, EVERYONE, Stream, normals, padded
 from .wire import HISTOGRAM_BINS, Wire
 
 COUNT_LIMIT = 2**31 - 1
@@ -33,7 +33,7 @@ def shared_length(compressor, client):
 @kernel
 def draw_start(seed, out):
     """Fill out with the N(0,1) start of a repetition."""
-    normals(Stream(seed, EVERYONE, np.uint64(0)), INITIAL, np.uint64(0), out)
+    normals(Stream(seed, EVERYONE, np.uint64(0)), INITIAL, np.uint64(0), len(out), out)
 
 
 class Simulation:
@@ -113,7 +113,7 @@ class Simulation:
     def compile(self) -> None:
         """Compile the loop, or load it: the first process on this cache compiles, the others wait."""
         with compiling(), np.errstate(all="ignore"):
-            draw_start(np.uint64(0), self.state.w)
+            draw_start(np.uint64(0), np.empty(padded(len(self.state.w))))
             self._advance(0, 0, comm_of(MPI.COMM_SELF))  # the others may be waiting for the lock
 
     def start(self, seed: int) -> None:
@@ -132,7 +132,9 @@ class Simulation:
     def _set_start(self) -> None:
         start = self.configuration.algorithm.start_vector(len(self.state.w))
         if start is None:
-            draw_start(self.seed, self.state.w)
+            drawn = np.empty(padded(len(self.state.w)))
+            draw_start(self.seed, drawn)
+            self.state.w[:] = drawn[: len(self.state.w)]
         else:
             self.state.w[:] = start
 

@@ -27,7 +27,9 @@ _ONE = np.uint64(0x3FF0000000000000)
 _SQRT_HALF = np.uint64(0x3FE6A09E667F3BCD)
 _EXPONENT = np.uint64(0xFFF0000000000000)
 _PARITY = np.uint64(0x1BD11BDAA9FC1A22)
-GAPS = 16
+GROUP = 64
+"""Numbers are drawn in groups of this many (dithers twice), so that inner loops are vector code without a scalar rest."""
+
 
 
 class Stream(NamedTuple):
@@ -121,52 +123,59 @@ def normal_pair(a, b):
     return radius * x, radius * y
 
 
-@kernel
-def normals(stream, purpose, block, out):
-    """Fill out, (n,), with N(0,1): numbers 2m and 2m+1 come from counter index block + m."""
-    k0 = key(stream.seed, purpose)
-    n = len(out)
-    for m in range(n // 2):
-        a, b = threefry(k0, stream.client, stream.round, block + np.uint64(m))
-        x, y = normal_pair(a, b)
-        out[2 * m] = x
-        out[2 * m + 1] = y
-    if n % 2 == 1:
-        a, b = threefry(k0, stream.client, stream.round, block + np.uint64(n // 2))
-        x, y = normal_pair(a, b)
-        out[n - 1] = x
+@inlined
+def padded(count):
+    """`count` rounded up to whole groups of dithers, which are the longest."""
+    return (count + 2 * GROUP - 1) // (2 * GROUP) * (2 * GROUP)
 
 
 @kernel
-def dithers(stream, purpose, block, out):
-    """Fill out, its length a multiple of 4, with uniforms in [0, 1) for rounding; 4m .. 4m+3 come from index block + m.
-
-    Each word serves twice, the second time with its halves swapped: every number is exactly uniform on its 52 bits,
-    and two numbers of one word are dependent only through bits below the 32nd."""
-    k0 = key(stream.seed, purpose)
-    for m in range(len(out) // 4):
-        a, b = threefry(k0, stream.client, stream.round, block + np.uint64(m))
-        out[4 * m] = unit(a)
-        out[4 * m + 1] = unit(b)
-        out[4 * m + 2] = unit((a << np.uint64(32)) | (a >> np.uint64(32)))
-        out[4 * m + 3] = unit((b << np.uint64(32)) | (b >> np.uint64(32)))
+def normals(stream, purpose, block, count, out):
+    """Fill at least the first `count` of out with N(0,1), in groups of 64; 2m and 2m+1 come from index block + m."""
+    word = key(stream.seed, purpose)
+    for first in range(0, (count + 1) // 2, GROUP // 2):
+        part, start = out[2 * first :], block + np.uint64(first)
+        for m in range(GROUP // 2):
+            a, b = threefry(word, stream.client, stream.round, start + np.uint64(m))
+            part[2 * m], part[2 * m + 1] = normal_pair(a, b)
 
 
 @kernel
-def uniforms(stream, purpose, block, out):
-    """Fill out, its length even, with independent uniforms in [0, 1); 2m and 2m+1 come from index block + m."""
-    k0 = key(stream.seed, purpose)
-    for m in range(len(out) // 2):
-        a, b = threefry(k0, stream.client, stream.round, block + np.uint64(m))
-        out[2 * m] = unit(a)
-        out[2 * m + 1] = unit(b)
+def dithers(stream, purpose, block, count, out):
+    """Fill at least the first `count` of out with uniforms in [0, 1) for rounding, in groups of 128.
+
+    4m .. 4m+3 come from index block + m. Each word serves twice, the second time with its halves swapped: every number
+    is exactly uniform on its 52 bits, and two numbers of one word are dependent only through bits below the 32nd."""
+    word = key(stream.seed, purpose)
+    for first in range(0, (count + 3) // 4, GROUP // 2):
+        part, start = out[4 * first :], block + np.uint64(first)
+        for m in range(GROUP // 2):
+            a, b = threefry(word, stream.client, stream.round, start + np.uint64(m))
+            part[4 * m] = unit(a)
+            part[4 * m + 1] = unit(b)
+            part[4 * m + 2] = unit((a << np.uint64(32)) | (a >> np.uint64(32)))
+            part[4 * m + 3] = unit((b << np.uint64(32)) | (b >> np.uint64(32)))
+
+
+@kernel
+def uniforms(stream, purpose, block, count, out):
+    """Fill at least the first `count` of out with independent uniforms in [0, 1), in groups of 64.
+
+    2m and 2m+1 come from index block + m."""
+    word = key(stream.seed, purpose)
+    for first in range(0, (count + 1) // 2, GROUP // 2):
+        part, start = out[2 * first :], block + np.uint64(first)
+        for m in range(GROUP // 2):
+            a, b = threefry(word, stream.client, stream.round, start + np.uint64(m))
+            part[2 * m] = unit(a)
+            part[2 * m + 1] = unit(b)
 
 
 @kernel
 def successes(stream, purpose, p, n, scratch, out):
     """The indices j < n at which independent coins of probability p fall heads: into out, ascending; their number.
 
-    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (16,)."""
+    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (64,)."""
     if p >= 1.0:
         for j in range(n):
             out[j] = j
@@ -176,11 +185,11 @@ def successes(stream, purpose, p, n, scratch, out):
     position = -1
     block = np.uint64(0)
     while True:
-        uniforms(stream, purpose, block, scratch)
-        block += np.uint64(GAPS // 2)
-        for i in range(GAPS):
+        uniforms(stream, purpose, block, GROUP, scratch)
+        block += np.uint64(GROUP // 2)
+        for i in range(GROUP):
             scratch[i] = log_unit(1.0 - scratch[i]) * scale
-        for i in range(GAPS):
+        for i in range(GROUP):
             if scratch[i] >= np.float64(n):
                 return count
             position += 1 + np.int64(scratch[i])

@@ -69,11 +69,10 @@ def pack(values, bits, payload, stream, dither):
         return sign * 4 * n
     half = payload[: 2 * n].view(np.uint16)
     for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
-        block = _ROUNDING_BLOCK + np.uint64(start // 4)
-        dithers(stream, PRIVATE, block, dither[: (count + 3) // 4 * 4])
-        for j in range(count):
-            half[start + j] = half_of(values[start + j], dither[j])
+        part, target = values[start : min(start + CHUNK, n)], half[start:]
+        dithers(stream, PRIVATE, _ROUNDING_BLOCK + np.uint64(start // 4), len(part), dither)
+        for j in range(len(part)):
+            target[j] = half_of(part[j], dither[j])
     return sign * 2 * n
 
 

@@ -16,7 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,8 @@ GRACE = 0.3
 class World:
     """All ranks of the job (`comm`) and those that share this rank's node (`node`)."""
 
-    comm: MPI.Intracomm
-    node: MPI.Intracomm
+    comm: MPI.Intracomm = field(repr=False)
+    node: MPI.Intracomm = field(repr=False)
     rank: int
     size: int
     node_rank: int
@@ -62,15 +62,17 @@ def start() -> World:
     rank ends when its launcher does, however that ends. Raises WorldError (on one process; the others exit
     with the same status) where the world has another size, or MPI is missing.
     """
-    launched = environment.launched_size(os.environ)
-    if launched is not None:
-        environment.die_with_parent(os.getppid())
-    _prepare()
-    world = _world(_mpi())
-    _unlink_shared_memory(world)
-    wrong = _mismatch(world, launched)
-    if wrong:
-        raise WorldError(wrong)
+    try:
+        if environment.launched_size(os.environ) is not None:
+            environment.die_with_parent(os.getppid())
+        _prepare()
+        world = _world(_mpi())
+        _unlink_shared_memory(world)
+        _check_size(world)
+    except WorldError:
+        if environment.launched_rank(os.environ) == 0:
+            raise
+        raise SystemExit(WorldError.exit_status) from None
     return world
 
 
@@ -107,7 +109,7 @@ def _mpi() -> Any:
         import mpi4py
 
         mpi4py.rc(initialize=False, finalize=True)
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # on what is refused below
+        with _unwarned():
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -116,11 +118,18 @@ def _mpi() -> Any:
         vendor = MPI.get_vendor()[0]
         if "OMPI_COMM_WORLD_SIZE" in os.environ and vendor != "Open MPI":
             raise WorldError(f"the launcher is Open MPI's, but mpi4py loads {vendor}; {_MEND}")
-        MPI.Init_thread(MPI.THREAD_FUNNELED)
+        with _unwarned():
+            MPI.Init_thread(MPI.THREAD_FUNNELED)
     return MPI
 
 
+def _unwarned() -> warnings.catch_warnings:
+    """Without mpi4py's warnings of a foreign launcher, which is refused in our own words."""
+    return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
+
+
 def _world(MPI: Any) -> World:
+    vendor, version = MPI.get_vendor()
     comm = MPI.COMM_WORLD
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     levels = {
@@ -137,7 +146,7 @@ def _world(MPI: Any) -> World:
         node_rank=node.Get_rank(),
         node_size=node.Get_size(),
         host=MPI.Get_processor_name(),
-        library=MPI.Get_library_version().split(", package")[0].splitlines()[0].rstrip("\0").strip(),
+        library=f"{vendor} {'.'.join(map(str, version))}",
         thread_level=levels[MPI.Query_thread()],
     )
 
@@ -162,16 +171,16 @@ def _shared_memory() -> set[str]:
     return {line.split(maxsplit=5)[5] for line in lines if any(prefix in line for prefix in _SEGMENTS)}
 
 
-def _mismatch(world: World, launched: int | None) -> str | None:
-    if launched is not None and launched != world.size:
-        return (
+def _check_size(world: World) -> None:
+    launched = environment.launched_size(os.environ) or world.size
+    if launched != world.size:
+        raise WorldError(
             f"the launcher started {launched} ranks, but their MPI world has {world.size}: "
             f"it does not belong to {world.library}; {_MEND}"
         )
     asked = int(os.environ.get(environment.RANKS, world.size))
     if asked != world.size:
-        return f"{asked} ranks were asked for, but the MPI world has {world.size}; `mpi-fed doctor` tells why"
-    return None
+        raise WorldError(f"{asked} ranks were asked for, but the MPI world has {world.size}; {_MEND}")
 
 
 def _end_job(world: World, error: BaseException) -> None:
@@ -198,7 +207,9 @@ def _describe(world: World, error: BaseException) -> tuple[int, str]:
     """The job's exit status and what to print."""
     place = "" if world.is_root else f"rank {world.rank} on {world.host}: "
     if isinstance(error, InputError | WorldError):
-        return error.exit_status, f"mpi-fed: {place}{error}"
+        from .tables import plain
+
+        return error.exit_status, f"mpi-fed: {place}{plain(' '.join(str(error).split()))}"
     if isinstance(error, KeyboardInterrupt):
         return 130, f"mpi-fed: {place}interrupted"
     trace = "".join(traceback.format_exception(error)).rstrip()

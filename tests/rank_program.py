@@ -1,18 +1,28 @@
-"""What a rank does in the tests of start and end: `python rank_program.py MODE [FOLDER]`, under a launcher."""
+"""What a rank does in the tests of start and end: `python rank_program.py MODE FOLDER`, under a launcher.
+
+`python rank_program.py launch RANKS MODE FOLDER` is the command that starts such ranks.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
-from mpi_fed.errors import InputError
+from mpi_fed.errors import InputError, WorldError
+from mpi_fed.launch import run_programs
 from mpi_fed.world import World, guard, start
 
 
-def busy(nogil: bool) -> None:
-    """Spend a minute in one compiled call, with the GIL held or released."""
+def tell(folder: str) -> None:
+    """Let the test know this rank's process."""
+    Path(folder, f"{os.getpid()}.pid").touch()
+
+
+def busy(nogil: bool, folder: str) -> None:
+    """Spend minutes in one compiled call, with the GIL held or released."""
     import numba
 
     @numba.njit(nogil=nogil)
@@ -23,38 +33,55 @@ def busy(nogil: bool) -> None:
         return x
 
     spin(10)
-    Path(sys.argv[2], f"{os.getpid()}.pid").touch()
-    spin(10**11)
+    tell(folder)
+    spin(10**12)
 
 
-def work(world: World, mode: str) -> None:
+def work(world: World, mode: str, folder: str) -> None:
+    last = world.rank == world.size - 1
     match mode:
         case "report":
             if world.is_root:
                 print(world.size, world.thread_level, os.environ.get("OMP_NUM_THREADS"), flush=True)
         case "busy-gil":
-            busy(nogil=False)
+            busy(False, folder)
         case "busy-nogil":
-            busy(nogil=True)
+            busy(True, folder)
+        case "sleep":
+            tell(folder)
+            time.sleep(300)
+        case "usr1":
+            received: list[int] = []
+            signal.signal(signal.SIGUSR1, lambda signum, frame: received.append(signum))
+            tell(folder)
+            while not received:
+                time.sleep(0.01)
+            raise SystemExit(85)
         case "input-all":
             raise InputError("study.toml: rounds must be positive")
         case "input-root" if world.is_root:
             raise InputError("study.toml: rounds must be positive")
-        case "input-last" if world.rank == world.size - 1:
+        case "input-last" if last:
             raise InputError("study.toml: rounds must be positive")
-        case "bug-last" if world.rank == world.size - 1:
+        case "bug-last" if last:
             raise ZeroDivisionError("a bug")
         case "bug-all":
             raise ZeroDivisionError("a bug")
-        case "exit":
-            raise SystemExit(85)
-        case "sleep":
-            Path(sys.argv[2], f"{os.getpid()}.pid").touch()
-            time.sleep(60)
     world.comm.Barrier()
 
 
-if __name__ == "__main__":
-    world = start()
+def rank(mode: str, folder: str) -> int:
+    try:
+        world = start()
+    except WorldError as error:
+        print(f"mpi-fed: {error}", file=sys.stderr)
+        return error.exit_status
     with guard(world):
-        work(world, sys.argv[1])
+        work(world, mode, folder)
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "launch":
+        sys.exit(run_programs(int(sys.argv[2]), [[sys.executable, __file__, *sys.argv[3:]]])[0])
+    sys.exit(rank(*sys.argv[1:]))

@@ -409,6 +409,18 @@ def test_the_table_is_one_where_there_is_room(study, no_pictures, capsys, monkey
     assert " ".join(row.split()) == f"none eigenvalue_decay=2 {rates} {costs}"
 
 
+def test_a_rank_prints_plainly_whatever_its_standard_output_seems_to_be(
+    study, no_pictures, capsys, monkeypatch
+):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("MPI_FED_TERMINAL_WIDTH", "200")
+    assert analyze([study]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("configuration") == 1
+    assert "\x1b" not in printed
+
+
 def test_the_table_says_what_is_wrong(tmp_path, theory, no_pictures, capsys):
     write_log(tmp_path / "a.h5", risk=power_law(ROUNDS, slope=-0.9), reached=[len(ROUNDS), 0, 0], label="a")
     assert analyze([tmp_path]) == 0

@@ -11,7 +11,7 @@ def add_dense(payload, bits, weight, out, chunk):
     """out += weight x, for x sent as len(out) floats of `bits` bits. chunk: scratch, (CHUNK,)."""
     size = bits // 8
     for start in range(0, len(out), CHUNK):
-        count = min(CHUNK, len(out) - start)
-        unpack(payload[size * start :], bits, chunk[:count])
-        for j in range(count):
-            out[start + j] += weight * chunk[j]
+        part = out[start : min(start + CHUNK, len(out))]
+        unpack(payload[size * start :], bits, chunk[: len(part)])
+        for j in range(len(part)):
+            part[j] += weight * chunk[j]

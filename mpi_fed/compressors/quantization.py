@@ -16,7 +16,6 @@ from ..values import CHUNK, pack, unpack
 from .base import Array, Compressor, compressors, one_of
 
 _LIFT = 2.0**500
-BYTES = NDArray[np.uint8]
 
 
 class QuantizationKernel(NamedTuple):
@@ -26,35 +25,41 @@ class QuantizationKernel(NamedTuple):
     value_bits: int
     norms: Array
     dither: Array
-    level: NDArray[np.int32]
-    flags: BYTES
-    negative: BYTES
+    level: NDArray[np.int32]  # (CHUNK,)
+    flags: NDArray[np.uint8]  # (CHUNK,): bytes 0 or 1, eight of which go into a byte of a bit plane
+    words: NDArray[np.uint64]  # the same memory
 
 
 @kernel
-def round_levels(x, length, s, uniform, level):
-    """level_j = floor(s |x_j| / length + u_j), at most s: the random rounding with expectation s |x_j| / length."""
+def round_levels(x, length, levels, uniform, level):
+    """level_j <- min(s, floor(s |x_j| / length + u_j)): rounded up with the right probability."""
+    top = np.float64(levels)
     lift = _LIFT if length < 1e-150 else np.float64(1.0)  # so that s / length stays finite
-    scale = np.float64(s) / (length * lift) if length > 0.0 else np.float64(0.0)
+    scale = top / (length * lift) if length > 0.0 else np.float64(0.0)
     for j in range(len(x)):
-        level[j] = np.int32(min(np.abs(x[j]) * lift * scale + uniform[j], np.float64(s)))
+        level[j] = np.int32(min(np.abs(x[j]) * lift * scale + uniform[j], top))
 
 
 @kernel
-def pack_flags(flags, payload):
-    """Eight flags (bytes 0 or 1) a byte, the first in the lowest bit; flags has a multiple of 8."""
-    words = flags.view(np.uint64)
-    for q in range(len(words)):
-        payload[q] = np.uint8((words[q] * np.uint64(0x0102040810204080)) >> np.uint64(56))
+def pack_flags(words, plane):
+    """plane <- eight flags a byte, the first in the lowest bit."""
+    for q in range(len(plane)):
+        plane[q] = np.uint8((words[q] * np.uint64(0x0102040810204080)) >> np.uint64(56))
 
 
 @kernel
-def unpack_flags(payload, flags):
+def unpack_flags(plane, words):
     """The inverse of `pack_flags`."""
-    words = flags.view(np.uint64)
-    for q in range(len(words)):
-        spread = (np.uint64(payload[q]) * np.uint64(0x0101010101010101)) & np.uint64(0x8040201008040201)
+    for q in range(len(plane)):
+        spread = (np.uint64(plane[q]) * np.uint64(0x0101010101010101)) & np.uint64(0x8040201008040201)
         words[q] = ((spread + np.uint64(0x7F7F7F7F7F7F7F7F)) >> np.uint64(7)) & np.uint64(0x0101010101010101)
+
+
+@kernel
+def add_levels(level, unit, out):
+    """out += unit level."""
+    for j in range(len(out)):
+        out[j] += unit * np.float64(level[j])
 
 
 @compressors.register
@@ -115,7 +120,7 @@ class Quantization(Compressor):
         return self.value_bits // 8 * buckets + self.planes * ((dimension + 7) // 8)
 
     def kernel(self, dimension: int) -> QuantizationKernel:
-        bucket = self.bucket or dimension
+        bucket, flags = self.bucket or dimension, np.zeros(CHUNK, np.uint8)
         return QuantizationKernel(
             self.levels,
             bucket,
@@ -124,60 +129,58 @@ class Quantization(Compressor):
             np.empty(-(-dimension // bucket)),
             np.empty(CHUNK),
             np.zeros(CHUNK, np.int32),
-            np.zeros(CHUNK, np.uint8),
-            np.zeros(CHUNK, np.uint8),
+            flags,
+            flags.view(np.uint64),
         )
 
     @staticmethod
     def encode(kernel, x, payload, stream):
-        d, level = len(x), kernel.level
+        d, level, flags, words = len(x), kernel.level, kernel.flags, kernel.words
         for q in range(len(kernel.norms)):
             kernel.norms[q] = norm(x[q * kernel.bucket : min(d, (q + 1) * kernel.bucket)])
         size = pack(kernel.norms, kernel.value_bits, payload, stream, kernel.dither)
         sign, size = (1, size) if size >= 0 else (-1, -size)
-        plane = (d + 7) // 8
+        plane, low, q = (d + 7) // 8, 0, 0
         for start in range(0, d, CHUNK):
             stop = min(start + CHUNK, d)
-            count = stop - start
-            padded = (count + 7) // 8 * 8
-            dithers(stream, PRIVATE, np.uint64(start // 4), kernel.dither[:padded])
-            for q in range(start // kernel.bucket, (stop - 1) // kernel.bucket + 1):
-                low, high = max(start, q * kernel.bucket), min(stop, (q + 1) * kernel.bucket)
-                part = slice(low - start, high - start)
-                round_levels(x[low:high], kernel.norms[q], kernel.levels, kernel.dither[part], level[part])
-            flags = kernel.flags[:padded]
-            for j in range(count, padded):
+            part, whole, at = x[start:stop], (stop - start + 7) // 8, size + start // 8
+            dithers(stream, PRIVATE, np.uint64(start // 4), len(part), kernel.dither)
+            while low < stop:
+                high = min(stop, (q + 1) * kernel.bucket)
+                here = slice(low - start, high - start)
+                round_levels(x[low:high], kernel.norms[q], kernel.levels, kernel.dither[here], level[here])
+                low, q = high, q + 1 if high == (q + 1) * kernel.bucket else q
+            for j in range(len(part), 8 * whole):
                 level[j], flags[j] = 0, 0
-            for j in range(count):
-                flags[j] = np.uint8(x[start + j] < 0.0)
-            pack_flags(flags, payload[size + start // 8 :])
+            for j in range(len(part)):
+                flags[j] = np.uint8(part[j] < 0.0)
+            pack_flags(words, payload[at : at + whole])
             for b in range(kernel.planes - 1):
-                for j in range(padded):
+                at += plane
+                for j in range(8 * whole):
                     flags[j] = np.uint8((level[j] >> np.int32(b)) & np.int32(1))
-                pack_flags(flags, payload[size + (b + 1) * plane + start // 8 :])
+                pack_flags(words, payload[at : at + whole])
         return sign * (size + kernel.planes * plane)
 
     @staticmethod
     def decode(kernel, payload, weight, out, stream):
-        d, level = len(out), kernel.level
+        d, level, flags, words = len(out), kernel.level, kernel.flags, kernel.words
         unpack(payload, kernel.value_bits, kernel.norms)
         size = kernel.value_bits // 8 * len(kernel.norms)
-        plane = (d + 7) // 8
+        plane, low, q = (d + 7) // 8, 0, 0
         for start in range(0, d, CHUNK):
             stop = min(start + CHUNK, d)
-            padded = (stop - start + 7) // 8 * 8
-            flags, negative = kernel.flags[:padded], kernel.negative[:padded]
-            unpack_flags(payload[size + start // 8 :], negative)
-            for j in range(padded):
-                level[j] = 0
+            whole, at = (stop - start + 7) // 8, size + start // 8
             for b in range(kernel.planes - 1):
-                unpack_flags(payload[size + (b + 1) * plane + start // 8 :], flags)
-                for j in range(padded):
-                    level[j] |= np.int32(flags[j]) << np.int32(b)
-            for j in range(padded):
-                level[j] = -level[j] if negative[j] != 0 else level[j]
-            for q in range(start // kernel.bucket, (stop - 1) // kernel.bucket + 1):
-                low, high = max(start, q * kernel.bucket), min(stop, (q + 1) * kernel.bucket)
+                unpack_flags(payload[at + (b + 1) * plane : at + (b + 1) * plane + whole], words)
+                for j in range(8 * whole):
+                    before = level[j] if b > 0 else np.int32(0)
+                    level[j] = before | (np.int32(flags[j]) << np.int32(b))
+            unpack_flags(payload[at : at + whole], words)
+            for j in range(8 * whole):
+                level[j] = -level[j] if flags[j] != 0 else level[j]
+            while low < stop:
+                high = min(stop, (q + 1) * kernel.bucket)
                 unit = weight * (kernel.norms[q] / np.float64(kernel.levels))
-                for j in range(low, high):
-                    out[j] += unit * np.float64(level[j - start])
+                add_levels(level[low - start : high - start], unit, out[low:high])
+                low, q = high, q + 1 if high == (q + 1) * kernel.bucket else q

@@ -31,7 +31,7 @@ def subset(stream, purpose, d, taken, draws, out):
     h = len(out)
     for start in range(0, h, CHUNK):
         count = min(CHUNK, h - start)
-        uniforms(stream, purpose, np.uint64(start // 2), draws[: (count + 1) // 2 * 2])
+        uniforms(stream, purpose, np.uint64(start // 2), count, draws)
         for i in range(count):
             last = d - h + start + i
             pick = np.int64(draws[i] * np.float64(last + 1))

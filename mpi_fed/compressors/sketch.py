@@ -9,14 +9,14 @@ from pydantic import Field
 
 from ..jit import kernel
 from ..lanes import dot
-from ..streams import SHARED, normals
+from ..streams import SHARED, normals, padded
 from ..values import CHUNK, pack, unpack
 from .base import Array, Compressor, compressors, kept_coordinates
 
 
 class SketchKernel(NamedTuple):
     value_bits: int
-    phi: Array
+    phi: Array  # Phi, row after row
     gram: Array
     values: Array
     dither: Array
@@ -80,27 +80,29 @@ class Sketch(Compressor):
 
     def kernel(self, dimension: int) -> SketchKernel:
         h = self.h
-        return SketchKernel(self.value_bits, np.empty((h, dimension)), np.empty((h, h)), np.empty(h), np.empty(CHUNK))
+        phi = np.empty(padded(h * dimension))
+        return SketchKernel(self.value_bits, phi, np.empty((h, h)), np.empty(h), np.empty(CHUNK))
 
     @staticmethod
     def encode(kernel, x, payload, stream):
-        phi, y = kernel.phi, kernel.values
-        normals(stream, SHARED, np.uint64(0), phi.reshape(phi.size))
+        phi, y, d = kernel.phi, kernel.values, len(x)
+        normals(stream, SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
-            y[i] = dot(phi[i], x)
+            y[i] = dot(phi[i * d : (i + 1) * d], x)
         return pack(y, kernel.value_bits, payload, stream, kernel.dither)
 
     @staticmethod
     def decode(kernel, payload, weight, out, stream):
-        phi, gram, y = kernel.phi, kernel.gram, kernel.values
+        phi, gram, y, d = kernel.phi, kernel.gram, kernel.values, len(out)
         unpack(payload, kernel.value_bits, y)
-        normals(stream, SHARED, np.uint64(0), phi.reshape(phi.size))
+        normals(stream, SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
+            row = phi[i * d : (i + 1) * d]
             for j in range(i + 1):
-                gram[i, j] = dot(phi[i], phi[j])
+                gram[i, j] = dot(row, phi[j * d : (j + 1) * d])
         solve(gram, y)
-        scale = weight * (np.float64(len(out)) / np.float64(len(y)))
+        scale = weight * (np.float64(d) / np.float64(len(y)))
         for i in range(len(y)):
-            factor, row = scale * y[i], phi[i]
-            for j in range(len(out)):
+            factor, row = scale * y[i], phi[i * d : (i + 1) * d]
+            for j in range(d):
                 out[j] += factor * row[j]

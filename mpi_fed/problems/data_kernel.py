@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from ..jit import kernel
 from ..lanes import dot
 from ..sampling import _gradient
-from ..streams import DATA, ORDER, Stream, key, threefry, uniforms, unit
+from ..streams import DATA, GROUP, ORDER, Stream, key, threefry, uniforms, unit
 from .population import EmpiricalClient
 
-CHUNK = 64
 
 
 class DataKernel(NamedTuple):
@@ -28,7 +27,7 @@ class DataKernel(NamedTuple):
     targets: NDArray[np.float64]
     order: NDArray[np.int64]  # (rows,): each client's rows, shuffled for its present pass
     shuffled: NDArray[np.int64]  # (hosted, 2): the seed and pass that `order` belongs to
-    draws: NDArray[np.float64]  # (CHUNK,)
+    draws: NDArray[np.float64]  # (GROUP,)
 
 
 @kernel
@@ -49,15 +48,14 @@ def shuffle(k, client, seed, turn):
         order[i] = first + i
     stream = Stream(seed, k.client[client], np.uint64(turn))
     for i in range(n - 1):
-        if i % CHUNK == 0:
-            uniforms(stream, ORDER, np.uint64(i // 2), k.draws)
-        j = i + np.int64(k.draws[i % CHUNK] * np.float64(n - i))
+        if i % GROUP == 0:
+            uniforms(stream, ORDER, np.uint64(i // 2), GROUP, k.draws)
+        j = i + np.int64(k.draws[i % GROUP] * np.float64(n - i))
         order[i], order[j] = order[j], order[i]
     k.shuffled[client, 0] = np.int64(seed)
     k.shuffled[client, 1] = turn
 
 
-@kernel
 def data_gradient(kernel, jobs, job, seed, w, g):
     """g <- the mean over the batch, or over all rows, of (<x, w> - y) x."""
     client = jobs.client[job]
@@ -96,5 +94,5 @@ def data_kernel(clients: Sequence[EmpiricalClient], first: int, batch: int | str
         np.concatenate([c.targets for c in clients]),
         np.empty(start[-1] if epochs else 0, np.int64),
         np.full((len(clients), 2), -1, np.int64),
-        np.empty(CHUNK),
+        np.empty(GROUP),
     )

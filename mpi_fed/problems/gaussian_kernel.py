@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..jit import kernel
 from ..lanes import dot, residual
 from ..sampling import _gradient
-from ..streams import DATA, Stream, key, normal_pair, normals, threefry
+from ..streams import DATA, Stream, key, normal_pair, normals, padded, threefry
 from .population import Covariance, GaussianClient
 
 TILE = 64
@@ -36,14 +36,16 @@ class GaussianKernel(NamedTuple):
     scales: Array  # else (laws, d): square roots of the eigenvalues
     optima: Array  # (laws, d)
     noise: Array  # (laws,): standard deviations
+    single: Array  # not DENSE: the normals of one sample
     z: Array  # (d' + 2, TILE)
     x: Array  # (d', TILE)
     rows: Array  # (samples held, d)
     errors: Array  # (samples held,): the label noise of each
     held: NDArray[np.int64]  # numbers [first, end) of the samples held: b times the job's number, plus the position
-    order: NDArray[np.int64]  # (samples held,), sorted by law
+    order: NDArray[np.uint64]  # (samples held,), sorted by law
     ends: NDArray[np.int64]  # (laws + 1,)
-    tile: NDArray[np.uint64]  # (4, TILE): of each lane the client, round, first block and row
+    due: NDArray[np.uint64]  # (3, samples held): of each the client, the round and the first block of counters
+    tile: NDArray[np.uint64]  # (3, TILE): the same for each lane
 
 
 class TrueGradientKernel(NamedTuple):
@@ -58,24 +60,23 @@ class TrueGradientKernel(NamedTuple):
 
 
 @kernel
-def fill_tile(k, seed, law, count):
-    """Draw `count` <= TILE samples of one law, named by the tile's counters, into k.rows and k.errors."""
-    d = k.rows.shape[1]
+def fill_tile(k, seed, law, at, count):
+    """Draw the samples k.order[at : at + count], at most TILE and all of one law, into k.rows and k.errors."""
+    d, word, rows, z, x = k.rows.shape[1], key(seed, DATA), k.order[at : at + count], k.z, k.x
+    clients, rounds, blocks = k.tile[0], k.tile[1], k.tile[2]
+    for r in range(count):
+        clients[r], rounds[r], blocks[r] = k.due[0, rows[r]], k.due[1, rows[r]], k.due[2, rows[r]]
     pairs = (d + 1) // 2
-    word = key(seed, DATA)
-    clients, rounds, blocks, rows = k.tile[0], k.tile[1], k.tile[2], k.tile[3]
     for m in range(pairs + 1):
-        even, odd = k.z[2 * m], k.z[2 * m + 1]
         for r in range(TILE):
             a, b = threefry(word, clients[r], rounds[r], blocks[r] + np.uint64(m))
-            even[r], odd[r] = normal_pair(a, b)
+            z[2 * m, r], z[2 * m + 1, r] = normal_pair(a, b)
+    colour(k.factors[law], z, x)
     for r in range(count):
-        k.errors[np.int64(rows[r])] = k.noise[law] * k.z[2 * pairs, r]
-    colour(k.factors[law], k.z, k.x)
-    for j in range(d):
-        column = k.x[j]
-        for r in range(count):
-            k.rows[np.int64(rows[r]), j] = column[r]
+        k.errors[rows[r]] = k.noise[law] * z[2 * pairs, r]
+        row = k.rows[rows[r]]
+        for j in range(d):
+            row[j] = x[j, r]
 
 
 @kernel
@@ -104,51 +105,46 @@ def colour(factor, z, x):
 @kernel
 def draw_ahead(k, jobs, job, sample, seed):
     """Draw as many samples as k.rows holds, from `sample` of `job` on, law by law."""
-    owed = (jobs.start[len(jobs.start) - 1] - job) * k.batch - sample
-    count = min(len(k.order), owed)
+    count = min(len(k.order), (jobs.start[len(jobs.start) - 1] - job) * k.batch - sample)
+    k.held[0] = (jobs.window[2] + job) * k.batch + sample
+    k.held[1] = k.held[0] + count
     k.ends.fill(0)
+    stride = (k.rows.shape[1] + 1) // 2 + 1
     for i in range(count):
-        k.ends[k.law[jobs.client[job + (sample + i) // k.batch]] + 1] += 1
+        client = jobs.client[job]
+        k.due[0, i], k.due[1, i] = k.client[client], np.uint64(jobs.round[job])
+        k.due[2, i] = np.uint64(sample * stride)
+        k.ends[k.law[client] + 1] += 1
+        sample += 1
+        if sample == k.batch:
+            job, sample = job + 1, 0
     for law in range(len(k.noise)):
         k.ends[law + 1] += k.ends[law]
     for i in range(count):
-        law = k.law[jobs.client[job + (sample + i) // k.batch]]
-        k.order[k.ends[law]] = i
+        law = k.law[np.int64(k.due[0, i] - k.client[0])]
+        k.order[k.ends[law]] = np.uint64(i)
         k.ends[law] += 1
-    at, stride = 0, (k.rows.shape[1] + 1) // 2 + 1
+    at = 0
     for law in range(len(k.noise)):
         while at < k.ends[law]:
             lanes = min(TILE, k.ends[law] - at)
-            for lane in range(lanes):
-                i = k.order[at + lane]
-                due = job + (sample + i) // k.batch
-                k.tile[0, lane] = k.client[jobs.client[due]]
-                k.tile[1, lane] = np.uint64(jobs.round[due])
-                k.tile[2, lane] = np.uint64((sample + i) % k.batch * stride)
-                k.tile[3, lane] = np.uint64(i)
-            fill_tile(k, seed, law, lanes)
+            fill_tile(k, seed, law, at, lanes)
             at += lanes
-    k.held[0] = (jobs.window[2] + job) * k.batch + sample
-    k.held[1] = k.held[0] + count
 
 
 @kernel
 def draw_one(k, client, round, sample, law, seed):
     """Draw one sample of a diagonal or reflected H into the first row and error held."""
-    x, error = k.rows[0], k.errors[:1]
-    pairs = (len(x) + 1) // 2
+    x, pairs = k.rows[0], (k.rows.shape[1] + 1) // 2
     stream = Stream(seed, k.client[client], np.uint64(round))
-    block = np.uint64(sample * (pairs + 1))
-    normals(stream, DATA, block, x)
-    normals(stream, DATA, block + np.uint64(pairs), error)
-    error[0] *= k.noise[law]
+    normals(stream, DATA, np.uint64(sample * (pairs + 1)), 2 * pairs + 1, k.single)
+    k.errors[0] = k.noise[law] * k.single[2 * pairs]
     for j in range(len(x)):
-        x[j] *= k.scales[law, j]
+        x[j] = k.scales[law, j] * k.single[j]
     if k.shape == HOUSEHOLDER:
         reflect(x)
 
 
-@kernel
 def sampled_gradient(kernel, jobs, job, seed, w, g):
     """g <- (1/b) sum over b fresh samples of (<x, w> - y) x."""
     client = jobs.client[job]
@@ -186,7 +182,6 @@ def reflect(x):
         x[j] -= shift
 
 
-@kernel
 def true_gradient(kernel, jobs, job, seed, w, g):
     """g <- H_i (w - w*_i)."""
     law, v = kernel.law[jobs.client[job]], kernel.difference
@@ -226,8 +221,8 @@ def gaussian_kernel(
         matrices = np.array([c.covariance.dense for c in laws]) if shape == DENSE else np.empty((1, 1, 1))
         return TrueGradientKernel(shape, law, matrices, eigenvalues, optima, np.empty(d))
     batch = int(batch)
-    padded = -(-d // 4) * 4 if shape == DENSE else 1
-    factors = np.zeros((len(laws) if shape == DENSE else 1, padded, padded))
+    size = -(-d // 4) * 4 if shape == DENSE else 1
+    factors = np.zeros((len(laws) if shape == DENSE else 1, size, size))
     held = 1
     if shape == DENSE:
         for n, c in enumerate(laws):
@@ -242,14 +237,16 @@ def gaussian_kernel(
         np.sqrt(eigenvalues),
         optima,
         np.sqrt(np.array([c.noise_variance for c in laws], np.float64)),
-        np.zeros((2 * ((padded + 1) // 2 + 2), TILE)),
-        np.zeros((padded, TILE)),
+        np.empty(padded(d + 2) if shape != DENSE else 1),
+        np.zeros((2 * ((size + 1) // 2 + 2), TILE)),
+        np.zeros((size, TILE)),
         np.empty((held, d)),
         np.empty(held),
         np.full(2, -1, np.int64),
-        np.empty(held, np.int64),
+        np.empty(held, np.uint64),
         np.empty(len(laws) + 1, np.int64),
-        np.zeros((4, TILE), np.uint64),
+        np.empty((3, held), np.uint64),
+        np.zeros((3, TILE), np.uint64),
     )
 
 

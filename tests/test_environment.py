@@ -1,0 +1,96 @@
+"""What the environment tells a process before MPI starts, and what is set in it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mpi_fed import environment, launch
+
+
+@pytest.mark.parametrize(
+    ("variables", "size", "rank", "local"),
+    [
+        ({}, None, 0, None),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 4, 3, 2),
+        ({"PMI_SIZE": "6", "PMI_RANK": "1", "MPI_LOCALNRANKS": "3", "SLURM_STEP_NUM_TASKS": "2"}, 6, 1, 3),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5"}, 8, 5, None),
+        ({"SLURM_STEP_NUM_TASKS": "7", "SLURM_STEP_TASKS_PER_NODE": "3(x2),1", "SLURM_NODEID": "2"}, 7, 0, 1),
+        ({"SLURM_NTASKS": "8"}, None, 0, None),
+    ],
+)
+def test_launchers_account(variables, size, rank, local):
+    assert environment.launched_size(variables) == size
+    assert environment.launched_rank(variables) == rank
+    assert environment.launched_local_size(variables) == local
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked", "is_rank"),
+    [
+        ({}, 4, False),
+        ({"PMI_SIZE": "4"}, None, True),
+        ({"PMI_SIZE": "4"}, 2, True),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_JOB_ID": "7"}, None, True),
+        ({"SLURM_STEP_NUM_TASKS": "1", "SLURM_JOB_ID": "7"}, 4, False),
+        ({"PMI_SIZE": "1", "SLURM_JOB_ID": "7"}, 4, False),
+        ({"PMI_SIZE": "1", "SLURM_JOB_ID": "7", environment.RANKS: "1"}, 4, True),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, 4, True),
+    ],
+)
+def test_interactive_slurm_step_is_a_prompt(variables, asked, is_rank):
+    assert environment.is_rank(variables, asked) is is_rank
+
+
+def test_threads_are_one_unless_the_user_chose():
+    chosen = {"OMP_NUM_THREADS": "3"}
+    environment.limit_threads(chosen)
+    assert chosen == {"OMP_NUM_THREADS": "3"}
+    blas = {"OPENBLAS_NUM_THREADS": "2"}
+    environment.limit_threads(blas)
+    assert blas["OPENBLAS_NUM_THREADS"] == "2"
+    assert blas["OMP_NUM_THREADS"] == blas["MKL_NUM_THREADS"] == "1"
+
+
+def test_mpich_is_told_of_more_ranks_than_cores_alone():
+    fits: dict[str, str] = {}
+    environment.tune_mpi(fits, local_ranks=2, cores=2)
+    assert "MPIR_CVAR_DEVICE_COLLECTIVES" not in fits
+    crowded: dict[str, str] = {}
+    environment.tune_mpi(crowded, local_ranks=3, cores=2)
+    assert crowded["MPIR_CVAR_DEVICE_COLLECTIVES"] == "none"
+    chosen = {"MPIR_CVAR_DEVICE_COLLECTIVES": "all", "OMPI_MCA_btl": "self,sm"}
+    environment.tune_mpi(chosen, local_ranks=3, cores=2)
+    assert chosen == {"MPIR_CVAR_DEVICE_COLLECTIVES": "all", "OMPI_MCA_btl": "self,sm"}
+
+
+def test_ranks_get_what_they_need(alone, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("PMI_RANK", "3")
+    monkeypatch.setenv(environment.TERMINAL_WIDTH, "80")
+    monkeypatch.setattr(launch, "cores", lambda: 4)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    command, variables = launch.prepare(2, ["program", "x"])
+    assert command[-4:] == ["-n", "2", "program", "x"]
+    assert variables[environment.RANKS] == "2"
+    assert variables["OMP_NUM_THREADS"] == "1"
+    assert variables["OMPI_ALLOW_RUN_AS_ROOT"] == variables["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] == "1"
+    assert "PMI_RANK" not in variables
+    assert environment.TERMINAL_WIDTH not in variables, "standard error is no terminal here"
+    assert "MPIR_CVAR_DEVICE_COLLECTIVES" not in variables
+    assert launch.prepare(2, ["x"], side_by_side=3)[1]["MPIR_CVAR_DEVICE_COLLECTIVES"] == "none"
+
+
+def test_open_mpi_neither_binds_nor_counts_cores(alone):
+    command, _ = launch.prepare(2, ["program"])
+    if launch.find_launcher().family == "Open MPI":
+        assert {"--oversubscribe", "--bind-to", "none"} <= set(command)
+        assert command[command.index("-x") + 1] == environment.RANKS
+    else:
+        assert command[1:] == ["-n", "2", "program"]
+
+
+def test_a_user_who_is_not_root_is_given_no_leave(alone, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "OMPI_ALLOW_RUN_AS_ROOT" not in launch.prepare(2, ["x"])[1]

