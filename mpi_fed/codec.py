@@ -27,7 +27,11 @@ def _everyone(kernel, seed, round, n, out):
     return n
 
 
-_encode, _decode, _length = Operation("encode"), Operation("decode"), Operation("length", lambda kernel, stream: UNKNOWN)
+def _known_to_the_sender(kernel, stream):
+    return UNKNOWN
+
+
+_encode, _decode, _length = Operation("encode"), Operation("decode"), Operation("length", _known_to_the_sender)
 _information_bits = Operation("information_bits", _whole_bytes)
 _participants = Operation("participants", _everyone)
 

@@ -1,8 +1,8 @@
 """What an algorithm does inside the compiled round. The first argument, its own kernel tuple, chooses the code.
 
-outgoing(kernel, client, w, g)                              g <- the vector that the client compresses
-sent(kernel, client, compressor, payload, stream)           the client, after it packed a payload
-update(kernel, round, total, w)                             the root: w <- the next iterate; total = mean of what arrived
+outgoing(kernel, client, w, g)                       g <- the vector that the client compresses
+sent(kernel, client, compressor, payload, stream)    the client, after it packed a payload
+update(kernel, round, total, w)                      the root: w <- the next iterate; total = mean of the messages
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ laid out. It follows the netCDF-4 conventions; `docs/log-format.md` defines each
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -134,6 +135,19 @@ def final_status(log: Log) -> str:
     if (done == MISSING).any():
         return "interrupted"
     return "diverged" if (done == DIVERGED).any() else "complete"
+
+
+def locate(folder: Path, configuration: Configuration) -> Path:
+    """Where this configuration's log is, whatever label it had when it was written; else where it shall be.
+
+    The label, and so the file's name, depends on what else its study varies; the end of the name does not."""
+    path = folder / configuration.file_name
+    if not path.exists():
+        for other in sorted(folder.glob(f"*{path.stem.rpartition('-')[2]}.h5")):
+            with contextlib.suppress(OSError), h5py.File(other, "r") as file:
+                if file.attrs.get("configuration_id") == configuration.id:
+                    return other
+    return path
 
 
 def open_log(path: Path, configuration: Configuration, layout: Layout, facts: Mapping[str, Any]) -> Log:

@@ -37,8 +37,8 @@ def comm_of(comm: MPI.Comm) -> Comm:
     MPI = _bind()
     handle = _handle(MPI, comm)
     _communicators[handle] = comm
-    types = (_handle(MPI, kind) for kind in (MPI.BYTE, MPI.INT32_T, MPI.DOUBLE))
-    return Comm(handle, *types, comm.rank, comm.size)
+    byte, int32, float64 = (_handle(MPI, kind) for kind in (MPI.BYTE, MPI.INT32_T, MPI.DOUBLE))
+    return Comm(handle, byte, int32, float64, comm.rank, comm.size)
 
 
 _communicators: dict[int, MPI.Comm] = {}
@@ -67,7 +67,7 @@ if COMPILED:
     import llvmlite.binding
     from numba.core import types
 
-    def _external(name: str, result: types.Type, *arguments: types.Type) -> types.ExternalFunction:
+    def _external(name: str, result: Any, *arguments: Any) -> Any:
         return types.ExternalFunction(f"mpi_fed_{name}", result(*arguments))
 
     _int, _handle_type, _address = types.int32, types.int64, types.uintp

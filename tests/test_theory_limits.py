@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import compressors
 from mpi_fed.problems.gaussian import Gaussian
 from mpi_fed.problems.population import Covariance, EmpiricalClient, GaussianClient, Population
@@ -15,7 +16,6 @@ from mpi_fed.theory.limit import limit_trace
 from mpi_fed.theory.norm_moments import buckets, mean_norm_products, norm_product_diagonals, norm_product_tensor
 from mpi_fed.theory.packing import unpack
 from mpi_fed.theory.setting import Setting, exact_recursion
-from mpi_fed.algorithms import Steps
 
 COLUMNS = [
     ("none", {}),

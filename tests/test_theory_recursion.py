@@ -14,8 +14,8 @@ from theory_simulation import simulate
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import compressors
 from mpi_fed.problems.population import Covariance, EmpiricalClient, GaussianClient, Population
-from mpi_fed.theory.setting import Setting, exact_recursion, reference_recursion
-from mpi_fed.theory.trajectory import exact_evolution, frozen_evolution, risks
+from mpi_fed.theory.setting import Setting, exact_recursion
+from mpi_fed.theory.trajectory import exact_evolution, risks
 
 K = 24
 DIMENSION = 4

@@ -13,7 +13,6 @@ from ..component import Component, Registry
 from ..compressors import Compressor
 from ..descent import OPERATIONS
 
-
 Array = NDArray[np.float64]
 
 

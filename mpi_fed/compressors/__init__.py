@@ -3,4 +3,13 @@
 from . import bernoulli, none, partial_participation, quantization, rand_h, sketch
 from .base import Compressor, compressors
 
-__all__ = ["Compressor", "bernoulli", "compressors", "none", "partial_participation", "quantization", "rand_h", "sketch"]
+__all__ = [
+    "Compressor",
+    "bernoulli",
+    "compressors",
+    "none",
+    "partial_participation",
+    "quantization",
+    "rand_h",
+    "sketch",
+]

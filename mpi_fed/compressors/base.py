@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ class Compressor(Component):
     """C(c x) has the law of c C(x) for every real c."""
     fixed_length: ClassVar[bool] = True
     """Every message has the same number of bytes (the gather route needs that)."""
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    """Parameters that `mpi-fed certify` tries, at each dimension that `resolve` lets them serve; the first also with
+    every `value_bits`. Random events rarer than one in ten need more draws than it makes."""
 
     def resolve(self, dimension: int) -> Compressor:
         """This compressor with every parameter set for dimension d (`omega = X` turned into its own parameter).
@@ -85,12 +88,15 @@ class Compressor(Component):
 
 C = TypeVar("C", bound=Compressor)
 
+UNSET: Any = None
+"""The default of a parameter that `resolve` sets, from the alternative that was given."""
+
 compressors: Registry[Compressor] = Registry("compressor", OPERATIONS)
 
 
 def one_of(compressor: Compressor, parameter: str, alternative: str) -> None:
     """Refuse a compressor that gives both or neither of two parameters that mean the same."""
-    given = [name for name in (parameter, alternative) if getattr(compressor, name) is not None]
+    given = [name for name in (parameter, alternative) if _value(compressor, name) is not None]
     if len(given) != 1:
         problem = "are both given" if given else "are both missing"
         raise ValueError(f"{parameter} and {alternative} {problem}; give exactly one of them")
@@ -99,7 +105,7 @@ def one_of(compressor: Compressor, parameter: str, alternative: str) -> None:
 def kept_coordinates(compressor: C, dimension: int) -> C:
     """The compressor with its number of kept coordinates h set: as given, or max(1, floor(d/(1 + omega)))."""
     one_of(compressor, "h", "omega")
-    h, omega = getattr(compressor, "h", None), getattr(compressor, "omega", None)
+    h, omega = _value(compressor, "h"), _value(compressor, "omega")
     if h is None:
         h = max(1, math.floor(dimension / (1 + omega) * (1 + 1e-12)))
     if h > dimension:
@@ -110,3 +116,7 @@ def kept_coordinates(compressor: C, dimension: int) -> C:
 def index_bits(dimension: int) -> int:
     """ceil(log2 d): the bits of one explicit coordinate index."""
     return (dimension - 1).bit_length()
+
+
+def _value(compressor: Compressor, name: str) -> Any:
+    return getattr(compressor, name)

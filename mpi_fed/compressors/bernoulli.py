@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..codec import UNKNOWN
 from ..streams import GROUP, PRIVATE, SHARED, successes
-from .base import Array, Compressor, compressors, index_bits, one_of
+from .base import UNSET, Array, Compressor, compressors, index_bits, one_of
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
 
@@ -32,9 +32,10 @@ class Bernoulli(Compressor):
     linear = True
     fixed_length = False
     Kernel = BernoulliKernel
+    examples = ({"p": 0.25}, {"p": 0.25, "indices": "explicit"})
 
-    p: float | None = Field(None, gt=0, le=1)
-    omega: float | None = Field(None, ge=0)
+    p: float = Field(UNSET, gt=0, le=1)
+    omega: float = Field(UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
 
     def resolve(self, dimension: int) -> Bernoulli:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..streams import EVERYONE, GROUP, PARTICIPATION, Stream, successes
 from ..values import CHUNK, pack
-from .base import Array, Compressor, compressors, one_of
+from .base import UNSET, Array, Compressor, compressors, one_of
 from .dense import add_dense
 
 
@@ -34,9 +34,10 @@ class PartialParticipation(Compressor):
     linear = True
     fixed_length = False
     Kernel = ParticipationKernel
+    examples = ({"p": 0.25},)
 
-    p: float | None = Field(None, gt=0, le=1)
-    omega: float | None = Field(None, ge=0)
+    p: float = Field(UNSET, gt=0, le=1)
+    omega: float = Field(UNSET, ge=0)
 
     def resolve(self, dimension: int) -> PartialParticipation:
         one_of(self, "p", "omega")

@@ -13,7 +13,7 @@ from ..jit import kernel
 from ..lanes import norm
 from ..streams import PRIVATE, dithers
 from ..values import CHUNK, pack, unpack
-from .base import Array, Compressor, compressors, one_of
+from .base import UNSET, Array, Compressor, compressors, one_of
 
 _LIFT = 2.0**500
 
@@ -75,10 +75,11 @@ class Quantization(Compressor):
     kind = "quantization"
     Kernel = QuantizationKernel
     uncorrelated = True
+    examples = ({"levels": 1}, {"levels": 4}, {"levels": 4, "bucket": 24})
 
-    levels: int | None = Field(None, ge=1, le=32767)
-    bucket: int | None = Field(None, ge=1)
-    omega: float | None = Field(None, gt=0)
+    levels: int = Field(UNSET, ge=1, le=32767)
+    bucket: int | None = Field(UNSET, ge=1)
+    omega: float = Field(UNSET, gt=0)
 
     def resolve(self, dimension: int) -> Quantization:
         if self.bucket and self.bucket > dimension:

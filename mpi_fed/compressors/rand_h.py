@@ -11,7 +11,7 @@ from pydantic import Field
 from ..jit import kernel
 from ..streams import PRIVATE, SHARED, uniforms
 from ..values import CHUNK
-from .base import Array, Compressor, compressors, index_bits, kept_coordinates
+from .base import UNSET, Array, Compressor, compressors, index_bits, kept_coordinates
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
 
@@ -54,9 +54,10 @@ class RandH(Compressor):
     kind = "rand-h"
     linear = True
     Kernel = RandHKernel
+    examples = ({"omega": 3.0}, {"omega": 3.0, "indices": "explicit"})
 
-    h: int | None = Field(None, ge=1)
-    omega: float | None = Field(None, ge=0)
+    h: int = Field(UNSET, ge=1)
+    omega: float = Field(UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
 
     def resolve(self, dimension: int) -> RandH:

@@ -11,7 +11,7 @@ from ..jit import kernel
 from ..lanes import dot
 from ..streams import SHARED, normals, padded
 from ..values import CHUNK, pack, unpack
-from .base import Array, Compressor, compressors, kept_coordinates
+from .base import UNSET, Array, Compressor, compressors, kept_coordinates
 
 
 class SketchKernel(NamedTuple):
@@ -54,9 +54,10 @@ class Sketch(Compressor):
     kind = "sketch"
     linear = True
     Kernel = SketchKernel
+    examples = ({"h": 1}, {"h": 8})
 
-    h: int | None = Field(None, ge=1)
-    omega: float | None = Field(None, ge=0)
+    h: int = Field(UNSET, ge=1)
+    omega: float = Field(UNSET, ge=0)
 
     def resolve(self, dimension: int) -> Sketch:
         return kept_coordinates(self, dimension)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,6 @@ from ..jit import kernel
 from ..lanes import dot
 from ..sampling import _gradient
 from ..streams import DATA, GROUP, ORDER, Stream, key, threefry, uniforms, unit
-from .population import EmpiricalClient
-
 
 
 class DataKernel(NamedTuple):
@@ -74,7 +72,7 @@ def data_gradient(kernel, jobs, job, seed, w, g):
                 shuffle(kernel, client, seed, turn)
             row = kernel.order[first + position - turn * n]
         else:
-            a, b = threefry(word, kernel.client[client], np.uint64(jobs.round[job]), np.uint64(s))
+            a, _ = threefry(word, kernel.client[client], np.uint64(jobs.round[job]), np.uint64(s))
             row = first + np.int64(unit(a) * np.float64(n))
         add_row(kernel, row, w, weight, g)
 
@@ -82,7 +80,7 @@ def data_gradient(kernel, jobs, job, seed, w, g):
 _gradient.implement(DataKernel, data_gradient)
 
 
-def data_kernel(clients: Sequence[EmpiricalClient], first: int, batch: int | str, epochs: bool) -> DataKernel:
+def data_kernel(clients: Sequence[Any], first: int, batch: int | str, epochs: bool) -> DataKernel:
     """The kernel for the hosted clients, numbered from `first`."""
     start = np.concatenate([[0], np.cumsum([len(c.targets) for c in clients])]).astype(np.int64)
     return DataKernel(

@@ -7,7 +7,7 @@ number is a sum in one fixed order, whatever else is in the batch. A diagonal or
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from ..jit import kernel
 from ..lanes import dot, residual
 from ..sampling import _gradient
 from ..streams import DATA, Stream, key, normal_pair, normals, padded, threefry
-from .population import Covariance, GaussianClient
+from .population import Covariance
 
 TILE = 64
 """Samples that are drawn and coloured together."""
@@ -207,7 +207,7 @@ HELD_BYTES = 64 * 2**20
 
 
 def gaussian_kernel(
-    clients: Sequence[GaussianClient], first: int, batch: int | str
+    clients: Sequence[Any], first: int, batch: int | str
 ) -> GaussianKernel | TrueGradientKernel:
     """The kernel for the hosted clients, numbered from `first`."""
     laws = list({id(c): c for c in clients}.values())
@@ -216,7 +216,7 @@ def gaussian_kernel(
     d = laws[0].covariance.dimension
     shape = _shape([c.covariance for c in laws])
     optima = np.array([c.optimum for c in laws], np.float64)
-    eigenvalues = np.array([c.covariance.eigenvalues for c in laws] if shape != DENSE else np.empty((1, 1)))
+    eigenvalues = np.array([c.covariance.eigenvalues for c in laws] if shape != DENSE else np.zeros((1, 1)))
     if batch == "full":
         matrices = np.array([c.covariance.dense for c in laws]) if shape == DENSE else np.empty((1, 1, 1))
         return TrueGradientKernel(shape, law, matrices, eigenvalues, optima, np.empty(d))
@@ -259,5 +259,5 @@ def _shape(covariances: list[Covariance]) -> int:
 def _triangular(covariance: Covariance) -> Array:
     """Lower triangular A with A A^T = H, from a QR of diag(sqrt eigenvalues) Q^T: exact for singular H too."""
     root = np.sqrt(covariance.eigenvalues)[:, None] * covariance.rotate(np.eye(covariance.dimension)).T
-    r = np.linalg.qr(root, mode="r")
+    r: Array = np.linalg.qr(root).R
     return (r * np.where(np.diag(r) < 0, -1.0, 1.0)[:, None]).T

@@ -34,7 +34,7 @@ class DiagonalRecursion(Recursion):
         deltas = law.covariance.unrotate(law.deltas.T)
         self.shift = deltas @ law.weights / law.weight
         self.spread = deltas**2 @ law.weights / law.weight
-        self.flops = 30.0 * d + added.flops
+        self.flops = 150.0 * d + added.flops
 
     def noise(self, core: Array) -> Array:
         """diag C(U), (n, d)."""

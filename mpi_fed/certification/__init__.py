@@ -1,0 +1,5 @@
+"""Certification: each compressor against its definition, through the wire, between two ranks.
+
+Rank 1 is the clients: it encodes into a byte buffer. The buffer travels by MPI calls of compiled code to rank 0, the
+root, which decodes from exactly those bytes and the shared stream, and holds what comes out against theory.
+"""

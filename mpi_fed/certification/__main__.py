@@ -1,0 +1,36 @@
+"""A rank of `mpi-fed certify`: python -m mpi_fed.certification RESULT DRAWS DIMENSION|all [PLUGIN.py ...]"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from ..world import guard, start
+
+
+def main(result: str, draws: str, dimension: str, *plugin_files: str) -> None:
+    """Examine every case on this world of two; the root writes the objects of `certify --json` to `result`."""
+    world = start()
+    with guard(world):
+        from .. import plugins
+
+        plugins.load(plugin_files)
+        from ..progress import Progress
+        from .cases import cases
+        from .channel import Channel
+        from .examine import examine
+
+        work = cases(None if dimension == "all" else int(dimension))
+        channel, found = Channel(world.comm), []
+        with Progress(len(work), enabled=world.is_root) as progress:
+            for case in work:
+                progress.start(case.label)
+                found.append(examine(case, int(draws), channel))
+                progress.advance(1)
+        if world.is_root:
+            Path(result).write_text(json.dumps(found, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,73 @@
+"""What is certified: every registered compressor with its own examples, at several dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from ..compressors import Compressor, compressors
+from ..errors import InputError
+from ..fields import model
+from ..labels import describe
+
+DIMENSIONS = (1, 5, 64, 1_000_000)
+"""A single number; one that fits no word; the full covariance; the size of a model."""
+FEWEST_DRAWS = 100
+"""What a million dimensions get, and less could tell nothing."""
+FULL = 64
+"""The largest dimension at which every coordinate and the covariance matrix are looked at."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A compressor with the parameters of one example, before they are fitted to a dimension."""
+
+    compressor: Compressor
+    dimensions: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """The kind and its parameters."""
+        return describe(self.compressor)
+
+
+def draws_at(dimension: int, draws: int) -> int:
+    """Messages drawn for each fixed x: `draws` up to 64 dimensions, above fewer as each costs more."""
+    return max(FEWEST_DRAWS, draws * min(dimension, FULL) // dimension)
+
+
+def cases(dimension: int | None) -> list[Case]:
+    """All cases, at one dimension or at `DIMENSIONS`. Raises InputError where a compressor has nothing to show."""
+    wanted = DIMENSIONS if dimension is None else (dimension,)
+    return [case for kind in compressors for case in _of_kind(kind, wanted)]
+
+
+def _of_kind(kind: str, wanted: tuple[int, ...]) -> list[Case]:
+    place = f'compressor "{kind}", whose class gives `examples`: the example'
+    built = [model(compressors[kind], table, f"{place} {table}") for table in _tables(kind)]
+    found = [Case(compressor, tuple(d for d in wanted if serves(compressor, d))) for compressor in built]
+    found = [case for case in found if case.dimensions]
+    if not found:
+        where = " or ".join(map(str, wanted))
+        raise InputError(f'compressor "{kind}": none of its `examples` serves dimension {where}; add one that does')
+    return found
+
+
+def _tables(kind: str) -> Iterator[dict[str, Any]]:
+    """The examples; behind the first the same with every other `value_bits`."""
+    field = compressors[kind].model_fields["value_bits"]
+    for number, example in enumerate(compressors[kind].examples):
+        yield example
+        others = set(get_args(field.annotation)) - {example.get("value_bits", field.default)}
+        for bits in sorted(others) if number == 0 else []:
+            yield {**example, "value_bits": bits}
+
+
+def serves(compressor: Compressor, dimension: int) -> bool:
+    """Whether the compressor's parameters fit the dimension."""
+    try:
+        compressor.resolve(dimension)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""Messages from rank 1 to rank 0: encoded, sent and decoded by compiled code."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from ..codec import decode, encode, information_bits, length, participants
+from ..jit import compiling, kernel
+from ..mpi import ROOT, comm_of, gather_counts, gatherv_bytes
+from ..streams import Stream
+
+CLIENTS = 2
+"""Clients that send in each round, both at home on rank 1."""
+SEED = np.uint64(20221117)
+
+Array = NDArray[np.float64]
+
+
+class Batch(NamedTuple):
+    """The messages of a few rounds, ordered by round and client; those of absent clients are empty."""
+
+    first: int  # round
+    participants: NDArray[np.int64]  # scratch, (CLIENTS,)
+    sizes: NDArray[np.int32]  # bytes, as the sender tells; negated for an overflow
+    lengths: NDArray[np.int64]  # bytes, as the shared stream tells, or codec.UNKNOWN
+    bits: NDArray[np.int64]  # as `codec.information_bits` tells
+    present: NDArray[np.bool_]
+    decoded: Array  # (messages, d): start + weight C(x), or start where absent
+
+
+@kernel
+def encode_messages(compressor, seed, x, batch, payload):
+    """Write the clients' messages one behind the other; their bytes."""
+    total = 0
+    for row in range(0, len(batch.sizes), CLIENTS):
+        round = np.uint64(batch.first + row // CLIENTS)
+        count = participants(compressor, seed, round, CLIENTS, batch.participants)
+        for j in range(count):
+            client = batch.participants[j]
+            size = encode(compressor, x, payload[total:], Stream(seed, np.uint64(client), round))
+            batch.sizes[row + client] = size
+            total += abs(size)
+    return total
+
+
+@kernel
+def ship(comm, payload, total, sizes, received, all_sizes, counts, starts):
+    """Bring sizes, then the `total` bytes of payload, to the root; MPI's error code."""
+    code = gather_counts(comm, sizes, all_sizes)
+    if code != 0:
+        return code
+    if comm.rank == ROOT:
+        counts.fill(0)
+        for i in range(len(all_sizes)):
+            counts[i // len(sizes)] += abs(all_sizes[i])
+    return gatherv_bytes(comm, payload, np.int32(total), received, counts, starts)
+
+
+@kernel
+def decode_messages(compressor, seed, weight, payload, batch):
+    """Add the messages, each decoded from its own bytes alone."""
+    at = 0
+    for row in range(0, len(batch.sizes), CLIENTS):
+        round = np.uint64(batch.first + row // CLIENTS)
+        count = participants(compressor, seed, round, CLIENTS, batch.participants)
+        for j in range(count):
+            message, size = row + batch.participants[j], abs(batch.sizes[row + batch.participants[j]])
+            stream = Stream(seed, np.uint64(batch.participants[j]), round)
+            batch.present[message] = True
+            batch.lengths[message] = length(compressor, stream)
+            batch.bits[message] = information_bits(compressor, size)
+            decode(compressor, payload[at : at + size], weight, batch.decoded[message], stream)
+            at += size
+
+
+def batch_of(rounds: range, dimension: int, start: float = 0.0) -> Batch:
+    """An empty batch."""
+    n = len(rounds) * CLIENTS
+    return Batch(
+        rounds.start,
+        np.zeros(CLIENTS, np.int64),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.bool_),
+        np.full((n, dimension), start),
+    )
+
+
+class Channel:
+    """Two ranks; both call the same methods in the same order."""
+
+    def __init__(self, comm: MPI.Comm) -> None:
+        self.mpi, self.comm = comm, comm_of(comm)
+        self.is_root = comm.rank == ROOT
+        with compiling():
+            self._ship(comm_of(MPI.COMM_SELF), np.zeros(1, np.uint8), 0, np.zeros(CLIENTS, np.int32))
+
+    def prepare(self, kernel: Any) -> None:
+        """Compile or load what a kind of compressor needs."""
+        empty, x, payload = batch_of(range(0), 1), np.zeros(1), np.zeros(1, np.uint8)
+        with compiling(), np.errstate(all="ignore"):
+            encode_messages(kernel, SEED, x, empty, payload)
+            decode_messages(kernel, SEED, 1.0, payload, empty)
+
+    def send(
+        self, kernel: Any, most: int, x: Array, rounds: range, weight: float = 1.0, start: float = 0.0
+    ) -> tuple[Batch, NDArray[np.uint8]]:
+        """Send x in each of `rounds` from every client; the batch, decoded at the root, and the bytes that travelled.
+
+        `kernel` is this rank's own; `most` the bytes of its longest message."""
+        batch = batch_of(rounds, len(x) if self.is_root else 0, start)
+        payload, total = np.zeros(max(1, most * len(batch.sizes)), np.uint8), 0
+        with np.errstate(all="ignore"):
+            if not self.is_root:
+                total = encode_messages(kernel, SEED, x, batch, payload)
+            sizes, received = self._ship(self.comm, payload, total, batch.sizes)
+            if self.is_root:
+                batch.sizes[:] = sizes[len(batch.sizes) :]
+                decode_messages(kernel, SEED, weight, received, batch)
+        return batch, received if self.is_root else payload[:total]
+
+    def _ship(
+        self, comm: Any, payload: NDArray[np.uint8], total: int, sizes: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        counts, starts = np.zeros(comm.size, np.int32), np.zeros(comm.size, np.int32)
+        received, all_sizes = np.zeros_like(payload), np.zeros(comm.size * len(sizes), np.int32)
+        code = ship(comm, payload, total, sizes, received, all_sizes, counts, starts)
+        if code != 0:
+            raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
+        return all_sizes, received

@@ -1,0 +1,150 @@
+"""What holds with certainty: round trips, zeros, the ends of the range, linearity."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import UNKNOWN
+from ..compressors import Compressor
+from . import inputs
+from .channel import SEED, Batch, Channel, batch_of, decode_messages
+from .scores import Findings
+from .statistics import HALF_UNIT
+
+Array = NDArray[np.float64]
+UNIT = HALF_UNIT | {16: 2.0**-10}
+"""How far a number may be off after the wire, relative."""
+AMPLIFIED = 16
+"""Decoding may amplify that so much, as the solve of a sketch does."""
+
+
+class Sender:
+    """A compressor at a dimension, with this rank's own kernel."""
+
+    def __init__(self, channel: Channel, compressor: Compressor, dimension: int, findings: Findings) -> None:
+        self.channel, self.compressor, self.findings = channel, compressor, findings
+        self.most = compressor.payload_bytes_max(dimension)
+        self.kernel = compressor.kernel(dimension)
+        channel.prepare(self.kernel)
+
+    def send(self, x: Array, rounds: range, **decoding: float) -> tuple[Batch, NDArray[np.uint8]]:
+        """Send x in each round; at the root the length of every message is looked at."""
+        batch, payload = self.channel.send(self.kernel, self.most, x, rounds, **decoding)
+        if self.channel.is_root:
+            self._check_lengths(batch)
+        return batch, payload
+
+    def _check_lengths(self, batch: Batch) -> None:
+        sizes, told = np.abs(batch.sizes[batch.present]), batch.lengths[batch.present]
+        require = self.findings.require
+        require(not batch.sizes[~batch.present].any(), "an absent client sends something")
+        if self.compressor.fixed_length:
+            require(bool(np.all(sizes == self.most)), f"a message is not payload_bytes_max = {self.most} bytes long")
+            return
+        require(bool(np.all(sizes <= self.most)), f"a message is longer than payload_bytes_max = {self.most} bytes")
+        require(bool(np.all((told == UNKNOWN) | (told == sizes))), "a message is not as long as `length` tells")
+        padding = 8 * sizes - batch.bits[batch.present]
+        require(bool(np.all((padding >= 0) & (padding < 8))), "`information_bits` does not fit the bytes of a message")
+
+
+def check(sender: Sender, dimension: int, twin: Sender) -> bool:
+    """Enter what must hold exactly; whether the round trip does. `twin` sends float64 where there is such a form."""
+    x = next(iter(inputs.statistical(dimension).values()))
+    rounds = range(2 if dimension > 1000 else 8)
+    before = len(sender.findings.reasons)
+    decoded = _repeat(sender, x, rounds)
+    _weigh(sender, x, rounds, decoded)
+    _formats(sender, twin, dimension, rounds)
+    exact = len(sender.findings.reasons) == before
+    _extremes(sender, dimension, rounds)
+    if sender.compressor.linear:
+        _linearity(twin, dimension, rounds)
+    return exact
+
+
+def _repeat(sender: Sender, x: Array, rounds: range) -> Array:
+    """The same messages twice: the same bytes, the same numbers, and those that the sender itself decodes."""
+    (first, bytes_first), (second, bytes_second) = sender.send(x, rounds), sender.send(x, rounds)
+    channel, require = sender.channel, sender.findings.require
+    if not channel.is_root:
+        own = batch_of(rounds, len(x))
+        own.sizes[:] = first.sizes
+        with np.errstate(all="ignore"):
+            decode_messages(sender.kernel, SEED, 1.0, bytes_first, own)
+        same = bytes_first.tobytes() == bytes_second.tobytes()
+        channel.mpi.send((same, _digest(own.decoded)), dest=0)
+        return own.decoded
+    same, digest = channel.mpi.recv(source=1)
+    require(same, "encoding the same x twice gives different bytes")
+    require(_same(first.decoded, second.decoded), "decoding the same bytes twice gives different numbers")
+    require(digest == _digest(first.decoded), "the root decodes other numbers than the sender does from the same bytes")
+    if sender.compressor.omega_bound(len(x)) == 0:
+        unit = AMPLIFIED * UNIT[sender.compressor.value_bits]
+        require(bool(np.all(np.abs(first.decoded - x) <= unit * np.abs(x))), "omega is 0, but C(x) is not x")
+    return first.decoded
+
+
+def _weigh(sender: Sender, x: Array, rounds: range, decoded: Array) -> None:
+    """decode adds weight C(x) to what is there."""
+    batch, _ = sender.send(x, rounds, weight=0.25, start=1.0)
+    if sender.channel.is_root:
+        error = np.abs(batch.decoded - (1.0 + 0.25 * decoded)).max()
+        close = bool(error <= 1e-10 * (1 + np.abs(decoded).max()))
+        sender.findings.require(close, "decode does not add weight C(x) to what is in `out`")
+
+
+def _formats(sender: Sender, twin: Sender, dimension: int, rounds: range) -> None:
+    """Numbers that all formats hold arrive as in float64: exactly where single coordinates are sent, else nearly."""
+    x = inputs.representable(dimension)
+    here, there = sender.send(x, rounds)[0].decoded, twin.send(x, rounds)[0].decoded
+    if not sender.channel.is_root:
+        return
+    certain = sender.compressor.omega_bound(dimension) == 0
+    unit = AMPLIFIED * UNIT[sender.compressor.value_bits]
+    close = bool(np.abs(here - there).max() <= unit * np.sqrt((there * there).sum(axis=1)).max())
+    sender.findings.require(close, "what arrives is further from its float64 form than the float format explains")
+    for row in range(len(there)):
+        kept = np.flatnonzero(there[row])
+        scales = there[row, kept] / x[kept]
+        if len(kept) > 1 and np.all(scales == scales[0]):
+            exact = _same(here[row], there[row]) and (scales[0] == 1 or not certain)
+            sender.findings.require(exact, "a number that the float format holds does not arrive exactly")
+
+
+def _extremes(sender: Sender, dimension: int, rounds: range) -> None:
+    """Zeros arrive as zeros; the smallest and largest numbers arrive as numbers; what is too large is told."""
+    bits, require = sender.compressor.value_bits, sender.findings.require
+    zero, _ = sender.send(np.zeros(dimension), rounds)
+    require(not zero.decoded.any(), "C(0) is not 0")
+    large = inputs.huge(dimension, bits)
+    for name, x in (("subnormal numbers", inputs.subnormal(dimension)), ("numbers near the top of the format", large)):
+        batch, _ = sender.send(x, rounds)
+        finite = bool(np.isfinite(batch.decoded).all() and (batch.sizes >= 0).all())
+        require(finite, f"{name} do not arrive as finite numbers, or count as an overflow")
+    if bits < 64:
+        batch, _ = sender.send(large * 2.0**12, rounds)
+        told = np.isfinite(batch.decoded).all(axis=1) | (batch.sizes < 0) if len(batch.decoded.T) else True
+        require(bool(np.all(told)), "a number beyond the format is sent without being told as an overflow")
+
+
+def _linearity(sender: Sender, dimension: int, rounds: range) -> None:
+    """With the same random numbers C(x + 2 y) = C(x) + 2 C(y)."""
+    x, y = inputs.representable(dimension), np.cos(np.arange(dimension))
+    parts = [sender.send(vector, rounds)[0].decoded for vector in (x, y, x + 2 * y)]
+    if sender.channel.is_root:
+        error = np.abs(parts[0] + 2 * parts[1] - parts[2]).max()
+        unit = AMPLIFIED * UNIT[sender.compressor.value_bits] + 1e-10
+        linear = bool(error <= unit * (1 + max(np.abs(part).max() for part in parts)))
+        sender.findings.require(linear, "it says that it is linear, but C(x + 2 y) is not C(x) + 2 C(y)")
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.tobytes() == b.tobytes()
+
+
+def _digest(array: Any) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()

@@ -1,0 +1,50 @@
+"""The fixed vectors x that are compressed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cases import FULL
+
+Array = NDArray[np.float64]
+
+SMALLEST = 2.0**-10
+"""Magnitudes below are lifted to it, so that float16's subnormals, which are coarse, stay out of the statistics."""
+
+
+def statistical(dimension: int) -> dict[str, Array]:
+    """Vectors by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal ones; in large dimensions one."""
+    draw = np.random.default_rng(dimension)
+    gaussian = _lifted(draw.standard_normal(dimension))
+    heavy = _lifted(np.clip(draw.standard_t(2, dimension), -300, 300))
+    if dimension > FULL:
+        gaussian[dimension // 2 :] = heavy[dimension // 2 :]
+        return {"half Gaussian, half heavy-tailed x": gaussian}
+    heavy[3::7] = 0.0
+    one = np.zeros(dimension)
+    one[dimension // 3] = -1.7
+    vectors = {"heavy-tailed x": heavy, "x of one coordinate": one, "x of equal coordinates": np.full(dimension, 0.75)}
+    return ({"Gaussian x": gaussian} | vectors) if dimension > 1 else {"x = -1.7": one, "x = 0.75": np.full(1, 0.75)}
+
+
+def _lifted(x: Array) -> Array:
+    return np.copysign(np.maximum(np.abs(x), SMALLEST), x)
+
+
+def representable(dimension: int) -> Array:
+    """Numbers that every float format holds exactly, of magnitudes 1/64 to 8."""
+    j = np.arange(dimension)
+    return np.where(j % 2, -1.0, 1.0) * (1 + 7 * j % 512) / 64
+
+
+def subnormal(dimension: int) -> Array:
+    """The smallest float64 numbers, zeros among them."""
+    return np.arange(dimension) % 5 * (1 - 2 * (np.arange(dimension) % 2)) * 5e-324
+
+
+def huge(dimension: int, value_bits: int) -> Array:
+    """A number near the top of the format, with room for a norm or a sketch, among ordinary ones."""
+    x = np.ones(dimension)
+    x[dimension // 2] = {16: 65504 / 32, 32: 2.0**123, 64: 1e300}[value_bits]
+    return x

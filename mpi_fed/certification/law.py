@@ -1,0 +1,56 @@
+"""What theory says of C(x) at one fixed x."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compressors import Compressor
+from .cases import FULL
+
+Array = NDArray[np.float64]
+
+
+class Law:
+    """Closed forms at x, of a compressor that is resolved for its dimension.
+
+    `covariance`, (d, d), up to 64 dimensions, and `variances`, (d,), are None where there is no closed form.
+    """
+
+    covariance: Array | None = None
+    variances: Array | None = None
+
+    def __init__(self, compressor: Compressor, x: Array) -> None:
+        self.x = x
+        self._coefficients = None if compressor.uncorrelated else compressor.moment_coefficients(len(x))
+        try:
+            if len(x) <= FULL:
+                self.covariance = compressor.covariance(x)
+                self.variances = np.diag(self.covariance).copy()
+            elif compressor.uncorrelated:
+                self.variances = compressor.variances(x)
+            elif self._coefficients is not None:
+                a, b, c = self._coefficients
+                self.variances = (a - 1 + b) * x * x + c * (x @ x)
+        except NotImplementedError:
+            pass
+
+    @property
+    def trace(self) -> float | None:
+        """E||C(x) - x||^2."""
+        return None if self.variances is None else float(self.variances.sum())
+
+    def along(self, starts: NDArray[np.int64]) -> Array | None:
+        """Var <C(x), x_B> for the blocks B of x that begin at `starts`."""
+        if self.variances is None:
+            return None
+        if self.covariance is not None:
+            parts = np.add.reduceat(self.covariance * np.outer(self.x, self.x), starts, axis=0)
+            return np.maximum(np.diag(np.add.reduceat(parts, starts, axis=1)), 0.0)
+        squares = self.x * self.x
+        if self._coefficients is None:
+            return np.add.reduceat(self.variances * squares, starts)
+        a, b, c = self._coefficients
+        norms = np.add.reduceat(squares, starts)
+        spread = (a - 1) * norms**2 + b * np.add.reduceat(squares**2, starts) + c * squares.sum() * norms
+        return np.maximum(spread, 0.0)

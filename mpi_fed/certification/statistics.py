@@ -1,0 +1,123 @@
+"""The draws of C(x) held against the law of C(x): expectation, variance, covariance, length, independence."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compressors import Compressor
+from .draws import Draws
+from .law import Law
+from .scores import LIMIT, Findings, score
+
+Array = NDArray[np.float64]
+
+HALF_UNIT = {16: 0.0, 32: 2.0**-24, 64: 2.0**-53}
+"""Half a unit in the last place, relative: the bias that rounding to nearest may have (float16 is rounded at random)."""
+ROUNDING_VARIANCE = {16: 2.0**-22, 32: 2.0**-22 / 2, 64: 2.0**-50}
+"""What rounding may add to second moments, relative to the squares of what is sent."""
+SUMMING = 1e-11
+"""Rounding of our own sums, relative to the largest summand."""
+UNSEEN = LIMIT**2 / 2
+"""An event that is expected this often was seen, at the level of the limit."""
+
+
+def judge(compressor: Compressor, x: Array, draws: Draws, findings: Findings) -> float | None:
+    """Enter what the draws at x say; the measured E||C(x) - x||^2/(omega ||x||^2), None where omega is 0."""
+    law = Law(compressor, x)
+    _along(compressor, law, draws, findings)
+    if draws.full:
+        _coordinates(compressor, law, draws, findings)
+    _independence(compressor, draws, findings)
+    _length(compressor, draws, findings)
+    return _variance(compressor, law, draws, findings)
+
+
+def _mean(draws: Array, expected: float, slack: float, width: float = 0.0) -> Array:
+    """The score of the mean of one number a draw, within `slack` of which the expectation is known."""
+    distance = max(0.0, abs(float(draws.mean()) - expected) - slack)
+    seen = max(float(draws.max()), expected) - min(float(draws.min()), expected)
+    return score(distance, draws.var(), max(seen, width), len(draws))
+
+
+def _variance(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> float | None:
+    d, energy = len(law.x), draws.of("energy")
+    square, omega, tight = float(law.x @ law.x), compressor.omega_bound(d), compressor.omega_tight(d)
+    slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * float((energy + square).mean()) * 2
+    if law.trace is not None:
+        findings.compare("variance", "E||C(x)-x||^2 is not its closed form", _mean(energy, law.trace, slack))
+        for name, bound in (("omega", omega), ("the tight omega", tight)):
+            holds = bound is None or law.trace <= bound * square * (1 + 1e-9) + slack
+            findings.require(holds, f"the closed form of E||C(x)-x||^2 is above {name} ||x||^2")
+    excess = np.maximum(0.0, energy.mean() - omega * square - slack)
+    findings.compare(
+        "variance", "E||C(x)-x||^2 is above omega ||x||^2", score(excess, energy.var(), np.ptp(energy), len(energy))
+    )
+    return float(energy.mean()) / (omega * square) if omega > 0 else None
+
+
+def _along(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> None:
+    """Expectation, and with a closed form the variance, of <C(x), x_B>/||x_B||^2 for blocks B of x, and for x itself."""
+    along, norms, known = draws.of("along"), draws.norms, law.along(draws.starts)
+    variance = along.var(axis=0) if known is None else np.maximum(along.var(axis=0), known / norms**2)
+    rare = draws.jump * np.sqrt(np.maximum.reduceat(law.x * law.x, draws.starts)) / norms
+    width = np.maximum(np.ptp(along, axis=0), rare)
+    slack = HALF_UNIT[compressor.value_bits] + SUMMING
+    distance = np.maximum(0.0, np.abs(along.mean(axis=0)) - slack)
+    findings.compare("bias", "the mean of <C(x), x> over a block", score(distance, variance, width, len(along)))
+    whole, total = along @ norms / norms.sum(), law.along(np.zeros(1, np.int64))
+    deviation = None if total is None else float(total[0]) / norms.sum() ** 2
+    variance = max(whole.var(), deviation or 0.0)
+    distance = max(0.0, abs(whole.mean()) - slack)
+    findings.compare("bias", "the mean of <C(x), x>", score(distance, variance, np.ptp(whole), len(whole)))
+    if deviation is not None:
+        slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * 4 * (1 + whole.var())
+        findings.compare("covariance", "the variance of <C(x), x>", _mean(whole**2, deviation, slack))
+
+
+def _coordinates(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> None:
+    """Expectation of every coordinate, and the covariance matrix where it has a closed form."""
+    n, mean, second = draws.count, draws.sum / draws.count, draws.products / draws.count
+    seen = np.maximum(np.diag(second) - mean**2, 0.0)
+    variance = seen if law.variances is None else np.maximum(seen, law.variances)
+    width = draws.high - draws.low if law.variances is not None else np.full(len(mean), 2 * draws.jump)
+    slack = HALF_UNIT[compressor.value_bits] * draws.sum_magnitude / n + SUMMING * (draws.high - draws.low)
+    distance = np.maximum(0.0, np.abs(mean) - slack)
+    findings.compare("bias", "the mean of C(x) is not x in coordinate", score(distance, variance, width, n))
+    if law.covariance is None or law.variances is None:
+        return
+    # Jumps that were not seen, too rare for that, may be as large as any that was, and as the variance lets them be.
+    jump = np.minimum(draws.jump, np.sqrt(law.variances * n / UNSEEN))
+    missed = jump > np.maximum(-draws.low, draws.high)
+    low, high = np.where(missed, -jump, draws.low), np.where(missed, jump, draws.high)
+    corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
+    width = np.max(corners, axis=0) - np.min(corners, axis=0)
+    of_products = np.maximum(draws.squares / n - second**2, 0.0)
+    floor = np.outer(law.variances, law.variances)  # as if independent, where joint jumps are too rare to be seen
+    of_products = np.where(np.eye(len(mean), dtype=bool), of_products, np.maximum(of_products, floor))
+    sent = np.maximum(np.maximum(-draws.low, draws.high), np.abs(law.x))
+    slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * np.outer(sent, sent) * 4
+    distance = np.maximum(0.0, np.abs(second - law.covariance) - slack)
+    upper = np.triu_indices(len(mean))
+    scores = np.zeros_like(second)
+    scores[upper] = score(distance[upper], of_products[upper], width[upper], n)
+    findings.compare("covariance", "the covariance of C(x) is not its closed form in entry", scores)
+
+
+def _independence(compressor: Compressor, draws: Draws, findings: Findings) -> None:
+    widest = 2 * float(draws.of("energy").max())
+    biased = HALF_UNIT[compressor.value_bits] ** 2 * float(draws.x @ draws.x)  # rounding to nearest is the same twice
+    slack = SUMMING * widest + 4 * biased
+    for name, what in (("clients", "two clients in one round"), ("rounds", "two rounds of one client")):
+        findings.compare("independence", f"draws of {what} are correlated", _mean(draws.of(name), 0.0, slack, widest))
+
+
+def _length(compressor: Compressor, draws: Draws, findings: Findings) -> None:
+    d = len(draws.x)
+    bits, most = compressor.payload_bits(d), compressor.payload_bytes_max(d)
+    if not compressor.fixed_length:
+        what = "the mean information bits are not payload_bits"
+        findings.compare("length", what, _mean(draws.of("bits"), bits, 1e-9 * bits))
+        return
+    padding = 8 * most - bits
+    findings.require(0 <= padding < 128, f"payload_bits is {bits:g}, but {most} bytes are {8 * most} bits")
