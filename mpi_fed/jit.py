@@ -137,10 +137,10 @@ class Operation:
     """
 
     def __init__(self, name: str, default: Callable | None = None) -> None:
-        cases: dict[type, Callable] = {}
+        cases: dict[Any, Any] = {}
 
         def call(first: Any, *rest: Any) -> Any:
-            return cases.get(type(first), default)(first, *rest)  # type: ignore[misc]
+            return cases.get(type(first), default)(first, *rest)
 
         call.__name__ = call.__qualname__ = name
         if COMPILED:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .configuration import Configuration
 from .errors import InputError
-from .wire import DOWNLINK, INFORMATION_BITS, PAYLOAD, UPLINK
+from .wire import DOWNLINK, INFORMATION_BITS, PAYLOAD, PHASES, UPLINK
 
 FORMAT, VERSION = "mpi-fed log", 1
 ITERATES_LIMIT = 100_000_000
@@ -109,10 +109,16 @@ class Log:
             self.file["last_iterate_averaged"][repetition] = block.iterate_averaged[-1]
 
     def finish(
-        self, repetition: int, status: int, histogram: NDArray[np.int64], client_payload: NDArray[np.int64]
+        self,
+        repetition: int,
+        status: int,
+        histogram: NDArray[np.int64],
+        client_payload: NDArray[np.int64],
+        phase_seconds: NDArray[np.float64],
     ) -> None:
-        """End a repetition: its message sizes, its clients' totals, and then that it is done."""
+        """End a repetition: its message sizes, clients' totals and phases, and then that it is done."""
         self.file["message_count"][repetition] = histogram
+        self.file["phase_seconds"][repetition] = phase_seconds
         if self.layout.clients > CLIENTS_LIMIT:
             self.file["client_uplink_payload_bytes_total"][repetition] = client_payload
         self.file.flush()
@@ -237,6 +243,8 @@ def _lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray
         "coordinate": np.arange(layout.dimension),
         "client": np.arange(layout.clients),
         "size": np.arange(layout.bins) * layout.grain,
+        "phase": np.array(PHASES, h5py.string_dtype()),
+        "statistic": np.array(["min", "mean", "max"], h5py.string_dtype()),
     }
     for name, values in scales.items():
         file[name] = values
@@ -264,6 +272,7 @@ def _datasets(layout: Layout) -> Iterator[tuple[str, tuple[str, ...], type, str]
     else:
         yield "client_uplink_payload_bytes_total", ("repetition", "client"), np.int64, "byte"
     yield "message_count", ("repetition", "size"), np.int64, "1"
+    yield "phase_seconds", ("repetition", "phase", "statistic"), np.float64, "s"
     for name in ("iterate", "iterate_averaged"):
         if layout.iterates == "all":
             yield name, (*grid, "coordinate"), np.float64, "1"

@@ -17,7 +17,22 @@ from .jit import kernel
 from .mpi import ROOT, barrier, bcast, wtime
 from .sampling import gradient, plan
 from .streams import Stream
-from .wire import DOWNLINK, uplink
+from .wire import (
+    DOWNLINK,
+    ENCODE,
+    GRADIENT,
+    LAST,
+    ROUNDS,
+    RUNNING,
+    SEND_BACK,
+    UPDATE,
+    WAIT,
+    mark,
+    uplink,
+)
+
+TIMED = 251
+"""One round in so many is timed phase by phase; a prime, so that it meets drawing ahead as often as any other round."""
 
 SNAPSHOTS = 64
 """Log points that one call can pass."""
@@ -70,7 +85,7 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
     """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code.
 
     A block of rounds is timed between two barriers: from the start, or the last log point, to the next."""
-    w, g = state.w, state.g
+    w, g, clock = state.w, state.g, wire.clock
     code = barrier(comm)
     state.seconds[1] = wtime()
     for k in range(start, stop):
@@ -81,10 +96,15 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 state.sum[j] += w[j]
         at = k - jobs.window[0]
         first, size = jobs.start[at], 0
+        clock[RUNNING] = 1.0 if k % TIMED == 0 else 0.0
+        if clock[RUNNING] > 0.0:
+            clock[ROUNDS] += 1.0
+            clock[LAST] = wtime()
         for job in range(first, jobs.start[at + 1]):
             client = jobs.client[job]
             gradient(problem, jobs, job, seed, w, g)
             outgoing(algorithm, client, w, g)
+            mark(clock, GRADIENT)
             stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
             written = encode(compressor, g, wire.send[size:], stream)
             if written < 0:
@@ -94,14 +114,21 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
             sent(algorithm, client, compressor, wire.send[size : size + written], stream)
             wire.sizes[job - first] = written
             size += written
+            mark(clock, ENCODE)
         if jobs.everyone_start[at] < jobs.everyone_start[at + 1]:  # else nobody takes part, and nothing is sent
             state.total.fill(0.0)
-            code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
+            if clock[RUNNING] > 0.0:
+                code = barrier(comm)
+                mark(clock, WAIT)
+            if code == 0:
+                code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
             if code == 0 and comm.rank == ROOT:
                 update(algorithm, k, state.total, w)
                 wire.totals[DOWNLINK] += 8 * len(w) * comm.size
+                mark(clock, UPDATE)
             if code == 0:
                 code = bcast(comm, w)
+                mark(clock, SEND_BACK)
         due = snapshots.rounds[snapshots.cursor[0]] == k + 1
         if code == 0 and (due or k + 1 == stop):
             code = barrier(comm)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import provenance
 from .configuration import Configuration
@@ -90,14 +91,14 @@ def _repetition(
     simulation.start(seed)
     if recorder:
         recorder.begin(position)
-    while True:
-        stop = world.comm.bcast(recorder.next_stop() if recorder else None)
-        if stop is None:
-            return
+    while (stop := world.comm.bcast(recorder.next_stop() if recorder else None)) is not None:
         simulation.advance(stop)
         _check_overflow(world, simulation, recorder)
         if recorder:
             recorder.record()
+    phases = world.comm.gather(simulation.phase_seconds())
+    if recorder:
+        recorder.end(np.array(phases))
 
 
 def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
@@ -145,9 +146,6 @@ class Recorder:
     def next_stop(self) -> int | None:
         """The round up to which the loop runs next, or None when the repetition is over."""
         if self.done == self.rounds or self.diverged:
-            status = DIVERGED if self.diverged else COMPLETE
-            wire = self.simulation.wire
-            self.log.finish(self.position, status, wire.histogram, wire.client_payload)
             return None
         points, cursor = self.simulation.rounds[:-1], int(self.simulation.snapshots.cursor[0])
         stop = self.done + max(64, int(self.rate * CALL_SECONDS))
@@ -155,6 +153,13 @@ class Recorder:
             stop = min(stop, int(points[cursor + SNAPSHOTS - 1]))
         self.called = time.perf_counter()
         return min(stop, self.rounds)
+
+    def end(self, phases: NDArray[np.float64]) -> None:
+        """The repetition is over; phases, (ranks, 7), are each rank's seconds a round."""
+        wire = self.simulation.wire
+        statistics = np.stack([phases.min(axis=0), phases.mean(axis=0), phases.max(axis=0)], axis=1)
+        status = DIVERGED if self.diverged else COMPLETE
+        self.log.finish(self.position, status, wire.histogram, wire.client_payload, statistics)
 
     def record(self) -> None:
         """Evaluate and write the log points that the loop passed."""

@@ -18,7 +18,7 @@ from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
 from .sampling import jobs_of
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
-from .wire import HISTOGRAM_BINS, Wire
+from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, Wire
 
 COUNT_LIMIT = 2**31 - 1
 """Largest count of an MPI call with int arguments."""
@@ -102,6 +102,7 @@ class Simulation:
             np.zeros(self.configuration.clients, np.int64),
             np.zeros(most // grain + 1, np.int64),
             grain,
+            np.zeros(10),
         )
 
     def _state(self, d: int) -> State:
@@ -120,7 +121,7 @@ class Simulation:
         """Begin the repetition of this seed: w_0, an empty average, an empty ledger."""
         self.seed, self.done = np.uint64(seed), 0
         self._set_start()
-        for array in (self.state.sum, self.state.seconds, self.wire.totals):
+        for array in (self.state.sum, self.state.seconds, self.wire.totals, self.wire.clock):
             array[:] = 0
         self.wire.client_payload[:] = 0
         self.wire.histogram[:] = 0
@@ -128,6 +129,11 @@ class Simulation:
         self.jobs.window[:2] = 0
         self.snapshots.cursor[0] = np.searchsorted(self.rounds[:-1], 1)  # log point 0 is the start itself
         self.snapshots.cursor[1] = 0
+
+    def phase_seconds(self) -> NDArray[np.float64]:
+        """Mean seconds a round of each phase on this rank, (7,), over the rounds timed."""
+        clock = self.wire.clock
+        return clock[: len(PHASES)] / clock[ROUNDS] if clock[ROUNDS] else np.full(len(PHASES), np.nan)
 
     def _set_start(self) -> None:
         start = self.configuration.algorithm.start_vector(len(self.state.w))

@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 
 from .codec import information_bits
 from .jit import Operation, kernel
+from .mpi import wtime
 
 INFORMATION_BITS, PAYLOAD, UPLINK, DOWNLINK = 0, 1, 2, 3
 """Columns of the ledger's totals."""
 
 HISTOGRAM_BINS = 1024
+
+PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
+GRADIENT, ENCODE, WAIT, RECEIVE, DECODE, UPDATE, SEND_BACK, LAST, RUNNING, ROUNDS = range(10)
+"""Of the clock: the seconds of each phase, the last mark, whether this round is timed, how many have been."""
 
 
 class Wire(NamedTuple):
@@ -39,6 +44,7 @@ class Wire(NamedTuple):
     client_payload: NDArray[np.int64]  # (N,), cumulative
     histogram: NDArray[np.int64]  # messages by payload size // grain
     grain: int
+    clock: NDArray[np.float64]  # (10,): see `mark`
 
 
 @kernel
@@ -49,6 +55,15 @@ def enter(wire, compressor, client, size):
     wire.totals[PAYLOAD] += size
     wire.client_payload[client] += size
     wire.histogram[size // wire.grain] += 1
+
+
+@kernel
+def mark(clock, phase):
+    """Where this round is timed: the time since the last mark was this phase's."""
+    if clock[RUNNING] > 0.0:
+        now = wtime()
+        clock[phase] += now - clock[LAST]
+        clock[LAST] = now
 
 
 _uplink = Operation("uplink")

@@ -30,8 +30,10 @@ _SEGMENTS = ("/dev/shm/mpich_shm_", "/dev/shm/sm_segment.", "/dev/shm/vader_segm
 
 _MEND = "`mpi-fed run STUDY --ranks N` finds the launcher that belongs to it"
 
-GRACE = 0.3
+GRACE = 0.5
 """Seconds that a failing rank leaves to the root: where all ranks fail alike, the root alone speaks."""
+START_GRACE = 2.0
+"""The same before ranks have met, and so may be further apart in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,7 @@ def start() -> World:
     except WorldError:
         if environment.launched_rank(os.environ) == 0:
             raise
+        time.sleep(START_GRACE)
         raise SystemExit(WorldError.exit_status) from None
     return world
 

@@ -48,7 +48,7 @@ def test_limit_traces(decay, rotation):
     chosen = [compressors[kind](**parameters).resolve(4) for kind, parameters in COLUMNS]
     expected = TRACES[decay, rotation]
     assert [star_trace(population, c) for c in chosen] == pytest.approx(expected, rel=6e-5)
-    members = laws(population, merge=False)
+    members = laws(population)
     direct = [limit_trace(members, c, 1, population.covariance).value for c in chosen]
     assert direct == pytest.approx(expected, rel=6e-5)
 
@@ -71,8 +71,8 @@ def test_limit_scales_with_clients_noise_and_batch():
     many = Gaussian(dimension=5, noise_variance=3.0).prepare(6)
     for kind, parameters in COLUMNS:
         compressor = compressors[kind](**parameters).resolve(5)
-        single, _ = limit_trace(laws(one, merge=False), compressor, 1, one.covariance)
-        several, _ = limit_trace(laws(many, merge=False), compressor, 2, many.covariance)
+        single, _ = limit_trace(laws(one), compressor, 1, one.covariance)
+        several, _ = limit_trace(laws(many), compressor, 2, many.covariance)
         assert several == pytest.approx(single * 3.0 / 12, rel=1e-12)
 
 
@@ -144,7 +144,7 @@ def test_sampled_limit_is_the_exact_one(empirical):
     population = Population(clients)
     compressor = compressors["quantization"](levels=1).resolve(3)
     exact = star_trace(population, compressor)
-    value, error = limit_trace(laws(population, merge=False), compressor, 1, population.covariance)
+    value, error = limit_trace(laws(population), compressor, 1, population.covariance)
     assert value == pytest.approx(exact, abs=5 * error, rel=1e-12)
     assert (error == 0) is empirical
 
@@ -162,7 +162,7 @@ def test_limit_of_batches_against_samples(empirical):
         ]
     population = Population(clients)
     compressor = compressors["quantization"](levels=1).resolve(3)
-    value, error = limit_trace(laws(population, merge=False), compressor, 3, population.covariance)
+    value, error = limit_trace(laws(population), compressor, 3, population.covariance)
     inverse = np.linalg.inv(population.covariance.dense)
     total, variance, count = 0.0, error**2, 100_000
     for client in clients:

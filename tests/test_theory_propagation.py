@@ -11,7 +11,7 @@ from mpi_fed.problems.gaussian import Gaussian
 from mpi_fed.theory.added import LinearAdded, ResponseAdded, exact_added
 from mpi_fed.theory.diagonal import diagonal_recursion
 from mpi_fed.theory.fixed_step import fixed_step
-from mpi_fed.theory.full import FullRecursion, Noise
+from mpi_fed.theory.full import FullRecursion
 from mpi_fed.theory.laws import laws
 from mpi_fed.theory.propagate import by_powers, by_steps
 from mpi_fed.theory.setting import Setting, exact_recursion
@@ -21,8 +21,8 @@ ROUNDS = np.array([0, 1, 2, 3, 7, 100, 777, 1024])
 
 
 def full_recursion(population, compressor, batch):
-    noises = [Noise(law, batch, exact_added(compressor, law, batch)) for law in laws(population)]
-    return FullRecursion(population.covariance, noises)
+    members = laws(population)
+    return FullRecursion(population.covariance, members, batch, exact_added(compressor, members, batch))
 
 
 def start_of(recursion, population):
@@ -167,7 +167,7 @@ direction = np.array([0.6, 0.0, 0.8])
 def test_plugins_with_a_second_moment_alone():
     population = Gaussian(dimension=3, shift="both").prepare(2)
     recursion = exact_recursion(Setting(population, Mirrored(), 2))
-    assert isinstance(recursion.noises[0].added, LinearAdded)
+    assert isinstance(recursion.added, LinearAdded)
     star = recursion.core_of(np.zeros(3), 0.0)
     expected = 0.0
     for client in population.clients:
@@ -183,7 +183,7 @@ def test_plugins_with_a_covariance_alone():
     """E[(z^T u)^2 |x|^2] u u^T is known; 8,192 samples are within 5 standard errors of it."""
     population = Gaussian(dimension=3, rotation="haar").prepare(1)
     recursion = exact_recursion(Setting(population, Reflected(), 1))
-    assert isinstance(recursion.noises[0].added, ResponseAdded)
+    assert isinstance(recursion.added, ResponseAdded)
     h, core = population.covariance.dense, recursion.core_of(-population.optimum, 0.0)
     b = np.outer(population.optimum, population.optimum)
     square = 2 * np.trace(h @ b @ h) + np.trace(h @ b) * np.trace(h) + np.trace(h)

@@ -10,7 +10,7 @@ from ..codec import decode
 from ..compressors import Compressor
 from ..mpi import ROOT, gather_bytes
 from ..streams import Stream
-from ..wire import UPLINK, enter
+from ..wire import DECODE, RECEIVE, UPLINK, enter, mark
 from .base import Route, routes
 
 
@@ -40,6 +40,7 @@ class Gather(Route):
         each = wire.fixed_size
         block = wire.slots * each
         code = gather_bytes(comm, wire.send, np.int32(block), wire.receive)
+        mark(wire.clock, RECEIVE)
         if comm.rank != ROOT or code != 0:
             return code
         wire.totals[UPLINK] += comm.size * block
@@ -50,4 +51,5 @@ class Gather(Route):
                 stream = Stream(seed, np.uint64(i), np.uint64(round))
                 decode(compressor, wire.receive[at : at + each], weight, total, stream)
                 enter(wire, compressor, i, each)
+        mark(wire.clock, DECODE)
         return code

@@ -10,7 +10,7 @@ from ..codec import decode, length
 from ..jit import kernel
 from ..mpi import ROOT, gather_counts, gatherv_bytes
 from ..streams import Stream
-from ..wire import UPLINK, enter
+from ..wire import DECODE, RECEIVE, UPLINK, enter, mark
 from .base import Route, routes
 
 
@@ -53,7 +53,9 @@ class Gatherv(Route):
             if code != 0:
                 return code
         if comm.rank != ROOT:
-            return gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+            code = gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+            mark(wire.clock, RECEIVE)
+            return code
         at = round - jobs.window[0]
         first, last = jobs.everyone_start[at], jobs.everyone_start[at + 1]
         if wire.counted:
@@ -70,7 +72,9 @@ class Gatherv(Route):
         wire.starts[0] = 0
         for rank in range(1, comm.size):
             wire.starts[rank] = wire.starts[rank - 1] + wire.counts[rank - 1]
+        mark(wire.clock, DECODE)  # the lengths come from drawing the masks
         code = gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+        mark(wire.clock, RECEIVE)
         if code != 0:
             return code
         weight = 1.0 / np.float64(jobs.clients)
@@ -86,4 +90,5 @@ class Gatherv(Route):
             at += each
             slot += 1
         wire.totals[UPLINK] += at
+        mark(wire.clock, DECODE)
         return code

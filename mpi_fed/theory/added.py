@@ -6,8 +6,9 @@ ones: W = E[(z^T u)^2 Cov(C(x) | x)]. Otherwise the gradient is taken for Gaussi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -23,11 +24,11 @@ COVARIANCE_SAMPLES = 1 << 13
 
 
 class Added(Protocol):
-    def __call__(self, augmented: Array, gradient: Array) -> Array:
-        """W (n, d, d), from the law's `augmented` U (n, d+1, d+1) and E[g g^T] (n, d, d)."""
+    def __call__(self, second: Array, gradient: Array) -> Array:
+        """The mean W of all clients, (n, d, d), from U (n, d+1, d+1) and their mean E[g g^T] (n, d, d)."""
 
-    def standard_error(self, augmented: Array, inverse: Array) -> float:
-        """Of Tr(W inverse), for one augmented U (d+1, d+1); 0 where nothing was sampled."""
+    def standard_error(self, second: Array, inverse: Array) -> float:
+        """Of Tr(W inverse), for one U (d+1, d+1); 0 where nothing was sampled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,11 @@ class LinearAdded:
 
     compressor: Compressor
 
-    def __call__(self, augmented: Array, gradient: Array) -> Array:
+    def __call__(self, second: Array, gradient: Array) -> Array:
+        return self.of(gradient)
+
+    def of(self, gradient: Array) -> Array:
+        """W (n, d, d) from E[g g^T] alone."""
         coefficients = self.compressor.moment_coefficients(gradient.shape[-1])
         if coefficients is None:
             return np.array([self.compressor.second_moment(m) for m in gradient]) - gradient
@@ -44,52 +49,71 @@ class LinearAdded:
         diagonals = np.diagonal(gradient, axis1=1, axis2=2)
         return (a - 1) * gradient + diagonal_matrices(b * diagonals + c * diagonals.sum(axis=1)[:, None])
 
-    def standard_error(self, augmented: Array, inverse: Array) -> float:
+    def standard_error(self, second: Array, inverse: Array) -> float:
         return 0.0
+
+
+Error = Callable[[Array, Array], float]
 
 
 @dataclass(frozen=True, eq=False)
 class ResponseAdded:
-    """W = pack(augmented) @ matrix: its diagonal (d columns), or all of it packed (d (d+1)/2 columns)."""
+    """W = pack(U) @ matrix: its diagonal (d columns), or all of it packed (d (d+1)/2 columns)."""
 
     matrix: Array
-    error: Callable[[Array, Array], float] | None = None
+    errors: Sequence[tuple[float, Law, Error]] = ()  # of the laws' parts, each with its share of the clients
 
-    def __call__(self, augmented: Array, gradient: Array) -> Array:
-        added = pack(augmented) @ self.matrix
+    def __call__(self, second: Array, gradient: Array) -> Array:
+        added = pack(second) @ self.matrix
         d = gradient.shape[-1]
         return diagonal_matrices(added) if added.shape[1] == d else unpack(added, d)
 
-    def standard_error(self, augmented: Array, inverse: Array) -> float:
-        return self.error(augmented, inverse) if self.error else 0.0
+    def standard_error(self, second: Array, inverse: Array) -> float:
+        parts = [share * error(law.augmented(second), inverse) for share, law, error in self.errors]
+        return float(np.linalg.norm(parts))
 
 
-@dataclass(frozen=True, eq=False)
-class FrozenAdded:
-    """W at a reference law of g, scaled: W_jj by E[g_j^2] for uncorrelated compressors, else all by E||g||^2."""
+def exact_added(compressor: Compressor, laws: Sequence[Law], batch: int | None) -> Added | None:
+    """The exact map at this batch size (None: true gradients), or None where W is no linear map of U."""
+    if compressor.linear:
+        return LinearAdded(compressor)
+    if batch != 1 or not compressor.homogeneous:
+        return None
+    clients = sum(law.weight for law in laws)
+    total: Array | float = 0.0
+    errors = []
+    for law in laws:
+        share = law.weight / clients
+        if isinstance(law, EmpiricalLaw):
+            total = total + share * law.response(partial(conditional_statistic, compressor))
+            continue
+        assert isinstance(law, GaussianLaw)
+        statistic = FittedVariances if compressor.uncorrelated else SampledCovariances
+        moments = statistic(compressor, law.covariance)
+        total = total + share * law.adjoint(moments.response(Pairs(squares=False)))
+        errors.append((share, law, moments.standard_error))
+    return ResponseAdded(np.asarray(total), errors)
 
-    shape: Array  # (d,) or (d, d)
 
-    def __call__(self, augmented: Array, gradient: Array) -> Array:
-        diagonals = np.diagonal(gradient, axis1=1, axis2=2)
-        if self.shape.ndim == 1:
-            return diagonal_matrices(self.shape * diagonals)
-        return diagonals.sum(axis=1)[:, None, None] * self.shape
+def frozen_added(compressor: Compressor, laws: Sequence[Law], batch: int | None, second: Array) -> ResponseAdded:
+    """W's shape at U = `second` (d+1, d+1), g taken for Gaussian: W_jj / E[g_j^2] kept, or W / E||g||^2."""
+    clients = sum(law.weight for law in laws)
+    total: Array | float = 0.0
+    for member in (member for law in laws for member in law.members()):
+        squares = member.squares(batch)
+        shape = _shape(compressor, member.gradient(second, batch))
+        scaled = squares * shape if shape.ndim == 1 else np.outer(squares.sum(axis=1), pack(shape))
+        total = total + member.weight / clients * scaled
+    return ResponseAdded(np.asarray(total))
 
-    def standard_error(self, augmented: Array, inverse: Array) -> float:
-        return 0.0
 
-    @classmethod
-    def at(cls, compressor: Compressor, gradient: Array) -> FrozenAdded:
-        """The reference g ~ N(0, gradient), (d, d)."""
-        scale = np.diag(gradient)
-        if not scale.any():
-            return cls(np.zeros_like(scale))
-        law = Covariance.of(gradient)
-        if compressor.uncorrelated:
-            means = FittedVariances(compressor, law, FROZEN_SAMPLES).means()
-            return cls(np.divide(means, scale, out=np.zeros_like(means), where=scale > 0))
-        return cls(SampledCovariances(compressor, law, FROZEN_SAMPLES // 4).mean() / scale.sum())
+def _shape(compressor: Compressor, gradient: Array) -> Array:
+    """W_jj / E[g_j^2] (d,) of an uncorrelated compressor, else W / E||g||^2 (d, d), for g ~ N(0, gradient)."""
+    scale, law = np.diag(gradient), Covariance.of(gradient)
+    if compressor.uncorrelated:
+        means = FittedVariances(compressor, law, FROZEN_SAMPLES).means()
+        return np.divide(means, scale, out=np.zeros_like(means), where=scale > 0)
+    return SampledCovariances(compressor, law, FROZEN_SAMPLES // 4).mean() / max(scale.sum(), np.finfo(float).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +126,7 @@ class SampledCovariances:
 
     def __iter__(self):
         for x in Sampler(self.covariance, self.count, seed=3):
-            yield x, conditional_covariances(self.compressor, x)
+            yield x, conditional_statistic(self.compressor, x)
 
     def mean(self) -> Array:
         return unpack(sum(v.sum(axis=0) for _, v in self) / self.count, self.covariance.dimension)
@@ -123,30 +147,16 @@ class SampledCovariances:
         return float(np.std(np.concatenate(values)) / np.sqrt(self.count))
 
 
+def conditional_statistic(compressor: Compressor, rows: Array) -> Array:
+    """Cov(C(x) | x) for each row x: its diagonal (n, d) for uncorrelated compressors, else packed."""
+    if compressor.uncorrelated:
+        return compressor.variances(rows)
+    return np.array([pack(compressor.covariance(x)) for x in rows])
+
+
 def diagonal_matrices(diagonals: Array) -> Array:
     """(n, d) to (n, d, d)."""
     n, d = diagonals.shape
     result = np.zeros((n, d, d))
     result[:, np.arange(d), np.arange(d)] = diagonals
     return result
-
-
-def conditional_covariances(compressor: Compressor, rows: Array) -> Array:
-    """Cov(C(x) | x) packed, (n, d (d+1)/2), for each row x."""
-    return np.array([pack(compressor.covariance(x)) for x in rows])
-
-
-def exact_added(compressor: Compressor, law: Law, batch: int | None) -> Added | None:
-    """The exact map for a client law at this batch size (None: true gradients), or None where there is none."""
-    if compressor.linear:
-        return LinearAdded(compressor)
-    if batch != 1 or not compressor.homogeneous:
-        return None
-    if isinstance(law, EmpiricalLaw):
-        if compressor.uncorrelated:
-            return ResponseAdded(law.response(compressor.variances))
-        return ResponseAdded(law.response(lambda rows: conditional_covariances(compressor, rows)))
-    assert isinstance(law, GaussianLaw)
-    statistic = FittedVariances if compressor.uncorrelated else SampledCovariances
-    moments = statistic(compressor, law.covariance)
-    return ResponseAdded(moments.response(Pairs(squares=False)), moments.standard_error)

@@ -38,9 +38,9 @@ class DiagonalRecursion(Recursion):
 
     def noise(self, core: Array) -> Array:
         """diag C(U), (n, d)."""
-        l, augmented = self.eigenvalues, self._augmented(core)
-        mean = l**2 * augmented[:, :-1]
-        sampling = mean + (augmented[:, :-1] @ l + augmented[:, -1])[:, None] * l
+        h, augmented = self.eigenvalues, self._augmented(core)
+        mean = h**2 * augmented[:, :-1]
+        sampling = mean + (augmented[:, :-1] @ h + augmented[:, -1])[:, None] * h
         sampling = sampling / self.batch if self.batch else np.zeros_like(mean)
         return (sampling + self.added(augmented, mean + sampling)) / self.law.weight
 

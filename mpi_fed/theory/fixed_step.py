@@ -9,14 +9,15 @@ from .full import FullRecursion
 from .recursion import Recursion
 from .setting import Setting, frozen_recursion
 
-LARGEST_CORE = 16_000
+LARGEST = 16_000
 """Above this size the linear system of the stationary moments is not solved."""
+LARGEST_REFROZEN = 2_500
 REFREEZES = 3
 
 
 def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
     """`stable` and `plateau_trace` = Tr(C(U) H^-1) at the stationary U; empty for a decreasing step."""
-    if steps.exponent or recursion.core > LARGEST_CORE:
+    if steps.exponent or recursion.size > LARGEST:
         return {}
     core = recursion.stationary(steps.scale)
     if core is None:
@@ -27,7 +28,8 @@ def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
 def frozen_fixed_step(setting: Setting, recursion: FullRecursion, steps: Steps) -> dict[str, Any]:
     """The same where the noise's shape depends on U: the shape and the stationary U in turn."""
     found = fixed_step(recursion, steps)
-    for _ in range(REFREEZES if found.get("stable") else 0):
+    small = recursion.size <= LARGEST_REFROZEN
+    for _ in range(REFREEZES if small and found.get("stable") else 0):
         core = recursion.stationary(steps.scale)
         if core is None:
             return {"stable": False}

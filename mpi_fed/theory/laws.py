@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from ..problems.population import Client, Covariance, EmpiricalClient, GaussianClient, Population
-from .packing import Array, multiplicity, pack, packed_size, products, unpack
+from .packing import Array, inner_triangle, multiplicity, pack, packed_size, products, triangle, unpack
 
 CHUNK = 1 << 21
 """Numbers in a temporary array, at most (about)."""
@@ -29,14 +29,23 @@ class Law(Protocol):
     @property
     def weight(self) -> int: ...
 
+    def members(self) -> list[Law]:
+        """The same clients, each law of its own."""
+
     def mean(self, second: Array) -> Array:
         """E[m m^T], m = E[g | eta], (n, d, d), for U = `second` (n, d+1, d+1)."""
 
-    def sampling(self, second: Array) -> Array:
-        """E[g g^T] - E[m m^T] for the gradient g of one sample, (n, d, d)."""
+    def sampling(self, second: Array, mean: Array) -> Array:
+        """E[g g^T] - E[m m^T] for the gradient g of one sample, (n, d, d), where E[m m^T] = `mean`."""
+
+    def gradient(self, second: Array, batch: int | None) -> Array:
+        """E[g g^T], (d, d), of `batch` samples (None: true gradients) for one U = `second` (d+1, d+1)."""
+
+    def squares(self, batch: int | None) -> Array:
+        """((d+1)(d+2)/2, d): pack(U) @ it is E[g_j^2] of `batch` samples (None: true gradients)."""
 
     def augmented(self, second: Array) -> Array:
-        """(n, d+1, d+1): E[(z^T u)^2 | x] = z^T augmented z, with z = (x, 1) or the rows' z."""
+        """(d+1, d+1): E[(z^T u)^2 | x] = z^T augmented z, for one U; z = (x, 1), or the row's z."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +79,14 @@ class GaussianLaw:
     def shifted(self) -> bool:
         return bool(self.deltas.any())
 
+    def members(self) -> list[Law]:
+        return [
+            GaussianLaw(
+                self.covariance, *(part[i : i + 1] for part in (self.weights, self.deltas, self.noise_variances))
+            )
+            for i in range(len(self.weights))
+        ]
+
     def _error(self, second: Array) -> Array:
         """B, (n, d, d)."""
         b = second[:, :-1, :-1]
@@ -78,20 +95,50 @@ class GaussianLaw:
         cross = second[:, :-1, -1, None] * self.shift
         return b + cross + cross.transpose(0, 2, 1) + second[:, -1, -1, None, None] * self.spread
 
+    def mean(self, second: Array) -> Array:
+        return sandwich(self.covariance.dense, self._error(second))
+
+    def sampling(self, second: Array, mean: Array) -> Array:
+        h, b = self.covariance.dense, self._error(second)
+        scale = self.noise_variance * second[:, -1, -1] + b.reshape(len(b), -1) @ h.ravel()
+        return mean + scale[:, None, None] * h
+
+    def gradient(self, second: Array, batch: int | None) -> Array:
+        mean = self.mean(second[None])
+        return (mean + self.sampling(second[None], mean) / batch if batch else mean)[0]
+
+    def squares(self, batch: int | None) -> Array:
+        h = self.covariance.dense
+        d = len(h)
+        placed = np.zeros((packed_size(d + 1), d))
+        inner = inner_triangle(d + 1)
+        placed[inner] = products(h).T * (1 + (1 / batch if batch else 0))
+        if batch:
+            placed[inner] += np.outer(pack(h), np.diag(h) / batch)
+            placed[-1] = np.diag(h) / batch
+        return self.adjoint(multiplicity(d + 1)[:, None] * placed)
+
     def augmented(self, second: Array) -> Array:
         result = np.zeros_like(second)
-        result[:, :-1, :-1] = self._error(second)
-        result[:, -1, -1] = self.noise_variance * second[:, -1, -1]
+        result[:-1, :-1] = self._error(second[None])[0]
+        result[-1, -1] = self.noise_variance * second[-1, -1]
         return result
 
-    def mean(self, second: Array) -> Array:
-        h = self.covariance.dense
-        return h @ self._error(second) @ h
-
-    def sampling(self, second: Array) -> Array:
-        h, b = self.covariance.dense, self._error(second)
-        scale = self.noise_variance * second[:, -1, -1] + np.einsum("njk,jk->n", b, h)
-        return h @ b @ h + scale[:, None, None] * h
+    def adjoint(self, response: Array) -> Array:
+        """The (m columns of) maps pack(augmented) @ response as maps of pack(U)."""
+        result = response.copy()
+        result[-1] *= self.noise_variance
+        if self.shifted:
+            d = len(self.shift)
+            rows, columns = triangle(d + 1)
+            cross = np.flatnonzero((rows < d) & (columns == d))
+            plain = (response / multiplicity(d + 1)[:, None]).T
+            width = max(1, CHUNK // (d + 1) ** 2)
+            for start in range(0, len(plain), width):
+                q = unpack(plain[start : start + width], d + 1)[:, :d, :d]
+                result[cross, start : start + width] += 2 * (q @ self.shift).T
+                result[-1, start : start + width] += q.reshape(len(q), -1) @ self.spread.ravel()
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +152,9 @@ class EmpiricalLaw:
     @property
     def weight(self) -> int:
         return int(self.weights.sum())
+
+    def members(self) -> list[Law]:
+        return [EmpiricalLaw([c], self.weights[i : i + 1], self.optimum) for i, c in enumerate(self.clients)]
 
     def rows(self, client: EmpiricalClient) -> Array:
         """z = (x, -e) for each row held, (n, d+1)."""
@@ -136,29 +186,50 @@ class EmpiricalLaw:
                 total = total + weight / len(rows) * (products(part).T @ statistic(part[:, :-1]))
         return multiplicity(len(self.optimum) + 1)[:, None] * total
 
-    def augmented(self, second: Array) -> Array:
-        return second
-
     def mean(self, second: Array) -> Array:
         total = np.zeros((len(second), len(self.optimum), len(self.optimum)))
         for gradient, weight in zip(self.gradients, self.weights / self.weight, strict=True):
-            total += weight * (gradient @ second @ gradient.T)
+            total += weight * sandwich(gradient, second)
         return total
 
-    def sampling(self, second: Array) -> Array:
-        return unpack(pack(second) @ self.fourth, len(self.optimum)) - self.mean(second)
+    def sampling(self, second: Array, mean: Array) -> Array:
+        return unpack(pack(second) @ self.fourth, len(self.optimum)) - mean
+
+    def gradient(self, second: Array, batch: int | None) -> Array:
+        mean = self.mean(second[None])[0]
+        if not batch:
+            return mean
+        single = np.zeros_like(mean)
+        for client, weight in zip(self.clients, self.weights / self.weight, strict=True):
+            rows = self.rows(client)
+            square = ((rows @ second) * rows).sum(axis=1)
+            single += weight / len(rows) * ((square[:, None] * client.features).T @ client.features)
+        return mean + (single - mean) / batch
+
+    def squares(self, batch: int | None) -> Array:
+        mean = np.zeros((len(self.optimum), packed_size(len(self.optimum) + 1)))
+        for gradient, weight in zip(self.gradients, self.weights / self.weight, strict=True):
+            mean += weight * products(gradient)
+        mean = (mean * multiplicity(len(self.optimum) + 1)).T
+        return mean + (self.response(np.square) - mean) / batch if batch else mean
+
+    def augmented(self, second: Array) -> Array:
+        return second
 
 
-def laws(population: Population, merge: bool = True) -> list[Law]:
-    """The population's laws. With `merge`, as few as possible: enough for maps that are linear in U.
+def sandwich(a: Array, stack: Array) -> Array:
+    """a S a^T for each symmetric S of a stack (n, k, k), with a (d, k)."""
+    n, k = stack.shape[:2]
+    half = (stack.reshape(n * k, k) @ a.T).reshape(n, k, len(a))  # one large product
+    return (half.transpose(0, 2, 1).reshape(n * len(a), k) @ a.T).reshape(n, len(a), len(a))
 
-    Gaussian clients of one covariance become one law, and so do all empirical clients."""
+
+def laws(population: Population) -> list[Law]:
+    """The population's laws: Gaussian clients of one covariance share one, and so do all empirical clients."""
     optimum = population.optimum
     groups: dict[int, list[tuple[Client, int]]] = {}
     for client, count in population.laws:
-        key = id(client)
-        if merge:
-            key = id(client.covariance) if isinstance(client, GaussianClient) else 0
+        key = id(client.covariance) if isinstance(client, GaussianClient) else 0
         groups.setdefault(key, []).append((client, count))
     return [_law(members, optimum) for members in groups.values()]
 

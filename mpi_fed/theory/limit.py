@@ -8,13 +8,14 @@ g = (|eps| / b) H^(1/2) z, so that a homogeneous compressor's C_ania is sigma^2/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..compressors import Compressor
 from ..problems.population import Covariance
-from .added import LinearAdded, conditional_covariances
+from .added import LinearAdded, conditional_statistic
 from .controls import FittedVariances
 from .laws import EmpiricalLaw, GaussianLaw, Law
 from .packing import Array, unpack
@@ -32,14 +33,15 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
-def limit_trace(laws: list[Law], compressor: Compressor, batch: int | None, covariance: Covariance) -> Estimate:
-    """Tr(C_ania H^-1) for laws of one client each (`laws(population, merge=False)`), H = `covariance`."""
+def limit_trace(laws: Sequence[Law], compressor: Compressor, batch: int | None, covariance: Covariance) -> Estimate:
+    """Tr(C_ania H^-1), H = `covariance`, the clients' mean."""
     inverse = covariance.rotate(np.diag(1 / covariance.eigenvalues))
     inverse = covariance.rotate(np.ascontiguousarray(inverse.T))
-    clients = sum(law.weight for law in laws)
+    members = [member for law in laws for member in law.members()]
+    clients = sum(law.weight for law in members)
     parts = []
-    for law in laws:
-        value, error = _client_trace(law, compressor, batch, inverse, len(laws))
+    for law in members:
+        value, error = _client_trace(law, compressor, batch, inverse, len(members))
         parts.append((law.weight * value, law.weight * error))
     values, errors = np.array(parts).T
     return Estimate(float(values.sum()) / clients**2, float(np.linalg.norm(errors)) / clients**2)
@@ -71,7 +73,7 @@ def _added_trace(
 ) -> Estimate:
     """E Tr(Cov(C(g) | g) inverse)."""
     if compressor.linear:
-        added = LinearAdded(compressor)(moment[None], moment[None])[0]
+        added = LinearAdded(compressor).of(moment[None])[0]
         return Estimate(float((added * inverse).sum()), 0.0)
     if not batch:
         return Estimate(float(_added(compressor, _mean_gradient(law)[None], inverse)[0]), 0.0)
@@ -96,7 +98,7 @@ def _added(compressor: Compressor, gradients: Array, inverse: Array) -> Array:
     """Tr(Cov(C(g) | g) inverse), (n,), at gradients (n, d)."""
     if compressor.uncorrelated:
         return compressor.variances(gradients) @ np.diag(inverse)
-    covariances = unpack(conditional_covariances(compressor, gradients), len(inverse))
+    covariances = unpack(conditional_statistic(compressor, gradients), len(inverse))
     return np.einsum("njk,jk->n", covariances, inverse)
 
 

@@ -16,6 +16,11 @@ def triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(size)
 
 
+def inner_triangle(size: int) -> NDArray[np.intp]:
+    """Where the packed entries of the leading (size-1, size-1) block stand."""
+    return np.flatnonzero(triangle(size)[1] < size - 1)
+
+
 @lru_cache(maxsize=8)
 def _positions(size: int) -> NDArray[np.intp]:
     """(size, size): where the entry (j, k) stands in the packed vector."""

@@ -142,8 +142,7 @@ def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
         star = recursion.core_of(np.zeros(population.dimension), 0.0)
         estimate = Estimate(recursion.noise_trace(star), recursion.noise_standard_error(star))
     elif population.dimension <= LARGEST_DENSE:
-        members = laws(population, merge=False)
-        estimate = limit_trace(members, setting.compressor, setting.batch, population.covariance)
+        estimate = limit_trace(laws(population), setting.compressor, setting.batch, population.covariance)
     else:
         return {}
     return {"limit_trace": estimate.value, "limit_trace_error": estimate.standard_error}

@@ -77,11 +77,13 @@ def by_powers(recursion: Recursion, start: Array, gamma: float, counts: NDArray[
     """The states after `counts` steps of one size."""
     result = np.repeat(start[None], len(counts), axis=0)
     power = recursion.matrix(gamma)
-    spare = np.empty_like(power)
+    spares: list[Array] = []
     for bit in range(int(counts.max(initial=0)).bit_length()):
         chosen = np.flatnonzero(counts >> bit & 1)
         result[chosen] = result[chosen] @ power
         if (counts >> (bit + 1)).any():
-            np.matmul(power, power, out=spare)
-            power, spare = spare, power
+            square = np.matmul(power, power, out=spares.pop() if spares else None)
+            if bit:  # bit 0's matrix belongs to the recursion
+                spares.append(power)
+            power = square
     return result

@@ -72,7 +72,13 @@ class Recursion(ABC):
         return np.column_stack([self.core_step(core, gamma), after, q + (2 * p + s) @ self.eigenvalues])
 
     def matrix(self, gamma: float) -> Array:
-        """(size, size): states @ matrix = step(states, gamma)."""
+        """(size, size): states @ matrix = step(states, gamma). The last one asked for is kept: do not change it."""
+        known = getattr(self, "_matrix", None)
+        if known is None or known[0] != gamma:
+            self._matrix = known = (gamma, self._build(gamma))
+        return known[1]
+
+    def _build(self, gamma: float) -> Array:
         identity = np.eye(self.size)
         width = max(1, CHUNK // self.size)
         for start in range(0, self.size, width):  # in place: row i is needed for row i alone
@@ -98,8 +104,7 @@ class Recursion(ABC):
         S -> A S A + gamma^2 C is a positive map, so its spectral radius is below 1 exactly if X = map(X) + I
         has a positive definite solution.
         """
-        whole = np.eye(self.core)[np.append(self.second, self.core - 1)]
-        after = self._core_rows(whole, gamma)[:, self.second]
+        after = self.matrix(gamma)[np.ix_(np.append(self.second, self.core - 1), self.second)]
         right = np.stack([after[-1], self.identity()], axis=1)
         solution = np.linalg.solve((np.eye(len(self.second)) - after[:-1]).T, right)
         if not np.isfinite(solution).all() or not self.is_positive(solution[:, 1]):
@@ -107,11 +112,6 @@ class Recursion(ABC):
         core = np.zeros(self.core)
         core[self.second], core[-1] = solution[:, 0], 1.0
         return core
-
-    def _core_rows(self, cores: Array, gamma: float) -> Array:
-        width = max(1, CHUNK // self.core)
-        parts = [self.core_step(cores[i : i + width], gamma) for i in range(0, len(cores), width)]
-        return np.concatenate(parts)
 
     def _split(self, states: Array) -> tuple[Array, Array, Array]:
         return states[:, : self.core], states[:, self.core : -1], states[:, -1]

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..compressors import Compressor
 from ..problems.population import Population
-from .added import FrozenAdded, exact_added
+from .added import exact_added, frozen_added
 from .diagonal import diagonal_recursion
-from .full import FullRecursion, Noise, gradient_moments
+from .full import FullRecursion
 from .laws import EmpiricalLaw, Law, laws
 from .packing import Array, packed_size
 from .propagate import OutOfReachError
@@ -35,19 +35,16 @@ class Setting:
 
 def exact_recursion(setting: Setting) -> Recursion | None:
     """The exact recursion, None where there is none. Raises OutOfReachError where it is too large."""
-    merged = laws(setting.population)
-    on_diagonal = diagonal_recursion(merged, setting.compressor, setting.batch)
+    members = laws(setting.population)
+    on_diagonal = diagonal_recursion(members, setting.compressor, setting.batch)
     if on_diagonal is not None:
         return on_diagonal
     if not has_exact(setting):
         return None
-    check_size(setting, merged)
-    noises = []
-    for law in merged:
-        added = exact_added(setting.compressor, law, setting.batch)
-        assert added is not None
-        noises.append(Noise(law, setting.batch, added))
-    return FullRecursion(setting.population.covariance, noises)
+    check_size(setting, members)
+    added = exact_added(setting.compressor, members, setting.batch)
+    assert added is not None
+    return FullRecursion(setting.population.covariance, members, setting.batch, added)
 
 
 def has_exact(setting: Setting) -> bool:
@@ -62,26 +59,22 @@ def check_size(setting: Setting, members: list[Law]) -> None:
     if d > LARGEST_FULL:
         raise OutOfReachError(f"the recursion on full moments is not run above dimension {LARGEST_FULL}")
     numbers = float(packed_size(d + 1))
-    width = numbers if not (setting.compressor.linear or setting.compressor.uncorrelated) else d
-    maps = 0.0 if setting.compressor.linear else numbers * width * len(members)
-    work = 0.0
+    whole = not (setting.compressor.linear or setting.compressor.uncorrelated)
+    memory, work = numbers * (numbers if whole else d), 0.0
     for law in members:
         if isinstance(law, EmpiricalLaw) and setting.batch:
-            maps += numbers**2
-            work += 4.0 * numbers**2 * sum(len(client.targets) for client in law.clients)
-    if 8 * maps > MEMORY or work > WORK:
+            memory += numbers**2
+            work += 2.0 * numbers**2 * sum(len(client.targets) for client in law.clients)
+    if 8 * memory > MEMORY or work > WORK:
         raise OutOfReachError("the fourth moments of the clients' data take too long or too much memory")
 
 
 def frozen_recursion(setting: Setting, second: Array) -> FullRecursion:
     """The recursion whose compression noise keeps the shape that it has at U = `second` (d+1, d+1)."""
-    members = laws(setting.population, merge=False)
+    members = laws(setting.population)
     check_size(setting, members)
-    noises = []
-    for law in members:
-        gradient, _ = gradient_moments(law, setting.batch, second[None])
-        noises.append(Noise(law, setting.batch, FrozenAdded.at(setting.compressor, gradient[0])))
-    return FullRecursion(setting.population.covariance, noises)
+    added = frozen_added(setting.compressor, members, setting.batch, second)
+    return FullRecursion(setting.population.covariance, members, setting.batch, added)
 
 
 def reference_recursion(setting: Setting, mean: Array, variance: float) -> FullRecursion:
@@ -89,7 +82,7 @@ def reference_recursion(setting: Setting, mean: Array, variance: float) -> FullR
     d = setting.population.dimension
     star = np.zeros((d + 1, d + 1))
     star[-1, -1] = 1.0
-    if any(gradient_moments(law, setting.batch, star[None])[0].any() for law in laws(setting.population)):
+    if any(law.gradient(star, setting.batch).any() for law in laws(setting.population)):
         return frozen_recursion(setting, star)
     u = np.append(mean, 1.0)
     return frozen_recursion(setting, np.outer(u, u) + variance * np.diag(np.arange(d + 1) < d))
