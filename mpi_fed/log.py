@@ -8,9 +8,11 @@ laid out. It follows the netCDF-4 conventions; `docs/log-format.md` defines each
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,29 +86,48 @@ class Log:
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path, self.layout = path, layout
-        self.file = h5py.File(path, "r+")
+        self.failed = False
+        with self._writing():
+            self.file = h5py.File(path, "r+")
+            self.file.attrs.modify("status", _text("running"))
+            self.file.flush()
+        self.datasets = dict(self.file.items())  # looking one up costs as much as writing a row
         self.seeds = [int(seed) for seed in self.file["repetition"][:]]
 
-    def missing(self) -> list[int]:
-        """The positions of the repetitions that have no result yet."""
-        return [int(r) for r in np.flatnonzero(self.file["repetition_status"][:] == MISSING)]
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise InputError where the file cannot be written, as on a full disk; it is then not touched again."""
+        try:
+            with _writable(self.path):
+                yield
+        except InputError:
+            self.failed = True
+            raise
+
+    def missing(self, wanted: Collection[int]) -> list[tuple[int, int]]:
+        """(position, seed) of the wanted repetitions that have no result yet."""
+        undone, chosen = np.flatnonzero(self.file["repetition_status"][:] == MISSING), set(wanted)
+        return [(int(r), self.seeds[r]) for r in undone if self.seeds[r] in chosen]
 
     def write(self, repetition: int, block: Block) -> None:
         """Write log points; they are safe once `flush` returns."""
         part = slice(block.first, block.first + len(block.seconds))
-        self.file["excess_risk"][repetition, part] = block.excess_risk
-        self.file["excess_risk_averaged"][repetition, part] = block.excess_risk_averaged
-        self.file["wall_seconds"][repetition, part] = block.seconds
-        for name, (_, column) in COUNTS.items():
-            self.file[name][repetition, part] = block.totals[:, column]
+        rows = {
+            "excess_risk": block.excess_risk,
+            "excess_risk_averaged": block.excess_risk_averaged,
+            "wall_seconds": block.seconds,
+            **{name: block.totals[:, column] for name, (_, column) in COUNTS.items()},
+        }
         if self.layout.clients <= CLIENTS_LIMIT:
-            self.file["client_uplink_payload_bytes"][repetition, part] = block.client_payload
+            rows["client_uplink_payload_bytes"] = block.client_payload
         if self.layout.iterates == "all":
-            self.file["iterate"][repetition, part] = block.iterate
-            self.file["iterate_averaged"][repetition, part] = block.iterate_averaged
-        elif self.layout.iterates == "last" and part.stop == len(self.layout.rounds):
-            self.file["last_iterate"][repetition] = block.iterate[-1]
-            self.file["last_iterate_averaged"][repetition] = block.iterate_averaged[-1]
+            rows |= {"iterate": block.iterate, "iterate_averaged": block.iterate_averaged}
+        with self._writing():
+            for name, row in rows.items():
+                self.datasets[name][repetition, part] = row
+            if self.layout.iterates == "last" and part.stop == len(self.layout.rounds):
+                self.datasets["last_iterate"][repetition] = block.iterate[-1]
+                self.datasets["last_iterate_averaged"][repetition] = block.iterate_averaged[-1]
 
     def finish(
         self,
@@ -117,22 +138,26 @@ class Log:
         phase_seconds: NDArray[np.float64],
     ) -> None:
         """End a repetition: its message sizes, clients' totals and phases, and then that it is done."""
-        self.file["message_count"][repetition] = histogram
-        self.file["phase_seconds"][repetition] = phase_seconds
-        if self.layout.clients > CLIENTS_LIMIT:
-            self.file["client_uplink_payload_bytes_total"][repetition] = client_payload
-        self.file.flush()
-        self.file["repetition_status"][repetition] = status
-        self.file.flush()
+        with self._writing():
+            self.datasets["message_count"][repetition] = histogram
+            self.datasets["phase_seconds"][repetition] = phase_seconds
+            if self.layout.clients > CLIENTS_LIMIT:
+                self.datasets["client_uplink_payload_bytes_total"][repetition] = client_payload
+            self.file.flush()
+            self.datasets["repetition_status"][repetition] = status
+            self.file.flush()
 
     def flush(self) -> None:
         """Hand what was written to the operating system: from here a kill cannot take it."""
-        self.file.flush()
+        with self._writing():
+            self.file.flush()
 
     def close(self, status: str) -> None:
         """Set the status (running | complete | interrupted | diverged) and close the file."""
-        self.file.attrs.modify("status", _text(status))
-        self.file.close()
+        if not self.failed:
+            with self._writing():
+                self.file.attrs.modify("status", _text(status))
+                self.file.close()
 
 
 def final_status(log: Log) -> str:
@@ -160,39 +185,54 @@ def open_log(path: Path, configuration: Configuration, layout: Layout, facts: Ma
     """The log of this configuration: a new one, or the one that is there, with room for all its repetitions.
 
     Raises InputError where the file there is no log of this configuration, or is in use."""
-    wanted = list(configuration.seeds)
     if path.exists():
-        with _open(path, configuration) as old:
-            seeds = [int(seed) for seed in old["repetition"][:]]
-            if set(seeds) < set(wanted):
+        old, status = _open(path, configuration)
+        with old:
+            if not set(configuration.seeds) <= set(status):
                 _create(path, configuration, layout, facts, old)
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _create(path, configuration, layout, facts, None)
-    log = Log(path, layout)
-    log.file.attrs.modify("status", _text("running"))
-    log.flush()
-    return log
+    return Log(path, layout)
 
 
 def is_finished(path: Path, configuration: Configuration) -> bool:
     """Whether the log is there and has every repetition."""
     if not path.exists():
         return False
-    with _open(path, configuration) as file:
-        done = dict(zip(file["repetition"][:].tolist(), file["repetition_status"][:].tolist(), strict=True))
-    return all(done.get(seed, MISSING) != MISSING for seed in configuration.seeds)
+    file, status = _open(path, configuration)
+    file.close()
+    return all(status.get(seed, MISSING) != MISSING for seed in configuration.seeds)
 
 
-def _open(path: Path, configuration: Configuration) -> h5py.File:
+def _open(path: Path, configuration: Configuration) -> tuple[h5py.File, dict[int, int]]:
+    """The log open for reading, and the `repetition_status` of each seed."""
     try:
         file = h5py.File(path, "r")
         known = file.attrs.get("format"), file.attrs.get("configuration_id")
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read as a log ({error}); move it away or give another --out") from None
+        status = dict(zip(file["repetition"][:].tolist(), file["repetition_status"][:].tolist(), strict=True))
+    except BlockingIOError:
+        raise InputError(f"{path}: is in use by another run; wait for its end, or give another --out") from None
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        reason = _reason(error)
+        raise InputError(f"{path}: cannot be read as a log ({reason}); move it away or give another --out") from None
     if known != (FORMAT, configuration.id):
         raise InputError(f"{path}: is no log of this configuration; move it away or give another --out")
-    return file
+    return file, status
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Raise InputError, one sentence, for what h5py raises where a file cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be written ({_reason(error)}); make room, or give another --out") from None
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, of all that HDF5 says."""
+    said = re.search(r"error message = '([^']*)'", str(error))
+    return said[1] if said else getattr(error, "strerror", None) or str(error.args[0])
 
 
 def _create(
@@ -201,21 +241,32 @@ def _create(
     """Lay out a log beside its place, copy the repetitions of an older one, and put it in place."""
     seeds = list(configuration.seeds) if old is None else _union(old["repetition"][:].tolist(), configuration.seeds)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(part, "w", track_order=True) as file:
-            for name, value in _attributes(configuration, facts).items():
-                file.attrs[name] = value
-            _lay_out(file, layout, seeds, facts["optimum"])
-            if old is not None:
-                _copy(old, file)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); give another --out") from None
+    with _writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        try:
+            with h5py.File(part, "w", track_order=True) as file:
+                for name, value in _attributes(configuration, facts).items():
+                    file.attrs[name] = value
+                _lay_out(file, layout, seeds, facts["optimum"])
+                if old is not None:
+                    _copy(old, file)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed runs left half laid out; HDF5 holds a lock on what is being written."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        with contextlib.suppress(OSError), open(part, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 def _union(old: list[int], new: tuple[int, ...]) -> list[int]:
-    return old + [seed for seed in new if seed not in old]
+    known = set(old)
+    return old + [seed for seed in new if seed not in known]
 
 
 def _text(status: str) -> NDArray[np.bytes_]:

@@ -128,7 +128,7 @@ class Recorder:
 
     def missing(self) -> list[tuple[int, int]]:
         """(position, seed) of the repetitions to do."""
-        return [(position, self.log.seeds[position]) for position in self.log.missing()]
+        return self.log.missing(self.simulation.configuration.seeds)
 
     def begin(self, position: int) -> None:
         """A repetition starts; its log point 0 is the start itself."""

@@ -133,7 +133,9 @@ def test_tail_averages_start_late():
     population = Gaussian(dimension=3, noise_variance=0.0, batch_size="full").prepare(1)
     recursion = exact_recursion(Setting(population, compressors["none"](), None))
     rounds = np.array([0, 2, 3, 4, 8])
-    found = risks(recursion, exact_evolution(recursion, Steps(0.3)), recursion.core_of(-population.optimum, 0.0), 3, rounds)
+    found = risks(
+        recursion, exact_evolution(recursion, Steps(0.3)), recursion.core_of(-population.optimum, 0.0), 3, rounds
+    )
     h, w = population.covariance.dense, [np.zeros(3)]
     for _ in range(8):
         w.append(w[-1] - 0.3 * h @ (w[-1] - population.optimum))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
+from ..environment import TERMINAL_WIDTH
 from ..world import guard, start
 
 
@@ -23,7 +25,8 @@ def main(result: str, draws: str, dimension: str, *plugin_files: str) -> None:
 
         work = cases(None if dimension == "all" else int(dimension))
         channel, found = Channel(world.comm), []
-        with Progress(len(work), enabled=world.is_root) as progress:
+        shown = world.is_root and TERMINAL_WIDTH in os.environ  # a file would get a line a compressor
+        with Progress(len(work), enabled=shown) as progress:
             for case in work:
                 progress.start(case.label)
                 found.append(examine(case, int(draws), channel))

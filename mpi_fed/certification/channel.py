@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..codec import decode, encode, information_bits, length, participants
 from ..jit import compiling, kernel
-from ..mpi import ROOT, comm_of, gather_counts, gatherv_bytes
+from ..mpi import ROOT, Comm, comm_of, gather_counts, gatherv_bytes
 from ..streams import Stream
 
 CLIENTS = 2
@@ -18,6 +18,7 @@ CLIENTS = 2
 SEED = np.uint64(20221117)
 
 Array = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
 
 
 class Batch(NamedTuple):
@@ -97,8 +98,10 @@ class Channel:
     def __init__(self, comm: MPI.Comm) -> None:
         self.mpi, self.comm = comm, comm_of(comm)
         self.is_root = comm.rank == ROOT
+        self._buffers = (np.zeros(0, np.uint8), np.zeros(0, np.uint8))
         with compiling():
-            self._ship(comm_of(MPI.COMM_SELF), np.zeros(1, np.uint8), 0, np.zeros(CLIENTS, np.int32))
+            nothing = np.zeros(1, np.uint8)
+            self._ship(comm_of(MPI.COMM_SELF), nothing, 0, np.zeros(CLIENTS, np.int32), np.zeros_like(nothing))
 
     def prepare(self, kernel: Any) -> None:
         """Compile or load what a kind of compressor needs."""
@@ -109,27 +112,30 @@ class Channel:
 
     def send(
         self, kernel: Any, most: int, x: Array, rounds: range, weight: float = 1.0, start: float = 0.0
-    ) -> tuple[Batch, NDArray[np.uint8]]:
+    ) -> tuple[Batch, Bytes]:
         """Send x in each of `rounds` from every client; the batch, decoded at the root, and the bytes that travelled.
 
-        `kernel` is this rank's own; `most` the bytes of its longest message."""
+        `kernel` is this rank's own; `most` the bytes of its longest message. The bytes last until the next call."""
         batch = batch_of(rounds, len(x) if self.is_root else 0, start)
-        payload, total = np.zeros(max(1, most * len(batch.sizes)), np.uint8), 0
+        needed, total = most * len(batch.sizes), 0
+        if len(self._buffers[0]) <= needed:
+            self._buffers = (np.zeros(needed + 1, np.uint8), np.zeros(needed + 1, np.uint8))
+        payload, received = self._buffers
         with np.errstate(all="ignore"):
             if not self.is_root:
                 total = encode_messages(kernel, SEED, x, batch, payload)
-            sizes, received = self._ship(self.comm, payload, total, batch.sizes)
+            sizes = self._ship(self.comm, payload, total, batch.sizes, received)
             if self.is_root:
                 batch.sizes[:] = sizes[len(batch.sizes) :]
                 decode_messages(kernel, SEED, weight, received, batch)
-        return batch, received if self.is_root else payload[:total]
+        return batch, payload[:total]
 
     def _ship(
-        self, comm: Any, payload: NDArray[np.uint8], total: int, sizes: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        self, comm: Comm, payload: Bytes, total: int, sizes: NDArray[np.int32], received: Bytes
+    ) -> NDArray[np.int32]:
         counts, starts = np.zeros(comm.size, np.int32), np.zeros(comm.size, np.int32)
-        received, all_sizes = np.zeros_like(payload), np.zeros(comm.size * len(sizes), np.int32)
+        all_sizes = np.zeros(comm.size * len(sizes), np.int32)
         code = ship(comm, payload, total, sizes, received, all_sizes, counts, starts)
         if code != 0:
             raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
-        return all_sizes, received
+        return all_sizes

@@ -5,11 +5,36 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit import kernel
 from .cases import FULL
-from .channel import CLIENTS, Batch
+from .channel import Batch
 
 Array = NDArray[np.float64]
 BLOCKS = 64
+
+
+@kernel
+def look(decoded, x, starts, energy, along, clients, rounds):
+    """Of y = C(x) - x: ||y||^2 and <y, x_B> of each message, <y, y'> of each pair; the largest |C(x)_j| and |y_j|.
+
+    Four messages at a time: two rounds of two clients."""
+    largest = jump = np.float64(0.0)
+    for m in range(0, len(decoded), 4):
+        a, b, c, e = decoded[m], decoded[m + 1], decoded[m + 2], decoded[m + 3]
+        aa = bb = cc = ee = ab = ce = ac = be = np.float64(0.0)
+        for block in range(len(starts)):
+            ax = bx = cx = ex = np.float64(0.0)
+            for j in range(starts[block], starts[block + 1] if block + 1 < len(starts) else len(x)):
+                largest = max(largest, max(max(abs(a[j]), abs(b[j])), max(abs(c[j]), abs(e[j]))))
+                ya, yb, yc, ye = a[j] - x[j], b[j] - x[j], c[j] - x[j], e[j] - x[j]
+                jump = max(jump, max(max(abs(ya), abs(yb)), max(abs(yc), abs(ye))))
+                ax, bx, cx, ex = ax + ya * x[j], bx + yb * x[j], cx + yc * x[j], ex + ye * x[j]
+                aa, bb, cc, ee = aa + ya * ya, bb + yb * yb, cc + yc * yc, ee + ye * ye
+                ab, ce, ac, be = ab + ya * yb, ce + yc * ye, ac + ya * yc, be + yb * ye
+            along[m, block], along[m + 1, block], along[m + 2, block], along[m + 3, block] = ax, bx, cx, ex
+        energy[m], energy[m + 1], energy[m + 2], energy[m + 3] = aa, bb, cc, ee
+        clients[m // 2], clients[m // 2 + 1], rounds[m // 2], rounds[m // 2 + 1] = ab, ce, ac, be
+    return largest, jump
 
 
 class Draws:
@@ -30,27 +55,24 @@ class Draws:
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of an even number of rounds."""
-        y = batch.decoded - self.x
-        self.count += len(y)
-        self.largest = max(self.largest, float(np.abs(batch.decoded).max()))
-        self.jump = max(self.jump, float(np.abs(y).max()))
-        self._hold("energy", np.einsum("ij,ij->i", y, y))
-        self._hold("along", np.add.reduceat(y * self.x, self.starts, axis=1) / self.norms)
-        rounds = y.reshape(-1, CLIENTS, y.shape[1])
-        self._hold("clients", np.einsum("ij,ij->i", rounds[:, 0], rounds[:, 1]))
-        self._hold("rounds", np.einsum("kij,kij->ki", rounds[::2], rounds[1::2]).ravel())
-        self._hold("bytes", np.abs(batch.sizes))
-        self._hold("bits", np.where(batch.present, batch.bits, 0))
+        n = len(batch.decoded)
+        each = {name: np.empty(n) for name in ("energy", "clients", "rounds")} | {"along": np.empty((n, len(self.norms)))}
+        pairs = (each["clients"][: n // 2], each["rounds"][: n // 2])
+        largest = look(batch.decoded, self.x, self.starts, each["energy"], each["along"], *pairs)
+        self.count += n
+        self.largest, self.jump = max(self.largest, largest[0]), max(self.jump, largest[1])
+        each |= {"along": each["along"] / self.norms, "clients": pairs[0], "rounds": pairs[1]}
+        each |= {"bytes": np.abs(batch.sizes), "bits": np.where(batch.present, batch.bits, 0)}
+        for name, numbers in each.items():
+            self._rows.setdefault(name, []).append(numbers)
         if self.full:
+            y = batch.decoded - self.x
             self.sum += y.sum(axis=0)
             self.sum_magnitude += np.abs(batch.decoded).sum(axis=0)
             self.low, self.high = np.minimum(self.low, y.min(axis=0)), np.maximum(self.high, y.max(axis=0))
             self.products += y.T @ y
             square = y * y
             self.squares += square.T @ square
-
-    def _hold(self, name: str, numbers: Array) -> None:
-        self._rows.setdefault(name, []).append(numbers)
 
     def of(self, name: str) -> Array:
         """A statistic of each draw: `energy` ||y||^2, `along` <y, x_B>/||x_B||^2, `bytes`, `bits`; or of each pair of

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ SMALLEST = 2.0**-10
 """Magnitudes below are lifted to it, so that float16's subnormals, which are coarse, stay out of the statistics."""
 
 
+@functools.cache
 def statistical(dimension: int) -> dict[str, Array]:
     """Vectors by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal ones; in large dimensions one."""
     draw = np.random.default_rng(dimension)

@@ -20,6 +20,8 @@ LIMIT = 8.0
 SINGLE_RATE = 6 * math.exp(-(LIMIT**2) / 2)
 """The probability that one right comparison exceeds the limit is at most this: 7.6e-14."""
 
+_WORST = 1e9  # what is no number fails, and JSON has no infinity
+
 Array = NDArray[np.float64]
 
 
@@ -43,11 +45,11 @@ class Findings:
 
     def compare(self, subject: str, what: str, scores: ArrayLike) -> None:
         """Enter scores of one kind; of those that fail, the worst is told."""
-        scores = np.asarray(scores, float)
+        scores = np.nan_to_num(np.asarray(scores, float), nan=_WORST, posinf=_WORST)
         worst = int(np.argmax(scores))
         self.comparisons += scores.size
         self.largest[subject] = max(self.largest.get(subject, 0.0), float(scores.flat[worst]))
-        if not scores.flat[worst] <= LIMIT:
+        if scores.flat[worst] > LIMIT:
             place = f" at {', '.join(map(str, np.unravel_index(worst, scores.shape)))}" if scores.size > 1 else ""
             self.reasons.append(f"{what}{place} (z = {scores.flat[worst]:.3g})")
 

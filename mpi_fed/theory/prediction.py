@@ -179,14 +179,19 @@ def _finite(
 
 
 def _kind(configuration: Configuration, exact: bool, error: float | None) -> dict[str, Any]:
+    """`prediction_kind`, and as `note` all that makes it approximate."""
+    reasons = []
     if not exact:
-        return {"prediction_kind": "approximate", "note": "approximate: the gradient is taken for Gaussian"}
-    if getattr(configuration.problem, "sampling", "with-replacement") == "epochs":
-        return {"prediction_kind": "approximate", "note": "approximate: as if rows were drawn with replacement"}
+        reasons.append("the gradient is taken for Gaussian")
     if error is not None and error > TOLERANCE:
-        note = "approximate: the compressor's covariance is known by Monte Carlo alone"
-        return {"prediction_kind": "approximate", "note": note}
-    return {"prediction_kind": "exact"}
+        reasons.append("the compressor's covariance is known by Monte Carlo alone")
+    if getattr(configuration.problem, "sampling", "with-replacement") == "epochs":
+        reasons.append("rows are taken as drawn with replacement")
+    if configuration.compressor.value_bits == 16:
+        reasons.append("the rounding to float16 is left out")
+    if not reasons:
+        return {"prediction_kind": "exact"}
+    return {"prediction_kind": "approximate", "note": f"approximate: {'; '.join(reasons)}"}
 
 
 def _start(algorithm: Algorithm, optimum: Array) -> tuple[Array, float]:
