@@ -23,48 +23,9 @@ from numpy.typing import NDArray
 
 from .configuration import Configuration
 from .errors import InputError
-from .wire import DOWNLINK, INFORMATION_BITS, PAYLOAD, PHASES, UPLINK
+from .log_layout import COUNTS, DIVERGED, MISSING, Layout, copy, lay_out
 
 FORMAT, VERSION = "mpi-fed log", 1
-ITERATES_LIMIT = 100_000_000
-CLIENTS_LIMIT = 1000
-MISSING, COMPLETE, DIVERGED = 0, 1, 2
-"""Values of `repetition_status`."""
-
-COUNTS = {
-    "uplink_information_bits": ("bit", INFORMATION_BITS),
-    "uplink_payload_bytes": ("byte", PAYLOAD),
-    "uplink_transported_bytes": ("byte", UPLINK),
-    "downlink_transported_bytes": ("byte", DOWNLINK),
-}
-
-
-def log_rounds(rounds: int, points_per_decade: int) -> NDArray[np.int64]:
-    """The log points: 0, the integers nearest to 10^(i / points_per_decade), and K."""
-    decades = np.arange(0, int(np.ceil(np.log10(max(rounds, 1)) * points_per_decade)) + 1) / points_per_decade
-    points = np.rint(10.0**decades).astype(np.int64)
-    return np.unique(np.concatenate([[0], points[points < rounds], [rounds]]))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The sizes of a log's dimensions, and what it holds of the iterates."""
-
-    rounds: NDArray[np.int64]
-    dimension: int
-    clients: int
-    bins: int
-    grain: int
-    iterates: str
-
-    @classmethod
-    def of(cls, configuration: Configuration, dimension: int, bins: int, grain: int) -> Layout:
-        rounds = log_rounds(configuration.rounds, configuration.log.points_per_decade)
-        iterates = configuration.log.iterates
-        if iterates == "auto":
-            size = 16 * len(configuration.seeds) * len(rounds) * dimension
-            iterates = "all" if size <= ITERATES_LIMIT else "last"
-        return cls(rounds, dimension, configuration.clients, bins, grain, iterates)
 
 
 @dataclass
@@ -84,8 +45,8 @@ class Block:
 class Log:
     """A log open for writing."""
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        self.path, self.layout = path, layout
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.failed = False
         with self._writing():
             self.file = h5py.File(path, "r+")
@@ -118,14 +79,14 @@ class Log:
             "wall_seconds": block.seconds,
             **{name: block.totals[:, column] for name, (_, column) in COUNTS.items()},
         }
-        if self.layout.clients <= CLIENTS_LIMIT:
+        if "client_uplink_payload_bytes" in self.datasets:
             rows["client_uplink_payload_bytes"] = block.client_payload
-        if self.layout.iterates == "all":
+        if "iterate" in self.datasets:
             rows |= {"iterate": block.iterate, "iterate_averaged": block.iterate_averaged}
         with self._writing():
             for name, row in rows.items():
                 self.datasets[name][repetition, part] = row
-            if self.layout.iterates == "last" and part.stop == len(self.layout.rounds):
+            if "last_iterate" in self.datasets and part.stop == len(self.datasets["round"]):
                 self.datasets["last_iterate"][repetition] = block.iterate[-1]
                 self.datasets["last_iterate_averaged"][repetition] = block.iterate_averaged[-1]
 
@@ -141,7 +102,7 @@ class Log:
         with self._writing():
             self.datasets["message_count"][repetition] = histogram
             self.datasets["phase_seconds"][repetition] = phase_seconds
-            if self.layout.clients > CLIENTS_LIMIT:
+            if "client_uplink_payload_bytes_total" in self.datasets:
                 self.datasets["client_uplink_payload_bytes_total"][repetition] = client_payload
             self.file.flush()
             self.datasets["repetition_status"][repetition] = status
@@ -192,7 +153,7 @@ def open_log(path: Path, configuration: Configuration, layout: Layout, facts: Ma
                 _create(path, configuration, layout, facts, old)
     else:
         _create(path, configuration, layout, facts, None)
-    return Log(path, layout)
+    return Log(path)
 
 
 def is_finished(path: Path, configuration: Configuration) -> bool:
@@ -248,9 +209,9 @@ def _create(
             with h5py.File(part, "w", track_order=True) as file:
                 for name, value in _attributes(configuration, facts).items():
                     file.attrs[name] = value
-                _lay_out(file, layout, seeds, facts["optimum"])
+                lay_out(file, layout, seeds, facts["optimum"])
                 if old is not None:
-                    _copy(old, file)
+                    copy(old, file)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -285,68 +246,3 @@ def _attributes(configuration: Configuration, facts: Mapping[str, Any]) -> dict[
         "label": configuration.label,
     }
     return {**fixed, **{name: value for name, value in facts.items() if name != "optimum"}}
-
-
-def _lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[np.float64]) -> None:
-    scales = {
-        "repetition": np.array(seeds, np.int64),
-        "round": layout.rounds,
-        "coordinate": np.arange(layout.dimension),
-        "client": np.arange(layout.clients),
-        "size": np.arange(layout.bins) * layout.grain,
-        "phase": np.array(PHASES, h5py.string_dtype()),
-        "statistic": np.array(["min", "mean", "max"], h5py.string_dtype()),
-    }
-    for name, values in scales.items():
-        file[name] = values
-        file[name].make_scale(name)
-    file["message_size"] = scales["size"]
-    file["message_size"].dims[0].attach_scale(file["size"])
-    file["message_size"].attrs["units"] = "byte"
-    file["optimum"] = optimum
-    file["optimum"].dims[0].attach_scale(file["coordinate"])
-    for name, dims, kind, unit in _datasets(layout):
-        _dataset(file, name, dims, kind, unit)
-    file["repetition_status"][:] = MISSING
-
-
-def _datasets(layout: Layout) -> Iterator[tuple[str, tuple[str, ...], type, str]]:
-    grid, clients = ("repetition", "round"), ("repetition", "round", "client")
-    yield "repetition_status", ("repetition",), np.int64, "1"
-    for name in ("excess_risk", "excess_risk_averaged"):
-        yield name, grid, np.float64, "1"
-    yield "wall_seconds", grid, np.float64, "s"
-    for name, (unit, _) in COUNTS.items():
-        yield name, grid, np.int64, unit
-    if layout.clients <= CLIENTS_LIMIT:
-        yield "client_uplink_payload_bytes", clients, np.int64, "byte"
-    else:
-        yield "client_uplink_payload_bytes_total", ("repetition", "client"), np.int64, "byte"
-    yield "message_count", ("repetition", "size"), np.int64, "1"
-    yield "phase_seconds", ("repetition", "phase", "statistic"), np.float64, "s"
-    for name in ("iterate", "iterate_averaged"):
-        if layout.iterates == "all":
-            yield name, (*grid, "coordinate"), np.float64, "1"
-        elif layout.iterates == "last":
-            yield f"last_{name}", ("repetition", "coordinate"), np.float64, "1"
-
-
-def _dataset(file: h5py.File, name: str, dims: tuple[str, ...], kind: type, unit: str) -> None:
-    shape = tuple(len(file[dim]) for dim in dims)
-    fill = np.nan if kind is np.float64 else -1
-    dataset = file.create_dataset(name, shape, kind, data=np.full(shape, fill, kind))
-    dataset.attrs["units"] = unit
-    for axis, dim in enumerate(dims):
-        dataset.dims[axis].attach_scale(file[dim])
-
-
-def _copy(old: h5py.File, new: h5py.File) -> None:
-    """Copy what an older log of the same configuration has, repetition by repetition."""
-    rows = len(old["repetition"])
-    for name, dataset in new.items():
-        if name in old and name != "repetition" and len(dataset) > 0 and _by_repetition(dataset):
-            dataset[:rows] = old[name][:]
-
-
-def _by_repetition(dataset: h5py.Dataset) -> bool:
-    return len(dataset.dims[0]) > 0 and dataset.dims[0].keys() == ["repetition"]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from . import provenance
 from .configuration import Configuration
 from .errors import InputError
-from .log import COMPLETE, DIVERGED, Block, Layout, Log, final_status, is_finished, locate, log_rounds, open_log
+from .log import Block, Log, final_status, is_finished, locate, open_log
+from .log_layout import COMPLETE, DIVERGED, Layout, log_rounds
 from .plan import make_plan
 from .progress import Progress
 from .round import SNAPSHOTS

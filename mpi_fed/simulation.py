@@ -12,7 +12,7 @@ from .codec import UNKNOWN, length
 from .configuration import Configuration
 from .errors import InputError
 from .jit import compiling, kernel
-from .log import CLIENTS_LIMIT
+from .log_layout import CLIENTS_LIMIT
 from .mpi import Comm, comm_of
 from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance

@@ -48,7 +48,8 @@ class Sketch(Compressor):
 
     Phi^+ Phi is a uniform rank-h projector, so E[C(g)C(g)^T] = (d/h)^2 [(a-b) M + b Tr(M) I] with
     a = h(h+2)/(d(d+2)), b = h(d-h)/(d(d-1)(d+2)). The client sends the h numbers Phi x, F h bits; the root draws the
-    same Phi and solves with Phi Phi^T.
+    same Phi and solves with Phi Phi^T. Where h = d the projector is I, and x itself is sent: a square Phi is so badly
+    conditioned that rounding would not stay small.
     """
 
     kind = "sketch"
@@ -87,6 +88,8 @@ class Sketch(Compressor):
     @staticmethod
     def encode(kernel, x, payload, stream):
         phi, y, d = kernel.phi, kernel.values, len(x)
+        if len(y) == d:
+            return pack(x, kernel.value_bits, payload, stream, kernel.dither)
         normals(stream, SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
             y[i] = dot(phi[i * d : (i + 1) * d], x)
@@ -96,6 +99,10 @@ class Sketch(Compressor):
     def decode(kernel, payload, weight, out, stream):
         phi, gram, y, d = kernel.phi, kernel.gram, kernel.values, len(out)
         unpack(payload, kernel.value_bits, y)
+        if len(y) == d:
+            for j in range(d):
+                out[j] += weight * y[j]
+            return
         normals(stream, SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
             row = phi[i * d : (i + 1) * d]
