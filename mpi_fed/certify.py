@@ -14,6 +14,8 @@ from . import plugins as plugin_files
 from .errors import InputError
 
 DRAWS = 20_000
+SHOWN = 3
+"""Reasons in the table for one compressor."""
 
 
 def certify(dimension: int | None, draws: int | None, json: bool = False, plugins: Sequence[str] = ()) -> int:
@@ -57,8 +59,10 @@ def _print_table(found: list[dict[str, Any]]) -> None:
             table.add_row(one["label"] if first else "", *_row(place), one["verdict"] if first else "")
     console.print(table)
     for one in found:
-        for reason in one["reasons"]:
+        for reason in one["reasons"][:SHOWN]:
             console.print(f"FAIL {one['label']}: {reason}")
+        if len(one["reasons"]) > SHOWN:
+            console.print(f"FAIL {one['label']}: and {len(one['reasons']) - SHOWN} reasons more, see --json")
     comparisons, rate = (sum(one[key] for one in found) for key in ("comparisons", "error_rate"))
     passed = sum(one["verdict"] == "PASS" for one in found)
     console.print(

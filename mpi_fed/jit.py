@@ -136,7 +136,7 @@ class Operation:
     case of their own get the default, if there is one.
     """
 
-    def __init__(self, name: str, default: Callable | None = None) -> None:
+    def __init__(self, name: str, default: Any = None) -> None:
         cases: dict[Any, Any] = {}
 
         def call(first: Any, *rest: Any) -> Any:

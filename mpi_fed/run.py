@@ -196,8 +196,8 @@ class Recorder:
             self.flushed = time.perf_counter()
 
     def close(self) -> None:
-        """Close the log with the status it has earned."""
-        if self.status == "running":
+        """Close the log with the status it has earned, unless writing it has failed."""
+        if self.status == "running" and not self.log.failed:
             self.status = final_status(self.log)
             self.log.close(self.status)
 

@@ -23,11 +23,14 @@ _ROUNDING_BLOCK = np.uint64(1 << 62)  # counters apart from those of a compresso
 def half_of(x, u):
     """The float16 bits of x, |x| <= 65504, rounded at random so that the expectation is x; else those of NaN.
 
-    With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10); r = floor(|x| 2^(10-e) + u), u uniform in [0, 1)."""
+    With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10); |x| 2^(10-e) is rounded up with the probability
+    of its fraction, by u uniform in [0, 1)."""
     word = bits_of(np.float64(x))
     exponent = max(np.int32((word >> np.uint64(52)) & np.uint64(0x7FF)) - np.int32(1023), np.int32(-14))
     scale = float_of(np.uint64(np.int64(1033) - np.int64(exponent)) << np.uint64(52))
-    steps = np.int32(np.abs(x) * scale + u)
+    position = np.abs(x) * scale
+    steps = np.int32(position)
+    steps += np.int32(1) if u < position - np.float64(steps) else np.int32(0)
     sign = np.int32(word >> np.uint64(63)) << np.int32(15)
     half = sign | ((exponent + np.int32(14)) << np.int32(10)) + steps
     return np.uint16(half) if np.abs(x) <= FLOAT16_MAX else np.uint16(0x7E00)

@@ -34,7 +34,7 @@ def certify(*arguments: str, status: int) -> subprocess.CompletedProcess[str]:
 def verdicts() -> dict[str, list[dict]]:
     """The objects of `certify --json` by kind, the wrong compressors among them.
 
-    A right compressor fails with probability 2e-8 (38,000 comparisons a thousand compressors or so)."""
+    Were all right, one would fail with probability 5e-8 (617,000 comparisons)."""
     run = certify("--json", "--dimension", "64", "--draws", "4000", "--plugin", str(WRONG), status=1)
     by_kind: dict[str, list[dict]] = {}
     for one in json.loads(run.stdout):
@@ -60,8 +60,8 @@ def test_right_compressors_pass(verdicts, kind):
         ("with-replacement", "the mean of <C(x), x>"),
         ("scaled", "the mean of C(x) is not x"),
         ("scaled", "decode does not add weight C(x)"),
-        ("wrong-theory", "the covariance of C(x) is not its closed form"),
-        ("wrong-theory", "payload_bits is 496, but 64 bytes are 512 bits"),
+        ("wrong-theory", "the variance of <C(x), x> is not its closed form"),
+        ("wrong-theory", "a message is not payload_bytes_max = 62 bytes long"),
         ("wrong-probability", "E||C(x)-x||^2 is not its closed form"),
         ("wrong-probability", "the mean information bits are not payload_bits"),
         ("common-dither", "draws of two clients in one round are correlated"),
@@ -74,7 +74,8 @@ def test_wrong_compressors_fail(verdicts, kind, reason):
 
 
 def test_json_has_the_promised_fields(verdicts):
-    one = next(o for o in verdicts["rand-h"] if o["parameters"] == {"value_bits": 32, "omega": 3.0, "indices": "shared"})
+    shared = {"value_bits": 32, "omega": 3.0, "indices": "shared"}
+    one = next(one for one in verdicts["rand-h"] if one["parameters"] == shared)
     assert one["payload_bits_theory"] == 512
     assert one["payload_bytes_measured"] == 64
     assert 0.9 < one["variance_ratio"] < 1.1
@@ -89,9 +90,12 @@ def test_every_wire_format_is_certified(verdicts):
 
 
 def test_table_states_the_error_rate():
-    text = certify("--dimension", "1", "--draws", "100", status=0).stdout
-    assert "fails with probability" in " ".join(text.split())
+    """With the same plugin, so that what it compiled serves again."""
+    text = certify("--dimension", "9", "--draws", "400", "--plugin", str(WRONG), status=1).stdout
+    assert "one fails with probability" in " ".join(text.split())
     assert "quantization levels=4" in text
+    assert "FAIL scaled: d = 9: omega is 0, but C(x) is not x" in text
+    assert "FAIL none" not in text
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
 from ..codec import decode, encode, information_bits, length, participants
 from ..jit import compiling, kernel
 from ..mpi import ROOT, Comm, comm_of, gather_counts, gatherv_bytes
 from ..streams import Stream
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 CLIENTS = 2
 """Clients that send in each round, both at home on rank 1."""
@@ -96,6 +98,8 @@ class Channel:
     """Two ranks; both call the same methods in the same order."""
 
     def __init__(self, comm: MPI.Comm) -> None:
+        from mpi4py import MPI
+
         self.mpi, self.comm = comm, comm_of(comm)
         self.is_root = comm.rank == ROOT
         self._buffers = (np.zeros(0, np.uint8), np.zeros(0, np.uint8))
@@ -137,5 +141,7 @@ class Channel:
         all_sizes = np.zeros(comm.size * len(sizes), np.int32)
         code = ship(comm, payload, total, sizes, received, all_sizes, counts, starts)
         if code != 0:
+            from mpi4py import MPI
+
             raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
         return all_sizes

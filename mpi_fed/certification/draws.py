@@ -15,17 +15,16 @@ BLOCKS = 64
 
 @kernel
 def look(decoded, x, starts, energy, along, clients, rounds):
-    """Of y = C(x) - x: ||y||^2 and <y, x_B> of each message, <y, y'> of each pair; the largest |C(x)_j| and |y_j|.
+    """Of y = C(x) - x: ||y||^2 and <y, x_B> of each message, <y, y'> of each pair; the largest |y_j|.
 
     Four messages at a time: two rounds of two clients."""
-    largest = jump = np.float64(0.0)
+    jump = np.float64(0.0)
     for m in range(0, len(decoded), 4):
         a, b, c, e = decoded[m], decoded[m + 1], decoded[m + 2], decoded[m + 3]
         aa = bb = cc = ee = ab = ce = ac = be = np.float64(0.0)
         for block in range(len(starts)):
             ax = bx = cx = ex = np.float64(0.0)
             for j in range(starts[block], starts[block + 1] if block + 1 < len(starts) else len(x)):
-                largest = max(largest, max(max(abs(a[j]), abs(b[j])), max(abs(c[j]), abs(e[j]))))
                 ya, yb, yc, ye = a[j] - x[j], b[j] - x[j], c[j] - x[j], e[j] - x[j]
                 jump = max(jump, max(max(abs(ya), abs(yb)), max(abs(yc), abs(ye))))
                 ax, bx, cx, ex = ax + ya * x[j], bx + yb * x[j], cx + yc * x[j], ex + ye * x[j]
@@ -34,7 +33,7 @@ def look(decoded, x, starts, energy, along, clients, rounds):
             along[m, block], along[m + 1, block], along[m + 2, block], along[m + 3, block] = ax, bx, cx, ex
         energy[m], energy[m + 1], energy[m + 2], energy[m + 3] = aa, bb, cc, ee
         clients[m // 2], clients[m // 2 + 1], rounds[m // 2], rounds[m // 2 + 1] = ab, ce, ac, be
-    return largest, jump
+    return jump
 
 
 class Draws:
@@ -49,19 +48,17 @@ class Draws:
         self.sum, self.sum_magnitude = np.zeros(d), np.zeros(d)  # of y and of |C(x)|
         self.low, self.high = np.zeros(d), np.zeros(d)  # of y
         self.products, self.squares = np.zeros((d, d) if self.full else 0), np.zeros((d, d) if self.full else 0)
-        self.largest = 0.0  # |C(x)_j| of all
-        self.jump = 0.0  # |y_j| of all
+        self.jump = 0.0  # the largest |y_j| of all
         self._rows: dict[str, list[Array]] = {}
 
     def add(self, batch: Batch) -> None:
         """Take in the messages of an even number of rounds."""
         n = len(batch.decoded)
-        each = {name: np.empty(n) for name in ("energy", "clients", "rounds")} | {"along": np.empty((n, len(self.norms)))}
-        pairs = (each["clients"][: n // 2], each["rounds"][: n // 2])
-        largest = look(batch.decoded, self.x, self.starts, each["energy"], each["along"], *pairs)
+        energy, along = np.empty(n), np.empty((n, len(self.norms)))
+        clients, rounds = np.empty(n // 2), np.empty(n // 2)
         self.count += n
-        self.largest, self.jump = max(self.largest, largest[0]), max(self.jump, largest[1])
-        each |= {"along": each["along"] / self.norms, "clients": pairs[0], "rounds": pairs[1]}
+        self.jump = max(self.jump, look(batch.decoded, self.x, self.starts, energy, along, clients, rounds))
+        each = {"energy": energy, "along": along / self.norms, "clients": clients, "rounds": rounds}
         each |= {"bytes": np.abs(batch.sizes), "bits": np.where(batch.present, batch.bits, 0)}
         for name, numbers in each.items():
             self._rows.setdefault(name, []).append(numbers)

@@ -38,12 +38,14 @@ def _lifted(x: Array) -> Array:
 def representable(dimension: int) -> Array:
     """Numbers that every float format holds exactly, of magnitudes 1/64 to 8."""
     j = np.arange(dimension)
-    return np.where(j % 2, -1.0, 1.0) * (1 + 7 * j % 512) / 64
+    signed: Array = np.where(j % 2, -1.0, 1.0) * (1 + 7 * j % 512) / 64
+    return signed
 
 
 def subnormal(dimension: int) -> Array:
     """The smallest float64 numbers, zeros among them."""
-    return np.arange(dimension) % 5 * (1 - 2 * (np.arange(dimension) % 2)) * 5e-324
+    j = np.arange(dimension)
+    return np.where(j % 2, -5e-324, 5e-324) * (j % 5)
 
 
 def huge(dimension: int, value_bits: int) -> Array:

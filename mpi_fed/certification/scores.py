@@ -45,13 +45,14 @@ class Findings:
 
     def compare(self, subject: str, what: str, scores: ArrayLike) -> None:
         """Enter scores of one kind; of those that fail, the worst is told."""
-        scores = np.nan_to_num(np.asarray(scores, float), nan=_WORST, posinf=_WORST)
-        worst = int(np.argmax(scores))
-        self.comparisons += scores.size
-        self.largest[subject] = max(self.largest.get(subject, 0.0), float(scores.flat[worst]))
-        if scores.flat[worst] > LIMIT:
-            place = f" at {', '.join(map(str, np.unravel_index(worst, scores.shape)))}" if scores.size > 1 else ""
-            self.reasons.append(f"{what}{place} (z = {scores.flat[worst]:.3g})")
+        finite: Array = np.nan_to_num(np.asarray(scores, float), nan=_WORST, posinf=_WORST)
+        worst = int(np.argmax(finite))
+        z = float(finite.flat[worst])
+        self.comparisons += finite.size
+        self.largest[subject] = max(self.largest.get(subject, 0.0), z)
+        if z > LIMIT:
+            place = f" at {', '.join(map(str, np.unravel_index(worst, finite.shape)))}" if finite.size > 1 else ""
+            self.reasons.append(f"{what}{place} (z = {z:.3g})")
 
     def require(self, holds: bool, what: str) -> bool:
         """Enter a fact that must hold with certainty."""

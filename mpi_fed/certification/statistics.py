@@ -13,7 +13,7 @@ from .scores import LIMIT, Findings, score
 Array = NDArray[np.float64]
 
 HALF_UNIT = {16: 0.0, 32: 2.0**-24, 64: 2.0**-53}
-"""Half a unit in the last place, relative: the bias that rounding to nearest may have (float16 is rounded at random)."""
+"""Half a unit in the last place, relative: the bias of rounding to nearest (float16 is rounded at random)."""
 ROUNDING_VARIANCE = {16: 2.0**-22, 32: 2.0**-22 / 2, 64: 2.0**-50}
 """What rounding may add to second moments, relative to the squares of what is sent."""
 SUMMING = 1e-11
@@ -57,22 +57,25 @@ def _variance(compressor: Compressor, law: Law, draws: Draws, findings: Findings
 
 
 def _along(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> None:
-    """Expectation, and with a closed form the variance, of <C(x), x_B>/||x_B||^2 for blocks B of x, and for x itself."""
+    """Expectation of <C(x), x_B>/||x_B||^2 for blocks B of x; for x itself also its variance where it is known."""
     along, norms, known = draws.of("along"), draws.norms, law.along(draws.starts)
     variance = along.var(axis=0) if known is None else np.maximum(along.var(axis=0), known / norms**2)
     rare = draws.jump * np.sqrt(np.maximum.reduceat(law.x * law.x, draws.starts)) / norms
     width = np.maximum(np.ptp(along, axis=0), rare)
     slack = HALF_UNIT[compressor.value_bits] + SUMMING
     distance = np.maximum(0.0, np.abs(along.mean(axis=0)) - slack)
-    findings.compare("bias", "the mean of <C(x), x> over a block", score(distance, variance, width, len(along)))
+    what = "the mean of <C(x), x> over a block is not that of x"
+    findings.compare("bias", what, score(distance, variance, width, len(along)))
     whole, total = along @ norms / norms.sum(), law.along(np.zeros(1, np.int64))
     deviation = None if total is None else float(total[0]) / norms.sum() ** 2
     variance = max(whole.var(), deviation or 0.0)
     distance = max(0.0, abs(whole.mean()) - slack)
-    findings.compare("bias", "the mean of <C(x), x>", score(distance, variance, np.ptp(whole), len(whole)))
+    what = "the mean of <C(x), x> is not ||x||^2"
+    findings.compare("bias", what, score(distance, variance, np.ptp(whole), len(whole)))
     if deviation is not None:
         slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * 4 * (1 + whole.var())
-        findings.compare("covariance", "the variance of <C(x), x>", _mean(whole**2, deviation, slack))
+        what = "the variance of <C(x), x> is not its closed form"
+        findings.compare("covariance", what, _mean(whole**2, deviation, slack))
 
 
 def _coordinates(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> None:
