@@ -84,6 +84,8 @@ class Configuration:
     log: LogOptions
     label: str
     """A short text that tells the configuration apart from the others of its study."""
+    position: int = 0
+    """Its place in the study's grid, whichever of them are run."""
 
     @cached_property
     def tables(self) -> dict[str, Table]:

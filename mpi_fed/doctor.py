@@ -133,7 +133,7 @@ def _blas(threads: int) -> Finding:
 def _machine() -> Iterator[Finding]:
     cores = launch.cores()
     settings: dict[str, str] = {}
-    environment.tune_mpi(settings, cores + 1, cores)
+    environment.tune_mpi(settings, crowded=True)
     chosen = " ".join(f"{name}={value}" for name, value in settings.items())
     yield Finding("cores", OK, f"{cores}; with more ranks than that: {chosen}, and Open MPI's --oversubscribe")
     if os.geteuid() == 0:

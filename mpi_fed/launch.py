@@ -241,7 +241,7 @@ def _surroundings(ranks: int, side_by_side: int) -> dict[str, str]:
     result = {name: value for name, value in os.environ.items() if not name.startswith(_OF_ANOTHER_WORLD)}
     result[environment.RANKS] = str(ranks)
     environment.limit_threads(result)
-    environment.tune_mpi(result, ranks * side_by_side, cores())
+    environment.tune_mpi(result, ranks * side_by_side > cores())
     if os.geteuid() == 0:
         result |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     result.pop(environment.TERMINAL_WIDTH, None)

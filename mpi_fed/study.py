@@ -155,7 +155,8 @@ def _distinct(placed_configurations: Iterable[tuple[str, Configuration]]) -> tup
             )
         seen[configuration.id] = place, configuration
     names = labels.distinct({id: configuration.label for id, (_, configuration) in seen.items()})
-    return tuple(replace(configuration, label=names[id]) for id, (_, configuration) in seen.items())
+    configurations = (configuration for _, configuration in seen.values())
+    return tuple(replace(c, label=names[c.id], position=n) for n, c in enumerate(configurations))
 
 
 @contextmanager

@@ -102,8 +102,7 @@ def _prepare() -> None:
         import threadpoolctl  # type: ignore[import-untyped]
 
         threadpoolctl.threadpool_limits(1)
-    cores = environment.node_cores(os.environ)
-    environment.tune_mpi(os.environ, environment.launched_local_size(os.environ) or 1, cores)
+    environment.tune_mpi(os.environ, environment.is_crowded(os.environ))
 
 
 def _mpi() -> Any:

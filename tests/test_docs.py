@@ -8,6 +8,8 @@ import pytest
 
 from mpi_fed.configuration import REGISTRIES, LogOptions, StudyOptions
 from mpi_fed.fields import allowed
+from mpi_fed.study import load_study
+from mpi_fed.theory import predict
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,6 +76,21 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     inside = [link.partition("#")[0] for link in links if "://" not in link]
     assert [link for link in inside if link and not (page.parent / link).exists()] == []
+
+
+def test_first_page_shows_what_theory_says():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "+-" in line]
+    shown = {row[0].replace(" ", "-").lower(): row[3:] for row in rows}
+    study = load_study(ROOT / "studies" / "quickstart.toml")
+    population = study.configurations[0].problem.prepare(study.configurations[0].clients)
+    assert len(shown) == len(study.configurations)
+    for configuration in study.configurations:
+        expected = predict(configuration, population)
+        kind = configuration.compressor.kind
+        risk, trace = next(numbers for name, numbers in shown.items() if kind in name)
+        assert float(risk) == float(f"{expected.excess_risk_averaged[-1]:.2e}")
+        assert float(trace) == float(f"{expected.limit_trace:.3g}")
 
 
 def test_every_file_of_the_design_is_there():

@@ -10,20 +10,35 @@ from mpi_fed import environment, launch
 
 
 @pytest.mark.parametrize(
-    ("variables", "size", "rank", "local"),
+    ("variables", "size", "rank"),
     [
-        ({}, None, 0, None),
-        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 4, 3, 2),
-        ({"PMI_SIZE": "6", "PMI_RANK": "1", "MPI_LOCALNRANKS": "3", "SLURM_STEP_NUM_TASKS": "2"}, 6, 1, 3),
-        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5"}, 8, 5, None),
-        ({"SLURM_STEP_NUM_TASKS": "7", "SLURM_STEP_TASKS_PER_NODE": "3(x2),1", "SLURM_NODEID": "2"}, 7, 0, 1),
-        ({"SLURM_NTASKS": "8"}, None, 0, None),
+        ({}, None, 0),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}, 4, 3),
+        ({"PMI_SIZE": "6", "PMI_RANK": "1", "SLURM_STEP_NUM_TASKS": "2"}, 6, 1),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5"}, 8, 5),
+        ({"SLURM_NTASKS": "8"}, None, 0),
     ],
 )
-def test_launchers_account(variables, size, rank, local):
+def test_launchers_account(variables, size, rank):
     assert environment.launched_size(variables) == size
     assert environment.launched_rank(variables) == rank
-    assert environment.launched_local_size(variables) == local
+
+
+@pytest.mark.parametrize(
+    ("variables", "crowded"),
+    [
+        ({}, False),
+        ({"PMI_SIZE": "4", "MPI_LOCALNRANKS": "4"}, False),
+        ({"PMI_SIZE": "5", "MPI_LOCALNRANKS": "5"}, True),
+        ({"PMI_SIZE": "8", "MPI_LOCALNRANKS": "5"}, False),  # how crowded the other nodes are, nobody knows
+        ({"SLURM_STEP_TASKS_PER_NODE": "3(x2),1", "SLURM_JOB_CPUS_PER_NODE": "3(x3)"}, False),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1,3(x2)", "SLURM_JOB_CPUS_PER_NODE": "2(x3)"}, True),
+    ],
+)
+def test_all_ranks_agree_on_a_crowd(monkeypatch, variables, crowded):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", None)
+    assert environment.is_crowded(variables) is crowded
 
 
 @pytest.mark.parametrize(
@@ -53,15 +68,15 @@ def test_threads_are_one_unless_the_user_chose():
     assert blas["OMP_NUM_THREADS"] == blas["MKL_NUM_THREADS"] == "1"
 
 
-def test_mpich_is_told_of_more_ranks_than_cores_alone():
+def test_mpich_is_told_of_a_crowd_alone():
     fits: dict[str, str] = {}
-    environment.tune_mpi(fits, local_ranks=2, cores=2)
+    environment.tune_mpi(fits, crowded=False)
     assert "MPIR_CVAR_DEVICE_COLLECTIVES" not in fits
     crowded: dict[str, str] = {}
-    environment.tune_mpi(crowded, local_ranks=3, cores=2)
+    environment.tune_mpi(crowded, crowded=True)
     assert crowded["MPIR_CVAR_DEVICE_COLLECTIVES"] == "none"
     chosen = {"MPIR_CVAR_DEVICE_COLLECTIVES": "all", "OMPI_MCA_btl": "self,sm"}
-    environment.tune_mpi(chosen, local_ranks=3, cores=2)
+    environment.tune_mpi(chosen, crowded=True)
     assert chosen == {"MPIR_CVAR_DEVICE_COLLECTIVES": "all", "OMPI_MCA_btl": "self,sm"}
 
 

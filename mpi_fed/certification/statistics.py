@@ -16,6 +16,8 @@ HALF_UNIT = {16: 0.0, 32: 2.0**-24, 64: 2.0**-53}
 """Half a unit in the last place, relative: the bias of rounding to nearest (float16 is rounded at random)."""
 ROUNDING_VARIANCE = {16: 2.0**-22, 32: 2.0**-22 / 2, 64: 2.0**-50}
 """What rounding may add to second moments, relative to the squares of what is sent."""
+RANDOM_ROUNDING = {16: 2.0**-22, 32: 0.0, 64: 0.0}
+"""Variance of what is rounded at random, relative to its square at most; jumps that are rare, and so may go unseen."""
 SUMMING = 1e-11
 """Rounding of our own sums, relative to the largest summand."""
 UNSEEN = LIMIT**2 / 2
@@ -59,7 +61,8 @@ def _variance(compressor: Compressor, law: Law, draws: Draws, findings: Findings
 def _along(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> None:
     """Expectation of <C(x), x_B>/||x_B||^2 for blocks B of x; for x itself also its variance where it is known."""
     along, norms, known = draws.of("along"), draws.norms, law.along(draws.starts)
-    variance = along.var(axis=0) if known is None else np.maximum(along.var(axis=0), known / norms**2)
+    rounding = RANDOM_ROUNDING[compressor.value_bits]
+    variance = np.maximum(along.var(axis=0), rounding + (0.0 if known is None else known / norms**2))
     rare = draws.jump * np.sqrt(np.maximum.reduceat(law.x * law.x, draws.starts)) / norms
     width = np.maximum(np.ptp(along, axis=0), rare)
     slack = HALF_UNIT[compressor.value_bits] + SUMMING
@@ -68,7 +71,7 @@ def _along(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -
     findings.compare("bias", what, score(distance, variance, width, len(along)))
     whole, total = along @ norms / norms.sum(), law.along(np.zeros(1, np.int64))
     deviation = None if total is None else float(total[0]) / norms.sum() ** 2
-    variance = max(whole.var(), deviation or 0.0)
+    variance = max(whole.var(), rounding + (deviation or 0.0))
     distance = max(0.0, abs(whole.mean()) - slack)
     what = "the mean of <C(x), x> is not ||x||^2"
     findings.compare("bias", what, score(distance, variance, np.ptp(whole), len(whole)))
@@ -82,7 +85,9 @@ def _coordinates(compressor: Compressor, law: Law, draws: Draws, findings: Findi
     """Expectation of every coordinate, and the covariance matrix where it has a closed form."""
     n, mean, second = draws.count, draws.sum / draws.count, draws.products / draws.count
     seen = np.maximum(np.diag(second) - mean**2, 0.0)
-    variance = seen if law.variances is None else np.maximum(seen, law.variances)
+    sent = np.maximum(np.maximum(-draws.low, draws.high), np.abs(law.x))
+    rounding = RANDOM_ROUNDING[compressor.value_bits] * sent**2
+    variance = np.maximum(seen, rounding + (0.0 if law.variances is None else law.variances))
     width = draws.high - draws.low if law.variances is not None else np.full(len(mean), 2 * draws.jump)
     slack = HALF_UNIT[compressor.value_bits] * draws.sum_magnitude / n + SUMMING * (draws.high - draws.low)
     distance = np.maximum(0.0, np.abs(mean) - slack)
@@ -98,7 +103,6 @@ def _coordinates(compressor: Compressor, law: Law, draws: Draws, findings: Findi
     of_products = np.maximum(draws.squares / n - second**2, 0.0)
     floor = np.outer(law.variances, law.variances)  # as if independent, where joint jumps are too rare to be seen
     of_products = np.where(np.eye(len(mean), dtype=bool), of_products, np.maximum(of_products, floor))
-    sent = np.maximum(np.maximum(-draws.low, draws.high), np.abs(law.x))
     slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * np.outer(sent, sent) * 4
     distance = np.maximum(0.0, np.abs(second - law.covariance) - slack)
     upper = np.triu_indices(len(mean))
