@@ -38,9 +38,9 @@ def run(
     rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
     with Progress(rounds, enabled=world.is_root) as progress:
         for study in plan.studies:
-            for position, configuration in enumerate(study.configurations):
-                folder, own = plan.out / study.name, {**facts, "position": position}
-                _run_configuration(world, folder, configuration, own, progress)
+            for configuration in study.configurations:
+                own = {**facts, "position": configuration.position}
+                _run_configuration(world, plan.out / study.name, configuration, own, progress)
     if world.is_root and analyze:
         from .analysis import report
 

@@ -4,6 +4,7 @@ Each such test becomes one for each number of ranks and each MPI: the one of thi
 environment (`Launcher.second_python`). All tests of one MPI and one number of ranks run in one world under its
 launcher, as `mpiexec -n N python -m pytest --with-mpi`; the ranks' reports come back through files, and a test has
 passed if it has on every rank. A test that fails, hangs or crashes ends its world; those after it get a new one.
+`slow=[1, 4]` gives those of these numbers of ranks the mark `slow`.
 """
 
 from __future__ import annotations
@@ -77,8 +78,13 @@ class Launcher:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if ranks := ranks_of(metafunc.definition):
-            worlds = [f"{mpi}-{n}" for mpi in self.pythons for n in ranks]
-            metafunc.parametrize("world_name", worlds, ids=worlds, indirect=True)
+            slow = metafunc.definition.get_closest_marker("mpi").kwargs.get("slow", ())
+            worlds = [
+                pytest.param(f"{mpi}-{n}", id=f"{mpi}-{n}", marks=[pytest.mark.slow] if n in slow else ())
+                for mpi in self.pythons
+                for n in ranks
+            ]
+            metafunc.parametrize("world_name", worlds, indirect=True)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

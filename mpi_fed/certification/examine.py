@@ -66,6 +66,7 @@ def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findin
         "dimension": dimension,
         "draws": count,
         "omega": compressor.omega_bound(dimension),
+        "omega_tight": compressor.omega_tight(dimension),
         "variance_ratio": max(known, default=None),
         **{f"{subject}_z_max": here.largest.get(subject) for subject in SUBJECTS},
         "payload_bytes_measured": float(sum(lengths) / len(lengths)) if lengths else None,

@@ -1,0 +1,60 @@
+"""The command `mpi-fed` in a process of its own, and the logs that it leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+PATIENCE = 900
+TIMED = {"wall_seconds", "phase_seconds"}
+"""The datasets that differ from run to run."""
+
+
+def start(
+    *arguments: object, python: str = sys.executable, folder: Path | None = None, **surroundings: str
+) -> subprocess.Popen[str]:
+    """`mpi-fed ARGUMENTS`, started in `folder`, with more environment variables."""
+    return subprocess.Popen(
+        [python, "-P", "-m", "mpi_fed", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, **surroundings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: object, status: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """`mpi-fed ARGUMENTS`, run to its end, which must be with this exit status."""
+    with start(*arguments, **options) as process:
+        try:
+            output, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == status, f"exit status {process.returncode}, not {status}\n{output}\n{errors}"
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def arrays(path: Path) -> dict[str, Any]:
+    """All datasets of a log."""
+    with h5py.File(path, "r") as file:
+        return {name: dataset[:] for name, dataset in file.items()}
+
+
+def logs(folder: Path) -> dict[str, dict[str, Any]]:
+    """The datasets of all logs in a folder, by the log's name."""
+    return {path.stem: arrays(path) for path in sorted(folder.glob("*.h5"))}
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any], leaving_out: set[str] = TIMED) -> None:
+    """Two logs hold the same, bit for bit."""
+    assert one.keys() == other.keys()
+    for name in one.keys() - leaving_out:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
