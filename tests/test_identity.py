@@ -14,10 +14,6 @@ from trajectories import COMPRESSORS, IDENTITIES, PROBLEMS, SOME_COMPRESSORS, co
 
 from mpi_fed import launch
 
-pytestmark = pytest.mark.skip(
-    reason="covered by test_trajectories.py; its own running time has not been measured on an idle machine yet"
-)
-
 PATIENCE = 600
 
 

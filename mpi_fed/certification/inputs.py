@@ -17,18 +17,22 @@ SMALLEST = 2.0**-10
 
 @functools.cache
 def statistical(dimension: int) -> dict[str, Array]:
-    """Vectors by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal ones; in large dimensions one."""
+    """Vectors by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal ones; in large dimensions two.
+
+    At equal coordinates <C(x), x> counts what a mask keeps, and so shows the smallest bias."""
     draw = np.random.default_rng(dimension)
     gaussian = _lifted(draw.standard_normal(dimension))
     heavy = _lifted(np.clip(draw.standard_t(2, dimension), -300, 300))
+    equal = {"x of equal coordinates": np.full(dimension, 0.75)}
     if dimension > FULL:
         gaussian[dimension // 2 :] = heavy[dimension // 2 :]
-        return {"half Gaussian, half heavy-tailed x": gaussian}
+        return {"half Gaussian, half heavy-tailed x": gaussian} | equal
     heavy[3::7] = 0.0
     one = np.zeros(dimension)
     one[dimension // 3] = -1.7
-    vectors = {"heavy-tailed x": heavy, "x of one coordinate": one, "x of equal coordinates": np.full(dimension, 0.75)}
-    return ({"Gaussian x": gaussian} | vectors) if dimension > 1 else {"x = -1.7": one, "x = 0.75": np.full(1, 0.75)}
+    if dimension == 1:
+        return {"x of one coordinate": one} | equal
+    return {"Gaussian x": gaussian, "heavy-tailed x": heavy, "x of one coordinate": one} | equal
 
 
 def _lifted(x: Array) -> Array:

@@ -149,10 +149,13 @@ class Population:
         return sum(n * c.covariance.trace for c, n in self.laws) / len(self.clients)
 
     def excess_risk(self, w: Array) -> Array:
-        """1/2 ||w - w*||^2 in the norm of H, for w of shape (..., d)."""
-        error = (w - self.optimum).reshape(-1, self.dimension).T
-        risk = 0.5 * np.einsum("im,im->m", error, self.covariance.apply(error))
-        return risk.reshape(w.shape[:-1])
+        """1/2 ||w - w*||^2 in the norm of H, for w of shape (..., d).
+
+        One by one, since the bits of a product of matrices depend on how many columns there are."""
+        errors = (w - self.optimum).reshape(-1, self.dimension)
+        h = self.covariance
+        risks = [0.5 * np.sum(h.eigenvalues * h.unrotate(error) ** 2) for error in errors]
+        return np.array(risks).reshape(w.shape[:-1])
 
 
 CHUNK = 8192
