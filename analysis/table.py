@@ -75,7 +75,8 @@ def slope(entry: Entry) -> str:
 
 def score(entry: Entry) -> str:
     """(mean - predicted) / standard error."""
-    return "-" if entry["z"] is None else f"{entry['z']:+.1f}"
+    z = entry["z"]
+    return "-" if z is None else f"{z:+.{'1f' if abs(z) < 1e4 else '0e'}}"
 
 
 def probability(entry: Entry) -> str:

@@ -79,6 +79,7 @@ def add_predict(parser: Parser) -> None:
 def add_certify(parser: Parser) -> None:
     parser.add_argument("--dimension", type=_positive, metavar="D", help="one dimension in place of several")
     parser.add_argument("--draws", type=_positive, metavar="M", help="messages drawn for each compressor")
+    parser.add_argument("--only", metavar="TEXT", help="those compressors alone whose label contains TEXT")
     _add_json(parser)
     _add_plugin(parser)
 

@@ -18,10 +18,17 @@ SHOWN = 3
 """Reasons in the table for one compressor."""
 
 
-def certify(dimension: int | None, draws: int | None, json: bool = False, plugins: Sequence[str] = ()) -> int:
+def certify(
+    dimension: int | None,
+    draws: int | None,
+    only: str | None = None,
+    json: bool = False,
+    plugins: Sequence[str] = (),
+) -> int:
     """Certify every registered compressor, at one dimension or several; 0 where all pass, else 1.
 
-    `draws` messages are drawn for each fixed vector up to 64 dimensions. Raises InputError and WorldError."""
+    `only` leaves out those whose label does not contain it. `draws` messages are drawn for each fixed vector up to 64
+    dimensions. Raises InputError and WorldError."""
     mode.compile_kernels = False  # this process only starts the ranks, which ask the environment
     plugin_files.load(plugins)
     from .certification.cases import FEWEST_DRAWS, cases
@@ -29,10 +36,10 @@ def certify(dimension: int | None, draws: int | None, json: bool = False, plugin
 
     if draws is not None and draws < FEWEST_DRAWS:
         raise InputError(f"--draws {draws}: give at least {FEWEST_DRAWS}, since fewer can show nothing")
-    cases(dimension)
+    cases(dimension, only)
     with tempfile.TemporaryDirectory(prefix="mpi-fed-certify-") as folder:
         result = Path(folder) / "result.json"
-        wanted = [str(result), str(draws or DRAWS), str(dimension or "all"), *plugins]
+        wanted = [str(result), str(draws or DRAWS), str(dimension or "all"), only or "", *plugins]
         status = run_programs(2, [[sys.executable, "-P", "-m", "mpi_fed.certification", *wanted]])[0]
         if status != 0:
             return status

@@ -128,7 +128,7 @@ def _certify(given: Namespace) -> int:
     """Test each compressor, through the wire, against its definition."""
     from .certify import certify
 
-    return certify(given.dimension, given.draws, json=given.json, plugins=given.plugin)
+    return certify(given.dimension, given.draws, given.only, json=given.json, plugins=given.plugin)
 
 
 def _analyze(given: Namespace) -> int:

@@ -19,17 +19,18 @@ INTERVAL = 10.0
 class Progress:
     """Rank 0's progress through `total_rounds`, all configurations and repetitions together.
 
-    `with Progress(total) as progress:` then for each configuration `start(label)`, `advance(rounds)` any number of
-    times, and `done(label, message)`, or `skip` alone. `enabled` is false on the other ranks; `stream` is standard
-    error unless told.
+    `with Progress(total) as progress:` then for each configuration `start(label)`, `begin()`, `advance(rounds)` any
+    number of times, and `done(label, message)`; `skip` what needs no work. `enabled` is false on the other ranks;
+    `stream` is standard error unless told.
     """
 
     def __init__(self, total_rounds: int, enabled: bool = True, stream: IO[str] | None = None) -> None:
         self.total = total_rounds
         self.rounds = 0
+        self.spent = 0.0
         self.label = ""
         self.stream = stream or sys.stderr
-        self.started = self.shown = time.monotonic()
+        self.begun = self.shown = time.monotonic()
         self._view = _view(self.stream) if enabled else _Silent()
         self._interval = self._view.interval
 
@@ -43,22 +44,27 @@ class Progress:
         self._view.close()
 
     def start(self, label: str) -> None:
-        """A configuration begins."""
+        """A configuration is prepared and compiled."""
         self.label = label
         self._view.started(self)
+
+    def begin(self) -> None:
+        """Rounds begin. What came before was no round, and says nothing about how long the others take."""
+        self.begun = time.monotonic()
 
     def advance(self, rounds: int) -> None:
         """So many more rounds are done. Costs a look at the clock."""
         self.rounds += rounds
         now = time.monotonic()
+        self.spent += now - self.begun
+        self.begun = now
         if now - self.shown >= self._interval:
             self.shown = now
             self._view.advanced(self)
 
-    def skip(self, rounds: int, label: str, message: str) -> None:
-        """A configuration of so many rounds needs no work, which says nothing about how long the others take."""
+    def skip(self, rounds: int) -> None:
+        """So many rounds need no work."""
         self.total -= rounds
-        self._view.done(label, message)
 
     def done(self, label: str, message: str = "") -> None:
         """A configuration has ended; `message` is a word on how."""
@@ -72,8 +78,7 @@ class Progress:
     @property
     def remaining(self) -> float:
         """Seconds left at the mean speed so far; infinite before the first round."""
-        spent = time.monotonic() - self.started
-        return spent * (1 - self.fraction) / self.fraction if self.fraction else float("inf")
+        return self.spent * (1 - self.fraction) / self.fraction if self.rounds else float("inf")
 
 
 class _Silent:

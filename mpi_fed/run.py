@@ -56,7 +56,8 @@ def _run_configuration(
     path = locate(folder, configuration) if world.is_root else folder
     finished = world.comm.bcast(is_finished(path, configuration) if world.is_root else None)
     if finished:
-        progress.skip(configuration.rounds * len(configuration.seeds), label, "complete already")
+        progress.skip(configuration.rounds * len(configuration.seeds))
+        progress.done(label, "complete already")
         return
     progress.start(label)
     population = configuration.problem.prepare(configuration.clients)
@@ -65,6 +66,8 @@ def _run_configuration(
     simulation.compile()
     recorder = Recorder(_open(path, simulation, facts), simulation, progress) if world.is_root else None
     missing = world.comm.bcast(recorder.missing() if recorder else None)
+    progress.skip(configuration.rounds * (len(configuration.seeds) - len(missing)))
+    progress.begin()
     with contextlib.closing(recorder) if recorder else contextlib.nullcontext():
         for position, seed in missing:
             _repetition(world, simulation, recorder, position, seed)

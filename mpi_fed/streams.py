@@ -29,7 +29,8 @@ _EXPONENT = np.uint64(0xFFF0000000000000)
 _PARITY = np.uint64(0x1BD11BDAA9FC1A22)
 GROUP = 64
 """Numbers are drawn in groups of this many (dithers twice), so that inner loops are vector code without a rest."""
-
+FEW = 32
+"""Gaps are drawn so many at a time, since often a handful is all that is needed."""
 
 
 class Stream(NamedTuple):
@@ -180,18 +181,19 @@ def successes(stream, purpose, p, n, scratch, out):
         for j in range(n):
             out[j] = j
         return n
-    scale = 1.0 / np.log1p(-p)
+    word, scale = key(stream.seed, purpose), 1.0 / np.log1p(-p)
     count, position = 0, np.int64(-1)
-    block = np.uint64(0)
+    block, gaps = np.uint64(0), scratch[:FEW]
     while True:
-        uniforms(stream, purpose, block, GROUP, scratch)
-        block += np.uint64(GROUP // 2)
-        for i in range(GROUP):
-            scratch[i] = log_unit(1.0 - scratch[i]) * scale
-        for i in range(GROUP):
-            if scratch[i] >= np.float64(n):
+        for m in range(FEW // 2):
+            a, b = threefry(word, stream.client, stream.round, block + np.uint64(m))
+            gaps[2 * m] = log_unit(1.0 - unit(a)) * scale
+            gaps[2 * m + 1] = log_unit(1.0 - unit(b)) * scale
+        block += np.uint64(FEW // 2)
+        for i in range(FEW):
+            if gaps[i] >= np.float64(n):
                 return count
-            position += 1 + np.int64(scratch[i])
+            position += 1 + np.int64(gaps[i])
             if position >= n:
                 return count
             out[count] = position

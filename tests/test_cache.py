@@ -170,7 +170,10 @@ def study(tmp_path):
 
 
 def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path, study):
-    assert output(start("audit", study, tmp_path, cache=Path(jit.FOLDER).parent)) == ""
+    """Filling it, and then loading from it."""
+    first, second = (output(start("audit", study, tmp_path / out, cache=tmp_path / "cache")) for out in "ab")
+    assert first == "_load_data _load_index _save_data _save_index\n"
+    assert second == "_load_data _load_index\n"
 
 
 @pytest.mark.slow

@@ -22,14 +22,17 @@ def test_a_file_gets_a_line_every_ten_seconds(clock):
     stream = io.StringIO()
     with Progress(1000, stream=stream) as shown:
         shown.start("none")
+        clock[0] += 9  # compiling
+        shown.begin()
         for _ in range(25):
             clock[0] += 1
             shown.advance(10)
         shown.done("none", "complete")
     assert stream.getvalue().splitlines() == [
         "none: started",
-        "none: 10% of 1,000 rounds, 1:30 left",
-        "none: 20% of 1,000 rounds, 1:20 left",
+        "none: 1% of 1,000 rounds, 1:39 left",
+        "none: 11% of 1,000 rounds, 1:29 left",
+        "none: 21% of 1,000 rounds, 1:19 left",
         "none: complete",
     ]
 
@@ -37,10 +40,10 @@ def test_a_file_gets_a_line_every_ten_seconds(clock):
 def test_skipped_rounds_do_not_shorten_the_rest(clock):
     stream = io.StringIO()
     shown = Progress(1000, stream=stream)
-    shown.skip(500, "none", "complete already")
+    shown.skip(500)
     clock[0] += 20
     shown.advance(100)
-    assert stream.getvalue() == "none: complete already\n: 20% of 500 rounds, 1:20 left\n"
+    assert stream.getvalue() == ": 20% of 500 rounds, 1:20 left\n"
 
 
 def test_a_disabled_one_is_silent(clock):

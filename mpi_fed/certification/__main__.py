@@ -1,4 +1,4 @@
-"""A rank of `mpi-fed certify`: python -m mpi_fed.certification RESULT DRAWS DIMENSION|all [PLUGIN.py ...]"""
+"""A rank of `mpi-fed certify`: python -m mpi_fed.certification RESULT DRAWS DIMENSION|all ONLY [PLUGIN.py ...]"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..environment import TERMINAL_WIDTH
 from ..world import guard, start
 
 
-def main(result: str, draws: str, dimension: str, *plugin_files: str) -> None:
+def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str) -> None:
     """Examine every case on this world of two; the root writes the objects of `certify --json` to `result`."""
     world = start()
     with guard(world):
@@ -23,7 +23,7 @@ def main(result: str, draws: str, dimension: str, *plugin_files: str) -> None:
         from .channel import Channel
         from .examine import examine
 
-        work = cases(None if dimension == "all" else int(dimension))
+        work = cases(None if dimension == "all" else int(dimension), only)
         channel, found = Channel(world.comm), []
         shown = world.is_root and TERMINAL_WIDTH in os.environ  # a file would get a line a compressor
         with Progress(len(work), enabled=shown) as progress:

@@ -37,10 +37,17 @@ def draws_at(dimension: int, draws: int) -> int:
     return max(FEWEST_DRAWS, draws * min(dimension, FULL) // dimension)
 
 
-def cases(dimension: int | None) -> list[Case]:
-    """All cases, at one dimension or at `DIMENSIONS`. Raises InputError where a compressor has nothing to show."""
+def cases(dimension: int | None, only: str | None = None) -> list[Case]:
+    """All cases whose label contains `only`, at one dimension or at `DIMENSIONS`.
+
+    Raises InputError where a compressor has nothing to show."""
     wanted = DIMENSIONS if dimension is None else (dimension,)
-    return [case for kind in compressors for case in _of_kind(kind, wanted)]
+    found = [case for kind in compressors for case in _of_kind(kind, wanted)]
+    chosen = [case for case in found if (only or "") in case.label]
+    if not chosen:
+        labels = "; ".join(case.label for case in found)
+        raise InputError(f"--only {only}: no compressor's label contains this; there are {labels}")
+    return chosen
 
 
 def _of_kind(kind: str, wanted: tuple[int, ...]) -> list[Case]:
