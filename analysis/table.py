@@ -15,8 +15,6 @@ from .validity import MISMATCH_LEVEL
 
 Entry = dict[str, Any]
 
-NARROW = 80
-"""Characters of a line where no terminal tells."""
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 FILE_WIDTH = 240
 """Characters that a line of a text file may have: enough for all columns side by side."""
@@ -150,7 +148,7 @@ def _console(file: IO[str] | None) -> Console:
     if environment.launched_size(os.environ) is None:
         return Console(**options)
     # A launcher may put a pseudo-terminal between a rank and a file: what it shows is no reason for colours.
-    width = int(os.environ.get(environment.TERMINAL_WIDTH, NARROW))
+    width = int(os.environ.get(environment.TERMINAL_WIDTH, environment.NARROW))
     return Console(width=width, force_terminal=False, **options)
 
 

@@ -9,11 +9,14 @@ import signal
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import IO
 
 RANKS = "MPI_FED_RANKS"
 """The number of ranks that `mpi-fed run --ranks` asked for."""
 TERMINAL_WIDTH = "MPI_FED_TERMINAL_WIDTH"
 """Set where standard error of the command that started the ranks is a terminal: its width."""
+NARROW = 80
+"""Characters of a line where a terminal does not tell."""
 
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -22,6 +25,11 @@ _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def terminal_width(stream: IO[str]) -> int | None:
+    """Characters of a line of the terminal that the stream ends at; None where it ends elsewhere."""
+    return (os.get_terminal_size(stream.fileno()).columns or NARROW) if stream.isatty() else None
 
 
 def limit_threads(environment: MutableMapping[str, str]) -> None:

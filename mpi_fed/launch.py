@@ -245,6 +245,7 @@ def _surroundings(ranks: int, side_by_side: int) -> dict[str, str]:
     if os.geteuid() == 0:
         result |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     result.pop(environment.TERMINAL_WIDTH, None)
-    if side_by_side == 1 and sys.stderr.isatty():
-        result[environment.TERMINAL_WIDTH] = str(os.get_terminal_size(sys.stderr.fileno()).columns)
+    width = environment.terminal_width(sys.stderr)
+    if side_by_side == 1 and width is not None:
+        result[environment.TERMINAL_WIDTH] = str(width)
     return result

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import IO, Any
 
-from .environment import TERMINAL_WIDTH
+from .environment import TERMINAL_WIDTH, terminal_width
 
 REFRESH = 0.25
 """Seconds between two pictures of the bar; none is drawn by a thread, which would steal time from the round."""
@@ -163,7 +163,5 @@ def _view(stream: IO[str]) -> _Silent:
 
 def _terminal_width(stream: IO[str]) -> int | None:
     """The width of the terminal that the stream ends at: this process' own, or that of the command above it."""
-    if stream.isatty():
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    told = os.environ.get(TERMINAL_WIDTH)
-    return int(told) if told and stream is sys.stderr else None
+    told = os.environ.get(TERMINAL_WIDTH) if stream is sys.stderr else None
+    return terminal_width(stream) or (int(told) if told else None)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
+import sys
 
 import command
 import h5py
@@ -82,6 +86,23 @@ def test_a_finished_run_prints_the_table_and_writes_the_report(study):
     again = command.run("run", "test.toml", "--ranks=2", folder=study)
     assert again.stdout == ended.stdout
     assert again.stderr.count("complete already") == 2
+
+
+def test_a_terminal_that_tells_no_width_gets_bar_and_table(study):
+    ours, theirs = pty.openpty()  # 0 columns
+    words = [sys.executable, "-P", "-m", "mpi_fed", "run", "test.toml", "--ranks=1", "--only=none"]
+    with subprocess.Popen(words, cwd=study, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert text != shown.decode()
+    for words in ("test: none: complete", "excess risk", "VALID", "report: "):
+        assert words in text
 
 
 def test_only_set_and_jobs(study):
