@@ -50,7 +50,7 @@ class Progress:
 
     def begin(self) -> None:
         """Rounds begin. What came before was no round, and says nothing about how long the others take."""
-        self.begun = time.monotonic()
+        self.begun = self.shown = time.monotonic()
 
     def advance(self, rounds: int) -> None:
         """So many more rounds are done. Costs a look at the clock."""

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codec import encode
-from .descent import outgoing, sent, update
+from .descent import local_gradient, outgoing, sent, update
 from .jit import kernel
 from .mpi import ROOT, barrier, bcast, wtime
-from .sampling import gradient, plan
+from .sampling import plan
 from .streams import Stream
 from .wire import (
     DOWNLINK,
@@ -48,6 +48,7 @@ class State(NamedTuple):
     total: Array  # (d,): the root's mean of the decoded messages
     g: Array  # (d,)
     averaging_start: int
+    restless: bool  # w moves even in a round in which nobody sends
     seconds: Array  # [elapsed, start of the present block]
     overflow: NDArray[np.int64]  # [client, round] of the first number beyond the wire's floats, or [-1, -1]
 
@@ -100,10 +101,10 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
         if clock[RUNNING] > 0.0:
             clock[ROUNDS] += 1.0
             clock[LAST] = wtime()
-        for job in range(first, jobs.start[at + 1]):
+        for job in range(first, jobs.start[at + 1], jobs.steps):
             client = jobs.client[job]
-            gradient(problem, jobs, job, seed, w, g)
-            outgoing(algorithm, client, w, g)
+            local_gradient(algorithm, problem, jobs, job, seed, k, w, g)
+            outgoing(algorithm, client, k, w, g)
             mark(clock, GRADIENT)
             stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
             written = encode(compressor, g, wire.send[size:], stream)
@@ -112,15 +113,16 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 if state.overflow[0] < 0:
                     state.overflow[0], state.overflow[1] = jobs.first + client, k
             sent(algorithm, client, compressor, wire.send[size : size + written], stream)
-            wire.sizes[job - first] = written
+            wire.sizes[(job - first) // jobs.steps] = written
             size += written
             mark(clock, ENCODE)
-        if jobs.everyone_start[at] < jobs.everyone_start[at + 1]:  # else nobody takes part, and nothing is sent
+        anyone = jobs.everyone_start[at] < jobs.everyone_start[at + 1]
+        if anyone or state.restless:  # else nothing is sent, and w stays
             state.total.fill(0.0)
             if clock[RUNNING] > 0.0:
                 code = barrier(comm)
                 mark(clock, WAIT)
-            if code == 0:
+            if anyone and code == 0:
                 code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
             if code == 0 and comm.rank == ROOT:
                 update(algorithm, k, state.total, w)

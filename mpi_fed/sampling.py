@@ -29,6 +29,7 @@ class Jobs(NamedTuple):
     first: int  # the clients first <= i < last live on this rank
     last: int
     clients: int  # N
+    steps: int  # gradients that a client owes in a round, one job after the other
     window: NDArray[np.int64]  # [first round, end) of the plan, [2] = number of the first job, counting for ever
     everyone: NDArray[np.int64]  # participants of all ranks, by round, ascending
     everyone_start: NDArray[np.int64]  # (rounds + 1,)
@@ -37,18 +38,19 @@ class Jobs(NamedTuple):
     start: NDArray[np.int64]  # (rounds + 1,): the jobs of each round
 
 
-def jobs_of(first: int, last: int, clients: int) -> Jobs:
-    """An empty plan for the clients first <= i < last of N."""
-    rounds = max(1, AHEAD // clients)
+def jobs_of(first: int, last: int, clients: int, steps: int) -> Jobs:
+    """An empty plan for the clients first <= i < last of N, `steps` gradients each a round."""
+    rounds = max(1, AHEAD // (clients * steps))
     return Jobs(
         first,
         last,
         clients,
+        steps,
         np.zeros(3, np.int64),
         np.empty(rounds * clients, np.int64),
         np.zeros(rounds + 1, np.int64),
-        np.empty(rounds * (last - first), np.int64),
-        np.empty(rounds * (last - first), np.int64),
+        np.empty(rounds * (last - first) * steps, np.int64),
+        np.empty(rounds * (last - first) * steps, np.int64),
         np.zeros(rounds + 1, np.int64),
     )
 
@@ -63,9 +65,10 @@ def plan(jobs, compressor, seed, round):
         for j in range(count, count + drawn):
             client = jobs.everyone[j]
             if jobs.first <= client < jobs.last:
-                jobs.client[owed] = client - jobs.first
-                jobs.round[owed] = round + i
-                owed += 1
+                for _ in range(jobs.steps):
+                    jobs.client[owed] = client - jobs.first
+                    jobs.round[owed] = round + i
+                    owed += 1
         count += drawn
         jobs.everyone_start[i + 1] = count
         jobs.start[i + 1] = owed

@@ -8,6 +8,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from .algorithms.base import forget
+from .algorithms.local_steps import local_steps_kernel
 from .codec import UNKNOWN, length
 from .configuration import Configuration
 from .errors import InputError
@@ -49,13 +51,16 @@ class Simulation:
         compressor, algorithm = configuration.compressor, configuration.algorithm
         self.omega = algorithm.omega_of(compressor, d)
         self.steps = algorithm.steps(self.omega, population.trace, configuration.rounds)
+        descent = algorithm.kernel(d, self.omega, self.steps, last - first)
+        if algorithm.local_steps > 1:
+            descent = local_steps_kernel(descent, self.steps, d)
         self.kernels = (
             configuration.problem.kernel(population, first, last),
             compressor.kernel(d),
-            algorithm.kernel(d, self.omega, self.steps, last - first),
+            descent,
             configuration.route.kernel(),
         )
-        self.jobs = jobs_of(first, last, n)
+        self.jobs = jobs_of(first, last, n, algorithm.local_steps)
         self.wire = self._wire(hosts, d)
         self.state = self._state(d)
         held = n if n <= CLIENTS_LIMIT else 0
@@ -106,10 +111,10 @@ class Simulation:
         )
 
     def _state(self, d: int) -> State:
-        start = self.configuration.algorithm.averaging_start(self.configuration.rounds)
-        return State(
-            np.zeros(d), np.zeros(d), np.zeros(d), np.zeros(d), start, np.zeros(2), np.full(2, -1, np.int64)
-        )
+        algorithm = self.configuration.algorithm
+        start = algorithm.averaging_start(self.configuration.rounds)
+        w, average, total, g = np.zeros((4, d))
+        return State(w, average, total, g, start, algorithm.restless, np.zeros(2), np.full(2, -1, np.int64))
 
     def compile(self) -> None:
         """Compile the loop, or load it: the first process on this cache compiles, the others wait."""
@@ -118,9 +123,10 @@ class Simulation:
             self._advance(0, 0, comm_of(MPI.COMM_SELF))  # the others may be waiting for the lock
 
     def start(self, seed: int) -> None:
-        """Begin the repetition of this seed: w_0, an empty average, an empty ledger."""
+        """Begin the repetition of this seed: w_0, empty memories, an empty average, an empty ledger."""
         self.seed, self.done = np.uint64(seed), 0
         self._set_start()
+        forget(self.kernels[2])
         for array in (self.state.sum, self.state.seconds, self.wire.totals, self.wire.clock):
             array[:] = 0
         self.wire.client_payload[:] = 0

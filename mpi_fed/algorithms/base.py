@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +11,24 @@ from pydantic import Field
 from ..component import Component, Registry
 from ..compressors import Compressor
 from ..descent import OPERATIONS
+from ..jit import kernel
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(NamedTuple):
     """gamma_k = scale (k + 1)^-exponent for round k = 0, 1, ...; exponent 0 is a constant step."""
 
     scale: float
     exponent: float = 0.0
+
+
+@kernel
+def step_size(steps, round):
+    """gamma_k."""
+    if steps.exponent > 0.0:
+        return steps.scale * np.float64(round + 1) ** -steps.exponent
+    return steps.scale
 
 
 class Algorithm(Component):
@@ -29,7 +36,12 @@ class Algorithm(Component):
 
     Steps: constant gamma = 1/(2 (omega+1) R^2); horizon gamma = K^(-2/5); decreasing
     gamma_k = step_scale (k+1)^(-step_exponent); or a number. omega is the paper's constant, or the tight one.
+    With `local_steps` = t a client does t steps of its own between two messages (`local_steps.py`), and constant is
+    1/(2 (omega t + 1) R^2): what it compresses is the sum of t gradients.
     """
+
+    restless: ClassVar[bool] = False
+    """w moves even in a round in which nobody sends."""
 
     step_size: Literal["constant", "horizon", "decreasing"] | Annotated[float, Field(gt=0)] = "constant"
     step_scale: float | None = Field(None, gt=0)
@@ -37,6 +49,7 @@ class Algorithm(Component):
     omega: Literal["paper", "tight"] = "paper"
     averaging: Literal["all", "tail"] = "all"
     tail_fraction: float = Field(0.5, gt=0, le=1)
+    local_steps: int = Field(1, ge=1, le=10**6)
     initial: Literal["zeros", "normal"] | tuple[float, ...] | str = "zeros"
     ridge: float = Field(0.0, ge=0)
     lists = frozenset({"initial"})
@@ -44,6 +57,8 @@ class Algorithm(Component):
     def check(self, compressor: Compressor, dimension: int) -> None:
         """Raise ValueError, one sentence, where the parameters do not fit together."""
         self.start_vector(dimension)
+        if self.local_steps > 1 and self.ridge > 0:
+            raise ValueError("ridge with local_steps > 1 is not defined here; give one of them")
 
     def omega_of(self, compressor: Compressor, dimension: int) -> float:
         """The omega that enters the step size."""
@@ -52,7 +67,7 @@ class Algorithm(Component):
 
     def steps(self, omega: float, trace: float, rounds: int) -> Steps:
         """The step sizes; `trace` is R^2, the mean of Tr H_i."""
-        constant = 1 / (2 * (omega + 1) * trace)
+        constant = 1 / (2 * (omega * self.local_steps + 1) * trace)
         if self.step_size == "constant":
             return Steps(constant)
         if self.step_size == "horizon":
@@ -86,6 +101,15 @@ class Algorithm(Component):
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
         """The parameters and memories that the compiled steps get, for `hosted` local clients."""
         raise NotImplementedError
+
+
+def forget(kernel: tuple) -> None:
+    """Zero all arrays of an algorithm's kernel, as a repetition begins with empty memories."""
+    for part in kernel:
+        if isinstance(part, np.ndarray):
+            part[...] = 0
+        elif isinstance(part, tuple):
+            forget(part)
 
 
 algorithms: Registry[Algorithm] = Registry("algorithm", OPERATIONS)

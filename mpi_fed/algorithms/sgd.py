@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import numpy as np
-
-from .base import Algorithm, Steps, algorithms
+from .base import Algorithm, Steps, algorithms, step_size
 
 
 class SgdKernel(NamedTuple):
-    scale: float
-    exponent: float
+    steps: Steps
     ridge: float
 
 
@@ -20,21 +17,19 @@ class Sgd(Algorithm):
     """w_{k+1} = w_k - gamma_k (1/N) sum_i C_i(g_i(w_k)), with the Polyak-Ruppert average of w_0 .. w_{K-1}."""
 
     kind = "sgd"
-    Kernel = SgdKernel
+    Kernel: ClassVar[type] = SgdKernel
 
-    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> SgdKernel:
-        return SgdKernel(steps.scale, steps.exponent, self.ridge)
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
+        return SgdKernel(steps, self.ridge)
 
     @staticmethod
-    def outgoing(kernel, client, w, g):
+    def outgoing(kernel, client, round, w, g):
         if kernel.ridge > 0.0:
             for j in range(len(w)):
                 g[j] += kernel.ridge * w[j]
 
     @staticmethod
     def update(kernel, round, total, w):
-        step = kernel.scale
-        if kernel.exponent > 0.0:
-            step = kernel.scale * np.float64(round + 1) ** -kernel.exponent
+        step = step_size(kernel.steps, round)
         for j in range(len(w)):
             w[j] -= step * total[j]

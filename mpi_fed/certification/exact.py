@@ -66,6 +66,20 @@ def check(sender: Sender, dimension: int, twin: Sender) -> bool:
     return exact
 
 
+def check_expectation(sender: Sender, x: Array, findings: Findings) -> float | None:
+    """A biased compressor's message is its expectation; ||C(x) - x||^2/(omega ||x||^2), None where omega is 0."""
+    batch, _ = sender.send(x, range(2))
+    if not sender.channel.is_root:
+        return None
+    stated, unit = sender.compressor.expectation(x), UNIT[sender.compressor.value_bits]
+    close = bool(np.all(np.abs(batch.decoded - stated) <= unit * np.abs(stated)))
+    findings.require(close, "C(x) is not the stated expectation")
+    error, omega = float(((batch.decoded - x) ** 2).sum(axis=1).max()), sender.compressor.omega_bound(len(x))
+    bound = omega * float(x @ x)
+    findings.require(error <= bound + unit * float(x @ x), "||C(x)-x||^2 is above omega ||x||^2")
+    return error / bound if omega > 0 else None
+
+
 def _repeat(sender: Sender, x: Array, rounds: range) -> Array:
     """The same messages twice: the same bytes, the same numbers, and those that the sender itself decodes."""
     first, payload = sender.send(x, rounds)

@@ -51,7 +51,13 @@ def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findin
     round_trip = exact.check(sender, dimension, twin)
     ratios, lengths = [], []
     for name, x in inputs.statistical(dimension).items():
-        draws, there = Draws(x), Findings()
+        there = Findings()
+        if compressor.biased:
+            ratios.append(exact.check_expectation(sender, x, there))
+            lengths.append(float(sender.most))
+            here.include(there, name)
+            continue
+        draws = Draws(x)
         for rounds in _rounds(count, dimension):
             batch, _ = sender.send(x, rounds)
             if channel.is_root:

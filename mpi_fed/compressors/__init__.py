@@ -1,6 +1,6 @@
 """The compression operators, one file each. Importing this package registers them."""
 
-from . import bernoulli, none, partial_participation, quantization, rand_h, sketch
+from . import bernoulli, none, partial_participation, quantization, rand_h, sketch, top_k
 from .base import Compressor, compressors
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "quantization",
     "rand_h",
     "sketch",
+    "top_k",
 ]

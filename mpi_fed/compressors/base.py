@@ -1,4 +1,4 @@
-"""What a compressor is: an unbiased random map C with E C(x) = x and E||C(x) - x||^2 <= omega ||x||^2."""
+"""What a compressor is: a random map C with E||C(x) - x||^2 <= omega ||x||^2, and E C(x) = x unless it is biased."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class Compressor(Component):
-    """An unbiased compression operator: its mathematics as methods, its wire as two compiled functions.
+    """A compression operator: its mathematics as methods, its wire as two compiled functions.
 
     A subclass states omega, the covariance it adds and its payload; `encode` and `decode` (static methods, compiled)
     are the wire. `decode` reads the payload and the shared random stream, nothing else.
@@ -24,6 +24,8 @@ class Compressor(Component):
     value_bits: Literal[16, 32, 64] = 32
     """Bits of a float on the wire: float64, float32 (to nearest) or float16 (rounded stochastically)."""
 
+    biased: ClassVar[bool] = False
+    """C(x) is `expectation(x)`, with certainty, and not x."""
     linear: ClassVar[bool] = False
     """C is a random linear map independent of its input; then `second_moment` is exact for any input law."""
     uncorrelated: ClassVar[bool] = False
@@ -49,6 +51,10 @@ class Compressor(Component):
     def omega_tight(self, dimension: int) -> float | None:
         """The smallest such constant where it is known, else None."""
         return self.omega_bound(dimension)
+
+    def expectation(self, x: Array) -> Array:
+        """E C(x), (d,), at a fixed x (d,)."""
+        return x
 
     def moment_coefficients(self, dimension: int) -> tuple[float, float, float] | None:
         """(a, b, c) where E[C(g)C(g)^T] = a M + b Diag(M) + c Tr(M) I for E[g g^T] = M, else None."""

@@ -64,9 +64,10 @@ def data_gradient(kernel, jobs, job, seed, w, g):
             add_row(kernel, first + i, w, 1.0 / np.float64(n), g)
         return
     weight, word = 1.0 / np.float64(kernel.batch), key(seed, DATA)
-    for s in range(kernel.batch):
+    before = job % jobs.steps * kernel.batch  # samples of this round's earlier steps
+    for s in range(before, before + kernel.batch):
         if kernel.epochs:
-            position = jobs.round[job] * kernel.batch + s
+            position = jobs.round[job] * jobs.steps * kernel.batch + s
             turn = position // n
             if kernel.shuffled[client, 0] != np.int64(seed) or kernel.shuffled[client, 1] != turn:
                 shuffle(kernel, client, seed, turn)

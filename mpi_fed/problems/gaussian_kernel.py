@@ -113,7 +113,7 @@ def draw_ahead(k, jobs, job, sample, seed):
     for i in range(count):
         client = jobs.client[job]
         k.due[0, i], k.due[1, i] = k.client[client], np.uint64(jobs.round[job])
-        k.due[2, i] = np.uint64(sample * stride)
+        k.due[2, i] = np.uint64((job % jobs.steps * k.batch + sample) * stride)
         k.ends[k.law[client] + 1] += 1
         sample += 1
         if sample == k.batch:
@@ -154,7 +154,7 @@ def sampled_gradient(kernel, jobs, job, seed, w, g):
     for s in range(kernel.batch):
         row = 0
         if kernel.shape != DENSE:
-            draw_one(kernel, client, jobs.round[job], s, law, seed)
+            draw_one(kernel, client, jobs.round[job], job % jobs.steps * kernel.batch + s, law, seed)
         else:
             if not kernel.held[0] <= first + s < kernel.held[1]:
                 draw_ahead(kernel, jobs, job, s, seed)

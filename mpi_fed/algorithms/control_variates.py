@@ -1,0 +1,70 @@
+"""Compressed differences to memories: what heterogeneous clients need, since their gradients do not vanish at w*."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from ..codec import decode
+from ..descent import outgoing, update
+from .base import Array, Steps, algorithms
+from .sgd import Sgd, SgdKernel
+
+
+class ControlVariatesKernel(NamedTuple):
+    sgd: SgdKernel
+    alpha: float
+    memory: Array  # (hosted, d), h_i of the clients on this rank
+    mean: Array  # (d,), the root's: the mean of all h_i
+    direction: Array  # (d,)
+
+
+@algorithms.register
+class ControlVariates(Sgd):
+    """Each client compresses its gradient's difference to a memory that it and the root keep (DIANA, Artemis).
+
+    m_i = C_i(g_i(w_k) - h_i),  w_{k+1} = w_k - gamma_k (1/N) sum_i (h_i + m_i),  h_i <- h_i + alpha m_i,  h_i = 0 at
+    first. alpha defaults to 1/(2 (omega+1)). The root keeps only the mean of the h_i, which moves by alpha times the
+    mean of the m_i. Mishchenko, Gorbunov, Takac and Richtarik, "Distributed learning with compressed gradient
+    differences" (2019); Philippenko and Dieuleveut (2020).
+    """
+
+    kind = "control-variates"
+    Kernel = ControlVariatesKernel
+    restless: ClassVar[bool] = True
+
+    alpha: Literal["default"] | Annotated[float, Field(gt=0, le=1)] = "default"
+
+    def rate(self, omega: float) -> float:
+        """alpha."""
+        return 1 / (2 * (omega + 1)) if self.alpha == "default" else float(self.alpha)
+
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
+        return ControlVariatesKernel(
+            SgdKernel(steps, self.ridge),
+            self.rate(omega),
+            np.zeros((hosted, dimension)),
+            np.zeros(dimension),
+            np.zeros(dimension),
+        )
+
+    @staticmethod
+    def outgoing(kernel, client, round, w, g):
+        outgoing(kernel.sgd, client, round, w, g)
+        memory = kernel.memory[client]
+        for j in range(len(g)):
+            g[j] -= memory[j]
+
+    @staticmethod
+    def sent(kernel, client, compressor, payload, stream):
+        decode(compressor, payload, kernel.alpha, kernel.memory[client], stream)
+
+    @staticmethod
+    def update(kernel, round, total, w):
+        mean, direction = kernel.mean, kernel.direction
+        for j in range(len(w)):
+            direction[j] = mean[j] + total[j]
+            mean[j] += kernel.alpha * total[j]
+        update(kernel.sgd, round, direction, w)

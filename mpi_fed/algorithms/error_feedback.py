@@ -1,0 +1,64 @@
+"""Error feedback: what compression left out is added to what is sent next, so that a biased compressor converges."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..codec import decode
+from ..compressors import Compressor
+from ..descent import outgoing
+from .base import Array, Steps, algorithms, step_size
+from .sgd import Sgd, SgdKernel
+
+
+class ErrorFeedbackKernel(NamedTuple):
+    sgd: SgdKernel
+    errors: Array  # (hosted, d), e_i of the clients on this rank
+
+
+@algorithms.register
+class ErrorFeedback(Sgd):
+    """v_i = e_i + gamma_k g_i(w_k),  m_i = C(v_i),  e_i <- v_i - m_i,  w_{k+1} = w_k - (1/N) sum_i m_i;  first e_i = 0.
+
+    For contractive compressors, ||C(x) - x||^2 <= (1 - delta) ||x||^2 with delta > 0, biased or not; omega is
+    1 - delta, and the constant step is gamma = delta/(2 R^2). Whatever C is, w_k - mean_i e_i moves by plain gradient
+    steps, the gradients taken at the w_k. Seide, Fu, Droppo, Li and Yu (2014); Stich, Cordonnier and Jaggi (2018).
+    """
+
+    kind = "error-feedback"
+    Kernel = ErrorFeedbackKernel
+
+    def check(self, compressor: Compressor, dimension: int) -> None:
+        super().check(compressor, dimension)
+        if compressor.omega_bound(dimension) >= 1:
+            raise ValueError(
+                f"error feedback needs a compressor with omega < 1, and {compressor.kind} has omega = "
+                f'{compressor.omega_bound(dimension):.4g}; give compressor kind = "top-k", or algorithm kind = "sgd"'
+            )
+
+    def steps(self, omega: float, trace: float, rounds: int) -> Steps:
+        if self.step_size == "constant":
+            return Steps((1 - omega) / (2 * trace))
+        return super().steps(omega, trace, rounds)
+
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
+        return ErrorFeedbackKernel(SgdKernel(steps, self.ridge), np.zeros((hosted, dimension)))
+
+    @staticmethod
+    def outgoing(kernel, client, round, w, g):
+        outgoing(kernel.sgd, client, round, w, g)
+        step, error = step_size(kernel.sgd.steps, round), kernel.errors[client]
+        for j in range(len(g)):
+            error[j] += step * g[j]
+            g[j] = error[j]
+
+    @staticmethod
+    def sent(kernel, client, compressor, payload, stream):
+        decode(compressor, payload, -1.0, kernel.errors[client], stream)
+
+    @staticmethod
+    def update(kernel, round, total, w):
+        for j in range(len(w)):
+            w[j] -= total[j]
