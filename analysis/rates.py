@@ -99,8 +99,9 @@ def compare(
     mean, error = mean_and_error(risks)
     if mean is None or error is None or predicted is None:
         return Comparison(None, None)
-    z = (mean - predicted) / error if error > 0 else None
-    if abs(mean - predicted) <= max(ROUNDING * abs(predicted), floor):
+    rounding = max(ROUNDING * abs(predicted), floor)
+    z = (mean - predicted) / error if error > rounding else None
+    if abs(mean - predicted) <= rounding:
         return Comparison(z, 1.0)
     spread = np.hypot(error / mean, relative_error) if mean > 0 else 0.0
     if spread == 0 or predicted <= 0:

@@ -132,7 +132,8 @@ class Simulation:
         self.wire.client_payload[:] = 0
         self.wire.histogram[:] = 0
         self.state.overflow[:] = -1
-        self.jobs.window[:2] = 0
+        # Numbers of jobs never come again: what was drawn ahead for another repetition is not taken for this one's.
+        self.jobs.window[:] = 0, 0, self.jobs.window[2] + len(self.jobs.client)
         self.snapshots.cursor[0] = np.searchsorted(self.rounds[:-1], 1)  # log point 0 is the start itself
         self.snapshots.cursor[1] = 0
 

@@ -10,9 +10,10 @@ import subprocess
 
 import pytest
 import trajectories
-from trajectories import COMPRESSORS, IDENTITIES, PROBLEMS, SOME_COMPRESSORS, configurations, trajectory
+from trajectories import ALGORITHMS, COMPRESSORS, IDENTITIES, PROBLEMS, SOME_COMPRESSORS, configurations, trajectory
 
 from mpi_fed import launch
+from mpi_fed.simulation import Simulation
 
 PATIENCE = 600
 
@@ -27,6 +28,31 @@ def test_compressors_on_any_number_of_ranks(world, tmp_path, compressor):
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_problems_on_any_number_of_ranks(world, tmp_path, problem):
     same_as_alone(world, configurations(tmp_path, problem, SOME_COMPRESSORS))
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3], slow=[1, 2])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_algorithms_on_any_number_of_ranks(world, tmp_path, algorithm):
+    problem, compressor = ALGORITHMS[algorithm]
+    same_as_alone(world, configurations(tmp_path, problem, (compressor,), algorithm=algorithm))
+
+
+@pytest.mark.mpi(ranks=[1, 3])
+@pytest.mark.parametrize(
+    ("problem", "compressor", "algorithm"),
+    [("gaussian", SOME_COMPRESSORS[1], ""), *((*case, algorithm) for algorithm, case in ALGORITHMS.items())],
+)
+def test_a_repetition_knows_nothing_of_those_before(world, tmp_path, problem, compressor, algorithm):
+    """Neither memories nor samples drawn ahead; so few rounds that no draw is used up."""
+    for configuration in configurations(tmp_path, problem, (compressor,), rounds=20, algorithm=algorithm):
+        population = configuration.problem.prepare(configuration.clients)
+        used, fresh = (Simulation(configuration, population, world.comm, [0, 20]) for _ in range(2))
+        for seed in (1, 2, 3):
+            used.start(seed)
+            used.advance(20)
+        fresh.start(3)
+        fresh.advance(20)
+        assert used.state.w.tobytes() == fresh.state.w.tobytes()
 
 
 def same_as_alone(world, cases):

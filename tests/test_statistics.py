@@ -46,6 +46,34 @@ def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path, capsys):
         np.testing.assert_array_equal(log["excess_risk_averaged"], alone[name]["excess_risk_averaged"][:20])
 
 
+@pytest.mark.slow
+def test_heterogeneous_clients_with_and_without_memories(tmp_path):
+    """36 cells, of which quantization is exact at batch 1 without memory alone, and none of true gradients is certain.
+
+    A sound program fails in 29 * 6.3e-5 = 0.2% by some |z| >= 4; the bound on the mean of z^2 is wide, because cells
+    share their samples. Memories help with batches of 8 and with true gradients, and hurt at batch size 1.
+    """
+    study = STUDY.with_name("heterogeneity.toml")
+    options = ["--ranks=1", "--jobs=2", f"--out={tmp_path}", "--no-analyze", "--set=study.repetitions=400"]
+    command.run("run", study, *options)
+    cells = json.loads(command.run("analyze", tmp_path, "--json").stdout)["configurations"]
+    assert len(cells) == 36
+    assert all(cell["verdict"] == "VALID" for cell in cells)
+    z = np.array([cell["z"] for cell in cells if cell["prediction_kind"] == "exact" and cell["z"] is not None])
+    assert len(z) == 29
+    assert np.abs(z).max() < 4
+    assert 0.3 < np.mean(z**2) < 2.5
+    places = {}
+    for cell in cells:
+        place = cell["compressor"]["kind"], cell["problem"]["batch_size"], cell["algorithm"]["kind"]
+        places[place] = cell["limit_trace"]
+    for kind in {kind for kind, *_ in places} - {"none", "quantization"}:
+        plain, memory = ([places[kind, b, name] for b in (1, 8, "full")] for name in ("sgd", "control-variates"))
+        assert memory[0] > plain[0]
+        assert memory[1] < plain[1]
+        assert memory[2] == 0 < plain[2]
+
+
 def table(cells):
     """Measured over predicted, a line a cell."""
     yield f"{'compressor':22}  P  measured    predicted   ratio   +-      z"

@@ -39,6 +39,13 @@ COMPRESSORS = (
 
 SOME_COMPRESSORS = ('kind = "quantization"\nlevels = 2', 'kind = "partial-participation"\np = 0.3')
 
+ALGORITHMS = {
+    'kind = "control-variates"': ("both", 'kind = "partial-participation"\np = 0.3'),
+    'kind = "control-variates"\nlocal_steps = 3': ("batch", 'kind = "quantization"'),
+    'kind = "error-feedback"\nlocal_steps = 3': ("epochs", 'kind = "top-k"\nk = 3'),
+}
+"""[algorithm] -> a problem and a compressor to try it on."""
+
 IDENTITIES = (
     'kind = "none"',
     'kind = "bernoulli"\np = 1.0\nindices = ["shared", "explicit"]',
@@ -61,7 +68,12 @@ class Trajectory(NamedTuple):
 
 
 def configurations(
-    folder: Path, problem: str, compressors: tuple[str, ...], rounds: int = 150, route: str = "auto"
+    folder: Path,
+    problem: str,
+    compressors: tuple[str, ...],
+    rounds: int = 150,
+    route: str = "auto",
+    algorithm: str = "",
 ) -> Any:
     """The configurations of a study with these compressors, its files in `folder`."""
     from mpi_fed.study import load_study
@@ -81,6 +93,7 @@ def configurations(
         {keys}
         [algorithm]
         initial = "normal"
+        {algorithm}
         [route]
         kind = "{route}"
         {tables}"""
@@ -136,6 +149,11 @@ def main(rounds: int) -> None:
             f"{problem} {c.label}": trajectory(c, world.comm)
             for problem, compressors in cases.items()
             for c in configurations(Path(folder), problem, compressors, rounds)
+        }
+        found |= {
+            algorithm: trajectory(c, world.comm)
+            for algorithm, (problem, compressor) in ALGORITHMS.items()
+            for c in configurations(Path(folder), problem, (compressor,), rounds, algorithm=algorithm)
         }
         if world.is_root:
             print(json.dumps(found))

@@ -160,3 +160,69 @@ def diagonal_matrices(diagonals: Array) -> Array:
     result = np.zeros((n, d, d))
     result[:, np.arange(d), np.arange(d)] = diagonals
     return result
+
+
+AddedCovariance = Callable[[Array], Array]
+"""W (n, d, d) from the second moment D (n, d, d) of what is compressed, in a given basis."""
+
+
+def no_covariance(moments: Array) -> Array:
+    """W = 0."""
+    return np.zeros_like(moments)
+
+
+def added_covariance(compressor: Compressor, moment: Array, rotation: Covariance | None) -> AddedCovariance:
+    """W, of D and W given in the eigenbasis of `rotation` (None: as they are); its shape frozen at D = `moment`
+    (d, d), what is compressed taken for Gaussian, where the compressor is not linear."""
+    if compressor.linear:
+        return _linear_covariance(compressor, len(moment), rotation)
+    return _frozen_covariance(compressor, moment, rotation)
+
+
+def _linear_covariance(compressor: Compressor, dimension: int, rotation: Covariance | None) -> AddedCovariance:
+    coefficients = compressor.moment_coefficients(dimension)
+    if coefficients is not None:
+        a, b, c = coefficients
+        return _DiagonalCovariance(a - 1, np.full(dimension, b), c, rotation)
+    return _Rotated(LinearAdded(compressor).of, _matrix(rotation))
+
+
+def _frozen_covariance(compressor: Compressor, moment: Array, rotation: Covariance | None) -> AddedCovariance:
+    q = _matrix(rotation)
+    shape = _shape(compressor, moment if q is None else q @ moment @ q.T)
+    if shape.ndim == 1:
+        return _DiagonalCovariance(0.0, shape, 0.0, rotation)
+    own = shape if q is None else q.T @ shape @ q
+    return lambda moments: np.trace(moments, axis1=1, axis2=2)[:, None, None] * own
+
+
+def _matrix(rotation: Covariance | None) -> Array | None:
+    """Q, None for the identity."""
+    return None if rotation is None or rotation.basis is None else rotation.rotate(np.eye(rotation.dimension))
+
+
+class _DiagonalCovariance:
+    """W = a D + Diag(b_j D_jj) + c Tr(D) I in the original basis."""
+
+    def __init__(self, a: float, b: Array, c: float, rotation: Covariance | None) -> None:
+        self.a, self.b, self.c = a, b, c
+        self.q = _matrix(rotation) if b.any() else None
+
+    def __call__(self, moments: Array) -> Array:
+        traces = self.c * np.trace(moments, axis1=1, axis2=2)[:, None]
+        if self.q is None:
+            own = self.b * np.diagonal(moments, axis1=1, axis2=2) + traces
+            return self.a * moments + diagonal_matrices(own)
+        own = self.b * ((self.q @ moments) * self.q).sum(axis=2) + traces
+        return self.a * moments + (self.q.T * own[:, None, :]) @ self.q
+
+
+@dataclass(frozen=True, eq=False)
+class _Rotated:
+    added: AddedCovariance
+    q: Array | None
+
+    def __call__(self, moments: Array) -> Array:
+        if self.q is None:
+            return self.added(moments)
+        return self.q.T @ self.added(self.q @ moments @ self.q.T) @ self.q

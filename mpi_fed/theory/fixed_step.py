@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..algorithms import Steps
-from .full import FullRecursion
 from .recursion import Recursion
 from .setting import Setting, frozen_recursion
 
@@ -25,14 +24,16 @@ def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
     return {"stable": True, "plateau_trace": recursion.noise_trace(core)}
 
 
-def frozen_fixed_step(setting: Setting, recursion: FullRecursion, steps: Steps) -> dict[str, Any]:
-    """The same where the noise's shape depends on U: the shape and the stationary U in turn."""
+def frozen_fixed_step(setting: Setting, recursion: Recursion, steps: Steps) -> dict[str, Any]:
+    """The same where the noise's shape depends on U: the shape and the stationary U in turn; not with memories."""
+    if setting.alpha is not None:
+        return {}
     found = fixed_step(recursion, steps)
     small = recursion.size <= LARGEST_REFROZEN
     for _ in range(REFREEZES if small and found.get("stable") else 0):
         core = recursion.stationary(steps.scale)
         if core is None:
             return {"stable": False}
-        recursion = frozen_recursion(setting, recursion.unpacked(core))
+        recursion = frozen_recursion(setting, core)
         found = {"stable": True, "plateau_trace": recursion.noise_trace(core)}
     return found

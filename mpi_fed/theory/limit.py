@@ -15,10 +15,12 @@ import numpy as np
 
 from ..compressors import Compressor
 from ..problems.population import Covariance
-from .added import LinearAdded, conditional_statistic
+from .added import LinearAdded, added_covariance, conditional_statistic
 from .controls import FittedVariances
 from .laws import EmpiricalLaw, GaussianLaw, Law
+from .memory import MemoryRecursion
 from .packing import Array, unpack
+from .setting import Setting, memory_recursion
 
 DRAWS = 1 << 16
 """Gradients sampled, over all clients."""
@@ -148,3 +150,46 @@ def _draw(law: Law, batch: int, count: int, rng: np.random.Generator) -> Array:
         known = (along * residual).sum(axis=1)
         g += np.outer((known - g @ delta) / scale, image)
     return g / batch
+
+
+MEMORY_ITERATIONS = 10_000
+MEMORY_TOLERANCE = 1e-12
+
+
+def memory_limits(setting: Setting) -> tuple[float | None, float]:
+    """Tr(C_ania H^-1) with control variates: of memories as they are in the end at w*, and of ideal ones, h_i = m_i.
+
+    V_i = Cov(h_i) solves 2 V = alpha c(Theta_i + V), None where it has no solution, and C_ania = N^-2 sum_i
+    (1 - alpha/2) c(Theta_i + V_i); ideal memories have V = 0, N^-2 sum_i c(Theta_i)."""
+    recursion, d = memory_recursion(setting, None), setting.population.dimension
+    star = np.zeros((1, d + 1, d + 1))
+    star[0, -1, -1] = 1.0
+    thetas = [block.sampling(star, block.mean(star)) for block in recursion.blocks]
+    ideal = [_compressed(setting, recursion, theta)[0] for theta in thetas]
+    spreads = [_stationary(setting, recursion, theta) for theta in thetas]
+    known = [theta + v for theta, v in zip(thetas, spreads, strict=True) if v is not None]
+    if len(known) < len(thetas):
+        return None, recursion.trace(ideal)
+    scale = 1 - recursion.alpha / 2
+    settled = [scale * _compressed(setting, recursion, moment)[0] for moment in known]
+    return recursion.trace(settled), recursion.trace(ideal)
+
+
+def _stationary(setting: Setting, recursion: MemoryRecursion, theta: Array) -> Array | None:
+    """V, (1, d, d), by iteration; each contracts by alpha (1 + omega)/2."""
+    v = np.zeros_like(theta)
+    for _ in range(MEMORY_ITERATIONS):
+        after = recursion.alpha / 2 * _compressed(setting, recursion, theta + v)
+        change, v = np.abs(after - v).max(), after
+        if not np.isfinite(change):
+            return None
+        if change <= MEMORY_TOLERANCE * np.abs(v).max():
+            return v
+    return None
+
+
+def _compressed(setting: Setting, recursion: MemoryRecursion, moment: Array) -> Array:
+    """c(M), (1, d, d), for M = `moment`, taken for that of a Gaussian where the compressor is not linear."""
+    if not moment.any():
+        return moment
+    return moment + added_covariance(setting.compressor, moment[0], recursion.rotation)(moment)

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Algorithm, Steps
+from ..algorithms.control_variates import ControlVariates
+from ..algorithms.sgd import Sgd
+from ..compressors import Compressor
 from ..configuration import Configuration
 from ..problems.population import Population
 from .fixed_step import fixed_step, frozen_fixed_step
 from .laws import laws
-from .limit import Estimate, limit_trace
+from .limit import Estimate, limit_trace, memory_limits
 from .packing import Array
 from .propagate import OutOfReachError
 from .recursion import Recursion
@@ -52,6 +55,7 @@ class Prediction:
     limit_trace_error: float | None = None
     """Its standard error where a part is Monte Carlo, else 0."""
     limit_trace_ideal_memory: float | None = None
+    """The same for memories that are E g_i at w*; None for algorithms without."""
     plateau_trace: float | None = None
     """What 2 rounds x excess risk of the average tends to at this fixed step."""
     stable: bool | None = None
@@ -76,7 +80,7 @@ def compute(
 ) -> Prediction:
     """The prediction; `log_rounds` (default: about 10 a decade) are the rounds at which risks are wanted."""
     prediction, steps = _facts(configuration, population)
-    unsupported = _unsupported(configuration.algorithm)
+    unsupported = _unsupported(configuration.algorithm, configuration.compressor)
     if unsupported:
         return replace(prediction, note=unsupported)
     setting = setting_of(configuration, population)
@@ -100,8 +104,10 @@ def default_rounds(rounds: int) -> list[int]:
 
 def setting_of(configuration: Configuration, population: Population) -> Setting:
     """What the moments depend on."""
-    batch = configuration.problem.batch_size
-    return Setting(population, configuration.compressor, None if batch == "full" else int(batch))
+    batch, algorithm = configuration.problem.batch_size, configuration.algorithm
+    omega = algorithm.omega_of(configuration.compressor, population.dimension)
+    alpha = algorithm.rate(omega) if isinstance(algorithm, ControlVariates) else None
+    return Setting(population, configuration.compressor, None if batch == "full" else int(batch), alpha)
 
 
 def _facts(configuration: Configuration, population: Population) -> tuple[Prediction, Steps]:
@@ -126,10 +132,14 @@ def _facts(configuration: Configuration, population: Population) -> tuple[Predic
     return prediction, steps
 
 
-def _unsupported(algorithm: Algorithm) -> str | None:
-    """Why theory has nothing for this algorithm, if so."""
-    if algorithm.kind != "sgd":
+def _unsupported(algorithm: Algorithm, compressor: Compressor) -> str | None:
+    """Why theory has nothing for them, if so."""
+    if algorithm.kind not in (Sgd.kind, ControlVariates.kind):
         return f"no theory for the algorithm {algorithm.kind}"
+    if compressor.biased:
+        return f"no theory for a biased compressor, as {compressor.kind} is"
+    if algorithm.local_steps > 1:
+        return "no theory for local steps"
     if algorithm.ridge:
         return "no theory for ridge > 0, which moves the point that the iterates tend to"
     return None
@@ -138,6 +148,11 @@ def _unsupported(algorithm: Algorithm) -> str | None:
 def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
     """Tr(C_ania H^-1): from the exact recursion where there is one."""
     population = setting.population
+    if setting.alpha is not None and population.dimension > LARGEST_DENSE:
+        return {}
+    if setting.alpha is not None:
+        settled, ideal = memory_limits(setting)
+        return {"limit_trace": settled, "limit_trace_error": 0.0, "limit_trace_ideal_memory": ideal}
     if recursion is not None:
         star = recursion.core_of(np.zeros(population.dimension), 0.0)
         estimate = Estimate(recursion.noise_trace(star), recursion.noise_standard_error(star))
@@ -174,15 +189,16 @@ def _finite(
         "excess_risk_averaged": _listed(result.averaged),
         "excess_risk_last": _listed(result.last),
         "relative_error": error,
-        **_kind(configuration, has_exact(setting), error),
+        **_kind(configuration, setting, error),
     }
 
 
-def _kind(configuration: Configuration, exact: bool, error: float | None) -> dict[str, Any]:
+def _kind(configuration: Configuration, setting: Setting, error: float | None) -> dict[str, Any]:
     """`prediction_kind`, and as `note` all that makes it approximate."""
     reasons = []
-    if not exact:
-        reasons.append("the gradient is taken for Gaussian")
+    if not has_exact(setting):
+        what = "gradient is" if setting.alpha is None else "gradient's difference to its memory is"
+        reasons.append(f"the {what} taken for Gaussian")
     if error is not None and error > TOLERANCE:
         reasons.append("the compressor's covariance is known by Monte Carlo alone")
     if getattr(configuration.problem, "sampling", "with-replacement") == "epochs":

@@ -30,7 +30,7 @@ class Recursion(ABC):
     flops: float
     """Floating-point operations of a step of one state, about."""
     second: np.ndarray
-    """Where E[eta eta^T] stands in the core."""
+    """Where the second moments stand in the core."""
 
     @property
     def size(self) -> int:
@@ -58,11 +58,11 @@ class Recursion(ABC):
 
     @abstractmethod
     def identity(self) -> Array:
-        """E[eta eta^T] = I, in the places `second`."""
+        """A positive definite matrix of second moments, I, in the places `second`."""
 
     @abstractmethod
     def is_positive(self, second: Array) -> bool:
-        """Whether these entries of E[eta eta^T] are a positive definite matrix."""
+        """Whether these second moments are a positive definite matrix."""
 
     def step(self, states: Array, gamma: float) -> Array:
         """(n, size) states one round later."""
@@ -101,17 +101,20 @@ class Recursion(ABC):
     def stationary(self, gamma: float) -> Array | None:
         """The core that a fixed step tends to, or None where the second moments have no limit.
 
-        S -> A S A + gamma^2 C is a positive map, so its spectral radius is below 1 exactly if X = map(X) + I
+        The second moments go by a positive map, so its spectral radius is below 1 exactly if X = map(X) + I
         has a positive definite solution.
         """
-        after = self.matrix(gamma)[np.ix_(np.append(self.second, self.core - 1), self.second)]
-        right = np.stack([after[-1], self.identity()], axis=1)
-        solution = np.linalg.solve((np.eye(len(self.second)) - after[:-1]).T, right)
+        core, after = self.settled(), self.matrix(gamma)[: self.core, self.second]
+        right = np.stack([core @ after, self.identity()], axis=1)
+        solution = np.linalg.solve((np.eye(len(self.second)) - after[self.second]).T, right)
         if not np.isfinite(solution).all() or not self.is_positive(solution[:, 1]):
             return None
-        core = np.zeros(self.core)
-        core[self.second], core[-1] = solution[:, 0], 1.0
+        core[self.second] = solution[:, 0]
         return core
+
+    def settled(self) -> Array:
+        """A core of what a fixed step tends to, but for the second moments, which are zero here."""
+        return np.append(np.zeros(self.core - 1), 1.0)
 
     def _split(self, states: Array) -> tuple[Array, Array, Array]:
         return states[:, : self.core], states[:, self.core : -1], states[:, -1]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..compressors import Compressor
-from ..problems.population import Population
-from .added import exact_added, frozen_added
+from ..problems.population import Covariance, Population
+from .added import AddedCovariance, added_covariance, exact_added, frozen_added, no_covariance
 from .diagonal import diagonal_recursion
 from .full import FullRecursion
-from .laws import EmpiricalLaw, Law, laws
-from .packing import Array, packed_size
+from .laws import EmpiricalLaw, GaussianLaw, Law, laws
+from .memory import Block, EmpiricalBlock, GaussianBlock, MemoryRecursion
+from .packing import Array, pack, packed_size, unpack
 from .propagate import OutOfReachError
 from .recursion import Recursion
 
@@ -31,11 +32,15 @@ class Setting:
     population: Population
     compressor: Compressor
     batch: int | None  # None: true gradients
+    alpha: float | None = None  # the rate of the clients' memories; None where they have none
 
 
 def exact_recursion(setting: Setting) -> Recursion | None:
     """The exact recursion, None where there is none. Raises OutOfReachError where it is too large."""
     members = laws(setting.population)
+    if setting.alpha is not None:
+        check_size(setting, members)
+        return memory_recursion(setting) if has_exact(setting) else None
     on_diagonal = diagonal_recursion(members, setting.compressor, setting.batch)
     if on_diagonal is not None:
         return on_diagonal
@@ -50,7 +55,7 @@ def exact_recursion(setting: Setting) -> Recursion | None:
 def has_exact(setting: Setting) -> bool:
     """Whether the covariance added by compression is a linear map of the moments."""
     compressor = setting.compressor
-    return compressor.linear or (setting.batch == 1 and compressor.homogeneous)
+    return compressor.linear or (setting.alpha is None and setting.batch == 1 and compressor.homogeneous)
 
 
 def check_size(setting: Setting, members: list[Law]) -> None:
@@ -69,20 +74,78 @@ def check_size(setting: Setting, members: list[Law]) -> None:
         raise OutOfReachError("the fourth moments of the clients' data take too long or too much memory")
 
 
-def frozen_recursion(setting: Setting, second: Array) -> FullRecursion:
-    """The recursion whose compression noise keeps the shape that it has at U = `second` (d+1, d+1)."""
+def frozen_recursion(setting: Setting, core: Array) -> Recursion:
+    """The recursion whose compression noise keeps the shape that it has at this core (of either kind)."""
+    if setting.alpha is not None:
+        return memory_recursion(setting, core)
     members = laws(setting.population)
     check_size(setting, members)
+    second = unpack(core, setting.population.dimension + 1)
     added = frozen_added(setting.compressor, members, setting.batch, second)
     return FullRecursion(setting.population.covariance, members, setting.batch, added)
 
 
-def reference_recursion(setting: Setting, mean: Array, variance: float) -> FullRecursion:
-    """The recursion frozen at w*, or at the start where gradients vanish at w*."""
+def reference_recursion(setting: Setting, mean: Array, variance: float) -> Recursion:
+    """The recursion frozen at w*, or at the start where gradients vanish at w* or memories are empty."""
     d = setting.population.dimension
+    if setting.alpha is not None:
+        return memory_recursion(setting, empty_memories(setting, mean, variance))
     star = np.zeros((d + 1, d + 1))
     star[-1, -1] = 1.0
     if any(law.gradient(star, setting.batch).any() for law in laws(setting.population)):
-        return frozen_recursion(setting, star)
+        return frozen_recursion(setting, pack(star))
     u = np.append(mean, 1.0)
-    return frozen_recursion(setting, np.outer(u, u) + variance * np.diag(np.arange(d + 1) < d))
+    return frozen_recursion(setting, pack(np.outer(u, u) + variance * np.diag(np.arange(d + 1) < d)))
+
+
+def memory_recursion(setting: Setting, core: Array | None = None) -> MemoryRecursion:
+    """The recursion with memories: exact for linear compressors, else with the noise's shape frozen at `core`.
+
+    Without that, compression adds nothing."""
+    population, compressor = setting.population, setting.compressor
+    members, rotation = _memory_laws(population)
+    assert setting.alpha is not None
+    if compressor.linear:
+        moments = [np.eye(population.dimension)] * len(members)
+    elif core is None:
+        moments = []
+    else:
+        moments = _differences(memory_recursion(setting), core)
+    added = [added_covariance(compressor, m, rotation) for m in moments] or [no_covariance] * len(members)
+    blocks = [_block(law, setting.batch, w) for law, w in zip(members, added, strict=True)]
+    return MemoryRecursion(population.covariance, blocks, setting.alpha, rotation)
+
+
+def empty_memories(setting: Setting, mean: Array, variance: float) -> Array:
+    """The core of an eta with this mean (d,) and covariance `variance` I, and empty memories."""
+    return memory_recursion(setting).core_of(mean, variance)
+
+
+def _memory_laws(population: Population) -> tuple[list[Law], Covariance | None]:
+    """One law a block; Gaussian clients of one covariance in its eigenbasis, which comes second."""
+    members = laws(population)
+    if len(members) == 1 and isinstance(members[0], GaussianLaw):
+        law = members[0]
+        own = Covariance(law.covariance.eigenvalues)
+        deltas = np.ascontiguousarray(law.covariance.unrotate(law.deltas.T).T)
+        return [GaussianLaw(own, law.weights, deltas, law.noise_variances)], law.covariance
+    parts = [law.members() if isinstance(law, EmpiricalLaw) else [law] for law in members]
+    return [law for part in parts for law in part], None
+
+
+def _block(law: Law, batch: int | None, added: AddedCovariance) -> Block:
+    if isinstance(law, EmpiricalLaw):
+        return EmpiricalBlock(law, batch, added)
+    assert isinstance(law, GaussianLaw)
+    return GaussianBlock(law, batch, added)
+
+
+def _differences(recursion: MemoryRecursion, core: Array) -> list[Array]:
+    """D of each block, (d, d), in the recursion's basis."""
+    second, moments = recursion.unpacked(core[None])
+    found = []
+    for block, (y, z, m) in zip(recursion.blocks, moments, strict=True):
+        mean = block.mean(second)
+        gradient = mean + block.sampling(second, mean)
+        found.append(recursion.difference(gradient, block.mean_memory(y, z), m)[0])
+    return found

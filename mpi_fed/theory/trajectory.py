@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Steps
-from .full import FullRecursion
 from .packing import Array
 from .propagate import propagate, seconds
 from .recursion import Recursion
@@ -50,7 +49,7 @@ def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
     return lambda state, first, rounds: propagate(recursion, state, steps, first, rounds)
 
 
-def frozen_evolution(setting: Setting, recursion: FullRecursion, steps: Steps, last: int) -> Evolve:
+def frozen_evolution(setting: Setting, recursion: Recursion, steps: Steps, last: int) -> Evolve:
     """The evolution under shapes frozen anew along the way; under `recursion` alone where that takes too long."""
     for factor in INTERVALS:
         cost = sum(seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
@@ -62,16 +61,16 @@ def frozen_evolution(setting: Setting, recursion: FullRecursion, steps: Steps, l
 @dataclass(frozen=True, eq=False)
 class _Renewed:
     setting: Setting
-    recursion: FullRecursion
+    recursion: Recursion
     steps: Steps
     factor: int
 
     def __call__(self, state: Array, first: int, rounds: Rounds) -> Array:
         found = [np.repeat(state[None], int((rounds == first).sum()), axis=0)]
         for start, end in _intervals(first, int(rounds.max(initial=first)), self.factor):
-            second = self.recursion.unpacked(state[: self.recursion.core])
+            frozen = frozen_recursion(self.setting, state[: self.recursion.core])
             inside = rounds[(rounds > start) & (rounds <= end)]
-            states = propagate(frozen_recursion(self.setting, second), state, self.steps, start, np.append(inside, end))
+            states = propagate(frozen, state, self.steps, start, np.append(inside, end))
             found.append(states[:-1])
             state = states[-1]
         return np.concatenate(found)
