@@ -49,6 +49,7 @@ class Algorithm(Component):
     omega: Literal["paper", "tight"] = "paper"
     averaging: Literal["all", "tail"] = "all"
     tail_fraction: float = Field(0.5, gt=0, le=1)
+    alpha: Literal["default"] | Annotated[float, Field(gt=0, le=1)] = "default"
     local_steps: int = Field(1, ge=1, le=10**6)
     initial: Literal["zeros", "normal"] | tuple[float, ...] | str = "zeros"
     ridge: float = Field(0.0, ge=0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from ..codec import decode
 from ..descent import outgoing, update
@@ -34,8 +33,6 @@ class ControlVariates(Sgd):
     kind = "control-variates"
     Kernel = ControlVariatesKernel
     restless: ClassVar[bool] = True
-
-    alpha: Literal["default"] | Annotated[float, Field(gt=0, le=1)] = "default"
 
     def rate(self, omega: float) -> float:
         """alpha."""
