@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codec import encode
-from .descent import local_gradient, outgoing, sent, update
+from .descent import outgoing, sent, update
 from .jit import kernel
 from .mpi import ROOT, barrier, bcast, wtime
-from .sampling import plan
+from .sampling import gradient, plan
 from .streams import Stream
 from .wire import (
     DOWNLINK,
@@ -96,14 +96,14 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
             for j in range(len(w)):
                 state.sum[j] += w[j]
         at = k - jobs.window[0]
-        first, size = jobs.start[at], 0
+        job, slot, size = jobs.start[at], 0, 0
         clock[RUNNING] = 1.0 if k % TIMED == 0 else 0.0
         if clock[RUNNING] > 0.0:
             clock[ROUNDS] += 1.0
             clock[LAST] = wtime()
-        for job in range(first, jobs.start[at + 1], jobs.steps):
+        while job < jobs.start[at + 1]:
             client = jobs.client[job]
-            local_gradient(algorithm, problem, jobs, job, seed, k, w, g)
+            gradient(problem, jobs, job, seed, w, g)
             outgoing(algorithm, client, k, w, g)
             mark(clock, GRADIENT)
             stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
@@ -113,8 +113,10 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 if state.overflow[0] < 0:
                     state.overflow[0], state.overflow[1] = jobs.first + client, k
             sent(algorithm, client, compressor, wire.send[size : size + written], stream)
-            wire.sizes[(job - first) // jobs.steps] = written
+            wire.sizes[slot] = written
             size += written
+            job += jobs.steps
+            slot += 1
             mark(clock, ENCODE)
         anyone = jobs.everyone_start[at] < jobs.everyone_start[at + 1]
         if anyone or state.restless:  # else nothing is sent, and w stays

@@ -51,13 +51,13 @@ class Simulation:
         compressor, algorithm = configuration.compressor, configuration.algorithm
         self.omega = algorithm.omega_of(compressor, d)
         self.steps = algorithm.steps(self.omega, population.trace, configuration.rounds)
-        descent = algorithm.kernel(d, self.omega, self.steps, last - first)
+        problem = configuration.problem.kernel(population, first, last)
         if algorithm.local_steps > 1:
-            descent = local_steps_kernel(descent, self.steps, d)
+            problem = local_steps_kernel(problem, self.steps, d)
         self.kernels = (
-            configuration.problem.kernel(population, first, last),
+            problem,
             compressor.kernel(d),
-            descent,
+            algorithm.kernel(d, self.omega, self.steps, last - first),
             configuration.route.kernel(),
         )
         self.jobs = jobs_of(first, last, n, algorithm.local_steps)

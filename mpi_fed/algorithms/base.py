@@ -11,7 +11,7 @@ from pydantic import Field
 from ..component import Component, Registry
 from ..compressors import Compressor
 from ..descent import OPERATIONS
-from ..jit import kernel
+from ..jit import inlined
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ class Steps(NamedTuple):
     exponent: float = 0.0
 
 
-@kernel
+@inlined
 def step_size(steps, round):
     """gamma_k."""
     if steps.exponent > 0.0:

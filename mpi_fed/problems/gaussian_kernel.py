@@ -109,15 +109,16 @@ def draw_ahead(k, jobs, job, sample, seed):
     k.held[0] = (jobs.window[2] + job) * k.batch + sample
     k.held[1] = k.held[0] + count
     k.ends.fill(0)
-    stride = (k.rows.shape[1] + 1) // 2 + 1
+    stride, step = (k.rows.shape[1] + 1) // 2 + 1, job % jobs.steps
     for i in range(count):
         client = jobs.client[job]
         k.due[0, i], k.due[1, i] = k.client[client], np.uint64(jobs.round[job])
-        k.due[2, i] = np.uint64((job % jobs.steps * k.batch + sample) * stride)
+        k.due[2, i] = np.uint64((step * k.batch + sample) * stride)
         k.ends[k.law[client] + 1] += 1
         sample += 1
         if sample == k.batch:
             job, sample = job + 1, 0
+            step = step + 1 if step + 1 < jobs.steps else 0
     for law in range(len(k.noise)):
         k.ends[law + 1] += k.ends[law]
     for i in range(count):
