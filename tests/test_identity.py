@@ -30,17 +30,16 @@ def test_problems_on_any_number_of_ranks(world, tmp_path, problem):
     same_as_alone(world, configurations(tmp_path, problem, SOME_COMPRESSORS))
 
 
-@pytest.mark.mpi(ranks=[1, 2, 3], slow=[1, 2])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_algorithms_on_any_number_of_ranks(world, tmp_path, algorithm):
-    problem, compressor = ALGORITHMS[algorithm]
+@pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
+@pytest.mark.parametrize(("problem", "compressor", "algorithm"), ALGORITHMS)
+def test_algorithms_on_any_number_of_ranks(world, tmp_path, problem, compressor, algorithm):
     same_as_alone(world, configurations(tmp_path, problem, (compressor,), algorithm=algorithm))
 
 
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize(
     ("problem", "compressor", "algorithm"),
-    [("gaussian", SOME_COMPRESSORS[1], ""), *((*case, algorithm) for algorithm, case in ALGORITHMS.items())],
+    [("gaussian", SOME_COMPRESSORS[1], ""), *ALGORITHMS],
 )
 def test_a_repetition_knows_nothing_of_those_before(world, tmp_path, problem, compressor, algorithm):
     """Neither memories nor samples drawn ahead; so few rounds that no draw is used up."""
@@ -109,7 +108,7 @@ def test_both_mpis_compiled_or_not(mpi_pythons):
     first, second = mpi_pythons
     worlds = [(first, 2, "0"), (second, 3, "0"), (first, 1, "1"), (second, 2, "1")]
     found = [run(*world, rounds=5) for world in worlds]
-    assert len(found[0]) >= len(COMPRESSORS) + len(PROBLEMS)
+    assert len(found[0]) >= len(COMPRESSORS) + len(PROBLEMS) + len(ALGORITHMS)
     for other, world in zip(found[1:], worlds[1:], strict=True):
         assert other == found[0], world
 

@@ -30,9 +30,8 @@ def test_a_file_gets_a_line_every_ten_seconds(clock):
         shown.done("none", "complete")
     assert stream.getvalue().splitlines() == [
         "none: started",
-        "none: 1% of 1,000 rounds, 1:39 left",
-        "none: 11% of 1,000 rounds, 1:29 left",
-        "none: 21% of 1,000 rounds, 1:19 left",
+        "none: 10% of 1,000 rounds, 1:30 left",
+        "none: 20% of 1,000 rounds, 1:20 left",
         "none: complete",
     ]
 

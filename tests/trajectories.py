@@ -39,12 +39,15 @@ COMPRESSORS = (
 
 SOME_COMPRESSORS = ('kind = "quantization"\nlevels = 2', 'kind = "partial-participation"\np = 0.3')
 
-ALGORITHMS = {
-    'kind = "control-variates"': ("both", 'kind = "partial-participation"\np = 0.3'),
-    'kind = "control-variates"\nlocal_steps = 3': ("batch", 'kind = "quantization"'),
-    'kind = "error-feedback"\nlocal_steps = 3': ("epochs", 'kind = "top-k"\nk = 3'),
-}
-"""[algorithm] -> a problem and a compressor to try it on."""
+ALGORITHMS = (
+    ("both", 'kind = "partial-participation"\np = 0.3', 'kind = "control-variates"'),
+    ("both", 'kind = "rand-h"\nh = 3\nindices = "explicit"', 'kind = "control-variates"'),
+    ("batch", 'kind = "quantization"', 'kind = "control-variates"\nlocal_steps = 3'),
+    ("diagonal", 'kind = "quantization"', 'kind = "control-variates"\nlocal_steps = 3'),
+    ("both", 'kind = "top-k"\nk = 3', 'kind = "error-feedback"'),
+    ("epochs", 'kind = "top-k"\nk = 3', 'kind = "error-feedback"\nlocal_steps = 3'),
+)
+"""A problem, a compressor and the [algorithm] that runs on them."""
 
 IDENTITIES = (
     'kind = "none"',
@@ -139,7 +142,7 @@ def trajectory(configuration: Any, comm: Any, stride: int | None = None) -> Traj
 
 
 def main(rounds: int) -> None:
-    """Print the trajectories of every compressor, and of every problem, in the world of this process."""
+    """Print the trajectories of every compressor, problem and algorithm, in the world of this process."""
     from mpi_fed.world import guard, start
 
     world = start()
@@ -151,8 +154,8 @@ def main(rounds: int) -> None:
             for c in configurations(Path(folder), problem, compressors, rounds)
         }
         found |= {
-            algorithm: trajectory(c, world.comm)
-            for algorithm, (problem, compressor) in ALGORITHMS.items()
+            f"{problem} {c.label} {algorithm}": trajectory(c, world.comm)
+            for problem, compressor, algorithm in ALGORITHMS
             for c in configurations(Path(folder), problem, (compressor,), rounds, algorithm=algorithm)
         }
         if world.is_root:
