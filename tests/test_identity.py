@@ -18,8 +18,12 @@ from mpi_fed.simulation import Simulation
 PATIENCE = 600
 
 
+def one_line(text):
+    return text.replace("\n", ", ")
+
+
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
-@pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda text: text.replace("\n", ", "))
+@pytest.mark.parametrize("compressor", COMPRESSORS, ids=one_line)
 def test_compressors_on_any_number_of_ranks(world, tmp_path, compressor):
     same_as_alone(world, configurations(tmp_path, "gaussian", (compressor,)))
 
@@ -31,7 +35,7 @@ def test_problems_on_any_number_of_ranks(world, tmp_path, problem):
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
-@pytest.mark.parametrize(("problem", "compressor", "algorithm"), ALGORITHMS)
+@pytest.mark.parametrize(("problem", "compressor", "algorithm"), ALGORITHMS, ids=one_line)
 def test_algorithms_on_any_number_of_ranks(world, tmp_path, problem, compressor, algorithm):
     same_as_alone(world, configurations(tmp_path, problem, (compressor,), algorithm=algorithm))
 
@@ -40,6 +44,7 @@ def test_algorithms_on_any_number_of_ranks(world, tmp_path, problem, compressor,
 @pytest.mark.parametrize(
     ("problem", "compressor", "algorithm"),
     [("gaussian", SOME_COMPRESSORS[1], ""), *ALGORITHMS],
+    ids=one_line,
 )
 def test_a_repetition_knows_nothing_of_those_before(world, tmp_path, problem, compressor, algorithm):
     """Neither memories nor samples drawn ahead; so few rounds that no draw is used up."""
