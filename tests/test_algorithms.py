@@ -9,16 +9,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mpi_fed.algorithms.local_steps import local_steps_kernel
+from mpi_fed.codec import decode, encode
+from mpi_fed.compressors.top_k import TopK, kth_largest, largest
+from mpi_fed.jit import compiling
+from mpi_fed.simulation import Simulation
+from mpi_fed.streams import Stream
+from mpi_fed.study import configuration_from_tables
+
 CLIENTS, DIMENSION = 5, 8
 SHIFTED = {"kind": "gaussian", "dimension": DIMENSION, "shift": "both", "optimum_spread": 1.0, "decays": [0.5, 1]}
 EXACT = {"batch_size": "full"}
 NONE = {"kind": "none", "value_bits": 64}
+SOME_CLIENTS = {"kind": "partial-participation", "p": 0.3, "value_bits": 64}
 
 
 def simulation_of(comm, compressor, algorithm, rounds=200, clients=CLIENTS, problem=SHIFTED, **keys):
-    from mpi_fed.simulation import Simulation
-    from mpi_fed.study import configuration_from_tables
-
     tables = {
         "study": {"name": "algorithms", "rounds": rounds, "clients": clients},
         "problem": problem | keys,
@@ -28,7 +34,16 @@ def simulation_of(comm, compressor, algorithm, rounds=200, clients=CLIENTS, prob
     }
     configuration = configuration_from_tables(tables)
     population = configuration.problem.prepare(clients)
-    return Simulation(configuration, population, comm, [0, rounds]), population
+    simulation = Simulation(configuration, population, comm, [0, rounds])
+    simulation.compile()
+    return simulation, population
+
+
+def end(simulation, seed, rounds):
+    """The iterate after so many rounds."""
+    simulation.start(seed)
+    simulation.advance(rounds)
+    return simulation.state.w.copy()
 
 
 def gradients(population, w):
@@ -39,7 +54,7 @@ def gradients(population, w):
 
 COMPRESSORS = [
     {"kind": "quantization", "levels": 1},
-    {"kind": "partial-participation", "p": 0.3},
+    SOME_CLIENTS,
     {"kind": "bernoulli", "p": 0.4, "indices": "explicit"},
 ]
 
@@ -47,7 +62,7 @@ COMPRESSORS = [
 @pytest.mark.mpi(ranks=[1, 2, 3], slow=[2])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda table: table["kind"])
 def test_the_root_knows_the_mean_of_the_memories(world, compressor):
-    simulation, _ = simulation_of(world.comm, compressor, {"kind": "control-variates"})
+    simulation, _ = simulation_of(world.comm, compressor, {"kind": "control-variates"}, **EXACT)
     simulation.start(3)
     for stop in (1, 2, 40, 150):
         simulation.advance(stop)
@@ -59,17 +74,22 @@ def test_the_root_knows_the_mean_of_the_memories(world, compressor):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_control_variates_are_what_they_are_said_to_be(world):
-    """Against a replay in NumPy, where nothing is compressed."""
+@pytest.mark.parametrize("compressor", [NONE, SOME_CLIENTS], ids=lambda table: table["kind"])
+def test_control_variates_are_what_they_are_said_to_be(world, compressor):
+    """Against a replay in NumPy, which only looks at who sent anything; w moves on where nobody did."""
     algorithm = {"kind": "control-variates", "step_size": 0.1, "alpha": 0.3}
-    simulation, population = simulation_of(world.comm, NONE, algorithm, **EXACT)
+    simulation, population = simulation_of(world.comm, compressor, algorithm, **EXACT)
     simulation.start(0)
-    simulation.advance(60)
-    w, memory = np.zeros(DIMENSION), np.zeros((CLIENTS, DIMENSION))
-    for _ in range(60):
-        messages = gradients(population, w) - memory
+    w, memory, silent = np.zeros(DIMENSION), np.zeros((CLIENTS, DIMENSION)), 0
+    for k in range(60):
+        before = simulation.wire.client_payload.copy()
+        simulation.advance(k + 1)
+        senders = world.comm.bcast(simulation.wire.client_payload > before)
+        silent += not senders.any()
+        messages = senders[:, None] * (gradients(population, w) - memory) / compressor.get("p", 1.0)
         w = w - 0.1 * (memory + messages).mean(axis=0)
         memory += 0.3 * messages
+    assert (silent > 0) == (compressor is SOME_CLIENTS)
     np.testing.assert_allclose(simulation.state.w, w, atol=1e-11)
     memories = np.concatenate(world.comm.allgather(simulation.kernels[2].memory))
     np.testing.assert_allclose(memories, memory, atol=1e-11)
@@ -78,16 +98,12 @@ def test_control_variates_are_what_they_are_said_to_be(world):
 @pytest.mark.mpi(ranks=2)
 def test_empty_memories_change_nothing(world):
     """The first step is that of sgd, bit for bit; the second is not."""
-    steps = []
-    for kind in ("sgd", "control-variates"):
-        algorithm = {"kind": kind, "initial": "normal"}
-        simulation, _ = simulation_of(world.comm, {"kind": "rand-h", "h": 2}, algorithm, **EXACT)
-        simulation.start(1)
-        for stop in (1, 2):
-            simulation.advance(stop)
-            steps.append(simulation.state.w.tobytes())
-    assert steps[0] == steps[2]
-    assert steps[1] != steps[3]
+    sgd, memory = (
+        simulation_of(world.comm, {"kind": "rand-h", "h": 2}, {"kind": kind, "initial": "normal"}, **EXACT)[0]
+        for kind in ("sgd", "control-variates")
+    )
+    assert end(sgd, 1, 1).tobytes() == end(memory, 1, 1).tobytes()
+    assert end(sgd, 1, 2).tobytes() != end(memory, 1, 2).tobytes()
 
 
 @pytest.mark.mpi(ranks=2)
@@ -98,10 +114,8 @@ def test_empty_memories_change_nothing(world):
 def test_memories_end_with_their_repetition(world, kind, compressor):
     algorithm = {"kind": kind, "initial": "normal"}
     used, fresh = (simulation_of(world.comm, compressor, algorithm, **EXACT)[0] for _ in range(2))
-    for simulation, seed in ((used, 1), (used, 2), (fresh, 2)):
-        simulation.start(seed)
-        simulation.advance(30)
-    assert used.state.w.tobytes() == fresh.state.w.tobytes()
+    end(used, 1, 30)
+    assert end(used, 2, 30).tobytes() == end(fresh, 2, 30).tobytes()
 
 
 @pytest.mark.mpi(ranks=2)
@@ -125,15 +139,13 @@ def test_error_feedback_loses_nothing(world, step):
 def test_local_steps_are_local_sgd(world):
     algorithm = {"kind": "sgd", "step_size": 0.1, "local_steps": 4}
     simulation, population = simulation_of(world.comm, NONE, algorithm, **EXACT)
-    simulation.start(0)
-    simulation.advance(30)
     w = np.zeros(DIMENSION)
     for _ in range(30):
         local = np.repeat(w[None], CLIENTS, axis=0)
         for _ in range(4):
             local = local - 0.1 * gradients(population, local)
         w = local.mean(axis=0)
-    np.testing.assert_allclose(simulation.state.w, w, atol=1e-11)
+    np.testing.assert_allclose(end(simulation, 0, 30), w, atol=1e-11)
 
 
 @pytest.mark.mpi(ranks=2)
@@ -143,9 +155,7 @@ def test_local_steps_draw_fresh_samples(world):
     for steps, batch in ((3, 2), (1, 6)):
         algorithm = {"kind": "sgd", "step_size": 1e-9, "local_steps": steps}
         simulation, _ = simulation_of(world.comm, NONE, algorithm, batch_size=batch)
-        simulation.start(4)
-        simulation.advance(1)
-        moved.append(simulation.state.w / steps)
+        moved.append(end(simulation, 4, 1) / steps)
     np.testing.assert_allclose(moved[0], moved[1], rtol=1e-6)
 
 
@@ -155,28 +165,19 @@ def test_local_steps_go_through_the_rows(world):
     algorithm = {"kind": "sgd", "step_size": 1e-12, "local_steps": 3}
     digits = {"kind": "digits", "preprocessing": "standardize", "sampling": "epochs"}
     simulation, population = simulation_of(world.comm, NONE, algorithm, rounds=599, clients=3, problem=digits)
-    simulation.start(5)
-    simulation.advance(599)
     assert [len(c.targets) for c in population.clients] == [599] * 3
     passes = 1e-12 * 3 * sum(c.features.T @ c.targets for c in population.clients) / 3
-    np.testing.assert_allclose(simulation.state.w, passes, rtol=0, atol=1e-6 * np.abs(passes).max())
+    np.testing.assert_allclose(end(simulation, 5, 599), passes, rtol=0, atol=1e-6 * np.abs(passes).max())
 
 
 @pytest.mark.mpi(ranks=2)
 def test_one_local_step_is_none(world):
     """The machinery of local steps, around one, changes no bit."""
-    from mpi_fed.algorithms.local_steps import local_steps_kernel
-
-    ends = []
-    for wrapped in (False, True):
-        simulation, _ = simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)
-        if wrapped:
-            problem = local_steps_kernel(simulation.kernels[0], simulation.steps, DIMENSION)
-            simulation.kernels = (problem, *simulation.kernels[1:])
-        simulation.start(4)
-        simulation.advance(50)
-        ends.append(simulation.state.w.tobytes())
-    assert ends[0] == ends[1]
+    plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
+    problem = local_steps_kernel(wrapped.kernels[0], wrapped.steps, DIMENSION)
+    wrapped.kernels = (problem, *wrapped.kernels[1:])
+    wrapped.compile()
+    assert end(plain, 4, 50).tobytes() == end(wrapped, 4, 50).tobytes()
 
 
 @pytest.mark.mpi(ranks=2)
@@ -188,9 +189,7 @@ def test_what_memories_and_error_feedback_are_for(world):
         compressor = {"kind": kind, "h": 5} if kind == "rand-h" else {"kind": kind, "k": 2}
         table = {"kind": algorithm, "step_size": 0.1}
         simulation, population = simulation_of(world.comm, compressor, table, 8000, 4, **hard, **EXACT)
-        simulation.start(0)
-        simulation.advance(8000)
-        last[algorithm, kind] = float(population.excess_risk(simulation.state.w))
+        last[algorithm, kind] = float(population.excess_risk(end(simulation, 0, 8000)))
     assert last["control-variates", "rand-h"] < 1e-20  # 6e-29
     assert last["sgd", "rand-h"] > 1e-5  # 1e-3
     assert last["sgd", "top-k"] > 0.1  # 0.29
@@ -215,9 +214,6 @@ def expected(x, k):
 
 @given(arrays(np.float64, st.integers(1, 40), elements=NUMBERS.filter(lambda x: x == x)), SOME_OR_ALL)
 def test_the_kth_largest(values, part):
-    from mpi_fed.compressors.top_k import kth_largest
-    from mpi_fed.jit import compiling
-
     k, put = share(values, part), values.copy()
     with compiling():
         assert kth_largest(put, k) == np.sort(values)[-k]
@@ -227,9 +223,6 @@ def test_the_kth_largest(values, part):
 @given(VECTORS, SOME_OR_ALL)
 @example(np.array([np.nan]), 1.0)
 def test_the_largest_coordinates(x, part):
-    from mpi_fed.compressors.top_k import largest
-    from mpi_fed.jit import compiling
-
     k = share(x, part)
     found = np.empty(k, np.int64)
     with compiling():
@@ -241,11 +234,6 @@ def test_the_largest_coordinates(x, part):
 @example(np.array([-3.0]), 1.0, 32)
 def test_the_largest_coordinates_arrive(x, part, bits):
     """Through the codec, at another kernel than the sender's; what is not among them stays as it was."""
-    from mpi_fed.codec import decode, encode
-    from mpi_fed.compressors.top_k import TopK
-    from mpi_fed.jit import compiling
-    from mpi_fed.streams import Stream
-
     compressor, d = TopK(k=share(x, part), value_bits=bits), len(x)
     payload = np.zeros(compressor.payload_bytes_max(d), np.uint8)
     stream, out = Stream(np.uint64(0), np.uint64(0), np.uint64(0)), np.full(d, 7.0)
@@ -276,6 +264,10 @@ kind = "none"
     [
         (["algorithm.local_steps=2", "algorithm.ridge=0.1"], "ridge with local_steps > 1"),
         (["algorithm.kind='error-feedback'", "compressor.kind='quantization'"], "omega < 1"),
+        (
+            ["algorithm.kind='error-feedback'", "compressor.kind='partial-participation'", "compressor.p=0.9"],
+            "partial-participation leaves some out",
+        ),
         (["compressor.kind='top-k'", "compressor.k=5"], "k = 5 is more than the dimension 4"),
         (["algorithm.kind='control-variates'", "algorithm.alpha=0"], "alpha is 0, but must be"),
         (["algorithm.local_steps=0"], "local_steps is 0, but must be an integer, at least 1"),

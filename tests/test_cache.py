@@ -172,7 +172,8 @@ def study(tmp_path):
 def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path, study):
     """Filling it, and then loading from it."""
     first, second = (output(start("audit", study, tmp_path / out, cache=tmp_path / "cache")) for out in "ab")
-    assert first == "_load_data _load_index _save_data _save_index\n"
+    saved, loaded = {"_save_data", "_save_index"}, {"_load_data", "_load_index"}
+    assert saved < set(first.split()) <= saved | loaded
     assert second == "_load_data _load_index\n"
 
 

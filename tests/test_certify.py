@@ -106,7 +106,7 @@ def test_table_states_the_error_rate():
     [
         (["--draws", "10"], "--draws 10: give at least 100"),
         (["--plugin", "nowhere.py"], "nowhere.py: cannot read the file"),
-        (["--only", "top-k"], "--only top-k: no compressor's label contains this; there are "),
+        (["--only", "top-z"], "--only top-z: no compressor's label contains this; there are "),
     ],
 )
 def test_bad_input(arguments, sentence):

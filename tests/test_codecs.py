@@ -97,6 +97,8 @@ def codecs(draw, kinds=tuple(compressors), bits=(16, 32, 64)):
         parameters["p"] = draw(PROBABILITIES)
     if kind == "rand-h":
         parameters["h"] = draw(st.integers(1, d))
+    if kind == "top-k":
+        parameters["k"] = draw(st.integers(1, d))
     if kind == "sketch":
         parameters["h"] = draw(st.sampled_from([h for h in (1, 2, 5) if h < d] + ([d] if d < 70 else [])))
     if kind in ("bernoulli", "rand-h"):

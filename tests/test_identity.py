@@ -51,6 +51,7 @@ def test_a_repetition_knows_nothing_of_those_before(world, tmp_path, problem, co
     for configuration in configurations(tmp_path, problem, (compressor,), rounds=20, algorithm=algorithm):
         population = configuration.problem.prepare(configuration.clients)
         used, fresh = (Simulation(configuration, population, world.comm, [0, 20]) for _ in range(2))
+        used.compile()
         for seed in (1, 2, 3):
             used.start(seed)
             used.advance(20)

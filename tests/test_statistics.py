@@ -38,6 +38,12 @@ def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path, capsys):
     assert np.abs(z).max() < 4
     assert 0.5 < np.mean(z**2) < 1.8
 
+    few = ["--ranks=2", "--set=study.repetitions=20", "--only=quantization", "--no-analyze"]
+    command.run("run", STUDY, f"--out={tmp_path / 'two'}", *few)
+    alone, together = command.logs(tmp_path / "statistics"), command.logs(tmp_path / "two" / "statistics")
+    assert len(together) == 2
+    for name, log in together.items():  # what two ranks compute is what was tested
+        np.testing.assert_array_equal(log["excess_risk_averaged"], alone[name]["excess_risk_averaged"][:20])
 
 @pytest.mark.slow
 def test_heterogeneous_clients_with_and_without_memories(tmp_path):

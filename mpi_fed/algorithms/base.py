@@ -66,15 +66,18 @@ class Algorithm(Component):
         tight = compressor.omega_tight(dimension) if self.omega == "tight" else None
         return compressor.omega_bound(dimension) if tight is None else tight
 
+    def constant_step(self, omega: float, trace: float) -> float:
+        """The constant step size; `trace` is R^2, the mean of Tr H_i."""
+        return 1 / (2 * (omega * self.local_steps + 1) * trace)
+
     def steps(self, omega: float, trace: float, rounds: int) -> Steps:
-        """The step sizes; `trace` is R^2, the mean of Tr H_i."""
-        constant = 1 / (2 * (omega * self.local_steps + 1) * trace)
+        """The step sizes."""
         if self.step_size == "constant":
-            return Steps(constant)
+            return Steps(self.constant_step(omega, trace))
         if self.step_size == "horizon":
             return Steps(rounds**-0.4)
         if self.step_size == "decreasing":
-            return Steps(self.step_scale or constant, self.step_exponent)
+            return Steps(self.step_scale or self.constant_step(omega, trace), self.step_exponent)
         return Steps(float(self.step_size))
 
     def start_vector(self, dimension: int) -> Array | None:

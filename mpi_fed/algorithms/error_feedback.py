@@ -23,8 +23,9 @@ class ErrorFeedback(Sgd):
     """v_i = e_i + gamma_k g_i(w_k),  m_i = C(v_i),  e_i <- v_i - m_i,  w_{k+1} = w_k - (1/N) sum_i m_i;  first e_i = 0.
 
     For contractive compressors, ||C(x) - x||^2 <= (1 - delta) ||x||^2 with delta > 0, biased or not; omega is
-    1 - delta, and the constant step is gamma = delta/(2 R^2). Whatever C is, w_k - mean_i e_i moves by plain gradient
-    steps, the gradients taken at the w_k. Seide, Fu, Droppo, Li and Yu (2014); Stich, Cordonnier and Jaggi (2018).
+    1 - delta, and the constant step is gamma = delta/(2 t R^2) with t local steps. Whatever C is, w_k - mean_i e_i
+    moves by plain gradient steps, the gradients taken at the w_k. Seide, Fu, Droppo, Li and Yu (2014); Stich, Cordonnier
+    and Jaggi (2018).
     """
 
     kind = "error-feedback"
@@ -32,16 +33,19 @@ class ErrorFeedback(Sgd):
 
     def check(self, compressor: Compressor, dimension: int) -> None:
         super().check(compressor, dimension)
+        if compressor.absences:
+            raise ValueError(
+                f"error feedback needs every client in every round, and {compressor.kind} leaves some out; "
+                f'give compressor kind = "top-k", or algorithm kind = "sgd"'
+            )
         if compressor.omega_bound(dimension) >= 1:
             raise ValueError(
                 f"error feedback needs a compressor with omega < 1, and {compressor.kind} has omega = "
                 f'{compressor.omega_bound(dimension):.4g}; give compressor kind = "top-k", or algorithm kind = "sgd"'
             )
 
-    def steps(self, omega: float, trace: float, rounds: int) -> Steps:
-        if self.step_size == "constant":
-            return Steps((1 - omega) / (2 * trace))
-        return super().steps(omega, trace, rounds)
+    def constant_step(self, omega: float, trace: float) -> float:
+        return (1 - omega) / (2 * self.local_steps * trace)
 
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
         return ErrorFeedbackKernel(SgdKernel(steps, self.ridge), np.zeros((hosted, dimension)))

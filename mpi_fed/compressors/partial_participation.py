@@ -31,6 +31,7 @@ class PartialParticipation(Compressor):
     """
 
     kind = "partial-participation"
+    absences = True
     linear = True
     fixed_length = False
     Kernel = ParticipationKernel
