@@ -24,8 +24,8 @@ class ErrorFeedback(Sgd):
 
     For contractive compressors, ||C(x) - x||^2 <= (1 - delta) ||x||^2 with delta > 0, biased or not; omega is
     1 - delta, and the constant step is gamma = delta/(2 t R^2) with t local steps. Whatever C is, w_k - mean_i e_i
-    moves by plain gradient steps, the gradients taken at the w_k. Seide, Fu, Droppo, Li and Yu (2014); Stich, Cordonnier
-    and Jaggi (2018).
+    moves by plain gradient steps, the gradients taken at the w_k. Seide, Fu, Droppo, Li and Yu (2014); Stich,
+    Cordonnier and Jaggi (2018).
     """
 
     kind = "error-feedback"
