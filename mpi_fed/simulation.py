@@ -25,6 +25,9 @@ from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, Wire
 COUNT_LIMIT = 2**31 - 1
 """Largest count of an MPI call with int arguments."""
 
+JOBS_LIMIT = 10**7
+"""Gradients that a rank may owe in one round: their list takes 16 bytes each."""
+
 
 @kernel
 def shared_length(compressor, client):
@@ -49,6 +52,11 @@ class Simulation:
         hosts = np.array([n * r // comm.size for r in range(comm.size + 1)], np.int64)
         first, last = int(hosts[comm.rank]), int(hosts[comm.rank + 1])
         compressor, algorithm = configuration.compressor, configuration.algorithm
+        if (last - first) * algorithm.local_steps > JOBS_LIMIT:
+            raise InputError(
+                f"[algorithm] local_steps = {algorithm.local_steps:,} for {last - first:,} clients on one rank is more "
+                f"than {JOBS_LIMIT:,} gradients a round; lower it, or start more ranks"
+            )
         self.omega = algorithm.omega_of(compressor, d)
         self.steps = algorithm.steps(self.omega, population.trace, configuration.rounds)
         problem = configuration.problem.kernel(population, first, last)

@@ -176,7 +176,7 @@ def uniforms(stream, purpose, block, count, out):
 def successes(stream, purpose, p, n, scratch, out):
     """The indices j < n at which independent coins of probability p fall heads: into out, ascending; their number.
 
-    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (64,)."""
+    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (FEW,)."""
     if p >= 1.0:
         for j in range(n):
             out[j] = j

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from mpi_fed.algorithms.local_steps import local_steps_kernel
 from mpi_fed.codec import decode, encode
 from mpi_fed.compressors.top_k import TopK, kth_largest, largest
+from mpi_fed.errors import InputError
 from mpi_fed.jit import compiling
 from mpi_fed.simulation import Simulation
 from mpi_fed.streams import Stream
@@ -168,6 +169,13 @@ def test_local_steps_go_through_the_rows(world):
     assert [len(c.targets) for c in population.clients] == [599] * 3
     passes = 1e-12 * 3 * sum(c.features.T @ c.targets for c in population.clients) / 3
     np.testing.assert_allclose(end(simulation, 5, 599), passes, rtol=0, atol=1e-6 * np.abs(passes).max())
+
+
+@pytest.mark.mpi(ranks=1)
+def test_more_local_steps_than_memory_holds_are_refused(world):
+    """Before anything is allocated for them."""
+    with pytest.raises(InputError, match=r"local_steps = 1,000,000 for 11 clients on one rank is more than 10,000,000"):
+        simulation_of(world.comm, NONE, {"kind": "sgd", "local_steps": 10**6}, clients=11)
 
 
 @pytest.mark.mpi(ranks=2)

@@ -45,9 +45,11 @@ def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path, capsys):
     for name, log in together.items():  # what two ranks compute is what was tested
         np.testing.assert_array_equal(log["excess_risk_averaged"], alone[name]["excess_risk_averaged"][:20])
 
+
 @pytest.mark.slow
 def test_heterogeneous_clients_with_and_without_memories(tmp_path):
-    """36 cells, of which quantization is exact at batch 1 without memory alone, and none of true gradients is certain.
+    """36 cells. Quantization has an exact prediction at batch 1 without memory alone; where true gradients travel
+    uncompressed all repetitions are one, and there is no z. Left are 29.
 
     A sound program fails in 29 * 6.3e-5 = 0.2% by some |z| >= 4; the bound on the mean of z^2 is wide, because cells
     share their samples. Memories help with batches of 8 and with true gradients, and hurt at batch size 1.

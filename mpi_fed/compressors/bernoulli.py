@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ..codec import UNKNOWN
-from ..streams import GROUP, PRIVATE, SHARED, successes
+from ..streams import FEW, PRIVATE, SHARED, successes
 from .base import UNSET, Array, Compressor, compressors, index_bits, one_of
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
@@ -59,7 +59,7 @@ class Bernoulli(Compressor):
 
     def kernel(self, dimension: int) -> BernoulliKernel:
         wire = sparse_wire(dimension, self.value_bits, self._index_bits(dimension))
-        return BernoulliKernel(self.p, dimension, wire, np.empty(GROUP))
+        return BernoulliKernel(self.p, dimension, wire, np.empty(FEW))
 
     @staticmethod
     def length(kernel, stream):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ..streams import EVERYONE, GROUP, PARTICIPATION, Stream, successes
+from ..streams import EVERYONE, FEW, PARTICIPATION, Stream, successes
 from ..values import CHUNK, pack
 from .base import UNSET, Array, Compressor, compressors, one_of
 from .dense import add_dense
@@ -58,7 +58,7 @@ class PartialParticipation(Compressor):
 
     def kernel(self, dimension: int) -> ParticipationKernel:
         size = self.payload_bytes_max(dimension)
-        return ParticipationKernel(self.p, size, self.value_bits, np.empty(CHUNK), np.empty(CHUNK), np.empty(GROUP))
+        return ParticipationKernel(self.p, size, self.value_bits, np.empty(CHUNK), np.empty(CHUNK), np.empty(FEW))
 
     @staticmethod
     def participants(kernel, seed, round, n, out):

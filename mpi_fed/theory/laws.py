@@ -23,6 +23,16 @@ CHUNK = 1 << 21
 """Numbers in a temporary array, at most (about)."""
 
 
+def left(h: Array, matrices: Array) -> Array:
+    """H matrices, for H (d, d) or its diagonal (d,)."""
+    return h[:, None] * matrices if h.ndim == 1 else h @ matrices
+
+
+def right(matrices: Array, h: Array) -> Array:
+    """matrices H."""
+    return matrices * h if h.ndim == 1 else matrices @ h
+
+
 class Law(Protocol):
     """`weight` clients of the population, described by the means over them of what enters the moments linearly."""
 
@@ -79,6 +89,11 @@ class GaussianLaw:
     def shifted(self) -> bool:
         return bool(self.deltas.any())
 
+    @cached_property
+    def matrix(self) -> Array:
+        """H, (d, d), or where it is diagonal its diagonal (d,)."""
+        return self.covariance.eigenvalues if self.covariance.basis is None else self.covariance.dense
+
     def members(self) -> list[Law]:
         return [
             GaussianLaw(
@@ -87,7 +102,7 @@ class GaussianLaw:
             for i in range(len(self.weights))
         ]
 
-    def _error(self, second: Array) -> Array:
+    def error(self, second: Array) -> Array:
         """B, (n, d, d)."""
         b = second[:, :-1, :-1]
         if not self.shifted:
@@ -96,10 +111,10 @@ class GaussianLaw:
         return b + cross + cross.transpose(0, 2, 1) + second[:, -1, -1, None, None] * self.spread
 
     def mean(self, second: Array) -> Array:
-        return sandwich(self.covariance.dense, self._error(second))
+        return right(left(self.matrix, self.error(second)), self.matrix)
 
     def sampling(self, second: Array, mean: Array) -> Array:
-        h, b = self.covariance.dense, self._error(second)
+        h, b = self.covariance.dense, self.error(second)
         scale = self.noise_variance * second[:, -1, -1] + b.reshape(len(b), -1) @ h.ravel()
         return mean + scale[:, None, None] * h
 
@@ -120,7 +135,7 @@ class GaussianLaw:
 
     def augmented(self, second: Array) -> Array:
         result = np.zeros_like(second)
-        result[:-1, :-1] = self._error(second[None])[0]
+        result[:-1, :-1] = self.error(second[None])[0]
         result[-1, -1] = self.noise_variance * second[-1, -1]
         return result
 

@@ -164,7 +164,7 @@ def memory_limits(setting: Setting) -> tuple[float | None, float]:
     recursion, d = memory_recursion(setting, None), setting.population.dimension
     star = np.zeros((1, d + 1, d + 1))
     star[0, -1, -1] = 1.0
-    thetas = [block.sampling(star, block.mean(star)) for block in recursion.blocks]
+    thetas = [block.moments(star)[1] for block in recursion.blocks]
     ideal = [_compressed(setting, recursion, theta)[0] for theta in thetas]
     spreads = [_stationary(setting, recursion, theta) for theta in thetas]
     known = [theta + v for theta, v in zip(thetas, spreads, strict=True) if v is not None]

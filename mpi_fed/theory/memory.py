@@ -13,25 +13,16 @@ clients, so that they share one block; alone, they are looked at in H's eigenbas
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..problems.population import Covariance
 from .added import AddedCovariance
-from .laws import EmpiricalLaw, GaussianLaw
+from .laws import EmpiricalLaw, GaussianLaw, Law, left, right
 from .packing import Array, pack, packed_size, unpack
 from .recursion import Recursion
-
-
-def left(h: Array, matrices: Array) -> Array:
-    """H matrices, for H (d, d) or its diagonal (d,)."""
-    return h[:, None] * matrices if h.ndim == 1 else h @ matrices
-
-
-def right(matrices: Array, h: Array) -> Array:
-    """matrices H."""
-    return matrices * h if h.ndim == 1 else matrices @ h
 
 
 def transposed(matrices: Array) -> Array:
@@ -39,71 +30,64 @@ def transposed(matrices: Array) -> Array:
     return matrices.transpose(0, 2, 1)
 
 
-class GaussianBlock:
-    """Gaussian clients of one covariance: means over them of their moments."""
+class Block(ABC):
+    """Clients whose memories are looked at together: means over them of their moments."""
 
-    def __init__(self, law: GaussianLaw, batch: int | None, added: AddedCovariance) -> None:
-        h = law.covariance
+    crossed = False
+    """The mean of Delta_i E[h_i]^T is a moment of its own."""
+
+    def __init__(self, law: Law, batch: int | None, added: AddedCovariance) -> None:
         self.law, self.batch, self.added, self.weight = law, batch, added, law.weight
-        self.h = h.eigenvalues if h.basis is None else h.dense
-        self.crossed = len(law.weights) > 1 and law.shifted  # the mean of Delta_i E[h_i]^T is a moment of its own
 
-    def error(self, second: Array) -> Array:
-        """B, the mean of E[(eta + Delta_i)(eta + Delta_i)^T]."""
-        return self.law._error(second)
+    def moments(self, second: Array) -> tuple[Array, Array]:
+        """E[m m^T] and E Cov(g | eta), (n, d, d) each."""
+        mean = self.law.mean(second)
+        return mean, self.law.sampling(second, mean) / self.batch if self.batch else np.zeros_like(mean)
 
-    def mean(self, second: Array) -> Array:
-        """E[m m^T], (n, d, d)."""
-        return right(left(self.h, self.error(second)), self.h)
-
-    def sampling(self, second: Array, mean: Array) -> Array:
-        """E Cov(g | eta), (n, d, d)."""
-        if not self.batch:
-            return np.zeros_like(mean)
-        b, h = self.error(second), np.diag(self.h) if self.h.ndim == 1 else self.h
-        scale = self.law.noise_variance * second[:, -1, -1] + (b * h).sum(axis=(1, 2))
-        return (mean + scale[:, None, None] * h) / self.batch
-
+    @abstractmethod
     def pull(self, second: Array) -> Array:
         """E[u m^T], (n, d+1, d)."""
-        return right(second[:, :, :-1] + second[:, :, -1:] * self.law.shift, self.h)
 
+    @abstractmethod
     def mean_memory(self, cross: Array, shifts: Array) -> Array:
         """E[m h^T], (n, d, d), from E[u h^T] and the mean of Delta_i E[h_i]^T."""
-        return left(self.h, cross[:, :-1] + (shifts if self.crossed else self.law.shift[:, None] * cross[:, -1:]))
 
     def pull_shifts(self, second: Array) -> Array:
         """The mean of Delta_i E[m_i]^T, (n, d, d)."""
-        outer = self.law.shift[:, None] * second[:, -1:, :-1] + second[:, -1:, -1:] * self.law.spread
+        raise NotImplementedError
+
+
+class GaussianBlock(Block):
+    """Gaussian clients of one covariance."""
+
+    def __init__(self, law: GaussianLaw, batch: int | None, added: AddedCovariance) -> None:
+        super().__init__(law, batch, added)
+        self.h, self.shift, self.spread = law.matrix, law.shift, law.spread
+        self.crossed = len(law.weights) > 1 and law.shifted
+
+    def pull(self, second: Array) -> Array:
+        return right(second[:, :, :-1] + second[:, :, -1:] * self.shift, self.h)
+
+    def mean_memory(self, cross: Array, shifts: Array) -> Array:
+        return left(self.h, cross[:, :-1] + (shifts if self.crossed else self.shift[:, None] * cross[:, -1:]))
+
+    def pull_shifts(self, second: Array) -> Array:
+        outer = self.shift[:, None] * second[:, -1:, :-1] + second[:, -1:, -1:] * self.spread
         return right(outer, self.h)
 
 
-class EmpiricalBlock:
+class EmpiricalBlock(Block):
     """One client whose rows are drawn with replacement."""
 
-    crossed = False
-
     def __init__(self, law: EmpiricalLaw, batch: int | None, added: AddedCovariance) -> None:
-        self.law, self.batch, self.added, self.weight = law, batch, added, law.weight
+        super().__init__(law, batch, added)
         self.gradient = law.gradients[0]
-
-    def mean(self, second: Array) -> Array:
-        return self.law.mean(second)
-
-    def sampling(self, second: Array, mean: Array) -> Array:
-        return self.law.sampling(second, mean) / self.batch if self.batch else np.zeros_like(mean)
 
     def pull(self, second: Array) -> Array:
         return second @ self.gradient.T
 
     def mean_memory(self, cross: Array, shifts: Array) -> Array:
         return self.gradient @ cross
-
-    def pull_shifts(self, second: Array) -> Array:
-        raise NotImplementedError
-
-
-Block = GaussianBlock | EmpiricalBlock
 
 
 class MemoryRecursion(Recursion):
@@ -142,8 +126,7 @@ class MemoryRecursion(Recursion):
 
     def noise(self, block: Block, second: Array, moments: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         """N, E[m h^T] and E[m m^T] of a block, (n, d, d) each."""
-        mean, cross = block.mean(second), block.mean_memory(*moments[:2])
-        sampling = block.sampling(second, mean)
+        (mean, sampling), cross = block.moments(second), block.mean_memory(*moments[:2])
         return sampling + block.added(self.difference(mean + sampling, cross, moments[2])), cross, mean
 
     @staticmethod

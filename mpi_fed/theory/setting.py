@@ -145,7 +145,6 @@ def _differences(recursion: MemoryRecursion, core: Array) -> list[Array]:
     second, moments = recursion.unpacked(core[None])
     found = []
     for block, (y, z, m) in zip(recursion.blocks, moments, strict=True):
-        mean = block.mean(second)
-        gradient = mean + block.sampling(second, mean)
-        found.append(recursion.difference(gradient, block.mean_memory(y, z), m)[0])
+        mean, sampling = block.moments(second)
+        found.append(recursion.difference(mean + sampling, block.mean_memory(y, z), m)[0])
     return found
