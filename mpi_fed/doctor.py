@@ -99,10 +99,10 @@ def _path(launcher: launch.Launcher) -> Iterator[Finding]:
 def _two_ranks() -> Iterator[Finding]:
     started = time.monotonic()
     try:
-        command, surroundings = launch.prepare(2, [sys.executable, "-P", "-m", __spec__.name])
-        answer = subprocess.run(
-            command, env=surroundings, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT
-        )
+        with launch.prepared(2, [sys.executable, "-P", "-m", __spec__.name]) as (command, surroundings):
+            answer = subprocess.run(
+                command, env=surroundings, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT
+            )
         report = json.loads(answer.stdout)
     except subprocess.TimeoutExpired:
         mend = "is this host's own name resolved (`getent hosts $(hostname)`), is /dev/shm full?"

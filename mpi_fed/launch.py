@@ -13,9 +13,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -129,23 +130,29 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def prepare(
+@contextmanager
+def prepared(
     ranks: int, program: Sequence[str], *, side_by_side: int = 1, python: str = sys.executable
-) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment that run `program` on `ranks` ranks of `python`'s MPI.
+) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """The command and the environment that run `program` on `ranks` ranks of `python`'s MPI, once.
 
     `side_by_side` is how many such worlds share this machine. Open MPI binds ranks from core 0 up, and would
     put those of two runs onto the same cores: so no binding. It counts physical cores, of which a container
-    may show fewer than it has: so no limit on ranks. Raises WorldError where MPI or its launcher is missing.
+    may show fewer than it has: so no limit on ranks. It names its contact files by its process id, and refuses
+    to start where a killed one of the same id left its own: so a folder for them, gone when the block is left.
+    Raises WorldError where MPI or its launcher is missing.
     """
     launcher = find_launcher(python)
     surroundings = _surroundings(ranks, side_by_side)
     options: list[str] = []
-    if launcher.family == "Open MPI":
-        options = ["--oversubscribe", "--bind-to", "none"]
-        for name in (environment.RANKS, environment.TERMINAL_WIDTH, "OMP_NUM_THREADS", *environment.THREADS):
-            options += ["-x", name] if name in surroundings else []
-    return [launcher.path, *options, "-n", str(ranks), *program], surroundings
+    with ExitStack() as until_its_end:
+        if launcher.family == "Open MPI":
+            folder = tempfile.TemporaryDirectory(prefix="mpi-fed-", ignore_cleanup_errors=True)
+            surroundings["PRTE_MCA_prte_local_tmpdir_base"] = until_its_end.enter_context(folder)
+            options = ["--oversubscribe", "--bind-to", "none"]
+            for name in (environment.RANKS, environment.TERMINAL_WIDTH, "OMP_NUM_THREADS", *environment.THREADS):
+                options += ["-x", name] if name in surroundings else []
+        yield [launcher.path, *options, "-n", str(ranks), *program], surroundings
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> int:
@@ -193,7 +200,8 @@ class _Job:
     """A launcher at work, in a process group of its own: a terminal's Ctrl-C reaches it once, through us."""
 
     def __init__(self, ranks: int, program: Sequence[str], side_by_side: int) -> None:
-        command, surroundings = prepare(ranks, program, side_by_side=side_by_side)
+        self.until_its_end = ExitStack()
+        command, surroundings = self.until_its_end.enter_context(prepared(ranks, program, side_by_side=side_by_side))
         self.process = subprocess.Popen(
             command,
             env=surroundings,
@@ -209,6 +217,8 @@ class _Job:
         status = self.process.poll()
         if status is None and time.monotonic() - self.looked > _LOOK:
             self._look()
+        if status is not None:
+            self.until_its_end.close()
         return 128 - status if status is not None and status < 0 else status
 
     def _look(self) -> None:

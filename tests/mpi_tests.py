@@ -155,12 +155,12 @@ class World:
         options = ["--with-mpi", f"--rootdir={self.config.rootpath}", "-p", "no:cacheprovider", "--color=no"]
         options += ["-c", str(self.config.inipath)] if self.config.inipath else []
         options += ["-o", f"faulthandler_timeout={STALL * 0.8}", f"@{self.folder / 'tests'}"]
-        command, surroundings = launch.prepare(self.ranks, [self.python, "-m", "pytest", *options], python=self.python)
-        surroundings |= {FOLDER: str(self.folder), WORLD: self.name}
-        with open(self.folder / "output", "wb") as output:
+        program = [self.python, "-m", "pytest", *options]
+        prepared = launch.prepared(self.ranks, program, python=self.python)
+        with prepared as (command, surroundings), open(self.folder / "output", "wb") as output:
             process = subprocess.Popen(
                 command,
-                env=surroundings,
+                env=surroundings | {FOLDER: str(self.folder), WORLD: self.name},
                 cwd=self.config.rootpath,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

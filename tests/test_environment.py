@@ -86,7 +86,8 @@ def test_ranks_get_what_they_need(alone, monkeypatch):
     monkeypatch.setenv(environment.TERMINAL_WIDTH, "80")
     monkeypatch.setattr(launch, "cores", lambda: 4)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    command, variables = launch.prepare(2, ["program", "x"])
+    with launch.prepared(2, ["program", "x"]) as (command, variables):
+        pass
     assert command[-4:] == ["-n", "2", "program", "x"]
     assert variables[environment.RANKS] == "2"
     assert variables["OMP_NUM_THREADS"] == "1"
@@ -94,11 +95,13 @@ def test_ranks_get_what_they_need(alone, monkeypatch):
     assert "PMI_RANK" not in variables
     assert environment.TERMINAL_WIDTH not in variables, "standard error is no terminal here"
     assert "MPIR_CVAR_DEVICE_COLLECTIVES" not in variables
-    assert launch.prepare(2, ["x"], side_by_side=3)[1]["MPIR_CVAR_DEVICE_COLLECTIVES"] == "none"
+    with launch.prepared(2, ["x"], side_by_side=3) as (_, variables):
+        assert variables["MPIR_CVAR_DEVICE_COLLECTIVES"] == "none"
 
 
 def test_open_mpi_neither_binds_nor_counts_cores(alone):
-    command, _ = launch.prepare(2, ["program"])
+    with launch.prepared(2, ["program"]) as (command, _):
+        pass
     if launch.find_launcher().family == "Open MPI":
         assert {"--oversubscribe", "--bind-to", "none"} <= set(command)
         assert command[command.index("-x") + 1] == environment.RANKS
@@ -108,4 +111,5 @@ def test_open_mpi_neither_binds_nor_counts_cores(alone):
 
 def test_a_user_who_is_not_root_is_given_no_leave(alone, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert "OMPI_ALLOW_RUN_AS_ROOT" not in launch.prepare(2, ["x"])[1]
+    with launch.prepared(2, ["x"]) as (_, variables):
+        assert "OMPI_ALLOW_RUN_AS_ROOT" not in variables

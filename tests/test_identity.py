@@ -121,10 +121,11 @@ def test_both_mpis_compiled_or_not(mpi_pythons):
 
 def run(python, ranks, disable_jit, rounds):
     """The trajectories that a world of its own prints."""
-    command, surroundings = launch.prepare(ranks, [python, trajectories.__file__, str(rounds)], python=python)
-    surroundings["NUMBA_DISABLE_JIT"] = disable_jit
-    options = ["-x", "NUMBA_DISABLE_JIT"] if "--oversubscribe" in command else []
-    command[1:1] = options
-    ended = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
+    program = [python, trajectories.__file__, str(rounds)]
+    with launch.prepared(ranks, program, python=python) as (command, surroundings):
+        surroundings["NUMBA_DISABLE_JIT"] = disable_jit
+        options = ["-x", "NUMBA_DISABLE_JIT"] if "--oversubscribe" in command else []
+        command[1:1] = options
+        ended = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)

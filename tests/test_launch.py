@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -141,6 +141,26 @@ def test_usr1_reaches_the_ranks_and_their_status_comes_back(mpi_python, tmp_path
     assert command.returncode == launch.CHECKPOINTED
 
 
+def test_what_a_killed_launcher_left_stops_no_other(mpi_python, tmp_path, monkeypatch):
+    """Open MPI's contact files bear its process id; here lie those of any that the next launcher may get."""
+    host, newest = os.uname().nodename.split(".")[0], int(Path("/proc/loadavg").read_text().split()[-1])
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for process in range(newest, newest + 500):
+        folder = tmp_path / f"ompi.{process}"
+        folder.mkdir()
+        (folder / f"pmix.{host}.tool.{process}").touch()
+    assert run(mpi_python, 2, "report", tmp_path)[:2] == (0, "2 funneled 1\n")
+
+
+def test_a_launcher_leaves_no_file(mpi_python, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with started(mpi_python, 2, "sleep", tmp_path) as command:
+        ranks_in(tmp_path, 2)
+        (launcher,) = children(command.pid)
+        os.kill(launcher, signal.SIGKILL)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".pid"] == []
+
+
 def test_no_name_stays_in_shared_memory(mpi_python, tmp_path):
     """So a job that is killed leaves nothing there; what is mapped has no name any more."""
     with started(mpi_python, 3, "sleep", tmp_path) as command:
@@ -155,8 +175,8 @@ def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):
     """They would be worlds of one rank each, doing all the work each."""
     for other in mpi_pythons:
         if other != mpi_python:
-            command, surroundings = launch.prepare(2, [mpi_python, PROGRAM, "report", ""], python=other)
-            answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
+            with launch.prepared(2, [mpi_python, PROGRAM, "report", ""], python=other) as (command, surroundings):
+                answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
             assert answer.returncode == 3
             assert answer.stderr.count("mpi-fed: the launcher") == 1
             assert "`mpi-fed run STUDY --ranks N`" in answer.stderr
@@ -164,8 +184,9 @@ def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):
 
 
 def test_world_of_another_size_than_asked_for_refuses(mpi_python):
-    command, surroundings = launch.prepare(2, [mpi_python, PROGRAM, "report", ""], python=mpi_python)
-    answer = subprocess.run(command, env=surroundings | {RANKS: "4"}, capture_output=True, text=True, timeout=PATIENCE)
+    with launch.prepared(2, [mpi_python, PROGRAM, "report", ""], python=mpi_python) as (command, surroundings):
+        surroundings[RANKS] = "4"
+        answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
     assert answer.returncode == 3
     assert answer.stderr.count("mpi-fed: 4 ranks were asked for, but the MPI world has 2") == 1
 
@@ -208,7 +229,9 @@ def test_launcher_belongs_to_the_library(forget):
 @pytest.fixture
 def no_launcher(monkeypatch):
     """Programs run by themselves: what is left to see is how they are looked after."""
-    monkeypatch.setattr(launch, "prepare", lambda ranks, program, side_by_side: (list(program), dict(os.environ)))
+    monkeypatch.setattr(
+        launch, "prepared", lambda ranks, program, side_by_side: nullcontext((list(program), dict(os.environ)))
+    )
 
 
 def test_jobs_run_side_by_side_and_keep_their_order(no_launcher, tmp_path):
