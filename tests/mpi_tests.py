@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from mpi_fed import launch
 from mpi_fed.environment import die_with_parent
@@ -36,6 +38,9 @@ STALL = 120.0
 BLOCKED = 5.0
 """Seconds that a rank on which a test failed waits for the others, which may be blocked for ever."""
 TAIL = 60
+SECOND = "second-mpi"
+"""The name of an MPI that is not there."""
+FAMILIES = ("openmpi", "mpich", SECOND)
 MISSING = "no second MPI: set MPI_FED_SECOND_PYTHON, or make .venv-mpich with the mpich extra"
 MUST_HAVE_BOTH = os.environ.get("CI") == "true"
 
@@ -57,6 +62,12 @@ def ranks_of(test: Any) -> list[int]:
     return [ranks] if isinstance(ranks, int) else list(ranks)
 
 
+def share_of(test: str) -> str:
+    """What one worker runs as a whole: the tests of a world, or the other tests of a file, which share kernels."""
+    world = re.search(rf"\[({'|'.join(FAMILIES)})-\d(?=[-\]])", test)
+    return world[0] if world else test.partition("::")[0]
+
+
 class Launcher:
     """The plugin of the process that a person started."""
 
@@ -73,7 +84,7 @@ class Launcher:
             pytest.exit(f"tests under MPI: {error}", returncode=3)
         second = os.environ.get("MPI_FED_SECOND_PYTHON") or self.config.rootpath / ".venv-mpich/bin/python"
         if not Path(second).exists():
-            return {first: sys.executable, "second-mpi": None}
+            return {first: sys.executable, SECOND: None}
         return {first: sys.executable, _name_of(str(second)): str(second)}
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -86,8 +97,16 @@ class Launcher:
             ]
             metafunc.parametrize("world_name", worlds, indirect=True)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> LoadScopeScheduling:
+        scheduler = LoadScopeScheduling(config, log)
+        scheduler._split_scope = share_of
+        return scheduler
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        slow = {share_of(item.nodeid) for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: share_of(item.nodeid) not in slow)  # so that no worker is left with one
         for item in items:
             if ranks_of(item):
                 item.add_marker(pytest.mark.timeout(0))  # of pytest-timeout: the first runs its whole group
@@ -152,7 +171,7 @@ class World:
     def _launch(self) -> str:
         """Run the world; how it ended."""
         (self.folder / "tests").write_text("\n".join(self.tests))
-        options = ["--with-mpi", f"--rootdir={self.config.rootpath}", "-p", "no:cacheprovider", "--color=no"]
+        options = ["--with-mpi", f"--rootdir={self.config.rootpath}", "-p", "no:cacheprovider", "--color=no", "-n0"]
         options += ["-c", str(self.config.inipath)] if self.config.inipath else []
         options += ["-o", f"faulthandler_timeout={STALL * 0.8}", f"@{self.folder / 'tests'}"]
         program = [self.python, "-m", "pytest", *options]

@@ -498,6 +498,7 @@ def test_a_running_curve_ends_where_its_shortest_repetition_does(tmp_path):
 # --- what it imports -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_analysis_needs_no_mpi(tmp_path):
     write_log(tmp_path / "a.h5")
     code = (

@@ -19,6 +19,8 @@ import pytest
 import mpi_fed
 from mpi_fed import jit
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = cache_program.__file__
 TYPES = ["float64", "int64", "float32", "int32", "complex128", "int16"]
 
@@ -177,7 +179,6 @@ def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path, study):
     assert second == "_load_data _load_index\n"
 
 
-@pytest.mark.slow
 def test_worlds_that_fill_one_cache_at_once(tmp_path, study):
     """Six ranks of three worlds with different kernels, on an empty cache with a wide window, and then once more."""
     plugin = tmp_path / "widen.py"

@@ -89,6 +89,7 @@ def test_every_wire_format_is_certified(verdicts):
         assert {one["parameters"]["value_bits"] for one in verdicts[kind]} == {16, 32, 64}
 
 
+@pytest.mark.slow
 def test_table_states_the_error_rate():
     """At d = 100 rand-h with replacement, h = 9, is too small by 4 per cent. (The plugin again: all is compiled.)"""
     run = certify("--dimension", "100", "--draws", "4000", "--plugin", str(WRONG), status=1)

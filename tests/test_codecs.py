@@ -354,6 +354,7 @@ def test_resolved_parameters_build_the_same_codec(codec):
     assert again.resolve(codec.d) == codec.compressor
 
 
+@pytest.mark.slow
 def test_the_uncompiled_codecs_give_the_same_bits():
     """The plain Python run of the same source: bytes and numbers of every example at two dimensions."""
     digests = []

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from mpi_fed.analysis import load
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 FILES = {text.split()[1]: text for language, text in BLOCKS if language in ("python", "toml")}

@@ -11,7 +11,7 @@ import pytest
 from mpi_fed import provenance
 
 
-@pytest.mark.mpi(ranks=[1, 2, 3, 4])
+@pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[4])
 def test_world_and_its_provenance(world):
     assert world.comm.allreduce(world.rank) == sum(range(world.size))
     assert world.node_size == world.size

@@ -58,6 +58,7 @@ def mpirun(python: str, ranks: int, *arguments: object, folder: object) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.slow
 def test_both_ways_to_start_are_one_run(mpi_python, study):
     """Three clients, on two ranks and on one: the logs are equal but for what depends on ranks or time."""
     mpirun(mpi_python, 2, "test.toml", "--out=mpirun", "--no-analyze", folder=study)
@@ -88,6 +89,7 @@ def test_a_finished_run_prints_the_table_and_writes_the_report(study):
     assert again.stderr.count("complete already") == 2
 
 
+@pytest.mark.slow
 def test_a_terminal_that_tells_no_width_gets_bar_and_table(study):
     ours, theirs = pty.openpty()  # 0 columns
     words = [sys.executable, "-P", "-m", "mpi_fed", "run", "test.toml", "--ranks=1", "--only=none"]
@@ -105,6 +107,7 @@ def test_a_terminal_that_tells_no_width_gets_bar_and_table(study):
         assert words in text
 
 
+@pytest.mark.slow
 def test_only_set_and_jobs(study):
     """Side by side, what is asked for alone; each log knows its place in the whole grid."""
     options = ["--jobs=2", "--ranks=1", "--no-analyze", "--set=problem.eigenvalue_decay=[1, 2]"]
@@ -119,6 +122,7 @@ def test_only_set_and_jobs(study):
     assert found == {("bernoulli", 1.0): (1, 50), ("bernoulli", 2.0): (3, 50)}
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_says_so(study):
     """The other configuration is run all the same."""
     options = ["--ranks=2", "--set=algorithm.step_size=[0.01, 3.0]", "--only=none"]
@@ -142,6 +146,7 @@ def test_a_run_that_diverges_says_so(study):
     assert again.stderr.count("complete already") == 2, "a repetition that diverged is done"
 
 
+@pytest.mark.slow
 def test_a_number_beyond_float16_ends_the_run(mpi_python, study):
     far = ["--set=problem.shift='optimum'", "--set=problem.optimum_spread=1e6"]
     options = ["--ranks=2", "--only=none", "--set=compressor.value_bits=16", *far]
@@ -154,6 +159,7 @@ def test_a_number_beyond_float16_ends_the_run(mpi_python, study):
         assert (file["repetition_status"][:] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_foreign_file_in_the_way_is_one_sentence(study):
     command.run("run", "test.toml", "--ranks=1", "--only=none", "--no-analyze", folder=study)
     (path,) = (study / "runs" / "test").glob("*.h5")
@@ -199,6 +205,7 @@ class Fails(NoCompression):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["python", "kernel"])
 def test_a_plugin_that_fails_on_one_rank_ends_the_job(mpi_python, study, where):
     """In Python, and in compiled code while the root waits in a collective: with that rank's message."""
