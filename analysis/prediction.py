@@ -32,7 +32,11 @@ def forecast(log: Log) -> Forecast:
     from ..theory import predict
 
     try:
-        prediction = predict(configuration_from_tables(log.configuration), log_rounds=log.round.tolist())
+        configuration = configuration_from_tables(log.configuration)
+        digest = configuration.problem.facts().get("dataset_digest")
+        if digest != log.attributes.get("dataset_digest"):
+            return Forecast(note="no prediction: the data here are not those of the run")
+        prediction = predict(configuration, log_rounds=log.round.tolist())
     except (InputError, ValueError, OSError) as error:
         return Forecast(note=f"no prediction: {error}")
     curve = prediction.excess_risk_averaged

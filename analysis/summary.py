@@ -24,7 +24,10 @@ FLOOR = 1e-24
 BASELINES = {"float32": 4, "float16": 2}
 """Bytes a coordinate without compression."""
 SHIFTS = {
-    "problem": {"shift", "decays", "optimum_spread", "split", "clusters", "concentration"},
+    "problem": {
+        *("shift", "decays", "optimum_spread"),
+        *("split", "clusters", "embedding", "clustering", "concentration"),
+    },
     "study": {"name", "repetitions"},
 }
 """Keys in which a configuration may differ from its homogeneous twin."""

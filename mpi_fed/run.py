@@ -17,6 +17,7 @@ from .errors import InputError
 from .log import Block, Log, final_status, is_finished, locate, open_log
 from .log_layout import COMPLETE, DIVERGED, Layout, log_rounds
 from .plan import make_plan
+from .problems.population import Population
 from .progress import Progress
 from .round import SNAPSHOTS
 from .simulation import Simulation
@@ -61,6 +62,7 @@ def _run_configuration(
         return
     progress.start(label)
     population = configuration.problem.prepare(configuration.clients)
+    _check_that_all_have_it(world, population)
     points = log_rounds(configuration.rounds, configuration.log.points_per_decade)
     simulation = Simulation(configuration, population, world.comm, points)
     simulation.compile()
@@ -73,6 +75,16 @@ def _run_configuration(
             _repetition(world, simulation, recorder, position, seed)
     if recorder:
         progress.done(label, recorder.message())
+
+
+def _check_that_all_have_it(world: World, population: Population) -> None:
+    """Every rank reads data and makes the problem by itself; on another node a file may be another."""
+    mine = np.append(population.optimum, population.trace)
+    roots = world.comm.bcast(mine)
+    if mine.shape != roots.shape or not np.allclose(mine, roots, rtol=1e-6, atol=1e-6 * np.abs(roots).max()):
+        raise InputError(
+            "the problem differs from the root's; the same data and versions of packages must be on all nodes"
+        )
 
 
 def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> Log:

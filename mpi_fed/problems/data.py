@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from . import splits
 from .base import Problem
 from .csv_table import Target
 from .data_kernel import data_kernel
@@ -42,13 +43,19 @@ class Data(Problem):
     what an intercept would do. `pca` rotates the standardized columns onto their principal axes, so that H is
     diagonal (its eigenvalues stay: nothing is whitened), and drops the axes that carry no data.
 
-    `split = iid` shuffles the rows by `seed` and gives each client an equal share, up to one row. Clients
+    Rows are shuffled by `seed`. `split = iid` gives each client an equal share, up to one row; `cluster` rows
+    that lie close to each other: k-means or a Gaussian mixture in the plane of the first two principal
+    components or of t-SNE; `dirichlet` a share of each class of targets, drawn with a `concentration`. Clients
     weigh the same in F whatever their shares. `sampling = with-replacement` draws each sample uniformly from
     the client's rows; `epochs` goes through them in a new order at each pass.
     """
 
     preprocessing: Literal["raw", "standardize", "pca"] = "raw"
-    split: Literal["iid"] = "iid"
+    split: Literal["iid", "cluster", "dirichlet"] = "iid"
+    clusters: int | None = Field(None, ge=1)
+    embedding: Literal["pca", "t-sne"] = "pca"
+    clustering: Literal["k-means", "gaussian-mixture"] = "k-means"
+    concentration: float = Field(0.5, gt=0)
     sampling: Literal["with-replacement", "epochs"] = "with-replacement"
     seed: int = Field(0, ge=0)
 
@@ -78,7 +85,9 @@ class Data(Problem):
         rows = len(self.dataset.targets)
         if clients > rows:
             raise ValueError(f"clients = {clients} is more than the {rows} rows of data; give at most {rows}")
-        share = rows // clients
+        if self.split == "cluster" and (self.clusters or clients) > rows:
+            raise ValueError(f"clusters = {self.clusters} is more than the {rows} rows of data; give at most {rows}")
+        share = min(map(len, self.shares(clients)))
         if self.sampling == "epochs" and self.batch_size != "full" and self.batch_size > share:
             raise ValueError(
                 f"batch_size = {self.batch_size} is more than the {share} rows of a client; with "
@@ -87,14 +96,25 @@ class Data(Problem):
 
     def prepare(self, clients: int) -> Population:
         self.check(clients)
-        data = self.dataset
-        bounds = [len(data.targets) * i // clients for i in range(clients + 1)]
+        data, shares = self.dataset, self.shares(clients)
+        features, targets = data.features, data.targets
+        if self.split != "iid":  # one copy, in which each client's rows lie in one piece
+            order = np.concatenate(shares)
+            features, targets = features[order], targets[order]
+        bounds = np.cumsum([0, *map(len, shares)])
         return Population(
-            [
-                EmpiricalClient(data.features[first:last], data.targets[first:last])
-                for first, last in pairwise(bounds)
-            ]
+            [EmpiricalClient(features[first:last], targets[first:last]) for first, last in pairwise(bounds)]
         )
+
+    def shares(self, clients: int) -> list[splits.Rows]:
+        """The rows that each client holds."""
+        data = self.dataset
+        if self.split == "cluster":
+            clusters = self.clusters or clients
+            return splits.by_cluster(data.features, clients, clusters, self.embedding, self.clustering, self.seed)
+        if self.split == "dirichlet":
+            return splits.by_dirichlet(data.targets, clients, self.concentration, self.seed)
+        return splits.iid(len(data.targets), clients)
 
     def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
         return data_kernel(population.clients[first:last], first, self.batch_size, self.sampling == "epochs")

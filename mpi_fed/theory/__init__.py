@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import kept
 from ..configuration import Configuration
 from ..problems.population import Population
 from . import cache
@@ -27,9 +28,9 @@ def predict(
         population = configuration.problem.prepare(configuration.clients)
     rounds = None if log_rounds is None else [int(k) for k in log_rounds]
     name = cache.key(configuration, population, rounds)
-    known = cache.load(name)
+    known = kept.load("theory", name)
     if known is not None:
         return Prediction(**known)
     prediction = compute(configuration, population, rounds)
-    cache.store(name, prediction.to_json())
+    kept.store("theory", name, prediction.to_json())
     return prediction

@@ -1,28 +1,18 @@
-"""Predictions on disk: an expensive one is computed once."""
+"""What a prediction depends on, as a digest: the name under which an expensive one is kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import plugins
 from ..configuration import Configuration
 from ..problems.population import Covariance, EmpiricalClient, Population
-
-
-def folder() -> Path:
-    """Where predictions are kept: in the user's cache directory."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MPI_FED_CACHE_DIR") or Path(home) / "mpi_fed") / "theory"
 
 
 def key(configuration: Configuration, population: Population, log_rounds: Sequence[int] | None) -> str:
@@ -36,24 +26,6 @@ def key(configuration: Configuration, population: Population, log_rounds: Sequen
         parts.update(f"{array.dtype}{array.shape}".encode())
         parts.update(np.ascontiguousarray(array).data)
     return parts.hexdigest()[:32]
-
-
-def load(name: str) -> dict[str, Any] | None:
-    """The prediction kept under this key, None where there is none that can be read."""
-    try:
-        return json.loads((folder() / f"{name}.json").read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def store(name: str, fields: dict[str, Any]) -> None:
-    """Keep a prediction, whole or not at all; a cache that cannot be written is no fault."""
-    text = json.dumps(fields, allow_nan=False)
-    with suppress(OSError):
-        folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder(), suffix=".part", delete=False) as file:
-            file.write(text)
-        os.replace(file.name, folder() / f"{name}.json")
 
 
 @cache

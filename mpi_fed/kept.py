@@ -1,0 +1,34 @@
+"""What is kept on disk between processes because it is expensive: predictions, splits of data."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def folder(kind: str) -> Path:
+    """Where things of this kind are kept: in the user's cache directory, or in $MPI_FED_CACHE_DIR."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("MPI_FED_CACHE_DIR") or Path(home) / "mpi_fed") / kind
+
+
+def load(kind: str, name: str) -> dict[str, Any] | None:
+    """What is kept under this name, None where there is nothing that can be read."""
+    try:
+        return json.loads((folder(kind) / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def store(kind: str, name: str, fields: dict[str, Any]) -> None:
+    """Keep it, whole or not at all; a cache that cannot be written is no fault."""
+    text = json.dumps(fields, allow_nan=False)
+    with suppress(OSError):
+        folder(kind).mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder(kind), suffix=".part", delete=False) as file:
+            file.write(text)
+        os.replace(file.name, folder(kind) / f"{name}.json")

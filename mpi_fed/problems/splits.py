@@ -1,0 +1,133 @@
+"""Which client holds which rows of real data: the clients that a split makes differ, and how much."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import kept
+from .population import Array
+
+Rows = NDArray[np.int64]
+
+CLASSES = 20
+"""Targets with at most so many different values are classes; others are cut into ..."""
+BINS = 10
+"""... so many bins of equally many rows."""
+ATTEMPTS = 100
+"""Draws of a Dirichlet split before it is given up that no client be without rows."""
+
+
+def iid(rows: int, clients: int) -> list[Rows]:
+    """Equal shares, up to one row, of rows that were shuffled before."""
+    bounds = [rows * i // clients for i in range(clients + 1)]
+    return [np.arange(first, last) for first, last in pairwise(bounds)]
+
+
+def by_cluster(
+    features: Array, clients: int, clusters: int, embedding: str, clustering: str, seed: int
+) -> list[Rows]:
+    """Clients hold rows that lie close to each other in an embedding into the plane.
+
+    Clusters as many as clients: one each. More: whole ones are dealt out, the largest first, to the client
+    that has the fewest rows. Fewer: a cluster is shared out evenly among clients, more of them for a larger one.
+    """
+    labels = _labels(features, clusters, embedding, clustering, seed)
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    groups.sort(key=len, reverse=True)
+    if len(groups) >= clients:
+        shares: list[list[Rows]] = [[] for _ in range(clients)]
+        for group in groups:
+            min(shares, key=lambda share: sum(map(len, share))).append(group)
+        return [np.sort(np.concatenate(share)) for share in shares]
+    counts = [1] * len(groups)
+    while sum(counts) < clients:
+        fullest = max(range(len(groups)), key=lambda i: len(groups[i]) / counts[i])
+        counts[fullest] += 1
+    return [part for group, count in zip(groups, counts, strict=True) for part in np.array_split(group, count)]
+
+
+def by_dirichlet(targets: Array, clients: int, concentration: float, seed: int) -> list[Rows]:
+    """Of each class of targets client i gets the share p_i, p ~ Dirichlet(concentration, ..., concentration).
+
+    The smaller the concentration, the more unlike the clients. After Yurochkin et al., "Bayesian nonparametric
+    federated learning of neural networks" (2019).
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, 5]))
+    classes = _classes(targets)
+    for _ in range(ATTEMPTS):
+        owner = np.empty(len(targets), dtype=np.int64)
+        for label in np.unique(classes):
+            rows = np.flatnonzero(classes == label)
+            shares = generator.dirichlet(np.full(clients, concentration))
+            ends = np.rint(np.cumsum(shares) * len(rows)).astype(np.int64)
+            owner[rows] = np.minimum(np.searchsorted(ends, np.arange(len(rows)), side="right"), clients - 1)
+        if len(np.unique(owner)) == clients:
+            return [np.flatnonzero(owner == client) for client in range(clients)]
+    raise ValueError(
+        f"concentration = {concentration:g} left some of {clients} clients without rows in each of {ATTEMPTS} "
+        "draws; give a larger one, or fewer clients"
+    )
+
+
+def _classes(targets: Array) -> NDArray[np.int64]:
+    """The class of each row: the target's value, or the bin it falls into."""
+    values, classes = np.unique(targets, return_inverse=True)
+    if len(values) <= CLASSES:
+        return classes
+    return np.searchsorted(np.quantile(targets, np.arange(1, BINS) / BINS), targets)
+
+
+def _labels(features: Array, clusters: int, embedding: str, clustering: str, seed: int) -> NDArray[np.int64]:
+    """The cluster of each row; kept on disk, since every rank asks and t-SNE takes seconds to minutes."""
+    import importlib.metadata
+
+    told = [clusters, embedding, clustering, seed, importlib.metadata.version("scikit-learn"), features.shape]
+    name = hashlib.sha256(json.dumps(told).encode() + np.ascontiguousarray(features).data).hexdigest()[:32]
+    known = kept.load("splits", name)
+    if known is None:
+        labels = _cluster(_plane(features, embedding, seed), clusters, clustering, seed)
+        known = {"labels": labels.tolist()}
+        kept.store("splits", name, known)
+    return np.array(known["labels"], dtype=np.int64)
+
+
+def _plane(features: Array, embedding: str, seed: int) -> Array:
+    """(n, 2): the first two principal components, or t-SNE, of the standardized columns."""
+    centred = features - features.mean(axis=0)
+    scale = np.abs(centred).max(axis=0)
+    centred /= np.where(scale > 0, scale, 1.0)
+    deviations = centred.std(axis=0)
+    centred /= np.where(deviations > 0, deviations, 1.0)
+    if embedding == "pca":
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        return centred @ axes[:, ::-1][:, :2]
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return _one_thread(TSNE(2, init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform, centred)
+
+
+def _cluster(points: Array, clusters: int, clustering: str, seed: int) -> NDArray[np.int64]:
+    if clustering == "k-means":
+        from sklearn.cluster import KMeans
+
+        model: Any = KMeans(clusters, n_init=10, random_state=seed)
+    else:
+        from sklearn.mixture import GaussianMixture
+
+        model = GaussianMixture(clusters, n_init=3, random_state=seed)
+    return _one_thread(model.fit_predict, points)
+
+
+def _one_thread(work: Any, points: Array) -> Any:
+    """What is computed does not depend on the number of threads: sums come in one order."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return work(points)
