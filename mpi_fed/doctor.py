@@ -180,7 +180,7 @@ def _answer_as_rank() -> None:
     world = start()
     with guard(world):
         import numpy  # noqa: F401  so that its BLAS is there to be asked
-        import threadpoolctl  # type: ignore[import-untyped]
+        import threadpoolctl
 
         threads = max((pool["num_threads"] for pool in threadpoolctl.threadpool_info()), default=1)
         world.comm.Barrier()

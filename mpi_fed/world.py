@@ -99,7 +99,7 @@ def _prepare() -> None:
     loaded = "numpy" in sys.modules and "OMP_NUM_THREADS" not in os.environ
     environment.limit_threads(os.environ)
     if loaded:
-        import threadpoolctl  # type: ignore[import-untyped]
+        import threadpoolctl
 
         threadpoolctl.threadpool_limits(1)
     environment.tune_mpi(os.environ, environment.is_crowded(os.environ))
