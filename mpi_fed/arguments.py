@@ -107,6 +107,7 @@ def _add_studies(parser: Parser) -> None:
         metavar="TABLE.KEY=VALUE",
         help="override a key, as in --set problem.dimension=50; `compressor` means every compressor",
     )
+    parser.add_argument("--variant", metavar="NAME", help="the study files' variant of this name, such as small")
     parser.add_argument("--only", metavar="TEXT", help="those configurations alone whose label contains TEXT")
     _add_plugin(parser)
 

@@ -52,7 +52,7 @@ def _run(given: Namespace) -> int:
     from .plan import make_plan
 
     ranks = environment.launched_size(os.environ) if inside else given.ranks
-    plan = make_plan(given.studies, given.out, given.set, given.only, ranks)
+    plan = make_plan(given.studies, given.out, given.set, given.only, ranks, given.variant)
     if given.dry_run:
         if environment.launched_rank(os.environ) == 0:
             print("\n".join(plan.lines()))
@@ -73,7 +73,9 @@ def _run_rank(given: Namespace) -> int:
         plugins.load(given.plugin)
         from .run import run
 
-        return run(given.studies, given.out, given.set, given.only, analyze=not given.no_analyze)
+        return run(
+            given.studies, given.out, given.set, given.only, given.variant, analyze=not given.no_analyze
+        )
 
 
 def _load_plugins(given: Namespace) -> None:
@@ -108,6 +110,7 @@ def _arguments_of_rank(given: Namespace, studies: Sequence[str], no_analyze: boo
     """The command line with which each rank is started, but for --only."""
     texts = ["run", *studies, f"--out={given.out}"]
     texts += [f"--set={override}" for override in given.set]
+    texts += [f"--variant={given.variant}"] if given.variant else []
     texts += [f"--plugin={plugin}" for plugin in given.plugin]
     return texts + (["--no-analyze"] if no_analyze else [])
 
@@ -117,7 +120,7 @@ def _predict(given: Namespace) -> int:
     _load_plugins(given)
     from .plan import check_problems, load_studies
 
-    studies = load_studies(given.studies, given.set, given.only)
+    studies = load_studies(given.studies, given.set, given.only, variant=given.variant)
     check_problems(studies)
     from . import predict
 

@@ -54,6 +54,7 @@ def make_plan(
     overrides: Sequence[str] = (),
     only: str | None = None,
     ranks: int | None = None,
+    variant: str | None = None,
 ) -> Plan:
     """The plan for these studies. Without `ranks`, as many as clients, at most the cores available.
 
@@ -61,10 +62,10 @@ def make_plan(
     be written. Writes nothing.
     """
     wanted = ranks or len(os.sched_getaffinity(0))
-    studies = load_studies(paths, overrides, only, default_clients=wanted)
+    studies = load_studies(paths, overrides, only, default_clients=wanted, variant=variant)
     fewest = min(c.clients for study in studies for c in study.configurations)
     if ranks is None and fewest < wanted:
-        return make_plan(paths, out, overrides, only, fewest)
+        return make_plan(paths, out, overrides, only, fewest, variant)
     _check_names(studies)
     for study in studies:
         _check_clients(study, wanted)
@@ -78,9 +79,10 @@ def load_studies(
     overrides: Sequence[str] = (),
     only: str | None = None,
     default_clients: int = 1,
+    variant: str | None = None,
 ) -> list[Study]:
     """The studies, with those configurations alone whose label or file name contains `only`."""
-    studies = [load_study(path, overrides, default_clients) for path in paths]
+    studies = [load_study(path, overrides, default_clients, variant) for path in paths]
     if only is None:
         return studies
     chosen = [

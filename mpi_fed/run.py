@@ -30,11 +30,17 @@ FLUSH_SECONDS = 2.0
 
 
 def run(
-    studies: Sequence[str], out: str, overrides: Sequence[str], only: str | None, *, analyze: bool = True
+    studies: Sequence[str],
+    out: str,
+    overrides: Sequence[str],
+    only: str | None,
+    variant: str | None,
+    *,
+    analyze: bool = True,
 ) -> int:
     """Run the studies on this MPI world. Every rank calls it; rank 0 alone writes and talks. The exit status."""
     world = start()
-    plan = make_plan(studies, out, overrides, only, world.size)
+    plan = make_plan(studies, out, overrides, only, world.size, variant)
     facts = provenance.collect(world)
     rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
     with Progress(rounds, enabled=world.is_root) as progress:

@@ -18,7 +18,7 @@ from . import fields, labels
 from .component import Component
 from .configuration import REGISTRIES, Configuration, LogOptions, StudyOptions, configuration_from_tables
 from .errors import InputError
-from .tables import TABLES, Table, alternatives, check_count, check_shape, join, override, plain, read
+from .tables import TABLES, Table, alternatives, check_count, check_shape, join, override, plain, read, take_variant
 
 __all__ = ["Configuration", "LogOptions", "Study", "configuration_from_tables", "load_study"]
 
@@ -50,16 +50,21 @@ class Choice(NamedTuple):
 
 
 def load_study(
-    path: str | os.PathLike[str], overrides: Sequence[str] = (), default_clients: int = 1
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    default_clients: int = 1,
+    variant: str | None = None,
 ) -> Study:
-    """The study of a TOML file, with keys overridden by texts like `problem.dimension=50`.
+    """The study of a TOML file, in one of its variants, with keys overridden by texts like `problem.dimension=50`.
 
     `default_clients` is the number of clients where the study names none. Raises InputError.
     """
     path = Path(path)
     tables = read(path)
+    take_variant(tables, variant, plain(str(path)))
     override(tables, overrides)
-    file = plain(" ".join([str(path), *(f"--set {text}" for text in overrides)]))
+    given = [f"--variant {variant}"] if variant else []
+    file = plain(" ".join([str(path), *given, *(f"--set {text}" for text in overrides)]))
     check_shape(tables, file)
     choices = _choices(tables, file, Path(os.path.abspath(path.parent)))
     configurations = _distinct(_configurations(choices, default_clients))

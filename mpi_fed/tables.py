@@ -35,6 +35,28 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid TOML: {error}") from None
 
 
+def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
+    """Take the tables `[variant.NAME.TABLE]` out, in place, and set what the one asked for sets.
+
+    `variant.NAME.compressor` sets keys of every compressor. The study's name gets `-NAME` behind.
+    """
+    variants = tables.pop("variant", {})
+    if not isinstance(variants, dict) or not all(isinstance(one, dict) for one in variants.values()):
+        raise InputError(f"{file}: write variants as tables, [variant.small.study] with rounds = 1000, say")
+    if name is None:
+        return
+    if name not in variants:
+        raise InputError(f"--variant {plain(name)}: {file} has no such variant{nearest(name, variants)}")
+    for table, keys in variants[name].items():
+        if table not in TABLES or not isinstance(keys, dict):
+            raise InputError(f"{file}: [variant.{plain(name)}] {show(table)} is no table{nearest(table, TABLES)}")
+        for key, value in keys.items():
+            _set(tables, table, key, value)
+    study = tables.get("study")
+    if isinstance(study, dict) and isinstance(study.get("name"), str) and "name" not in variants[name].get("study", {}):
+        study["name"] += f"-{name}"
+
+
 def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
     """Set keys, in place, from texts like `problem.dimension=50`; `compressor` means every compressor."""
     for text in overrides:
@@ -44,10 +66,14 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
             raise InputError(
                 f"--set {plain(text)}: write TABLE.KEY=VALUE, with TABLE one of {', '.join(TABLES)}"
             )
-        target = tables.get(name, []) if name == "compressor" else [tables.setdefault(name, {})]
-        for table in target if isinstance(target, list) else []:
-            if isinstance(table, dict):  # anything else is refused when its table is looked at
-                table[key] = _value(value.strip())
+        _set(tables, name, key, _value(value.strip()))
+
+
+def _set(tables: dict[str, Any], name: str, key: str, value: Any) -> None:
+    target = tables.get(name, []) if name == "compressor" else [tables.setdefault(name, {})]
+    for table in target if isinstance(target, list) else []:
+        if isinstance(table, dict):  # anything else is refused when its table is looked at
+            table[key] = value
 
 
 def _value(text: str) -> Any:
@@ -116,7 +142,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean ...?` with the nearest known name, or else all of them."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {show(close[0])}?" if close else f"; known: {join(map(show, names), 'and')}"
+    known = join(map(show, names), "and") if names else "none"
+    return f"; did you mean {show(close[0])}?" if close else f"; known: {known}"
 
 
 def join(words: Iterable[str], conjunction: str) -> str:
