@@ -38,7 +38,8 @@ def read(path: Path) -> dict[str, Any]:
 def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
     """Take the tables `[variant.NAME.TABLE]` out, in place, and set what the one asked for sets.
 
-    `variant.NAME.compressor` sets keys of every compressor. The study's name gets `-NAME` behind.
+    `[variant.NAME.compressor]` sets keys of every compressor, `[[variant.NAME.compressor]]` stands in their place.
+    The study's name gets `-NAME` behind.
     """
     variants = tables.pop("variant", {})
     if not isinstance(variants, dict) or not all(isinstance(one, dict) for one in variants.values()):
@@ -48,6 +49,9 @@ def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
     if name not in variants:
         raise InputError(f"--variant {plain(name)}: {file} has no such variant{nearest(name, variants)}")
     for table, keys in variants[name].items():
+        if table == "compressor" and isinstance(keys, list):
+            tables[table] = keys
+            continue
         if table not in TABLES or not isinstance(keys, dict):
             raise InputError(f"{file}: [variant.{plain(name)}] {show(table)} is no table{nearest(table, TABLES)}")
         for key, value in keys.items():

@@ -202,6 +202,17 @@ def test_an_unwritable_cache_is_no_fault(study, tmp_path, monkeypatch):
     assert predicted(study('kind = "none"')).prediction_kind == "exact"
 
 
+@pytest.mark.parametrize("shift", ["none", "both"])
+@pytest.mark.parametrize("algorithm", ["sgd", "control-variates"])
+def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm):
+    problem = f'kind = "gaussian"\ndimension = 4\nrotation = "haar"\nshift = "{shift}"'
+    given = study('kind = "rand-h"\nh = 2', problem=problem, algorithm=f'kind = "{algorithm}"')
+    found = predicted(given)
+    assert len(found.limit_weights) == 4
+    assert sum(found.limit_weights) == pytest.approx(found.limit_trace, rel=1e-10)
+    assert found.limit_weights == sorted(found.limit_weights, reverse=True)
+
+
 def test_theory_needs_no_mpi():
     code = "import sys, mpi_fed.predict; assert not {'mpi4py', 'matplotlib', 'sklearn'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -76,7 +76,7 @@ def test_blocks_are_the_joint_moment(kind, shift, batch):
 def test_the_plateau_tends_to_the_limit(shift, batch):
     """As the step vanishes; and memories that are still noisy cost, ideal ones do not."""
     setting = Setting(population_of(shift), compressor_of("rand-h"), batch, 0.2)
-    settled, ideal = memory_limits(setting)
+    settled, ideal = (weights.sum() for weights in memory_limits(setting))
     plateaus = [fixed_step(memory_recursion(setting), Steps(gamma))["plateau_trace"] for gamma in (1e-3, 5e-4)]
     assert settled == pytest.approx(2 * plateaus[1] - plateaus[0], rel=1e-3)
     assert ideal < settled
@@ -91,4 +91,5 @@ def test_memories_that_learn_too_fast_have_no_limit():
 
 def test_with_true_gradients_memories_leave_no_noise():
     settled, ideal = memory_limits(Setting(population_of("both"), compressor_of("bernoulli"), None, 0.2))
-    assert settled == ideal == 0
+    assert not settled.any()
+    assert not ideal.any()

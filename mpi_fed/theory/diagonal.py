@@ -66,6 +66,9 @@ class DiagonalRecursion(Recursion):
     def noise_trace(self, core: Array) -> float:
         return float((self.noise(core[None])[0] / self.eigenvalues).sum())
 
+    def noise_weights(self, core: Array) -> Array:
+        return self.noise(core[None])[0] / self.eigenvalues
+
     def noise_standard_error(self, core: Array) -> float:
         augmented = self._augmented(core[None])[0]
         return self.added.standard_error(augmented, 1 / self.eigenvalues) / self.law.weight

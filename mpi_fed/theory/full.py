@@ -64,6 +64,10 @@ class FullRecursion(Recursion):
         c = self.covariance_of_noise(self.unpacked(core[None]))[0]
         return float(((self.basis * (c @ self.basis)).sum(axis=0) / self.eigenvalues).sum())
 
+    def noise_weights(self, core: Array) -> Array:
+        root = self.basis / np.sqrt(self.eigenvalues)
+        return np.linalg.eigvalsh(root.T @ self.covariance_of_noise(self.unpacked(core[None]))[0] @ root)
+
     def noise_standard_error(self, core: Array) -> float:
         inverse = self.basis / self.eigenvalues @ self.basis.T
         return self.added.standard_error(self.unpacked(core), inverse) / self.clients

@@ -156,8 +156,10 @@ MEMORY_ITERATIONS = 10_000
 MEMORY_TOLERANCE = 1e-12
 
 
-def memory_limits(setting: Setting) -> tuple[float | None, float]:
-    """Tr(C_ania H^-1) with control variates: of memories as they are in the end at w*, and of ideal ones, h_i = m_i.
+def memory_limits(setting: Setting) -> tuple[Array | None, Array]:
+    """The eigenvalues of H^(-1/2) C_ania H^(-1/2), whose sum is Tr(C_ania H^-1), with control variates.
+
+    First of memories as they are in the end at w*, then of ideal ones, h_i = m_i.
 
     V_i = Cov(h_i) solves 2 V = alpha c(Theta_i + V), None where it has no solution, and C_ania = N^-2 sum_i
     (1 - alpha/2) c(Theta_i + V_i); ideal memories have V = 0, N^-2 sum_i c(Theta_i)."""
@@ -169,10 +171,10 @@ def memory_limits(setting: Setting) -> tuple[float | None, float]:
     spreads = [_stationary(setting, recursion, theta) for theta in thetas]
     known = [theta + v for theta, v in zip(thetas, spreads, strict=True) if v is not None]
     if len(known) < len(thetas):
-        return None, recursion.trace(ideal)
+        return None, recursion.weights(ideal)
     scale = 1 - recursion.alpha / 2
     settled = [scale * _compressed(setting, recursion, moment)[0] for moment in known]
-    return recursion.trace(settled), recursion.trace(ideal)
+    return recursion.weights(settled), recursion.weights(ideal)
 
 
 def _stationary(setting: Setting, recursion: MemoryRecursion, theta: Array) -> Array | None:

@@ -168,15 +168,19 @@ class MemoryRecursion(Recursion):
         return np.diagonal(s, axis1=1, axis2=2) if self.basis is None else ((s @ self.basis) * self.basis).sum(axis=1)
 
     def noise_trace(self, core: Array) -> float:
+        return max(0.0, float(self.noise_weights(core).sum()))
+
+    def noise_weights(self, core: Array) -> Array:
         second, blocks = self.unpacked(core[None])
         pairs = zip(self.blocks, blocks, strict=True)
-        return self.trace([self.noise(block, second, moments)[0][0] for block, moments in pairs])
+        return self.weights([self.noise(block, second, moments)[0][0] for block, moments in pairs])
 
-    def trace(self, noises: Sequence[Array]) -> float:
-        """Tr(C H^-1), C = N^-2 sum_i N_i, from the mean N (d, d) of each block."""
+    def weights(self, noises: Sequence[Array]) -> Array:
+        """The eigenvalues of H^(-1/2) C H^(-1/2), C = N^-2 sum_i N_i, from the mean N (d, d) of each block."""
         c = sum(block.weight / self.clients**2 * noise for block, noise in zip(self.blocks, noises, strict=True))
-        spectrum = np.diag(c) if self.basis is None else (self.basis * (c @ self.basis)).sum(axis=0)
-        return max(0.0, float((spectrum / self.eigenvalues).sum()))
+        basis = np.eye(len(self.eigenvalues)) if self.basis is None else self.basis
+        root = basis / np.sqrt(self.eigenvalues)
+        return np.asarray(np.linalg.eigvalsh(root.T @ c @ root), dtype=np.float64)
 
     def noise_standard_error(self, core: Array) -> float:
         return 0.0

@@ -56,6 +56,9 @@ class Prediction:
     """Its standard error where a part is Monte Carlo, else 0."""
     limit_trace_ideal_memory: float | None = None
     """The same for memories that are E g_i at w*; None for algorithms without."""
+    limit_weights: list[float] | None = None
+    """2 rounds x excess risk of the average tends in law to the sum of these d numbers, each times a chi square of
+    one degree of freedom of its own, as the step vanishes; None for a Monte Carlo limit."""
     plateau_trace: float | None = None
     """What 2 rounds x excess risk of the average tends to at this fixed step."""
     stable: bool | None = None
@@ -152,15 +155,26 @@ def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
         return {}
     if setting.alpha is not None:
         settled, ideal = memory_limits(setting)
-        return {"limit_trace": settled, "limit_trace_error": 0.0, "limit_trace_ideal_memory": ideal}
+        found = {"limit_trace_error": 0.0, "limit_trace_ideal_memory": _sum(ideal)}
+        return found if settled is None else found | {"limit_trace": _sum(settled), **_weights(settled)}
+    weights: dict[str, Any] = {}
     if recursion is not None:
         star = recursion.core_of(np.zeros(population.dimension), 0.0)
         estimate = Estimate(recursion.noise_trace(star), recursion.noise_standard_error(star))
+        weights = _weights(recursion.noise_weights(star))
     elif population.dimension <= LARGEST_DENSE:
         estimate = limit_trace(laws(population), setting.compressor, setting.batch, population.covariance)
     else:
         return {}
-    return {"limit_trace": estimate.value, "limit_trace_error": estimate.standard_error}
+    return {"limit_trace": estimate.value, "limit_trace_error": estimate.standard_error, **weights}
+
+
+def _weights(eigenvalues: Array) -> dict[str, Any]:
+    return {"limit_weights": np.sort(np.maximum(eigenvalues, 0.0))[::-1].tolist()}
+
+
+def _sum(eigenvalues: Array) -> float:
+    return max(0.0, float(eigenvalues.sum()))
 
 
 def _finite(

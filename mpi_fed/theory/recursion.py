@@ -53,6 +53,10 @@ class Recursion(ABC):
         """Tr(C(U) H^-1) of one core (core,)."""
 
     @abstractmethod
+    def noise_weights(self, core: Array) -> Array:
+        """The eigenvalues of H^(-1/2) C(U) H^(-1/2), (d,): their sum is `noise_trace`."""
+
+    @abstractmethod
     def noise_standard_error(self, core: Array) -> float:
         """Of `noise_trace`: what Monte Carlo left in the compressor's part; 0 for closed forms."""
 
