@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import math
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,17 @@ def _write(
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "analysis.json").write_text(text + "\n", encoding="utf-8")
-        with open(folder / "table.txt", "w", encoding="utf-8") as file:
-            print_table(summary, file)
-        shown = pictures(logs, forecasts)
-        drawn = draw(shown, folder) if shown.panels else []
-        return write_report(folder, logs, summary, drawn, wide=len(shown.panels) > 1)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".report-") as name:
+            fresh = Path(name)
+            (fresh / "analysis.json").write_text(text + "\n", encoding="utf-8")
+            with open(fresh / "table.txt", "w", encoding="utf-8") as file:
+                print_table(summary, file)
+            shown = pictures(logs, forecasts)
+            drawn = draw(shown, fresh) if shown.panels else []
+            write_report(fresh, logs, summary, drawn, wide=len(shown.panels) > 1)
+            for path in fresh.iterdir():  # whole or not at all: an older report stays until this one is there
+                os.replace(path, folder / path.name)
+        return folder / "report.html"
     except OSError as error:
         raise InputError(
             f"{folder}: cannot write the report ({error.strerror or error}); give --out DIR"

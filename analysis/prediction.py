@@ -37,7 +37,7 @@ def forecast(log: Log) -> Forecast:
         if digest != log.attributes.get("dataset_digest"):
             return Forecast(note="no prediction: the data here are not those of the run")
         prediction = predict(configuration, log_rounds=log.round.tolist())
-    except (InputError, ValueError, OSError) as error:
+    except (InputError, ValueError, OSError, NotImplementedError) as error:
         return Forecast(note=f"no prediction: {error}")
     curve = prediction.excess_risk_averaged
     return Forecast(

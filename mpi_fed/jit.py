@@ -39,7 +39,7 @@ if COMPILED:
 def digest() -> str:
     """A digest of all that compiled code depends on."""
     parts = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")) + sorted(plugins.loaded.values()):
+    for source in sorted(Path(__file__).parent.rglob("*.py")) + plugins.sources():
         parts.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     for fact in (
         platform.python_version(),

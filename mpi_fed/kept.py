@@ -30,5 +30,9 @@ def store(kind: str, name: str, fields: dict[str, Any]) -> None:
     with suppress(OSError):
         folder(kind).mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=folder(kind), suffix=".part", delete=False) as file:
-            file.write(text)
-        os.replace(file.name, folder(kind) / f"{name}.json")
+            try:
+                file.write(text)
+                file.flush()
+                os.replace(file.name, folder(kind) / f"{name}.json")
+            except OSError:
+                os.unlink(file.name)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,18 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from . import plugins
 from .configuration import Configuration
 from .errors import InputError
 from .log_layout import COUNTS, DIVERGED, MISSING, Layout, copy, lay_out
 
 FORMAT, VERSION = "mpi-fed log", 1
+ORIGIN = {
+    "dataset_digest": "other data",
+    "initial_digest": "another start",
+    "plugin_modules": "another version of a plugin",
+}
+"""Attributes that tell what the configuration names but does not hold, and what it means where they differ."""
 
 
 @dataclass
@@ -161,6 +169,7 @@ def open_log(path: Path, configuration: Configuration, layout: Layout, facts: Ma
     if path.exists():
         old, status = _open(path, configuration)
         with old:
+            _check_origin(path, old, facts)
             if not set(configuration.seeds) <= set(status):
                 _create(path, configuration, layout, facts, old)
     else:
@@ -169,12 +178,33 @@ def open_log(path: Path, configuration: Configuration, layout: Layout, facts: Ma
 
 
 def is_finished(path: Path, configuration: Configuration) -> bool:
-    """Whether the log is there and has every repetition."""
+    """Whether the log is there and has every repetition, of the data that the configuration's paths lead to."""
     if not path.exists():
         return False
     file, status = _open(path, configuration)
-    file.close()
+    with file:
+        _check_origin(path, file, origin(configuration))
     return all(status.get(seed, MISSING) != MISSING for seed in configuration.seeds)
+
+
+def origin(configuration: Configuration) -> dict[str, Any]:
+    """What the configuration's tables name but do not hold, as digests: data, a start, the code of plugins."""
+    facts = dict(configuration.problem.facts())
+    parts = (configuration.problem, configuration.algorithm, configuration.compressor, configuration.route)
+    modules = {type(part).__module__ for part in parts}
+    if own := sorted(modules & plugins.loaded.keys()):
+        facts["plugin_modules"] = " ".join(own)  # a module's name holds a digest of its source
+    start = getattr(configuration.algorithm, "initial", None)
+    if isinstance(start, str) and os.path.isfile(start):
+        facts["initial_digest"] = hashlib.sha256(Path(start).read_bytes()).hexdigest()
+    return facts
+
+
+def _check_origin(path: Path, log: h5py.File, facts: Mapping[str, Any]) -> None:
+    """Refuse to mix repetitions of other data, of another start or by other code into a log."""
+    for name, what in ORIGIN.items():
+        if name in log.attrs and log.attrs[name] != facts.get(name):
+            raise InputError(f"{path}: its repetitions are of {what} than now; move it away or give another --out")
 
 
 def _open(path: Path, configuration: Configuration) -> tuple[h5py.File, dict[int, int]]:
@@ -213,6 +243,8 @@ def _create(
 ) -> None:
     """Lay out a log beside its place, copy the repetitions of an older one, and put it in place."""
     seeds = list(configuration.seeds) if old is None else _union(old["repetition"][:].tolist(), configuration.seeds)
+    if configuration.log.iterates == "auto":
+        layout = replace(layout, iterates=_iterates(layout, len(seeds), old))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with _writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,6 +259,13 @@ def _create(
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _iterates(layout: Layout, repetitions: int, old: h5py.File | None) -> str:
+    """What "auto" comes to for so many repetitions: never more than what the older log can give."""
+    if old is not None and "iterate" not in old:
+        return "last"
+    return layout.automatic(repetitions)
 
 
 def _sweep(path: Path) -> None:

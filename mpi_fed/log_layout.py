@@ -56,11 +56,11 @@ class Layout:
     @classmethod
     def of(cls, configuration: Configuration, dimension: int, bins: int, grain: int) -> Layout:
         rounds = log_rounds(configuration.rounds, configuration.log.points_per_decade)
-        iterates = configuration.log.iterates
-        if iterates == "auto":
-            size = 16 * len(configuration.seeds) * len(rounds) * dimension
-            iterates = "all" if size <= ITERATES_LIMIT else "last"
-        return cls(rounds, dimension, configuration.clients, bins, grain, iterates)
+        return cls(rounds, dimension, configuration.clients, bins, grain, configuration.log.iterates)
+
+    def automatic(self, repetitions: int) -> str:
+        """Which iterates are held where the study leaves it to the size of the log."""
+        return "all" if 16 * repetitions * len(self.rounds) * self.dimension <= ITERATES_LIMIT else "last"
 
 
 def lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[np.float64]) -> None:
@@ -123,7 +123,9 @@ def _datasets(layout: Layout) -> Iterator[tuple[str, tuple[str, ...], type, str]
 def _dataset(file: h5py.File, name: str, dims: tuple[str, ...], kind: type, unit: str) -> None:
     shape = tuple(len(file[dim]) for dim in dims)
     fill = np.nan if kind is np.float64 else -1
-    dataset = file.create_dataset(name, shape, kind, data=np.full(shape, fill, kind))
+    dataset = file.create_dataset(name, shape, kind)
+    for repetition in range(len(dataset)):  # one by one: the whole may be large
+        dataset[repetition] = fill
     dataset.attrs["units"] = unit
     for axis, dim in enumerate(dims):
         dataset.dims[axis].attach_scale(file[dim])
@@ -134,7 +136,8 @@ def copy(old: h5py.File, new: h5py.File) -> None:
     rows = len(old["repetition"])
     for name, dataset in new.items():
         if name in old and name != "repetition" and len(dataset) > 0 and _by_repetition(dataset):
-            dataset[:rows] = old[name][:]
+            for repetition in range(rows):
+                dataset[repetition] = old[name][repetition]
     for name in ("iterate", "iterate_averaged"):
         if name in old and f"last_{name}" in new:
             new[f"last_{name}"][:rows] = old[name][:, -1]

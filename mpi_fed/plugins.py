@@ -40,6 +40,17 @@ def load(files: Iterable[str | os.PathLike[str]]) -> None:
         _execute(name, loaded[name], source)
 
 
+def sources() -> list[Path]:
+    """The plugin files, and the modules beside or below them that have been imported: what their code depends on."""
+    found = set(loaded.values())
+    folders = {path.parent for path in found}
+    for name, module in list(sys.modules.items()):
+        path = Path(getattr(module, "__file__", None) or "")
+        if folders & set(path.parents) and "site-packages" not in path.parts and not name.startswith("mpi_fed"):
+            found.add(path)
+    return sorted(path for path in found if path.is_file())
+
+
 def _read(path: Path, file: str | os.PathLike[str]) -> bytes:
     try:
         return path.read_bytes()

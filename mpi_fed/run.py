@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import provenance
 from .configuration import Configuration
 from .errors import InputError
-from .log import Block, Log, final_status, is_finished, locate, open_log
+from .log import Block, Log, final_status, is_finished, locate, open_log, origin
 from .log_layout import COMPLETE, DIVERGED, Layout, log_rounds
 from .plan import make_plan
 from .problems.population import Population
@@ -34,7 +34,7 @@ def run(
     out: str,
     overrides: Sequence[str],
     only: str | None,
-    variant: str | None,
+    variant: str | None = None,
     *,
     analyze: bool = True,
 ) -> int:
@@ -103,7 +103,7 @@ def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> Log:
         "R2": population.trace,
         "optimum": population.optimum,
     }
-    return open_log(path, configuration, layout, {**facts, **configuration.problem.facts(), **own})
+    return open_log(path, configuration, layout, {**facts, **origin(configuration), **own})
 
 
 def _repetition(

@@ -96,15 +96,28 @@ def client_work(problem, compressor, jobs, wire, state, rounds, seed):
 
 
 @kernel
-def root_work(compressor, algorithm, jobs, wire, state, rounds, seed):
-    """Decoding and averaging every client's message, and the update."""
-    for k in range(rounds):
+def list_sizes(compressor, jobs, wire, sizes, seed):
+    """sizes[k, i]: the bytes of client i's message in round k, -1 where it takes no part."""
+    sizes.fill(-1)
+    for k in range(len(sizes)):
         if k < jobs.window[0] or k >= jobs.window[1]:
             plan(jobs, compressor, seed, k)
-        state.total.fill(0.0)
         at = k - jobs.window[0]
         for j in range(jobs.everyone_start[at], jobs.everyone_start[at + 1]):
             stream = Stream(seed, np.uint64(jobs.everyone[j]), np.uint64(k))
+            size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
+            sizes[k, jobs.everyone[j]] = size
+
+
+@kernel
+def root_work(compressor, algorithm, wire, state, sizes, rounds, seed):
+    """Decoding and averaging every client's message, and the update."""
+    for k in range(rounds):
+        state.total.fill(0.0)
+        for client in range(sizes.shape[1]):
+            if sizes[k, client] < 0:
+                continue
+            stream = Stream(seed, np.uint64(client), np.uint64(k))
             size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
             decode(compressor, wire.receive[:size], 0.5, state.total, stream)
         for j in range(len(state.w)):
@@ -113,22 +126,17 @@ def root_work(compressor, algorithm, jobs, wire, state, rounds, seed):
 
 
 @kernel
-def bare_collectives(comm, compressor, jobs, wire, w, rounds, seed):
+def bare_collectives(comm, wire, w, sizes, rounds):
     """The collectives of the same sizes, without the work."""
     code = barrier(comm)
     for k in range(rounds):
-        if k < jobs.window[0] or k >= jobs.window[1]:
-            plan(jobs, compressor, seed, k)
-        at = k - jobs.window[0]
-        if jobs.everyone_start[at] == jobs.everyone_start[at + 1]:
+        if sizes[k].max() < 0:
             continue
         if wire.fixed_size >= 0:
             code += gather_bytes(comm, wire.send, np.int32(wire.slots * wire.fixed_size), wire.receive)
         else:
-            wire.counts.fill(0)
-            for j in range(jobs.everyone_start[at], jobs.everyone_start[at + 1]):
-                client = jobs.everyone[j]
-                wire.counts[client] = length(compressor, Stream(seed, np.uint64(client), np.uint64(k)))
+            for client in range(sizes.shape[1]):
+                wire.counts[client] = max(sizes[k, client], 0)
             wire.starts[1] = wire.counts[0]
             own = wire.counts[comm.rank]
             code += gatherv_bytes(comm, wire.send, own, wire.receive, wire.counts, wire.starts)
@@ -157,15 +165,17 @@ def parts_of(simulation: Simulation) -> list[Callable[[int], object]]:
     """What a round consists of, each as a function of a number of rounds; compiled."""
     (problem, codec, algorithm, _), jobs = simulation.kernels, simulation.jobs
     wire, state, seed = simulation.wire, simulation.state, np.uint64(0)
+    sizes = np.empty((ROUNDS, 2), np.int64)
     alone = comm_of(MPI.COMM_SELF)
     with compiling():
         client_work(problem, codec, jobs, wire, state, 0, seed)
-        root_work(codec, algorithm, jobs, wire, state, 0, seed)
-        bare_collectives(alone, codec, jobs, wire, state.w, 0, seed)
+        list_sizes(codec, jobs, wire, sizes, seed)
+        root_work(codec, algorithm, wire, state, sizes, 0, seed)
+        bare_collectives(alone, wire, state.w, sizes, 0)
     return [
         lambda n: client_work(problem, codec, jobs, wire, state, n, seed),
-        lambda n: root_work(codec, algorithm, jobs, wire, state, n, seed),
-        lambda n: bare_collectives(simulation.comm, codec, jobs, wire, state.w, n, seed),
+        lambda n: root_work(codec, algorithm, wire, state, sizes, n, seed),
+        lambda n: bare_collectives(simulation.comm, wire, state.w, sizes, n),
     ]
 
 

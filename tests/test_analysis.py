@@ -459,6 +459,19 @@ def test_out_takes_the_report_and_json_alone_writes_nothing(study, no_pictures, 
     assert all(path.suffix == ".h5" for path in study.iterdir())
 
 
+def test_a_report_that_fails_leaves_the_one_before(study, no_pictures, monkeypatch, capsys):
+    assert analyze([study]) == 0
+    before = {path: path.read_bytes() for path in study.iterdir()}
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mpi_fed.analysis.page.write_report", full)
+    with pytest.raises(InputError, match=r"cannot write the report \(No space left on device\)"):
+        analyze([study], target=1.0)
+    assert {path: path.read_bytes() for path in study.iterdir()} == before
+
+
 def test_a_folder_that_cannot_be_written_is_named(study, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file: cannot write the report .*; give --out DIR"):

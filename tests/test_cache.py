@@ -103,6 +103,19 @@ def test_no_kernel_of_a_plugin_is_stale(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def test_the_digest_covers_what_a_plugin_imports_from_its_folder(tmp_path):
+    (tmp_path / "plugin.py").write_text("import helper_of_plugin\n")
+    code = "import sys; from mpi_fed import jit, plugins; plugins.load(sys.argv[1:]); print(jit.digest())"
+    digests = []
+    for text in ("one = 1", "one = 2", "one = 1"):
+        (tmp_path / "helper_of_plugin.py").write_text(text)
+        words = [sys.executable, "-c", code, tmp_path / "plugin.py"]
+        ended = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        digests.append(ended.stdout)
+    assert digests[0] == digests[2] != digests[1]
+
+
 def test_the_digest_tells_cpus_apart(monkeypatch):
     before = jit.digest()
     monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "another")

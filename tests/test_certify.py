@@ -42,7 +42,7 @@ def verdicts() -> dict[str, list[dict]]:
     return by_kind
 
 
-BUILT_IN = ["bernoulli", "none", "partial-participation", "quantization", "rand-h", "sketch"]
+BUILT_IN = ["bernoulli", "none", "partial-participation", "quantization", "rand-h", "sketch", "top-k"]
 
 
 @pytest.mark.parametrize("kind", [*BUILT_IN, "natural"])

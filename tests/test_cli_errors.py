@@ -128,6 +128,8 @@ STUDIES = [
         ["batch_size is", "an integer", '"full"'],
     ),
     (SMALL + "[algorithm]\nstep_size = true", ["[algorithm]", "step_size is true", '"horizon"', "a number"]),
+    (SMALL + '[algorithm]\ninitial = "missing.npy"', ["[algorithm]", "initial", "no readable .npy file"]),
+    (SMALL + '[algorithm]\ninitial = "/dev/null"', ["[algorithm]", "initial", "no readable .npy file"]),
     (SMALL + '[algorithm]\ninitial = ["a"]', ["[algorithm]", "initial is", "a list of numbers"]),
     (SMALL + '[log]\niterates = "some"', ["[log]", "iterates is", '"all"', '"last"', '"none"']),
     (SMALL + "[log]\npoints_per_decade = [1, 2]", ["[log]", "points_per_decade is [1, 2]", "an integer"]),

@@ -41,7 +41,7 @@ iterates = "last"
 MOST = 600
 """Repetitions that take seconds, so that a run is killed many times before they are done."""
 KILLS = 15
-GONE = 5.0
+GONE = 2.0
 
 
 @pytest.fixture

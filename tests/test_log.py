@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5netcdf
@@ -20,7 +21,7 @@ from hypothesis import strategies as some
 from mpi_fed import log_layout
 from mpi_fed.configuration import configuration_from_tables
 from mpi_fed.errors import InputError
-from mpi_fed.log import is_finished, open_log
+from mpi_fed.log import ORIGIN, is_finished, open_log, origin
 from mpi_fed.log_layout import Layout, log_rounds
 from mpi_fed.study import load_study
 
@@ -369,6 +370,47 @@ def create(configuration, path):
     layout = Layout.of(configuration, D, 5, 1)
     log = open_log(path, configuration, layout, {"optimum": np.zeros(D)})
     log.close("interrupted")
+
+
+@pytest.mark.parametrize(("name", "what"), sorted(ORIGIN.items()))
+def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
+    configuration, path = place
+    layout = Layout.of(configuration, D, 5, 1)
+    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    with pytest.raises(InputError, match=rf"its repetitions are of {what} than now; move it away or give another"):
+        open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "after"})
+
+
+def test_the_origin_follows_data_and_start(tmp_path):
+    study, data, start = tmp_path / "test.toml", tmp_path / "data.npz", tmp_path / "start.npy"
+    tables = STUDY.replace('"gaussian"', '"file"').replace(f"dimension = {D}", 'path = "data.npz"')
+    study.write_text(tables + '[algorithm]\ninitial = "start.npy"\n' + NONE)
+    found = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        np.savez(data, features=rng.standard_normal((30, 2)), targets=rng.standard_normal(30))
+        np.save(start, rng.standard_normal(2))
+        (configuration,) = load_study(study).configurations
+        found.append((configuration.id, origin(configuration)))
+    (one, first), (other, second) = found
+    assert one == other
+    assert all(first[name] != second[name] for name in ("dataset_digest", "initial_digest"))
+
+
+def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypatch):
+    configuration, path = place
+    points = len(log_rounds(K, 100))
+    monkeypatch.setattr(log_layout, "ITERATES_LIMIT", 16 * points * D * 2)  # room for two repetitions
+    facts, layout = {"optimum": np.zeros(D)}, Layout.of(configuration, D, 5, 1)
+    open_log(path, replace(configuration, seeds=(0, 1, 2)), layout, facts).close("interrupted")
+    with h5py.File(path, "r+") as file:
+        assert "last_iterate" in file
+        file["last_iterate"][0] = 7.0
+    open_log(path, replace(configuration, seeds=(5,)), layout, facts).close("interrupted")
+    with h5py.File(path) as file:
+        assert file["repetition"][:].tolist() == [0, 1, 2, 5]
+        assert (file["last_iterate"][0] == 7.0).all()
 
 
 def another(configuration, path, tmp_path):

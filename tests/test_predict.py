@@ -213,6 +213,16 @@ def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm
     assert found.limit_weights == sorted(found.limit_weights, reverse=True)
 
 
+@pytest.mark.parametrize(("dimension", "decay"), [(20, 14), (20, 20), (3, 400)])
+def test_eigenvalues_beyond_float64_make_no_run_diverge(study, dimension, decay):
+    """Whether their moments settle cannot be told; a default step is never called too large."""
+    problem = f'kind = "gaussian"\ndimension = {dimension}\neigenvalue_decay = {decay}\nrotation = "diagonal"'
+    found = predicted(study('kind = "none"', problem=problem))
+    assert found.stable is None
+    assert found.plateau_trace is None
+    assert found.prediction_kind == "exact"
+
+
 def test_theory_needs_no_mpi():
     code = "import sys, mpi_fed.predict; assert not {'mpi4py', 'matplotlib', 'sklearn'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -112,6 +112,60 @@ def test_paths_are_relative_to_the_study_file(study, tmp_path):
     assert study(SMALL, "algorithm.initial=normal").configurations[0].algorithm.initial == "normal"
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "no readable"), (b"PK\x03\x04 torn", "no readable"), (None, "several")]
+)
+def test_a_start_that_is_no_vector_is_one_sentence(study, tmp_path, content, reason):
+    path = tmp_path / "start.npy"
+    if content is None:
+        with path.open("wb") as file:
+            np.savez(file, one=np.zeros(2), two=np.zeros(2))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"\[algorithm\] initial = .*{reason}"):
+        study(SMALL, "algorithm.initial=start.npy")
+
+
+VARIANTS = """
+[[compressor]]
+kind = "none"
+[[compressor]]
+kind = "quantization"
+[variant.wide.compressor]
+value_bits = 64
+[variant.other.study]
+rounds = [7, 8]
+[[variant.other.compressor]]
+kind = "sketch"
+h = 2
+[variant.wrong.stduy]
+rounds = 1
+"""
+
+
+def test_a_variant_sets_keys_or_takes_the_compressors_place(study, tmp_path):
+    study(SMALL.split("[[compressor]]")[0] + VARIANTS)  # the variants are no part of the study
+    path = next(tmp_path.glob("*.toml"))
+    wide, other = (load_study(path, variant=name) for name in ("wide", "other"))
+    assert [c.compressor.value_bits for c in wide.configurations] == [64, 64]
+    assert [(c.rounds, c.compressor.kind) for c in other.configurations] == [(7, "sketch"), (8, "sketch")]
+    assert other.name == load_study(path).name + "-other"
+    with pytest.raises(InputError, match='has no such variant; did you mean "wide"'):
+        load_study(path, variant="wid")
+    with pytest.raises(InputError, match=r'variant.wrong. "stduy" is no table; did you mean "study"'):
+        load_study(path, variant="wrong")
+
+
+@pytest.mark.parametrize("path", sorted((STUDIES / "paper").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_papers_studies_load_in_both_sizes(path):
+    whole = load_study(path)
+    assert whole.name == path.stem
+    if not path.stem.startswith("trace"):
+        small = load_study(path, variant="small")
+        assert {c.compressor.kind for c in small.configurations} == {c.compressor.kind for c in whole.configurations}
+        assert max(c.rounds for c in small.configurations) < max(c.rounds for c in whole.configurations)
+
+
 def test_overrides(study):
     overrides = ["compressor.value_bits=64", "problem.rotation=haar", "problem.dimension = 5"]
     (configuration,) = study(SMALL, *overrides).configurations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -90,8 +91,10 @@ class Algorithm(Component):
             return np.zeros(dimension)
         try:
             given = np.load(self.initial) if isinstance(self.initial, str) else np.array(self.initial)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"initial = {self.initial!r} is no readable .npy file ({error})") from None
+        if not isinstance(given, np.ndarray):
+            raise ValueError(f"initial = {self.initial!r} holds several arrays; give an .npy file, with one")
         if given.shape != (dimension,) or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
             raise ValueError(
                 f"initial must be {dimension} finite numbers, as the dimension is; it has shape {given.shape}"

@@ -8,9 +8,9 @@ from .. import kept
 from ..configuration import Configuration
 from ..problems.population import Population
 from . import cache
-from .prediction import Prediction, compute
+from .prediction import Prediction, compute, seconds
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "predict", "seconds"]
 
 
 def predict(

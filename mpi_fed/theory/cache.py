@@ -40,7 +40,10 @@ def _sources() -> str:
 
 
 def _plugins() -> str:
-    return " ".join(sorted(plugins.loaded))  # a plugin's module name holds a digest of its content
+    parts = hashlib.sha256(" ".join(sorted(plugins.loaded)).encode())
+    for source in plugins.sources():
+        parts.update(source.read_bytes())
+    return parts.hexdigest()
 
 
 def _arrays(population: Population) -> Iterator[np.ndarray]:

@@ -10,13 +10,15 @@ from .setting import Setting, frozen_recursion
 
 LARGEST = 16_000
 """Above this size the linear system of the stationary moments is not solved."""
+ROUNDING = 1e-13
+"""Moments that decay more slowly a round have a stationary value that float64 cannot tell from none."""
 LARGEST_REFROZEN = 2_500
 REFREEZES = 3
 
 
 def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
     """`stable` and `plateau_trace` = Tr(C(U) H^-1) at the stationary U; empty for a decreasing step."""
-    if steps.exponent or recursion.size > LARGEST:
+    if steps.exponent or recursion.size > LARGEST or steps.scale * recursion.eigenvalues.min() < ROUNDING:
         return {}
     core = recursion.stationary(steps.scale)
     if core is None:

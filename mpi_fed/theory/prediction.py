@@ -21,6 +21,7 @@ from .laws import laws
 from .limit import Estimate, limit_trace, memory_limits
 from .packing import Array
 from .propagate import OutOfReachError
+from .propagate import seconds as propagation_seconds
 from .recursion import Recursion
 from .setting import Setting, exact_recursion, has_exact, reference_recursion
 from .trajectory import exact_evolution, frozen_evolution, risks
@@ -97,6 +98,21 @@ def compute(
         return replace(prediction, **_finite(configuration, setting, recursion, steps, wanted))
     except OutOfReachError as error:
         return replace(prediction, note=f"no finite-K prediction: {error}")
+
+
+def seconds(configuration: Configuration) -> float:
+    """About how long the risk after all rounds takes to compute; infinite where there is none."""
+    population = configuration.problem.prepare(configuration.clients)
+    if _unsupported(configuration.algorithm, configuration.compressor):
+        return math.inf
+    setting, steps = setting_of(configuration, population), _facts(configuration, population)[1]
+    try:
+        recursion = exact_recursion(setting)
+        if recursion is None:
+            recursion = reference_recursion(setting, *_start(configuration.algorithm, population.optimum))
+    except OutOfReachError:
+        return math.inf
+    return propagation_seconds(recursion, steps, configuration.rounds)
 
 
 def default_rounds(rounds: int) -> list[int]:
