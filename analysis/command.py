@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .decision import decide
 from .prediction import Forecast, forecast
 from .read import Log, load_all
 from .summary import summarise
@@ -36,6 +37,7 @@ def analyze(
         return InputError.exit_status
     forecasts = [forecast(log) for log in logs]
     summary = summarise(logs, forecasts, target)
+    summary["decisions"] = decide(logs, summary)
     text = json_format.dumps(summary, indent=2, allow_nan=False)
     if json:
         print(text)

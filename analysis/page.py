@@ -33,7 +33,7 @@ def write_report(
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         studies=list(dict.fromkeys(entry["study"]["name"] for entry in entries)),
         target=summary["target_excess_risk"],
-        columns=(table.NAME, *table.RATES, *table.COSTS),
+        columns=(table.NAME, *table.RATES, *table.SPREAD, *table.COSTS),
         entries=entries,
         invalid=sum(entry["verdict"] != "VALID" for entry in entries),
         pictures=[(_embedded(path), caption) for path, caption in pictures],
@@ -41,6 +41,7 @@ def write_report(
         details=[_details(log, entry, shared) for log, entry in zip(logs, entries, strict=True)],
         shared=shared,
         number=table.number,
+        decisions=[line for line in table.decisions(summary) if line],
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")

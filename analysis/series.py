@@ -63,13 +63,13 @@ def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
     groups: dict[str, list[int]] = {}
     for i, log in enumerate(logs):
         if log.reached.max(initial=0) > 1:
-            groups.setdefault(json.dumps(_shared(log), sort_keys=True), []).append(i)
-    titles = _titles([_flat(json.loads(key)) for key in groups])
+            groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
+    headings = titles([json.loads(key) for key in groups])
     return Pictures(
         distinct,
         [
             Panel(title, [Series(distinct.index(names[i]), curve(logs[i], forecasts[i])) for i in members])
-            for title, members in zip(titles, groups.values(), strict=True)
+            for title, members in zip(headings, groups.values(), strict=True)
         ],
     )
 
@@ -124,7 +124,7 @@ def short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _shared(log: Log) -> dict[str, Any]:
+def shared_tables(log: Log) -> dict[str, Any]:
     """The tables that the series of one panel share."""
     tables = {name: table for name, table in log.configuration.items() if name not in WITHIN}
     study = {key: value for key, value in tables["study"].items() if key != "repetitions"}
@@ -132,11 +132,13 @@ def _shared(log: Log) -> dict[str, Any]:
 
 
 def _flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {key: value for table in tables.values() for key, value in table.items()}
+    """All keys in one; a table's kind under the table's name."""
+    return {name if key == "kind" else key: value for name, table in tables.items() for key, value in table.items()}
 
 
-def _titles(groups: list[dict[str, Any]]) -> list[str]:
-    """For each group the keys in which the groups differ."""
+def titles(tables: list[dict[str, dict[str, Any]]]) -> list[str]:
+    """For each group, given by its tables, the keys in which the groups differ."""
+    groups = [_flat(group) for group in tables]
     keys = list(dict.fromkeys(key for group in groups for key in group))
     varying = [key for key in keys if any(group.get(key) != groups[0].get(key) for group in groups)]
     return [", ".join(f"{key} = {short(group[key])}" for key in varying if key in group) for group in groups]

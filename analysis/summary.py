@@ -43,10 +43,10 @@ def summarise(
     finals = [entry["excess_risk_averaged"]["mean"] for entry in entries]
     if target is None:
         target = _default_target(logs, finals)
-    twins = {_twin_key(log): mean for log, mean in zip(logs, finals, strict=True) if _homogeneous(log)}
+    twins = {_twin_key(log): log for log, mean in zip(logs, finals, strict=True) if mean and _homogeneous(log)}
     for log, mean, entry in zip(logs, finals, entries, strict=True):
         entry.update(_to_target(log, target, mean is not None))
-        entry["heterogeneity_penalty"] = _ratio(mean, twins.get(_twin_key(log)))
+        entry.update(_penalty(log, twins.get(_twin_key(log))))
     return _finite({"target_excess_risk": target, "configurations": entries})
 
 
@@ -71,11 +71,11 @@ def _entry(log: Log, forecast: Forecast) -> Entry:
     curve = forecast.excess_risk_averaged
     predicted = None if curve is None or np.isnan(curve[-1]) else float(curve[-1])
     mean, error = rates.mean_and_error(curves[:, -1])
-    floor = FLOOR * float(np.nanmax(log.excess_risk[:, 0], initial=0))
+    floor = max(forecast.rounding, FLOOR * float(np.nanmax(log.excess_risk[:, 0], initial=0)))
     comparison = rates.compare(curves[:, -1], predicted, forecast.relative_error, floor)
     slope = rates.fit_slope(log.round, curves, curve)
     bias = _bias(log, kept)
-    found = reasons(log, comparison, forecast.kind)
+    found = reasons(log, comparison, forecast)
     return {
         **{name: log.configuration[name] for name in ("compressor", "algorithm", "problem", "route")},
         "clients": log.clients,
@@ -144,6 +144,29 @@ def _to_target(log: Log, target: float | None, any_usable: bool) -> Entry:
         float(log.wall_seconds[kept, hit].mean()),
     )
     return dict(zip(names, values, strict=True))
+
+
+def _penalty(log: Log, twin: Log | None) -> Entry:
+    """The final mean risk over that of the homogeneous twin, with its standard error.
+
+    Repetitions of one seed are pairs, and the error is that of the ratio of means by the delta method; where the
+    seeds are others the two are independent.
+    """
+    names = ("heterogeneity_penalty", "heterogeneity_penalty_error")
+    if twin is None or not usable(log).any():
+        return dict.fromkeys(names)
+    if twin is log:
+        return dict(zip(names, (1.0, 0.0), strict=True))
+    ours, theirs = (one.excess_risk_averaged[usable(one), -1] for one in (log, twin))
+    ratio = float(ours.mean() / theirs.mean())
+    if min(len(ours), len(theirs)) < 2:
+        return dict(zip(names, (ratio, None), strict=True))
+    if log.repetition[usable(log)].tolist() == twin.repetition[usable(twin)].tolist():
+        error = np.std(ours - ratio * theirs, ddof=1) / np.sqrt(len(ours)) / theirs.mean()
+    else:
+        parts = [np.std(one, ddof=1) / np.sqrt(len(one)) / one.mean() for one in (ours, theirs)]
+        error = ratio * np.hypot(*parts)
+    return dict(zip(names, (ratio, float(error)), strict=True))
 
 
 def _homogeneous(log: Log) -> bool:

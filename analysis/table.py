@@ -113,6 +113,11 @@ RATES = (
     Column("slope\n±95%", slope),
     Column("verdict", lambda entry: entry["verdict"]),
 )
+SPREAD = (
+    Column("bias:\nnorm, z", lambda entry: ", ".join(number(entry["bias"][name], 2) for name in ("norm_ratio", "z"))),
+    Column("mean over\ntheory", lambda entry: number(entry["variance_ratio"])),
+    Column("shifted over\nalike", lambda entry: penalty(entry)),
+)
 COSTS = (
     Column("information/\npayload/\ntransported", uplink),
     Column("reduction\nf32/f16", reduction),
@@ -125,17 +130,17 @@ COSTS = (
 def print_table(summary: dict[str, Any], file: IO[str] | None = None) -> None:
     """Print the table on standard output, or as plain text into a file.
 
-    Where the terminal is too narrow for all columns it comes as two tables, rates and costs.
+    Where the terminal is too narrow for all columns it comes as three tables.
     """
     from rich.text import Text
 
     console = _console(file)
     entries = summary["configurations"]
-    whole = _table(entries, RATES + COSTS)
+    whole = _table(entries, RATES + SPREAD + COSTS)
     fits = console.measure(whole, options=console.options.update(width=FILE_WIDTH)).maximum <= console.width
-    for table in [whole] if fits else [_table(entries, RATES), _table(entries, COSTS)]:
+    for table in [whole] if fits else [_table(entries, columns) for columns in (RATES, SPREAD, COSTS)]:
         console.print(table)
-    for line in _remarks(summary):
+    for line in [*_remarks(summary), *decisions(summary)]:
         console.print(Text(line))
 
 
@@ -165,6 +170,40 @@ def _table(entries: list[Entry], columns: tuple[Column, ...]) -> Table:
         style = "" if entry["verdict"] == "VALID" else "red"
         table.add_row(*(Text(column.cell(entry), style=style) for column in (NAME, *columns)))
     return table
+
+
+def decisions(summary: dict[str, Any]) -> list[str]:
+    """What to take, a paragraph a problem; nothing where there is nothing to choose."""
+    lines = []
+    for decision in summary.get("decisions", []):
+        where = f" for {decision['problem']}" if decision["problem"] else ""
+        best = decision["recommended"]
+        head = f"RECOMMENDED{where}: {best}" if best else f"No recommendation{where}: none reaches the target"
+        lines += ["", f"{head}. {'; '.join(decision['reasons'])}."]
+        if decision["target_not_reached"]:
+            lines.append(f"  target not reached: {'; '.join(decision['target_not_reached'])}")
+        if decision["invalid"]:
+            lines.append(f"  left out as INVALID: {'; '.join(decision['invalid'])}")
+        for key, unit in (("equal_omega", "omega"), ("equal_bits", "bits a message")):
+            for group in decision[key]:
+                ranking = " < ".join(_ranked(member) for member in group["ranking"])
+                lines.append(f"  final risk at about {group['value']:.3g} {unit}: {ranking}")
+        if decision["heterogeneity"]:
+            lines.append(f"  {decision['heterogeneity']}")
+    return lines
+
+
+def _ranked(member: dict[str, Any]) -> str:
+    if member["ratio"] == 1:
+        return member["label"]
+    error = "" if member["error"] is None else f" ±{member['error']:.2g}"
+    return f"{member['label']} ({member['ratio']:.3g}{error} times)"
+
+
+def penalty(entry: Entry) -> str:
+    """The penalty of heterogeneity ± its standard error."""
+    value, error = entry["heterogeneity_penalty"], entry["heterogeneity_penalty_error"]
+    return number(value) + (f" ±{error:.2g}" if error else "")
 
 
 def _remarks(summary: dict[str, Any]) -> list[str]:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
+from .prediction import Forecast
 from .rates import Comparison
 from .read import COUNTS, Log
 
+GROWTH = 1000
+"""An iterate this many times as bad as the start is on its way to diverge."""
 MISMATCH_LEVEL = 1e-4
 """A mean this improbable under an exact prediction is INVALID: the error rate of one verdict."""
 
 
-def reasons(log: Log, comparison: Comparison, prediction_kind: str | None) -> list[str]:
+def reasons(log: Log, comparison: Comparison, forecast: Forecast) -> list[str]:
     """Why the configuration is INVALID; empty where it is VALID."""
-    return _unfinished(log) + _impossible(log) + _inconsistent(log) + _mismatch(comparison, prediction_kind)
+    found = _unfinished(log) + _impossible(log) + _inconsistent(log) + _mismatch(comparison, forecast.kind)
+    return found + _out_of_bounds(log, forecast)
+
+
+def _out_of_bounds(log: Log, forecast: Forecast) -> list[str]:
+    """A step under which the risk grows, though it has not left the range of floats yet."""
+    if forecast.stable is False:
+        return ["the step is too large: by theory the second moments grow without bounds"]
+    start, end = log.excess_risk[log.complete, 0], log.excess_risk[log.complete, -1]
+    if len(end) and end.mean() > GROWTH * start.mean() > 0:
+        return [f"the risk of the last iterate is more than {GROWTH} times that of the first: the step is too large"]
+    return []
 
 
 def _unfinished(log: Log) -> list[str]:

@@ -94,6 +94,13 @@ class EmpiricalClient:
 Client = GaussianClient | EmpiricalClient
 
 
+def gradient_at(client: Client, w: Array) -> Array:
+    """E g_i(w), (d,)."""
+    if isinstance(client, GaussianClient):
+        return client.covariance.apply(w - client.optimum)
+    return client.features.T @ (client.features @ w - client.targets) / len(client.targets)
+
+
 @dataclass(frozen=True, eq=False)
 class Population:
     """All N clients, of one type. Clients of one law are one object, repeated: work is done once for them."""

@@ -168,7 +168,7 @@ class MemoryRecursion(Recursion):
         return np.diagonal(s, axis1=1, axis2=2) if self.basis is None else ((s @ self.basis) * self.basis).sum(axis=1)
 
     def noise_trace(self, core: Array) -> float:
-        return max(0.0, float(self.noise_weights(core).sum()))
+        return float(np.maximum(0.0, self.noise_weights(core).sum()))
 
     def noise_weights(self, core: Array) -> Array:
         second, blocks = self.unpacked(core[None])
@@ -180,7 +180,10 @@ class MemoryRecursion(Recursion):
         c = sum(block.weight / self.clients**2 * noise for block, noise in zip(self.blocks, noises, strict=True))
         basis = np.eye(len(self.eigenvalues)) if self.basis is None else self.basis
         root = basis / np.sqrt(self.eigenvalues)
-        return np.asarray(np.linalg.eigvalsh(root.T @ c @ root), dtype=np.float64)
+        scaled = root.T @ c @ root
+        if not np.isfinite(scaled).all():
+            return np.full(len(scaled), np.nan)
+        return np.asarray(np.linalg.eigvalsh(scaled), dtype=np.float64)
 
     def noise_standard_error(self, core: Array) -> float:
         return 0.0

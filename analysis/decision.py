@@ -1,0 +1,181 @@
+"""Which compressor to take: a recommendation for each problem, with its reasons and its uncertainty."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rates import first_at_or_below
+from .read import Log
+from .series import shared_tables, titles
+from .summary import Entry, usable
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 1000
+"""Bootstrap resamples of the repetitions, the same ones for all compressors, since these see the same data."""
+SURE = 0.95
+"""The share of resamples in which the best must stay the best for the choice to be called clear."""
+NEAR = 1.3
+"""Omegas, or bits a message, within this factor count as equal."""
+FEWEST = 3
+"""With fewer repetitions nothing is said of uncertainty."""
+PROJECTIONS = ("sketch", "rand-h", "partial-participation")
+
+
+def decide(logs: Sequence[Log], summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """One decision for each group of configurations that differ in the compressor and the route alone."""
+    groups: dict[str, list[int]] = {}
+    for i, log in enumerate(logs):
+        groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
+    names = titles([json.loads(key) for key in groups])
+    entries = summary["configurations"]
+    return [
+        _decision(title, [logs[i] for i in members], [entries[i] for i in members], summary["target_excess_risk"])
+        for title, members in zip(names, groups.values(), strict=True)
+        if len(members) > 1
+    ]
+
+
+def _decision(title: str, logs: Sequence[Log], entries: Sequence[Entry], target: float | None) -> dict[str, Any]:
+    sound = [i for i, entry in enumerate(entries) if entry["verdict"] == "VALID"]
+    reached = [i for i in sound if entries[i]["bytes_to_target"] is not None]
+    order = sorted(reached, key=lambda i: entries[i]["bytes_to_target"])
+    reasons = []
+    share = None
+    if order:
+        best = entries[order[0]]
+        reasons.append(f"fewest uplink bytes to the target: {_cost(best)}")
+        if len(order) > 1:
+            second = entries[order[1]]
+            factor = second["bytes_to_target"] / best["bytes_to_target"]
+            reasons.append(f"the next, {second['label']}, takes {factor:.3g} times as many")
+        share = _stability([logs[i] for i in sound], sound.index(order[0]), target)
+        if share is not None:
+            clear = "clear" if share >= SURE else "not clear: they trade places"
+            reasons.append(f"the cheapest in {100 * share:.0f}% of {RESAMPLES:,} resamples of the repetitions, {clear}")
+        quickest = min(reached, key=lambda i: entries[i]["rounds_to_target"])
+        reasons.append(f"fewest rounds: {entries[quickest]['label']}, {entries[quickest]['rounds_to_target']:,}")
+    finals = [i for i in sound if entries[i]["excess_risk_averaged"]["mean"] is not None]
+    if finals:
+        lowest = min(finals, key=lambda i: entries[i]["excess_risk_averaged"]["mean"])
+        reasons.append(f"lowest final risk: {entries[lowest]['label']}")
+    left_out = [entry["label"] for entry in entries if entry["verdict"] != "VALID"]
+    missed = [entries[i]["label"] for i in sound if i not in reached]
+    return {
+        "problem": title,
+        "recommended": entries[order[0]]["label"] if order else None,
+        "share_of_resamples": share,
+        "reasons": reasons,
+        "target_not_reached": missed,
+        "invalid": left_out,
+        "equal_omega": _equals(entries, sound, [_omega(log) for log in logs]),
+        "equal_bits": _equals(entries, sound, [_bits(entry) for entry in entries]),
+        "heterogeneity": _heterogeneity([entries[i] for i in sound]),
+    }
+
+
+def _cost(entry: Entry) -> str:
+    from .table import size
+
+    return f"{size(entry['bytes_to_target'])} in {entry['rounds_to_target']:,} rounds"
+
+
+def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | None:
+    """In what share of paired resamples of the repetitions the best one needs the fewest bytes.
+
+    None where repetitions are few, or not the same for all.
+    """
+    kept = [usable(log) for log in logs]
+    seeds = [log.repetition[rows].tolist() for log, rows in zip(logs, kept, strict=True)]
+    if any(other != seeds[0] for other in seeds) or len(seeds[0]) < FEWEST:
+        return None
+    risks = [log.excess_risk_averaged[rows] for log, rows in zip(logs, kept, strict=True)]
+    sent = [log.uplink_transported_bytes[rows] for log, rows in zip(logs, kept, strict=True)]
+    generator = np.random.Generator(np.random.PCG64(0))
+    wins = 0
+    for _ in range(RESAMPLES):
+        rows = generator.integers(len(seeds[0]), size=len(seeds[0]))
+        pairs = zip(risks, sent, strict=True)
+        costs = [_bytes_to(risk[rows].mean(axis=0), count[rows].mean(axis=0), target) for risk, count in pairs]
+        wins += int(np.argmin(costs)) == best
+    return wins / RESAMPLES
+
+
+def _bytes_to(curve: Floats, sent: Floats, target: float | None) -> float:
+    hit = first_at_or_below(curve, target)
+    return np.inf if hit is None else float(sent[hit])
+
+
+def _omega(log: Log) -> float | None:
+    omega = log.attributes.get("omega")
+    return None if omega is None or omega <= 0 else float(omega)
+
+
+def _bits(entry: Entry) -> float | None:
+    bits, messages = entry["uplink"]["information_bits"], entry["clients"] * entry["rounds"]
+    return bits / messages if bits else None
+
+
+def _equals(entries: Sequence[Entry], sound: Sequence[int], values: Sequence[float | None]) -> list[dict[str, Any]]:
+    """Compressors of about equal omega, or bits a message, in the order of their final risks."""
+    known = sorted((value, i) for i in sound if (value := values[i]) and entries[i]["excess_risk_averaged"]["mean"])
+    groups: list[list[tuple[float, int]]] = []
+    for value, i in known:
+        if groups and value <= NEAR * groups[-1][0][0]:
+            groups[-1].append((value, i))
+        else:
+            groups.append([(value, i)])
+    found = []
+    for group in groups:
+        members = sorted((i for _, i in group), key=lambda i: entries[i]["excess_risk_averaged"]["mean"])
+        if len(members) > 1:
+            least = entries[members[0]]["excess_risk_averaged"]["mean"]
+            found.append(
+                {
+                    "value": float(np.mean([value for value, _ in group])),
+                    "ranking": [
+                        {
+                            "label": entries[i]["label"],
+                            "ratio": entries[i]["excess_risk_averaged"]["mean"] / least,
+                            "error": _ratio_error(entries[i], entries[members[0]]),
+                        }
+                        for i in members
+                    ],
+                }
+            )
+    return found
+
+
+def _ratio_error(entry: Entry, least: Entry) -> float | None:
+    """The standard error of the ratio of two means, as if they were independent: pairing makes it smaller."""
+    parts = [e["excess_risk_averaged"] for e in (entry, least)]
+    if entry is least or any(part["standard_error"] is None for part in parts):
+        return None
+    ours, theirs = (part["standard_error"] / part["mean"] for part in parts)
+    return float(np.hypot(ours, theirs) * parts[0]["mean"] / parts[1]["mean"])
+
+
+def _heterogeneity(entries: Sequence[Entry]) -> str | None:
+    """Whether projections bear heterogeneity better than quantization, by the penalties at hand."""
+    known = {e["compressor"]["kind"]: e for e in entries if e["heterogeneity_penalty"] not in (None, 1.0)}
+    if "quantization" not in known or not known.keys() & set(PROJECTIONS):
+        return None
+    quantized = known["quantization"]
+    words = []
+    for kind in PROJECTIONS:
+        if kind in known:
+            ours, theirs = (e["heterogeneity_penalty"] for e in (known[kind], quantized))
+            mine, its = (e["heterogeneity_penalty_error"] or 0.0 for e in (known[kind], quantized))
+            difference, spread = ours - theirs, float(np.hypot(mine, its))
+            if abs(difference) <= 2 * spread:
+                word = "no different within two standard errors"
+            else:
+                word = "better" if difference < 0 else "worse"
+            words.append(f"{kind} {ours:.3g} ({word})")
+    reference = f"{quantized['heterogeneity_penalty']:.3g} of quantization"
+    return f"penalty of heterogeneity, against {reference}: {', '.join(words)}"
