@@ -50,7 +50,7 @@ def _decision(title: str, logs: Sequence[Log], entries: Sequence[Entry], target:
     if order:
         best = entries[order[0]]
         reasons.append(f"fewest uplink bytes to the target: {_cost(best)}")
-        if len(order) > 1:
+        if len(order) > 1 and best["bytes_to_target"]:
             second = entries[order[1]]
             factor = second["bytes_to_target"] / best["bytes_to_target"]
             reasons.append(f"the next, {second['label']}, takes {factor:.3g} times as many")
@@ -92,7 +92,7 @@ def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | 
     """
     kept = [usable(log) for log in logs]
     seeds = [log.repetition[rows].tolist() for log, rows in zip(logs, kept, strict=True)]
-    if any(other != seeds[0] for other in seeds) or len(seeds[0]) < FEWEST:
+    if len(logs) < 2 or any(other != seeds[0] for other in seeds) or len(seeds[0]) < FEWEST:
         return None
     risks = [log.excess_risk_averaged[rows] for log, rows in zip(logs, kept, strict=True)]
     sent = [log.uplink_transported_bytes[rows] for log, rows in zip(logs, kept, strict=True)]
@@ -102,7 +102,7 @@ def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | 
         rows = generator.integers(len(seeds[0]), size=len(seeds[0]))
         pairs = zip(risks, sent, strict=True)
         costs = [_bytes_to(risk[rows].mean(axis=0), count[rows].mean(axis=0), target) for risk, count in pairs]
-        wins += int(np.argmin(costs)) == best
+        wins += costs[best] < min(cost for i, cost in enumerate(costs) if i != best)
     return wins / RESAMPLES
 
 

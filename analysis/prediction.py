@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..problems.population import Population, gradient_at
 from .read import Log
+
+if TYPE_CHECKING:
+    from ..problems.population import Population
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,8 @@ def _rounding(population: Population, risk: float) -> float:
     The mean gradient is off by at most delta_j = 2^-24 mean_i |E g_ij| at w*, always in the same direction where
     gradients are exact, and so w by H^-1 delta: e = delta^T |H^-1| delta / 2, and sqrt(F) by at most sqrt(e).
     """
+    from ..problems.population import gradient_at
+
     own = np.array([gradient_at(client, population.optimum) for client, _ in population.laws])
     weights = np.array([count for _, count in population.laws]) / len(population.clients)
     delta = 2.0**-24 * weights @ np.abs(own)

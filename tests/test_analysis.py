@@ -397,16 +397,17 @@ def test_the_table_fits_80_columns(study, no_pictures, capsys, monkeypatch):
 
 
 def test_the_table_is_one_where_there_is_room(study, no_pictures, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "230")
     assert analyze([study]) == 0
     printed = capsys.readouterr().out
     assert printed.count("configuration") == 1
     row = next(line for line in printed.splitlines() if line.startswith("none eigenvalue_decay=2"))
-    rates, costs = (
+    rates, spread, costs = (
         "1.00e-03 ±6% 1.00e-03 +0.0 1.00 -1.00 ±0.00 VALID",
+        "-, - 1 1",
         "13/16/16 kB 5/2.5 912 14.6 kB 0.00912",
     )
-    assert " ".join(row.split()) == f"none eigenvalue_decay=2 {rates} {costs}"
+    assert " ".join(row.split()) == f"none eigenvalue_decay=2 {rates} {spread} {costs}"
 
 
 def test_a_rank_prints_plainly_whatever_its_standard_output_seems_to_be(
