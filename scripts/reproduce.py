@@ -77,8 +77,7 @@ FIGURES = (
         "ten-homogeneous",
         "Ten clients of one law",
         {SGD: (-4.65, -3.79, -2.45, -2.37, -2.28, -2.34)},
-        "The paper's code averages K + 1 iterates and takes sigma^2 = N, as here, so that the N-fold gain does not show. "
-        "Its rotation is another.",
+        "As in the paper's code sigma^2 = N, so that the gain of N clients does not show. Its rotation is another.",
     ),
     Figure(
         "ten-covariate-shift",
