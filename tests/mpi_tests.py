@@ -112,7 +112,7 @@ class Launcher:
                 item.add_marker(pytest.mark.timeout(0))  # of pytest-timeout: the first runs its whole group
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         if not ranks_of(item):
             return None
         if item.nodeid not in self.reports:
@@ -122,6 +122,7 @@ class Launcher:
         for report in self.reports[item.nodeid]:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        item.session._setupstate.teardown_exact(nextitem)  # a test here before may have left its module set up for us
         return True
 
     def _run_group(self, name: str, items: list[pytest.Item]) -> None:

@@ -74,8 +74,8 @@ def run(comm, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
         (folder / "test.toml").write_text(text)
     comm.Barrier()
     run([str(folder / "test.toml")], str(folder), list(overrides), None, analyze=False)
-    comm.Barrier()
     study = load_study(folder / "test.toml", overrides)
+    comm.Barrier()  # the root may write another study there next
     return {c.label: folder / "test" / c.file_name for c in study.configurations}
 
 
