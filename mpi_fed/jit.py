@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from . import mode, plugins
+from .errors import InputError
 
 COMPILED = mode.compile_kernels
 """Kernels are compiled; otherwise they are plain Python, over mpi4py."""
@@ -35,6 +36,7 @@ if COMPILED:
     import numba
     from numba.core import types
     from numba.extending import intrinsic, overload
+
 
 def digest() -> str:
     """A digest of all that compiled code depends on."""
@@ -53,7 +55,6 @@ def digest() -> str:
     ):
         parts.update(fact.encode() + b"\0")
     return parts.hexdigest()[:16]
-
 
 
 def cache_folder() -> Path:
@@ -82,16 +83,37 @@ if COMPILED:
 def compiling() -> Iterator[None]:
     """Hold the cache while kernels are compiled or loaded: the first process compiles, the others wait and load.
 
-    Every first call of a kernel belongs inside: numba's own cache may load a torn entry when processes race."""
+    Every first call of a kernel belongs inside: numba's own cache may load a torn entry when processes race.
+    Raises InputError where a plugin's code cannot be compiled."""
     if not COMPILED:
         yield
         return
     with open(FOLDER / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        except numba.core.errors.NumbaError as error:
+            place = plugins.place_in(str(error))
+            if place is None:
+                raise
+            raise InputError(
+                f"--plugin {place[0]}: this cannot be compiled: {_reason(str(error), place[1])}"
+            ) from error
 
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+def _reason(message: str, place: int) -> str:
+    """numba's reason for failing at a place of its message, in a line."""
+    if "NRT required" in message:
+        return "compiled code may not make arrays; make them once, in kernel(), as scratch space"
+    innermost = message[:place].rpartition("raised a specific error:")[2]
+    lines = [line.strip() for line in innermost.splitlines() if line.strip() and "Failed in" not in line]
+    calls = [line.removeprefix(">>> ") for line in lines if line.startswith(">>> ")]
+    return f"nothing fits the call {calls[0]}" if lines[0].startswith("No implementation") and calls else lines[0]
+
+
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
+"""Without numba's run-time for memory (_nrt) nothing can allocate, and arrays are not counted: taking a dozen of them
+out of a kernel tuple would otherwise cost more than the gradient of a round."""
 
 
 def kernel(function: Callable) -> Callable:

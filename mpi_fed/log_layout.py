@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import h5py
 import numpy as np
@@ -122,10 +123,10 @@ def _datasets(layout: Layout) -> Iterator[tuple[str, tuple[str, ...], type, str]
 
 def _dataset(file: h5py.File, name: str, dims: tuple[str, ...], kind: type, unit: str) -> None:
     shape = tuple(len(file[dim]) for dim in dims)
-    fill = np.nan if kind is np.float64 else -1
     dataset = file.create_dataset(name, shape, kind)
+    nothing: NDArray[Any] = np.full(shape[1:], np.nan if kind is np.float64 else -1, kind)
     for repetition in range(len(dataset)):  # one by one: the whole may be large
-        dataset[repetition] = fill
+        dataset[repetition] = nothing
     dataset.attrs["units"] = unit
     for axis, dim in enumerate(dims):
         dataset.dims[axis].attach_scale(file[dim])

@@ -51,6 +51,16 @@ def sources() -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
+def place_in(message: str) -> tuple[str, int] | None:
+    """(`FILE: line N`, position in the message) of the plugins' innermost line that a message of the compiler names."""
+    known, places = set(sources()), []
+    for found in re.finditer(r'File "(.+?)", line (\d+)|at (\S+) \((\d+)\)', message):
+        path = Path(os.path.abspath(found[1] or found[3]))
+        if path in known:
+            places.append((f"{path}: line {found[2] or found[4]}", found.start()))
+    return places[0] if places else None
+
+
 def _read(path: Path, file: str | os.PathLike[str]) -> bytes:
     try:
         return path.read_bytes()

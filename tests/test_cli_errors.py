@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command
 import numpy as np
 import pytest
 
@@ -256,6 +257,54 @@ def test_a_plugin_that_fails_is_one_sentence(name, capsys, elsewhere):
     sentence = refusal(capsys, "run", "study.toml", "--plugin", name)
     for words in ["--plugin", name, *named]:
         assert words in sentence
+
+
+NOT_COMPILABLE = """
+from typing import NamedTuple
+
+from mpi_fed.compressors import compressors
+from mpi_fed.compressors.none import NoCompression
+
+
+class Kernel(NamedTuple):
+    n: int
+
+
+@compressors.register
+class Own(NoCompression):
+    kind = "own"
+    Kernel = Kernel
+
+    def kernel(self, dimension):
+        return Kernel(dimension)
+
+    @staticmethod
+    def encode(kernel, x, payload, stream):
+        return LINE
+
+    @staticmethod
+    def decode(kernel, payload, weight, out, stream):
+        return
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("len(2.0 * x)", "compiled code may not make arrays; make them once, in kernel(), as scratch space"),
+        ("x + 'a'", "nothing fits the call add(array(float64, 1d, C), Literal[str](a))"),
+        ("x.length", "Unknown attribute 'length'"),
+    ],
+)
+def test_plugin_code_that_cannot_be_compiled_is_one_sentence(line, reason, tmp_path):
+    (tmp_path / "study.toml").write_text(SMALL.replace('kind = "none"', 'kind = "own"'))
+    (tmp_path / "own.py").write_text(NOT_COMPILABLE.replace("LINE", line))
+    ended = command.run("run", "study.toml", "--ranks", 1, "--plugin", "own.py", folder=tmp_path, status=2)
+    sentences = [text for text in ended.stderr.splitlines() if text.startswith("mpi-fed: ")]
+    assert len(sentences) == 1
+    assert "own.py: line 22: this cannot be compiled: " in sentences[0]
+    assert reason in sentences[0]
+    assert "Traceback" not in ended.stderr
 
 
 COMMANDS = [

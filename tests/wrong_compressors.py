@@ -21,6 +21,7 @@ class WithReplacementKernel(NamedTuple):
     h: int
     wire: SparseWire
     draws: np.ndarray
+    held: np.ndarray
 
 
 @compiled
@@ -40,7 +41,8 @@ class WithReplacement(RandH):
     examples = ({"h": 9},)
 
     def kernel(self, dimension):
-        return WithReplacementKernel(self.h, sparse_wire(self.h, self.value_bits, 0), np.empty(CHUNK))
+        wire = sparse_wire(self.h, self.value_bits, 0)
+        return WithReplacementKernel(self.h, wire, np.empty(CHUNK), np.empty(dimension))
 
     @staticmethod
     def encode(kernel, x, payload, stream):
@@ -52,7 +54,9 @@ class WithReplacement(RandH):
         draw(kernel, stream, len(out))
         kept = kernel.wire.kept
         scale = weight * np.float64(len(out)) / np.float64(kernel.h)
-        held = out.copy()
+        held = kernel.held
+        for j in range(len(out)):
+            held[j] = out[j]
         add_kept(kernel.wire, kernel.h, payload, scale, out)
         for i in range(kernel.h):
             for j in range(i):
