@@ -80,7 +80,7 @@ def _write(
                 print_table(summary, file)
             shown = pictures(logs, forecasts)
             drawn = draw(shown, fresh) if shown.panels else []
-            write_report(fresh, logs, summary, drawn, wide=len(shown.panels) > 1)
+            write_report(fresh, logs, summary, shown, drawn)
             for path in fresh.iterdir():  # whole or not at all: an older report stays until this one is there
                 os.replace(path, folder / path.name)
         return folder / "report.html"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from .rates import first_at_or_below
 from .read import Log
-from .series import shared_tables, titles
+from .series import grouped, names_of
 from .summary import Entry, usable
 
 Floats = NDArray[np.float64]
@@ -24,24 +23,30 @@ NEAR = 1.3
 """Omegas, or bits a message, within this factor count as equal."""
 FEWEST = 3
 """With fewer repetitions nothing is said of uncertainty."""
-PROJECTIONS = ("sketch", "rand-h", "partial-participation")
+PROJECTIONS, QUANTIZATION = ("sketch", "rand-h", "partial-participation"), "quantization"
+ALIKE = "no different"
 
 
 def decide(logs: Sequence[Log], summary: dict[str, Any]) -> list[dict[str, Any]]:
     """One decision for each group of configurations that differ in the compressor and the route alone."""
-    groups: dict[str, list[int]] = {}
-    for i, log in enumerate(logs):
-        groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
-    names = titles([json.loads(key) for key in groups])
     entries = summary["configurations"]
+    names = names_of(logs)
     return [
-        _decision(title, [logs[i] for i in members], [entries[i] for i in members], summary["target_excess_risk"])
-        for title, members in zip(names, groups.values(), strict=True)
+        _decision(
+            title,
+            [names[i] for i in members],
+            [logs[i] for i in members],
+            [entries[i] for i in members],
+            summary["target_excess_risk"],
+        )
+        for title, members in grouped(logs)
         if len(members) > 1
     ]
 
 
-def _decision(title: str, logs: Sequence[Log], entries: Sequence[Entry], target: float | None) -> dict[str, Any]:
+def _decision(
+    title: str, names: Sequence[str], logs: Sequence[Log], entries: Sequence[Entry], target: float | None
+) -> dict[str, Any]:
     sound = [i for i, entry in enumerate(entries) if entry["verdict"] == "VALID"]
     reached = [i for i in sound if entries[i]["bytes_to_target"] is not None]
     order = sorted(reached, key=lambda i: entries[i]["bytes_to_target"])
@@ -51,30 +56,27 @@ def _decision(title: str, logs: Sequence[Log], entries: Sequence[Entry], target:
         best = entries[order[0]]
         reasons.append(f"fewest uplink bytes to the target: {_cost(best)}")
         if len(order) > 1 and best["bytes_to_target"]:
-            second = entries[order[1]]
-            factor = second["bytes_to_target"] / best["bytes_to_target"]
-            reasons.append(f"the next, {second['label']}, takes {factor:.3g} times as many")
+            factor = entries[order[1]]["bytes_to_target"] / best["bytes_to_target"]
+            reasons.append(f"the next, {names[order[1]]}, takes {factor:.3g} times as many")
         share = _stability([logs[i] for i in sound], sound.index(order[0]), target)
         if share is not None:
             clear = "clear" if share >= SURE else "not clear: they trade places"
             reasons.append(f"the cheapest in {100 * share:.0f}% of {RESAMPLES:,} resamples of the repetitions, {clear}")
         quickest = min(reached, key=lambda i: entries[i]["rounds_to_target"])
-        reasons.append(f"fewest rounds: {entries[quickest]['label']}, {entries[quickest]['rounds_to_target']:,}")
+        reasons.append(f"fewest rounds: {names[quickest]}, {entries[quickest]['rounds_to_target']:,}")
     finals = [i for i in sound if entries[i]["excess_risk_averaged"]["mean"] is not None]
     if finals:
         lowest = min(finals, key=lambda i: entries[i]["excess_risk_averaged"]["mean"])
-        reasons.append(f"lowest final risk: {entries[lowest]['label']}")
-    left_out = [entry["label"] for entry in entries if entry["verdict"] != "VALID"]
-    missed = [entries[i]["label"] for i in sound if i not in reached]
+        reasons.append(f"lowest final risk: {names[lowest]}")
     return {
         "problem": title,
-        "recommended": entries[order[0]]["label"] if order else None,
+        "recommended": names[order[0]] if order else None,
         "share_of_resamples": share,
         "reasons": reasons,
-        "target_not_reached": missed,
-        "invalid": left_out,
-        "equal_omega": _equals(entries, sound, [_omega(log) for log in logs]),
-        "equal_bits": _equals(entries, sound, [_bits(entry) for entry in entries]),
+        "target_not_reached": [names[i] for i in sound if i not in reached],
+        "invalid": [name for name, entry in zip(names, entries, strict=True) if entry["verdict"] != "VALID"],
+        "equal_omega": _equals(names, entries, sound, [_omega(log) for log in logs]),
+        "equal_bits": _equals(names, entries, sound, [_bits(entry) for entry in entries]),
         "heterogeneity": _heterogeneity([entries[i] for i in sound]),
     }
 
@@ -121,7 +123,9 @@ def _bits(entry: Entry) -> float | None:
     return bits / messages if bits else None
 
 
-def _equals(entries: Sequence[Entry], sound: Sequence[int], values: Sequence[float | None]) -> list[dict[str, Any]]:
+def _equals(
+    names: Sequence[str], entries: Sequence[Entry], sound: Sequence[int], values: Sequence[float | None]
+) -> list[dict[str, Any]]:
     """Compressors of about equal omega, or bits a message, in the order of their final risks."""
     known = sorted((value, i) for i in sound if (value := values[i]) and entries[i]["excess_risk_averaged"]["mean"])
     groups: list[list[tuple[float, int]]] = []
@@ -140,7 +144,7 @@ def _equals(entries: Sequence[Entry], sound: Sequence[int], values: Sequence[flo
                     "value": float(np.mean([value for value, _ in group])),
                     "ranking": [
                         {
-                            "label": entries[i]["label"],
+                            "name": names[i],
                             "ratio": entries[i]["excess_risk_averaged"]["mean"] / least,
                             "error": _ratio_error(entries[i], entries[members[0]]),
                         }
@@ -160,22 +164,32 @@ def _ratio_error(entry: Entry, least: Entry) -> float | None:
     return float(np.hypot(ours, theirs) * parts[0]["mean"] / parts[1]["mean"])
 
 
-def _heterogeneity(entries: Sequence[Entry]) -> str | None:
-    """Whether projections bear heterogeneity better than quantization, by the penalties at hand."""
-    known = {e["compressor"]["kind"]: e for e in entries if e["heterogeneity_penalty"] not in (None, 1.0)}
-    if "quantization" not in known or not known.keys() & set(PROJECTIONS):
-        return None
-    quantized = known["quantization"]
-    words = []
-    for kind in PROJECTIONS:
-        if kind in known:
-            ours, theirs = (e["heterogeneity_penalty"] for e in (known[kind], quantized))
-            mine, its = (e["heterogeneity_penalty_error"] or 0.0 for e in (known[kind], quantized))
-            difference, spread = ours - theirs, float(np.hypot(mine, its))
-            if abs(difference) <= 2 * spread:
-                word = "no different within two standard errors"
-            else:
-                word = "better" if difference < 0 else "worse"
-            words.append(f"{kind} {ours:.3g} ({word})")
-    reference = f"{quantized['heterogeneity_penalty']:.3g} of quantization"
-    return f"penalty of heterogeneity, against {reference}: {', '.join(words)}"
+def _heterogeneity(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Each projection's penalty beside quantization's: better or worse by more than two standard errors, or neither."""
+    shifted = [e for e in entries if e["heterogeneity_penalty_error"] is not None and e["heterogeneity_penalty"] != 1]
+    known = {e["compressor"]["kind"]: e for e in shifted}
+    if QUANTIZATION not in known:
+        return []
+    its, its_error = _penalty(known[QUANTIZATION])
+    found = []
+    for kind in (kind for kind in PROJECTIONS if kind in known):
+        penalty, error = _penalty(known[kind])
+        difference = penalty - its
+        verdict = "better" if difference < 0 else "worse"
+        if abs(difference) <= 2 * np.hypot(error, its_error):
+            verdict = ALIKE
+        found.append(
+            {
+                "kind": kind,
+                "penalty": penalty,
+                "error": error,
+                "quantization": its,
+                "quantization_error": its_error,
+                "verdict": verdict,
+            }
+        )
+    return found
+
+
+def _penalty(entry: Entry) -> tuple[float, float]:
+    return entry["heterogeneity_penalty"], entry["heterogeneity_penalty_error"]

@@ -60,7 +60,7 @@ HANDLE_INCHES, CHARACTER_INCHES = 0.55, 0.07
 """What a legend's entry needs for its line, and for a character."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, safe for the colour-blind, without their yellow, which is too pale for a line."""
-MARKERS = "osD^vPX*<>"
+MARKERS = "osD^vPX*"
 THEORY = {"exact": (0, (5, 2)), "approximate": (0, (1, 1.6))}
 """Line styles of the prediction."""
 STYLE: dict[Any, Any] = {
@@ -124,10 +124,10 @@ def _figure(pictures: Pictures, picture: Picture) -> Figure:
 
 def _draw_series(axes: Axes, series: Series, picture: Picture) -> None:
     """The mean as a line, the band over repetitions, and the prediction over both."""
-    curve, colour = series.curve, _colour(series.name)
+    curve, colour = series.curve, colour_of(series.name)
     x, scale = getattr(curve, picture.x), _scale(curve, picture)
     marks = (0.02 + 0.03 * (series.name % 5), 0.16)
-    axes.plot(x, scale * curve.mean, color=colour, marker=_marker(series.name), markevery=marks, **_LINE)
+    axes.plot(x, scale * curve.mean, color=colour, marker=marker_of(series.name), markevery=marks, **_LINE)
     if curve.low is not None and curve.high is not None:
         axes.fill_between(x, scale * curve.low, scale * curve.high, color=colour, alpha=0.14, linewidth=0)
     if curve.theory is not None and curve.kind in THEORY:
@@ -164,12 +164,13 @@ _LINE: dict[str, Any] = {
 _LIMIT: dict[str, Any] = {"marker": "<", "markersize": 5, "linestyle": ""}
 
 
-def _colour(name: int) -> str:
+def colour_of(name: int) -> str:
+    """The colour of the compressor at this position among all names."""
     return COLOURS[name % len(COLOURS)]
 
 
-def _marker(name: int) -> str:
-    """With more names than colours the marker tells those of one colour apart."""
+def marker_of(name: int) -> str:
+    """Its marker: with more names than colours it tells those of one colour apart."""
     return MARKERS[(name + name // len(COLOURS)) % len(MARKERS)]
 
 
@@ -198,7 +199,7 @@ def _legend(pictures: Pictures, picture: Picture) -> list[Any]:
     curves = [series.curve for panel in pictures.panels for series in panel.series]
     shown = sorted({series.name for panel in pictures.panels for series in panel.series})
     handles: list[Any] = [
-        Line2D([], [], color=_colour(i), marker=_marker(i), label=pictures.names[i], **_LINE) for i in shown
+        Line2D([], [], color=colour_of(i), marker=marker_of(i), label=pictures.names[i], **_LINE) for i in shown
     ]
     for kind, style in THEORY.items():
         if any(curve.kind == kind and curve.theory is not None for curve in curves):

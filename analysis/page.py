@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,32 @@ from typing import Any
 import numpy as np
 
 from . import table
+from .figures import BLOW_UP, MARKERS, PICTURES, colour_of, marker_of
 from .read import Log
+from .scorecard import FIGURES, scorecards
+from .series import BAND, Curve, Pictures
 
 Picture = tuple[Path, str]
-TEMPLATE = Path(__file__).with_name("report.html")
+TEMPLATE, SCRIPT = Path(__file__).with_name("report.html"), Path(__file__).with_name("report.js")
+POINTS = 200
+"""The most points of a curve that the page holds."""
+SYMBOLS = dict(
+    zip(MARKERS, ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"), strict=True)
+)
+"""The pictures' markers by their names in plotly."""
 OWN = {"format", "format_version", "configuration", "configuration_id", "position", "label", "status"}
 """Root attributes that are no provenance."""
 
 
 def write_report(
-    folder: Path, logs: Sequence[Log], summary: dict[str, Any], pictures: Sequence[Picture], wide: bool
+    folder: Path, logs: Sequence[Log], summary: dict[str, Any], shown: Pictures, pictures: Sequence[Picture]
 ) -> Path:
-    """Write `report.html` and return its path; `pictures` are PNG files with their captions.
+    """Write `report.html` and return its path; `pictures` are PNG files of what is `shown`, with their captions.
 
-    `wide` pictures stand below each other, others side by side.
+    They are what is printed, and what is seen where no script runs; else one chart takes their place.
     """
     from jinja2 import Environment
+    from plotly.offline import get_plotlyjs
 
     entries, shared = summary["configurations"], _common([provenance(log) for log in logs])
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -36,16 +47,73 @@ def write_report(
         columns=(table.NAME, *table.RATES, *table.SPREAD, *table.COSTS),
         entries=entries,
         invalid=sum(entry["verdict"] != "VALID" for entry in entries),
+        cards=scorecards(logs, entries, summary["decisions"]),
+        figures=FIGURES,
         pictures=[(_embedded(path), caption) for path, caption in pictures],
-        wide=wide,
+        wide=len(shown.panels) > 1,
+        panels=[panel.title for panel in shown.panels],
+        curves=_curves(shown),
+        plotly=get_plotlyjs() if shown.panels else "",
+        script=SCRIPT.read_text(encoding="utf-8"),
         details=[_details(log, entry, shared) for log, entry in zip(logs, entries, strict=True)],
         shared=shared,
         number=table.number,
-        decisions=[line for line in table.decisions(summary) if line],
+        decisions=_paragraphs(table.decisions(summary)),
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _paragraphs(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Lines as heads, each with the indented lines below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in filter(None, lines):
+        if line.startswith(" "):
+            found[-1][1].append(line.strip())
+        else:
+            found.append((line, []))
+    return found
+
+
+def _curves(shown: Pictures) -> str:
+    """What the chart draws, as JSON."""
+    starts = [series.curve.mean[0] for panel in shown.panels for series in panel.series]
+    ceiling = BLOW_UP * float(np.median(starts)) if starts else 0.0
+    names = [
+        {"name": name, "colour": colour_of(i), "symbol": SYMBOLS[marker_of(i)]} for i, name in enumerate(shown.names)
+    ]
+    panels = [
+        {
+            "title": panel.title,
+            "series": [{"name": series.name, **_points(series.curve, ceiling)} for series in panel.series],
+        }
+        for panel in shown.panels
+    ]
+    axes = {picture.x: re.sub(r"\$(.+?)\$", r"\1", picture.x_label) for picture in PICTURES}
+    given = {"names": names, "panels": panels, "axes": axes, "band": BAND}
+    return inside_script(given)
+
+
+def inside_script(value: Any) -> str:
+    """JSON that may stand inside a script element, which the first "</script>" would end."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _points(curve: Curve, ceiling: float) -> dict[str, Any]:
+    """A curve in five digits, thinned out where it has many points; null where it blew up."""
+    chosen = np.unique(np.linspace(0, len(curve.rounds) - 1, POINTS).round().astype(int))
+    points: dict[str, Any] = {"kind": curve.kind, "limit": curve.limit_trace}
+    for name in ("rounds", "bytes", "seconds", "mean", "low", "high", "theory"):
+        values = getattr(curve, name)
+        if values is not None:
+            kept = values[chosen].tolist()
+            points[name] = [float(f"{value:.5g}") if 0 < value <= _most(name, ceiling) else None for value in kept]
+    return points
+
+
+def _most(name: str, ceiling: float) -> float:
+    return np.inf if name in ("rounds", "bytes", "seconds") else ceiling
 
 
 def _embedded(path: Path) -> str:

@@ -32,6 +32,8 @@ class Forecast:
     rounding: float = 0.0
     """What rounding to float32 on the wire may change of the last risk."""
     note: str | None = None
+    population: Population | None = None
+    """The clients, and so H; None where they cannot be had here."""
 
 
 def forecast(log: Log) -> Forecast:
@@ -39,6 +41,7 @@ def forecast(log: Log) -> Forecast:
     from ..study import configuration_from_tables
     from ..theory import predict
 
+    population = None
     try:
         configuration = configuration_from_tables(log.configuration)
         digest = configuration.problem.facts().get("dataset_digest")
@@ -47,7 +50,7 @@ def forecast(log: Log) -> Forecast:
         population = configuration.problem.prepare(configuration.clients)
         prediction = predict(configuration, population, log_rounds=log.round.tolist())
     except (InputError, ValueError, OSError, NotImplementedError) as error:
-        return Forecast(note=f"no prediction: {error}")
+        return Forecast(note=f"no prediction: {error}", population=population)
     curve = prediction.excess_risk_averaged
     last = curve[-1] if curve and configuration.compressor.value_bits == 32 else None
     return Forecast(
@@ -58,6 +61,7 @@ def forecast(log: Log) -> Forecast:
         prediction.stable,
         0.0 if last is None else _rounding(population, last),
         prediction.note,
+        population,
     )
 
 

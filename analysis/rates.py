@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,40 @@ def measure_bias(errors: Floats) -> Bias:
     square, spread = float(np.trace(gram)) / len(errors), float(np.sqrt(np.sum(pairs**2)))
     ratio = float(np.linalg.norm(errors.mean(axis=0)) / np.sqrt(square)) if square > 0 else None
     return Bias(ratio, float(pairs.sum()) / spread if spread > 0 else None)
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The mean excess risk as that of the mean of w_bar_K and that of its scatter, each with its standard error."""
+
+    bias: float | None
+    bias_error: float | None
+    variance: float | None
+    variance_error: float | None
+
+
+def decompose(errors: Floats, weighted: Floats) -> Decomposition:
+    """The mean of (1/2) <e_r, H e_r> in two parts, from errors e_r = w_bar_K - w* and H e_r, both (R, d).
+
+    bias = (1/2) mean over r != s of <e_r, H e_s>, whose expectation is (1/2) ||E e||^2 in the norm of H, so that it
+    may fall below 0; variance = the rest, whose expectation is (1/2) Tr(H Cov e). Standard errors by the jackknife,
+    sqrt((R-1)/R sum_r (estimate without r - their mean)^2), which err on the safe side (Efron and Stein, 1981).
+    None where R < 3.
+    """
+    count = len(errors)
+    if count < 3:
+        return Decomposition(None, None, None, None)
+    gram = 0.5 * errors @ weighted.T
+    own, rows, total = np.diag(gram), gram.sum(axis=0) + gram.sum(axis=1), float(gram.sum())
+
+    def parts(diagonal: Any, everything: Any, n: int) -> Any:
+        bias = (everything - diagonal) / (n * (n - 1))
+        return np.array([bias, diagonal / n - bias])
+
+    whole = parts(own.sum(), total, count)
+    without = parts(own.sum() - own, total - rows + own, count - 1)
+    spread = np.sqrt((count - 1) / count * np.sum((without - without.mean(axis=1, keepdims=True)) ** 2, axis=1))
+    return Decomposition(float(whole[0]), float(spread[0]), float(whole[1]), float(spread[1]))
 
 
 def first_at_or_below(curve: Floats, target: float | None) -> int | None:

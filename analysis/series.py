@@ -58,20 +58,22 @@ class Pictures(NamedTuple):
 
 def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
     """The panels, in the order of the logs. Logs without a single point beyond round 0 are left out."""
-    names = _names(logs)
+    names = names_of(logs)
     distinct = list(dict.fromkeys(names))
+    held = [i for i, log in enumerate(logs) if log.reached.max(initial=0) > 1]
+    panels = []
+    for title, members in grouped([logs[i] for i in held]):
+        shown = [held[j] for j in members]
+        panels.append(Panel(title, [Series(distinct.index(names[i]), curve(logs[i], forecasts[i])) for i in shown]))
+    return Pictures(distinct, panels)
+
+
+def grouped(logs: Sequence[Log]) -> list[tuple[str, list[int]]]:
+    """The logs that share all but the compressor and the route, as positions; the title says in what groups differ."""
     groups: dict[str, list[int]] = {}
     for i, log in enumerate(logs):
-        if log.reached.max(initial=0) > 1:
-            groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
-    headings = titles([json.loads(key) for key in groups])
-    return Pictures(
-        distinct,
-        [
-            Panel(title, [Series(distinct.index(names[i]), curve(logs[i], forecasts[i])) for i in members])
-            for title, members in zip(headings, groups.values(), strict=True)
-        ],
-    )
+        groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
+    return list(zip(titles([json.loads(key) for key in groups]), groups.values(), strict=True))
 
 
 def curve(log: Log, forecast: Forecast) -> Curve:
@@ -94,7 +96,7 @@ def curve(log: Log, forecast: Forecast) -> Curve:
     )
 
 
-def _names(logs: Sequence[Log]) -> list[str]:
+def names_of(logs: Sequence[Log]) -> list[str]:
     """A name for each log's compressor; the route is part of it where a compressor ran over several."""
     names = [compressor_name(log.configuration["compressor"]) for log in logs]
     kinds = [log.configuration["route"]["kind"] for log in logs]

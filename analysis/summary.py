@@ -74,7 +74,7 @@ def _entry(log: Log, forecast: Forecast) -> Entry:
     floor = max(forecast.rounding, FLOOR * float(np.nanmax(log.excess_risk[:, 0], initial=0)))
     comparison = rates.compare(curves[:, -1], predicted, forecast.relative_error, floor)
     slope = rates.fit_slope(log.round, curves, curve)
-    bias = _bias(log, kept)
+    bias, parts = _errors(log, kept, forecast)
     found = reasons(log, comparison, forecast)
     return {
         **{name: log.configuration[name] for name in ("compressor", "algorithm", "problem", "route")},
@@ -90,6 +90,7 @@ def _entry(log: Log, forecast: Forecast) -> Entry:
         "slope": None if slope is None else asdict(slope),
         **_bytes(log, kept),
         "bias": asdict(bias),
+        "decomposition": asdict(parts),
         "variance_ratio": _ratio(mean, predicted),
         "verdict": "INVALID" if found else "VALID",
         "reasons": found,
@@ -101,11 +102,16 @@ def _entry(log: Log, forecast: Forecast) -> Entry:
     }
 
 
-def _bias(log: Log, kept: np.ndarray) -> rates.Bias:
+def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[rates.Bias, rates.Decomposition]:
+    """What the final averaged iterates tell of bias and variance."""
     averages, optimum = log.final_average(), log.dataset("optimum")
     if averages is None or optimum is None:
-        return rates.Bias(None, None)
-    return rates.measure_bias(averages[kept] - optimum)
+        return rates.Bias(None, None), rates.Decomposition(None, None, None, None)
+    errors = averages[kept] - optimum
+    if forecast.population is None:
+        return rates.measure_bias(errors), rates.Decomposition(None, None, None, None)
+    weighted = forecast.population.covariance.apply(errors.T).T
+    return rates.measure_bias(errors), rates.decompose(errors, weighted)
 
 
 def _bytes(log: Log, kept: np.ndarray) -> Entry:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 from .. import environment
+from .decision import ALIKE
 from .validity import MISMATCH_LEVEL
 
 Entry = dict[str, Any]
@@ -53,6 +54,19 @@ def risk(entry: Entry) -> str:
         return scientific(mean)
     percent = 100 * error / mean
     return f"{scientific(mean)} ±{percent:.{2 if percent >= 10 else 1}g}%"
+
+
+def part(name: str) -> Callable[[Entry], str]:
+    """A part of that risk, bias or variance, with its standard error, both in percent of the risk."""
+
+    def cell(entry: Entry) -> str:
+        whole, parts = entry["excess_risk_averaged"]["mean"], entry["decomposition"]
+        if not whole or parts[name] is None:
+            return "-"
+        value, error = (100 * parts[key] / whole for key in (name, f"{name}_error"))
+        return f"{value:.0f} ±{number(error, 2)}"
+
+    return cell
 
 
 def predicted(entry: Entry) -> str:
@@ -115,6 +129,8 @@ RATES = (
 )
 SPREAD = (
     Column("bias:\nnorm, z", lambda entry: ", ".join(number(entry["bias"][name], 2) for name in ("norm_ratio", "z"))),
+    Column("by bias,\n%", part("bias")),
+    Column("by var.,\n%", part("variance")),
     Column("mean over\ntheory", lambda entry: number(entry["variance_ratio"])),
     Column("shifted over\nalike", lambda entry: penalty(entry)),
 )
@@ -173,13 +189,13 @@ def _table(entries: list[Entry], columns: tuple[Column, ...]) -> Table:
 
 
 def decisions(summary: dict[str, Any]) -> list[str]:
-    """What to take, a paragraph a problem; nothing where there is nothing to choose."""
+    """What to take, a paragraph a problem, and what it says of heterogeneity; nothing where there is no choice."""
     lines = []
     for decision in summary.get("decisions", []):
         where = f" for {decision['problem']}" if decision["problem"] else ""
         best = decision["recommended"]
-        head = f"RECOMMENDED{where}: {best}" if best else f"No recommendation{where}: none reaches the target"
-        lines += ["", f"{head}. {'; '.join(decision['reasons'])}."]
+        lines += ["", f"RECOMMENDED{where}: {best}" if best else f"NO RECOMMENDATION{where}: none reaches the target"]
+        lines += [f"  {reason}" for reason in decision["reasons"]]
         if decision["target_not_reached"]:
             lines.append(f"  target not reached: {'; '.join(decision['target_not_reached'])}")
         if decision["invalid"]:
@@ -188,22 +204,46 @@ def decisions(summary: dict[str, Any]) -> list[str]:
             for group in decision[key]:
                 ranking = " < ".join(_ranked(member) for member in group["ranking"])
                 lines.append(f"  final risk at about {group['value']:.3g} {unit}: {ranking}")
-        if decision["heterogeneity"]:
-            lines.append(f"  {decision['heterogeneity']}")
-    return lines
+        lines += [
+            f"  shifted over alike: {one['kind']} {_plus_minus(one['penalty'], one['error'])}, {one['verdict']}"
+            f"{' than' if one['verdict'] != ALIKE else ' from'} quantization's "
+            f"{_plus_minus(one['quantization'], one['quantization_error'])}"
+            for one in decision["heterogeneity"]
+        ]
+    return lines + _answer(summary.get("decisions", []))
+
+
+def _answer(found: list[dict[str, Any]]) -> list[str]:
+    """Whether projections bear heterogeneity better than quantization, over all shifted problems."""
+    verdicts: dict[str, list[str]] = {}
+    for one in (one for decision in found for one in decision["heterogeneity"]):
+        verdicts.setdefault(one["kind"], []).append(one["verdict"])
+    if not verdicts:
+        return []
+    told = [
+        f"  {kind}: " + ", ".join(f"{word} in {given.count(word)}" for word in ("better", ALIKE, "worse"))
+        for kind, given in verdicts.items()
+    ]
+    count = len(next(iter(verdicts.values())))
+    head = "DO PROJECTIONS BEAR HETEROGENEITY BETTER THAN QUANTIZATION?"
+    return ["", f"{head} {count} shifted problem{'s' * (count != 1)}, two standard errors decide:", *told]
+
+
+def _plus_minus(value: float, error: float | None) -> str:
+    return number(value) + (f" ±{error:.2g}" if error else "")
 
 
 def _ranked(member: dict[str, Any]) -> str:
     if member["ratio"] == 1:
-        return member["label"]
+        return member["name"]
     error = "" if member["error"] is None else f" ±{member['error']:.2g}"
-    return f"{member['label']} ({member['ratio']:.3g}{error} times)"
+    return f"{member['name']} ({member['ratio']:.3g}{error} times)"
 
 
 def penalty(entry: Entry) -> str:
     """The penalty of heterogeneity ± its standard error."""
     value, error = entry["heterogeneity_penalty"], entry["heterogeneity_penalty_error"]
-    return number(value) + (f" ±{error:.2g}" if error else "")
+    return "-" if value is None else _plus_minus(value, error)
 
 
 def _remarks(summary: dict[str, Any]) -> list[str]:
@@ -216,5 +256,8 @@ def _remarks(summary: dict[str, Any]) -> list[str]:
         )
     for entry in summary["configurations"]:
         lines += [f"INVALID {entry['label']}: {reason}" for reason in entry["reasons"]]
-        lines += [f"{entry['label']}: {note}" for note in entry["notes"]]
-    return lines
+    notes: dict[str, list[str]] = {}
+    for entry in summary["configurations"]:
+        for note in entry["notes"]:
+            notes.setdefault(note, []).append(entry["label"])
+    return lines + [f"{'; '.join(labels)}: {note}" for note, labels in notes.items()]

@@ -60,7 +60,9 @@ def _parser(commands: Commands) -> Parser:
 
 def add_run(parser: Parser) -> None:
     _add_studies(parser)
-    parser.add_argument("--ranks", type=_positive, metavar="N", help="default: as clients, at most the cores")
+    parser.add_argument(
+        "--ranks", type=_positive, metavar="N", help="default: as clients, at most the cores (or a job's share)"
+    )
     parser.add_argument(
         "--out", default="runs", metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)"
     )

