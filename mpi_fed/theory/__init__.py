@@ -8,9 +8,9 @@ from .. import kept
 from ..configuration import Configuration
 from ..problems.population import Population
 from . import cache
-from .prediction import Prediction, compute, seconds
+from .prediction import Prediction, compute, limit_covariance, seconds
 
-__all__ = ["Prediction", "predict", "seconds"]
+__all__ = ["Prediction", "limit_covariance", "predict", "seconds"]
 
 
 def predict(

@@ -61,12 +61,15 @@ class FullRecursion(Recursion):
         return pack(after)
 
     def noise_trace(self, core: Array) -> float:
-        c = self.covariance_of_noise(self.unpacked(core[None]))[0]
+        c = self.noise_covariance(core)
         return float(((self.basis * (c @ self.basis)).sum(axis=0) / self.eigenvalues).sum())
 
     def noise_weights(self, core: Array) -> Array:
         root = self.basis / np.sqrt(self.eigenvalues)
-        return np.linalg.eigvalsh(root.T @ self.covariance_of_noise(self.unpacked(core[None]))[0] @ root)
+        return np.asarray(np.linalg.eigvalsh(root.T @ self.noise_covariance(core) @ root), dtype=np.float64)
+
+    def noise_covariance(self, core: Array) -> Array:
+        return self.covariance_of_noise(self.unpacked(core[None]))[0]
 
     def noise_standard_error(self, core: Array) -> float:
         inverse = self.basis / self.eigenvalues @ self.basis.T

@@ -171,13 +171,26 @@ class MemoryRecursion(Recursion):
         return float(np.maximum(0.0, self.noise_weights(core).sum()))
 
     def noise_weights(self, core: Array) -> Array:
+        return self.weights(self._noises(core))
+
+    def noise_covariance(self, core: Array) -> Array:
+        c = self._mean(self._noises(core))
+        return c if self.rotation is None else self.rotation.rotate(self.rotation.rotate(c).T)
+
+    def _noises(self, core: Array) -> list[Array]:
+        """The mean N (d, d) of each block."""
         second, blocks = self.unpacked(core[None])
         pairs = zip(self.blocks, blocks, strict=True)
-        return self.weights([self.noise(block, second, moments)[0][0] for block, moments in pairs])
+        return [self.noise(block, second, moments)[0][0] for block, moments in pairs]
+
+    def _mean(self, noises: Sequence[Array]) -> Array:
+        """C = N^-2 sum_i N_i."""
+        parts = [block.weight / self.clients**2 * noise for block, noise in zip(self.blocks, noises, strict=True)]
+        return np.sum(parts, axis=0)
 
     def weights(self, noises: Sequence[Array]) -> Array:
-        """The eigenvalues of H^(-1/2) C H^(-1/2), C = N^-2 sum_i N_i, from the mean N (d, d) of each block."""
-        c = sum(block.weight / self.clients**2 * noise for block, noise in zip(self.blocks, noises, strict=True))
+        """The eigenvalues of H^(-1/2) C H^(-1/2), from the mean N (d, d) of each block."""
+        c = self._mean(noises)
         basis = np.eye(len(self.eigenvalues)) if self.basis is None else self.basis
         root = basis / np.sqrt(self.eigenvalues)
         scaled = root.T @ c @ root

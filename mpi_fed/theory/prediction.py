@@ -115,6 +115,22 @@ def seconds(configuration: Configuration) -> float:
     return propagation_seconds(recursion, steps, configuration.rounds)
 
 
+def limit_covariance(configuration: Configuration) -> Array | None:
+    """C_ania, (d, d): the covariance at w* of the mean message, of the clients' gradients and of compression.
+
+    sqrt(K) (w_bar_K - w*) tends in law to N(0, H^-1 C_ania H^-1) as the step vanishes. None with memories, and where
+    the compressor's covariance has no exact form.
+    """
+    population = configuration.problem.prepare(configuration.clients)
+    setting = setting_of(configuration, population)
+    if _unsupported(configuration.algorithm, configuration.compressor) or setting.alpha is not None:
+        return None
+    recursion = exact_recursion(setting)
+    if recursion is None:
+        return None
+    return recursion.noise_covariance(recursion.core_of(np.zeros(population.dimension), 0.0))
+
+
 def default_rounds(rounds: int) -> list[int]:
     """0, K, and about 10 rounds a decade between."""
     points = np.arange(math.floor(POINTS_PER_DECADE * math.log10(rounds)) + 1)
