@@ -32,7 +32,7 @@ from mpi_fed.theory import limit_covariance, predict, seconds
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = ROOT / "studies" / "paper"
 ORDER = ("none", "partial-participation", "quantization", "bernoulli", "rand-h", "sketch")
-THEORY_SECONDS = 20.0
+THEORY_SECONDS = 200.0
 """An expectation at the paper's size that takes longer, about, is left out of the page of the small size."""
 
 

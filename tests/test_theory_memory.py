@@ -8,10 +8,13 @@ import pytest
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import compressors
 from mpi_fed.problems import problems
+from mpi_fed.problems.gaussian import Gaussian
+from mpi_fed.theory.contour import FIRST
 from mpi_fed.theory.fixed_step import fixed_step
 from mpi_fed.theory.limit import memory_limits
+from mpi_fed.theory.propagate import by_powers, by_resolvent, by_steps
 from mpi_fed.theory.recursion import Recursion
-from mpi_fed.theory.setting import Setting, memory_recursion
+from mpi_fed.theory.setting import Setting, empty_memories, memory_recursion
 
 N, D = 3, 3
 SHIFTS = ["none", "optimum", "covariate", "both"]
@@ -93,3 +96,35 @@ def test_with_true_gradients_memories_leave_no_noise():
     settled, ideal = memory_limits(Setting(population_of("both"), compressor_of("bernoulli"), None, 0.2))
     assert not settled.any()
     assert not ideal.any()
+
+
+@pytest.mark.parametrize("batch", [1, 4, None])
+@pytest.mark.parametrize("shift", ["none", "optimum"])
+@pytest.mark.parametrize("clients", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("none", {}),
+        ("bernoulli", {"p": 0.3}),
+        ("rand-h", {"h": 2}),
+        ("sketch", {"h": 2}),
+        ("partial-participation", {"p": 0.4}),
+        ("quantization", {"levels": 1}),
+    ],
+)
+def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, clients, shift, batch):
+    population = Gaussian(dimension=4, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(clients)
+    compressor = compressors[kind](**parameters).resolve(4)
+    setting = Setting(population, compressor, batch, 0.1)
+    core = None if compressor.linear else empty_memories(setting, -population.optimum, 0.5)
+    recursion = memory_recursion(setting, core)
+    start = recursion.state(recursion.core_of(-population.optimum, 0.5))
+    start = by_steps(recursion, start, Steps(0.05), 0, np.array([5]))[0]
+    rounds = np.array([0, 3, FIRST, 100, 1000, 12_345, 10**6])
+    powers = by_powers(recursion, start, 0.05, rounds)
+    found = by_resolvent(recursion, start, Steps(0.05), 0, rounds, whole=False)
+    np.testing.assert_allclose(found[:, -1], powers[:, -1], rtol=1e-9)
+    if batch:  # else all noise fades, and with it what counts single iterates
+        np.testing.assert_allclose(found, powers, rtol=1e-9, atol=1e-10)
+    ends = recursion.stationary(0.05), Recursion.stationary(recursion, 0.05)
+    np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)

@@ -8,12 +8,14 @@ import pytest
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import Compressor, compressors
 from mpi_fed.problems.gaussian import Gaussian
-from mpi_fed.theory.added import LinearAdded, ResponseAdded, exact_added
+from mpi_fed.theory.added import LinearAdded, ResponseAdded, exact_added, frozen_added
+from mpi_fed.theory.contour import FIRST, ContourError, by_contour
 from mpi_fed.theory.diagonal import diagonal_recursion
 from mpi_fed.theory.fixed_step import fixed_step
 from mpi_fed.theory.full import FullRecursion
 from mpi_fed.theory.laws import laws
-from mpi_fed.theory.propagate import by_powers, by_steps
+from mpi_fed.theory.propagate import by_powers, by_resolvent, by_steps, contour_seconds, propagate
+from mpi_fed.theory.recursion import Recursion
 from mpi_fed.theory.setting import Setting, exact_recursion
 from mpi_fed.theory.trajectory import exact_evolution, risks
 
@@ -39,6 +41,72 @@ def test_powers_of_two_are_single_steps(kind, parameters, shift):
     start = start_of(recursion, population)
     single = by_steps(recursion, start, Steps(0.1), 0, ROUNDS)
     np.testing.assert_allclose(by_powers(recursion, start, 0.1, ROUNDS), single, rtol=1e-10, atol=1e-12)
+
+
+LATE = np.array([0, 3, FIRST, 100, 1000, 12_345, 10**6])
+
+
+@pytest.mark.parametrize("batch", [1, 4, None])
+@pytest.mark.parametrize("shift", ["none", "optimum"])
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("bernoulli", {"p": 0.3}),
+        ("rand-h", {"h": 2}),
+        ("sketch", {"h": 2}),
+        ("partial-participation", {"p": 0.4}),
+        ("quantization", {"levels": 1}),
+    ],
+)
+def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, shift, batch):
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(3)
+    compressor = compressors[kind](**parameters).resolve(6)
+    members, u = laws(population), np.append(-population.optimum, 1.0)
+    exact = exact_added(compressor, members, batch)
+    added = exact or frozen_added(compressor, members, batch, np.outer(u, u))
+    recursion = FullRecursion(population.covariance, members, batch, added)
+    start = by_steps(recursion, start_of(recursion, population), Steps(0.02), 0, np.array([5]))[0]  # p, q not 0
+    powers = by_powers(recursion, start, 0.02, LATE)
+    found = by_resolvent(recursion, start, Steps(0.02), 0, LATE, whole=False)
+    noise_fades = batch is None and shift == "none"
+    assert np.isnan(found).any() == noise_fades
+    np.testing.assert_allclose(found[:, -1], powers[:, -1], rtol=1e-10)  # q, of which the averaged risk is made
+    if not noise_fades:
+        np.testing.assert_allclose(found, powers, rtol=1e-10, atol=1e-11)
+    ends = recursion.stationary(0.02), Recursion.stationary(recursion, 0.02)
+    np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)
+
+
+def test_a_contour_that_does_not_fit_is_seen_and_another_way_taken():
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0).prepare(3)
+    recursion = full_recursion(population, compressors["rand-h"](h=1).resolve(6), 1)
+    start, unstable = start_of(recursion, population), Steps(0.6)
+    assert recursion.stationary(0.6) is None
+    near = by_steps(recursion, start, unstable, 0, np.array([FIRST]))[0]
+    resolvent = recursion.resolvent(0.6)
+    with np.errstate(all="ignore"), pytest.raises(ContourError):
+        by_contour(resolvent, start, near, np.array([100]))
+    grown = propagate(recursion, start, unstable, 0, np.array([100, 300]))
+    single = by_steps(recursion, start, unstable, 0, np.array([100, 300]))
+    np.testing.assert_allclose(grown, single, rtol=1e-9, atol=1e-12)
+
+
+def test_a_step_beyond_the_largest_eigenvalue_is_not_for_the_contour():
+    population = Gaussian(dimension=6).prepare(1)
+    recursion = full_recursion(population, compressors["rand-h"](h=3).resolve(6), 1)
+    assert np.isfinite(contour_seconds(recursion, 0.5, 10**6))
+    assert contour_seconds(recursion, 1.01 / recursion.eigenvalues.max(), 10**6) == np.inf
+
+
+def test_at_dimension_100_the_resolvent_is_taken_and_agrees_with_single_steps():
+    population = Gaussian(dimension=100, eigenvalue_decay=4.0).prepare(1)
+    recursion = full_recursion(population, compressors["bernoulli"](p=1 / 11).resolve(100), 1)
+    start, step, rounds = start_of(recursion, population), Steps(0.02), np.array([64, 500, 1500])
+    assert contour_seconds(recursion, 0.02, 10**6) < 60
+    single = by_steps(recursion, start, step, 0, rounds)
+    found = by_resolvent(recursion, start, step, 0, rounds)
+    for counts in (recursion.last_risk, lambda states: recursion.mean_risk(states, rounds.astype(float))):
+        np.testing.assert_allclose(counts(found), counts(single), rtol=1e-9)
 
 
 @pytest.mark.parametrize(

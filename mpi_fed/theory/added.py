@@ -183,15 +183,20 @@ def _linear_covariance(compressor: Compressor, dimension: int, rotation: Covaria
     coefficients = compressor.moment_coefficients(dimension)
     if coefficients is not None:
         a, b, c = coefficients
-        return _DiagonalCovariance(a - 1, np.full(dimension, b), c, rotation)
+        return DiagonalCovariance(a - 1, np.full(dimension, b), c, rotation)
     return _Rotated(LinearAdded(compressor).of, _matrix(rotation))
 
 
 def _frozen_covariance(compressor: Compressor, moment: Array, rotation: Covariance | None) -> AddedCovariance:
     q = _matrix(rotation)
-    shape = _shape(compressor, moment if q is None else q @ moment @ q.T)
+    given = moment if q is None else q @ moment @ q.T
+    shape = _shape(compressor, given)
     if shape.ndim == 1:
-        return _DiagonalCovariance(0.0, shape, 0.0, rotation)
+        if shape.max() <= compressor.omega_bound(len(shape)):
+            return DiagonalCovariance(0.0, shape, 0.0, rotation)
+        # a coordinate that is small beside the others has a large W_jj / D_jj, which would not stay so as it grows
+        share = shape * np.diag(given) / max(np.trace(given), np.finfo(float).tiny)
+        return DiagonalCovariance(0.0, np.zeros_like(share), share, rotation)
     own = shape if q is None else q.T @ shape @ q
     return lambda moments: np.trace(moments, axis1=1, axis2=2)[:, None, None] * own
 
@@ -201,12 +206,12 @@ def _matrix(rotation: Covariance | None) -> Array | None:
     return None if rotation is None or rotation.basis is None else rotation.rotate(np.eye(rotation.dimension))
 
 
-class _DiagonalCovariance:
-    """W = a D + Diag(b_j D_jj) + c Tr(D) I in the original basis."""
+class DiagonalCovariance:
+    """W = a D + Diag(b_j D_jj + c_j Tr(D)) in the original basis; one c for all j is a number."""
 
-    def __init__(self, a: float, b: Array, c: float, rotation: Covariance | None) -> None:
+    def __init__(self, a: float, b: Array, c: Array | float, rotation: Covariance | None) -> None:
         self.a, self.b, self.c = a, b, c
-        self.q = _matrix(rotation) if b.any() else None
+        self.q = _matrix(rotation) if b.any() or np.ndim(c) else None
 
     def __call__(self, moments: Array) -> Array:
         traces = self.c * np.trace(moments, axis1=1, axis2=2)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..algorithms import Steps
@@ -18,7 +19,8 @@ REFREEZES = 3
 
 def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
     """`stable` and `plateau_trace` = Tr(C(U) H^-1) at the stationary U; empty for a decreasing step."""
-    if steps.exponent or recursion.size > LARGEST or steps.scale * recursion.eigenvalues.min() < ROUNDING:
+    solvable = recursion.size <= LARGEST or math.isfinite(recursion.operations_of_resolvent())
+    if steps.exponent or not solvable or steps.scale * recursion.eigenvalues.min() < ROUNDING:
         return {}
     core = recursion.stationary(steps.scale)
     if core is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from .added import Added
 from .laws import EmpiricalLaw, Law, sandwich
 from .packing import Array, inner_triangle, pack, packed_size, unpack
 from .recursion import Recursion
+from .resolvent import FullResolvent, has_resolvent
 
 
 class FullRecursion(Recursion):
@@ -74,6 +76,24 @@ class FullRecursion(Recursion):
     def noise_standard_error(self, core: Array) -> float:
         inverse = self.basis / self.eigenvalues @ self.basis.T
         return self.added.standard_error(self.unpacked(core), inverse) / self.clients
+
+    def resolvent(self, gamma: float) -> FullResolvent | None:
+        return FullResolvent(self, gamma) if has_resolvent(self) else None
+
+    def stationary(self, gamma: float) -> Array | None:
+        resolvent = self.resolvent(gamma)
+        if resolvent is None:
+            return super().stationary(gamma)
+        proof = resolvent.settled(noise=False)
+        if not np.isfinite(proof).all() or not self.is_positive(pack(proof)):
+            return None
+        core = self.settled()
+        core[self.second] = pack(resolvent.settled(noise=True))
+        return core
+
+    def operations_of_resolvent(self) -> float:
+        d = len(self.eigenvalues)
+        return 5.0 * d**4 if has_resolvent(self) else math.inf
 
     def identity(self) -> Array:
         return pack(np.eye(len(self.eigenvalues)))

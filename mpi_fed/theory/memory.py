@@ -13,6 +13,7 @@ clients, so that they share one block; alone, they are looked at in H's eigenbas
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ import numpy as np
 from ..problems.population import Covariance
 from .added import AddedCovariance
 from .laws import EmpiricalLaw, GaussianLaw, Law, left, right
+from .memory_resolvent import MemoryResolvent, has_memory_resolvent
 from .packing import Array, pack, packed_size, unpack
 from .recursion import Recursion
 
@@ -62,6 +64,7 @@ class GaussianBlock(Block):
 
     def __init__(self, law: GaussianLaw, batch: int | None, added: AddedCovariance) -> None:
         super().__init__(law, batch, added)
+        self.noise_variance = law.noise_variance
         self.h, self.shift, self.spread = law.matrix, law.shift, law.spread
         self.crossed = len(law.weights) > 1 and law.shifted
 
@@ -200,6 +203,24 @@ class MemoryRecursion(Recursion):
 
     def noise_standard_error(self, core: Array) -> float:
         return 0.0
+
+    def resolvent(self, gamma: float) -> MemoryResolvent | None:
+        block = self.blocks[0]
+        known = isinstance(block, GaussianBlock) and has_memory_resolvent(self)
+        return MemoryResolvent(self, block, gamma) if known and isinstance(block, GaussianBlock) else None
+
+    def operations_of_resolvent(self) -> float:
+        d = len(self.eigenvalues)
+        return 5.0 * d**4 + 1e4 * d**2 if has_memory_resolvent(self) else math.inf
+
+    def stationary(self, gamma: float) -> Array | None:
+        resolvent = self.resolvent(gamma)
+        if resolvent is None:
+            return super().stationary(gamma)
+        proof = resolvent.settled(noise=False)
+        if not np.isfinite(proof).all() or not self.is_positive(proof[self.second]):
+            return None
+        return resolvent.settled(noise=True)
 
     def _second_moments(self) -> np.ndarray:
         """Where E[eta eta^T], E[eta h^T] and E[h h^T] stand in the core."""

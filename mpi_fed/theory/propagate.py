@@ -1,13 +1,15 @@
-"""The recursion's state at any rounds: step by step, or by powers of two of the step's matrix."""
+"""The recursion's state at any rounds: step by step, by powers of two of the step's matrix, or by its resolvent."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Steps
+from .contour import FIRST, POINTS, ContourError, by_contour, windows
 from .packing import Array
 from .recursion import Recursion
 
@@ -17,6 +19,7 @@ STEP_RATE = 5e9
 STEP_OVERHEAD = 1e-4
 TIME_LIMIT = 900.0
 LARGEST_MATRIX = 16_000
+STEPS, POWERS, CONTOUR = "steps", "powers", "contour"
 
 
 class OutOfReachError(Exception):
@@ -36,27 +39,62 @@ def stepping_seconds(recursion: Recursion, rounds: int) -> float:
     return rounds * (STEP_OVERHEAD + recursion.flops / STEP_RATE)
 
 
+def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
+    """The time that the resolvent takes, about; infinite where there is none, or the step is too large for it."""
+    if rounds <= FIRST or gamma * recursion.eigenvalues.max() > 1:
+        return math.inf
+    each = recursion.operations_of_resolvent()
+    return stepping_seconds(recursion, FIRST) + len(windows(rounds)) * POINTS * each / DENSE_RATE
+
+
 def seconds(recursion: Recursion, steps: Steps, rounds: int) -> float:
     """The time that `propagate` takes, about."""
     direct = stepping_seconds(recursion, rounds)
-    return direct if steps.exponent else min(direct, doubling_seconds(recursion, rounds))
+    if steps.exponent:
+        return direct
+    return min(direct, doubling_seconds(recursion, rounds), contour_seconds(recursion, steps.scale, rounds))
 
 
-def propagate(recursion: Recursion, start: Array, steps: Steps, first: int, rounds: NDArray[np.int64]) -> Array:
+def propagate(
+    recursion: Recursion, start: Array, steps: Steps, first: int, rounds: NDArray[np.int64], whole: bool = True
+) -> Array:
     """The states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
 
-    Powers of two are used for a constant step where they are faster: the state at round first + n is
-    start T^n, by the binary expansion of n, one power of T at a time for all rounds. Raises OutOfReachError.
+    Unless they are wanted `whole`, all but p and q may be NaN where it has faded.
+
+    For a constant step T the state at round first + n is start T^n: by powers of two, one at a time for all rounds,
+    by the resolvent (`contour`), or by single steps, whatever takes the least time. Raises OutOfReachError.
     """
     counts = np.asarray(rounds, dtype=np.int64) - first
     last = int(counts.max(initial=0))
-    cost = seconds(recursion, steps, last)
-    if cost > TIME_LIMIT:
-        raise OutOfReachError(f"{last:,} rounds of a recursion on {recursion.size:,} numbers take too long")
+    costs = {STEPS: stepping_seconds(recursion, last)}
+    if not steps.exponent:
+        costs |= {POWERS: doubling_seconds(recursion, last), CONTOUR: contour_seconds(recursion, steps.scale, last)}
     with np.errstate(over="ignore", invalid="ignore"):  # a step too large: the moments grow past all bounds
-        if cost == stepping_seconds(recursion, last):
-            return by_steps(recursion, start, steps, first, counts)
-        return by_powers(recursion, start, steps.scale, counts)
+        for way in sorted(costs, key=lambda way: costs[way]):
+            if costs[way] > TIME_LIMIT:
+                break
+            if way == CONTOUR:
+                with contextlib.suppress(ContourError):
+                    return by_resolvent(recursion, start, steps, first, counts, whole)
+            elif way == POWERS:
+                return by_powers(recursion, start, steps.scale, counts)
+            else:
+                return by_steps(recursion, start, steps, first, counts)
+    raise OutOfReachError(f"{last:,} rounds of a recursion on {recursion.size:,} numbers take too long")
+
+
+def by_resolvent(
+    recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64], whole: bool = True
+) -> Array:
+    """The states after `counts` steps of one size; the first few one by one. Raises ContourError."""
+    resolvent = recursion.resolvent(steps.scale)
+    assert resolvent is not None
+    early = counts < FIRST
+    near = by_steps(recursion, start, steps, first, np.append(counts[early], FIRST))
+    result = np.empty((len(counts), recursion.size))
+    result[early], result[~early] = near[:-1], by_contour(resolvent, start, near[-1], counts[~early], whole)
+    return result
 
 
 def by_steps(recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64]) -> Array:

@@ -13,10 +13,12 @@ Changing gamma from round to round changes nothing of this.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
 
+from .contour import Resolvent
 from .packing import Array
 
 CHUNK = 1 << 21
@@ -92,6 +94,14 @@ class Recursion(ABC):
         for start in range(0, self.size, width):  # in place: row i is needed for row i alone
             identity[start : start + width] = self.step(identity[start : start + width], gamma)
         return identity
+
+    def resolvent(self, gamma: float) -> Resolvent | None:
+        """(z - T)^-1 of the step T, where H's eigenbasis gives it a structure; else None."""
+        return None
+
+    def operations_of_resolvent(self) -> float:
+        """Of one use of it, about; infinite where there is none."""
+        return math.inf
 
     def state(self, core: Array) -> Array:
         """The state (size,) at the start of an average: this U, empty sums."""

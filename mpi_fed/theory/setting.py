@@ -21,6 +21,8 @@ LARGEST_FULL = 300
 """Above this dimension the recursion on the full second moment is not tried."""
 MEMORY = 4e9
 """Bytes that the maps of the clients may take."""
+ROUNDING = 1e-11
+"""Beside the memories, a difference of gradients and memories below this share is rounding."""
 WORK = 2e13
 """Floating-point operations that they may take to set up."""
 
@@ -141,10 +143,11 @@ def _block(law: Law, batch: int | None, added: AddedCovariance) -> Block:
 
 
 def _differences(recursion: MemoryRecursion, core: Array) -> list[Array]:
-    """D of each block, (d, d), in the recursion's basis."""
+    """D of each block, (d, d), in the recursion's basis; 0 where all that is left of it is rounding."""
     second, moments = recursion.unpacked(core[None])
     found = []
     for block, (y, z, m) in zip(recursion.blocks, moments, strict=True):
         mean, sampling = block.moments(second)
-        found.append(recursion.difference(mean + sampling, block.mean_memory(y, z), m)[0])
+        difference = recursion.difference(mean + sampling, block.mean_memory(y, z), m)[0]
+        found.append(difference * (np.trace(difference) > ROUNDING * np.trace(m[0])))
     return found

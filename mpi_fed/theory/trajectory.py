@@ -20,8 +20,8 @@ INTERVALS = (2, 8)
 """By what factor the interval's end may exceed its start."""
 
 Rounds = NDArray[np.int64]
-Evolve = Callable[[Array, int, Rounds], Array]
-"""(state, its round, rounds, ascending) -> the states (len(rounds), size)."""
+Evolve = Callable[[Array, int, Rounds, bool], Array]
+"""(state, its round, rounds, ascending, whether they are wanted whole) -> the states (len(rounds), size)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ class Risks:
 def risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: int, rounds: Rounds) -> Risks:
     """From U's `core` at round 0 to ascending rounds; the average holds w_k from k = `averaging_start` on."""
     early = rounds <= averaging_start
-    before = evolve(recursion.state(core), 0, np.append(rounds[early], averaging_start))
-    after = evolve(recursion.state(before[-1, : recursion.core]), averaging_start, rounds[~early])
+    before = evolve(recursion.state(core), 0, np.append(rounds[early], averaging_start), True)
+    after = evolve(recursion.state(before[-1, : recursion.core]), averaging_start, rounds[~early], False)
     states = np.concatenate([before[:-1], after])
     with np.errstate(over="ignore", invalid="ignore"):
         averaged = recursion.mean_risk(states, np.maximum(rounds - averaging_start, 0).astype(np.float64))
@@ -46,7 +46,7 @@ def risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: in
 
 def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
     """The evolution under one recursion."""
-    return lambda state, first, rounds: propagate(recursion, state, steps, first, rounds)
+    return lambda state, first, rounds, whole: propagate(recursion, state, steps, first, rounds, whole)
 
 
 def frozen_evolution(setting: Setting, recursion: Recursion, steps: Steps, last: int) -> Evolve:
@@ -65,7 +65,7 @@ class _Renewed:
     steps: Steps
     factor: int
 
-    def __call__(self, state: Array, first: int, rounds: Rounds) -> Array:
+    def __call__(self, state: Array, first: int, rounds: Rounds, whole: bool) -> Array:
         found = [np.repeat(state[None], int((rounds == first).sum()), axis=0)]
         for start, end in _intervals(first, int(rounds.max(initial=first)), self.factor):
             frozen = frozen_recursion(self.setting, state[: self.recursion.core])
