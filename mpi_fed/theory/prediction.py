@@ -68,6 +68,7 @@ class Prediction:
     excess_risk_averaged: list[float | None] | None = None
     """Expected, at log_rounds; None where it is beyond all bounds."""
     excess_risk_last: list[float | None] | None = None
+    """The same of the iterate; None, too, where it has faded beside its start."""
     prediction_kind: Literal["exact", "approximate"] | None = None
     relative_error: float | None = None
     """Of the risks: the relative standard error of the noise at the last round, 0 where nothing was sampled."""
