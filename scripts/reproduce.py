@@ -282,7 +282,7 @@ def ellipses(folder: Path, picture: Path) -> Iterator[str]:
         "sqrt(K) (w_bar_K - w*) tends in law to N(0, H^-1 C_ania H^-1). Below, its covariance over repetitions (the "
         f"entries 11, 12, 22) beside theory's, and the share of repetitions within the ellipse that holds {INSIDE:.0%} "
         "of the law, with its standard error. On a diagonal H masks leave the ellipse's shape alone; rotated, those "
-        "of rand-h and Bernoulli make it rounder, and so larger along the direction of the small eigenvalue."
+        "of rand-h and Bernoulli put noise where H has little, and H^-1 stretches it there."
     )
     yield f"![Scatter of the averaged iterates of six compressors, with theory's ellipses]({picture.name})"
     yield ""
