@@ -23,6 +23,8 @@ NEAR = 1.3
 """Omegas, or bits a message, within this factor count as equal."""
 FEWEST = 3
 """With fewer repetitions nothing is said of uncertainty."""
+MOSTLY = 0.5
+"""A final risk of which bias makes up more than this share is not in the regime of large K."""
 PROJECTIONS, QUANTIZATION = ("sketch", "rand-h", "partial-participation"), "quantization"
 ALIKE = "no different"
 
@@ -73,12 +75,42 @@ def _decision(
         "recommended": names[order[0]] if order else None,
         "share_of_resamples": share,
         "reasons": reasons,
+        "verdict": "INVALID" if (doubts := _doubts(names, logs, entries, sound)) else "VALID",
+        "doubts": doubts,
         "target_not_reached": [names[i] for i in sound if i not in reached],
         "invalid": [name for name, entry in zip(names, entries, strict=True) if entry["verdict"] != "VALID"],
         "equal_omega": _equals(names, entries, sound, [_omega(log) for log in logs]),
         "equal_bits": _equals(names, entries, sound, [_bits(entry) for entry in entries]),
         "heterogeneity": _heterogeneity([entries[i] for i in sound]),
     }
+
+
+def _doubts(
+    names: Sequence[str], logs: Sequence[Log], entries: Sequence[Entry], sound: Sequence[int]
+) -> list[str]:
+    """Why the comparison should not be relied on; empty where it can be."""
+    found = []
+    if len(sound) < 2:
+        found.append(f"{len(sound)} of {len(entries)} configurations VALID, and a choice needs two")
+    fewest = min((int(usable(logs[i]).sum()) for i in sound), default=0)
+    if sound and fewest < FEWEST:
+        found.append(f"too few repetitions: {fewest}, of at least {FEWEST}")
+    biased = [names[i] for i in sound if _is_mostly_bias(entries[i])]
+    if biased:
+        found.append(
+            f"not in the regime of large K: more than half of the final risk is bias, most of it the way from the "
+            f"start, of {'; '.join(biased)}"
+        )
+    return found
+
+
+def _is_mostly_bias(entry: Entry) -> bool:
+    mean, bias, error = (
+        entry["excess_risk_averaged"]["mean"],
+        entry["decomposition"]["bias"],
+        entry["decomposition"]["bias_error"],
+    )
+    return None not in (mean, bias, error) and bias - 2 * error > MOSTLY * mean
 
 
 def _cost(entry: Entry) -> str:

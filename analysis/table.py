@@ -196,6 +196,7 @@ def decisions(summary: dict[str, Any]) -> list[str]:
         best = decision["recommended"]
         lines += ["", f"RECOMMENDED{where}: {best}" if best else f"NO RECOMMENDATION{where}: none reaches the target"]
         lines += [f"  {reason}" for reason in decision["reasons"]]
+        lines += [f"  {decision['verdict']}" + (f": {'; '.join(decision['doubts'])}" if decision["doubts"] else "")]
         if decision["target_not_reached"]:
             lines.append(f"  target not reached: {'; '.join(decision['target_not_reached'])}")
         if decision["invalid"]:

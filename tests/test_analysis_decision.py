@@ -11,6 +11,8 @@ from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.analysis.summary import summarise
 from synthetic_log import points, power_law, tables, write_log
 
+from mpi_fed.problems.gaussian import Gaussian
+
 ROUNDS = points(1000)
 SEEDS = 10
 
@@ -43,6 +45,7 @@ def test_the_cheapest_to_the_target_is_recommended_and_clear(tmp_path):
     assert any("clear" in reason and "not clear" not in reason for reason in found["reasons"])
     assert any("the next, none, takes 3." in reason for reason in found["reasons"])
     assert "lowest final risk: none" in found["reasons"]
+    assert (found["verdict"], found["doubts"]) == ("VALID", [])
 
 
 def test_a_choice_within_the_noise_is_called_unclear(tmp_path):
@@ -79,6 +82,33 @@ def test_what_is_invalid_is_left_out(tmp_path):
     (found,) = decided(tmp_path, curves, forecast=Forecast(stable=False))
     assert found["recommended"] is None
     assert found["invalid"] == ["none", "quantization"]
+    assert (found["verdict"], found["doubts"]) == ("INVALID", ["0 of 2 configurations VALID, and a choice needs two"])
+
+
+def decided_on(tmp_path, averages, seeds):
+    """The decision on two compressors of given final averages (R, d), with H known."""
+    logs = []
+    for kind in ("none", "rand-h"):
+        made = tables(compressor={"kind": kind}, study={"repetitions": seeds})
+        write_log(tmp_path / f"{kind}.h5", made, averages=averages, label=kind, omega=3.0)
+        logs.append(load(tmp_path / f"{kind}.h5"))
+    population = Gaussian(dimension=averages.shape[1], rotation="dct").prepare(2)
+    (found,) = decide(logs, summarise(logs, [Forecast(population=population)] * 2))
+    return found
+
+
+def test_too_few_repetitions_make_a_comparison_invalid(tmp_path):
+    found = decided_on(tmp_path, 1 + 0.01 * np.random.default_rng(1).standard_normal((2, 10)), [0, 1])
+    assert (found["verdict"], found["doubts"]) == ("INVALID", ["too few repetitions: 2, of at least 3"])
+
+
+def test_a_risk_that_is_mostly_bias_is_not_in_the_regime(tmp_path):
+    noise = 0.01 * np.random.default_rng(1).standard_normal((SEEDS, 10))
+    seeds = list(range(SEEDS))
+    (doubt,) = decided_on(tmp_path / "far", 1.5 + noise, seeds)["doubts"]  # w* is 1
+    assert doubt.startswith("not in the regime of large K")
+    assert doubt.endswith("of none; rand-h")
+    assert decided_on(tmp_path / "near", 1 + noise, seeds)["verdict"] == "VALID"
 
 
 def test_equal_omega_and_equal_bits_are_ranked(tmp_path):
