@@ -73,6 +73,7 @@ def _decision(
     return {
         "problem": title,
         "recommended": names[order[0]] if order else None,
+        "recommended_file": entries[order[0]]["file"] if order else None,
         "share_of_resamples": share,
         "reasons": reasons,
         "verdict": "INVALID" if (doubts := _doubts(names, logs, entries, sound)) else "VALID",
@@ -81,7 +82,7 @@ def _decision(
         "invalid": [name for name, entry in zip(names, entries, strict=True) if entry["verdict"] != "VALID"],
         "equal_omega": _equals(names, entries, sound, [_omega(log) for log in logs]),
         "equal_bits": _equals(names, entries, sound, [_bits(entry) for entry in entries]),
-        "heterogeneity": _heterogeneity([entries[i] for i in sound]),
+        "heterogeneity": _heterogeneity([(names[i], _omega(logs[i]) or 0.0, entries[i]) for i in sound]),
     }
 
 
@@ -196,27 +197,33 @@ def _ratio_error(entry: Entry, least: Entry) -> float | None:
     return float(np.hypot(ours, theirs) * parts[0]["mean"] / parts[1]["mean"])
 
 
-def _heterogeneity(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Each projection's penalty beside quantization's: better or worse by more than two standard errors, or neither."""
-    shifted = [e for e in entries if e["heterogeneity_penalty_error"] is not None and e["heterogeneity_penalty"] != 1]
-    known = {e["compressor"]["kind"]: e for e in shifted}
-    if QUANTIZATION not in known:
-        return []
-    its, its_error = _penalty(known[QUANTIZATION])
+def _heterogeneity(sound: Sequence[tuple[str, float, Entry]]) -> list[dict[str, Any]]:
+    """Each projection's penalty beside that of the quantization of nearest omega: better or worse by more than two
+    standard errors, or neither. `sound`: name, omega, entry."""
+    shifted = [
+        one
+        for one in sound
+        if one[2]["heterogeneity_penalty_error"] is not None and one[2]["heterogeneity_penalty"] != 1
+    ]
+    references = [one for one in shifted if one[2]["compressor"]["kind"] == QUANTIZATION]
     found = []
-    for kind in (kind for kind in PROJECTIONS if kind in known):
-        penalty, error = _penalty(known[kind])
-        difference = penalty - its
-        verdict = "better" if difference < 0 else "worse"
-        if abs(difference) <= 2 * np.hypot(error, its_error):
+    for name, omega, entry in (one for one in shifted if one[2]["compressor"]["kind"] in PROJECTIONS):
+        if not references:
+            break
+        reference = min(references, key=lambda one: abs(one[1] - omega))
+        penalty, error = _penalty(entry)
+        its, its_error = _penalty(reference[2])
+        verdict = "better" if penalty < its else "worse"
+        if abs(penalty - its) <= 2 * np.hypot(error, its_error):
             verdict = ALIKE
         found.append(
             {
-                "kind": kind,
+                "name": name,
                 "penalty": penalty,
                 "error": error,
-                "quantization": its,
-                "quantization_error": its_error,
+                "reference": reference[0],
+                "reference_penalty": its,
+                "reference_error": its_error,
                 "verdict": verdict,
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from .figures import BLOW_UP, MARKERS, PICTURES, colour_of, marker_of
 from .read import Log
 from .scorecard import FIGURES, scorecards
 from .series import BAND, Curve, Pictures
+from .summary import FLOOR
 
 Picture = tuple[Path, str]
 TEMPLATE, SCRIPT = Path(__file__).with_name("report.html"), Path(__file__).with_name("report.js")
@@ -78,11 +80,13 @@ def _paragraphs(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 def _curves(shown: Pictures) -> str:
     """What the chart draws, as JSON."""
-    starts = [series.curve.mean[0] for panel in shown.panels for series in panel.series]
-    ceiling = BLOW_UP * float(np.median(starts)) if starts else 0.0
-    names = [
-        {"name": name, "colour": colour_of(i), "symbol": SYMBOLS[marker_of(i)]} for i, name in enumerate(shown.names)
-    ]
+    first = np.array([series.curve.mean[0] for panel in shown.panels for series in panel.series])
+    starts = first[np.isfinite(first) & (first > FLOOR * first.max(initial=0))]  # a run may start at w*
+    ceiling = BLOW_UP * float(np.median(starts)) if len(starts) and len(starts) == len(first) else np.inf
+    names = []
+    for i, name in enumerate(shown.names):  # which plotly takes for markup
+        plain = html.escape(name, quote=False)
+        names.append({"name": plain, "colour": colour_of(i), "symbol": SYMBOLS[marker_of(i)]})
     panels = [
         {
             "title": panel.title,

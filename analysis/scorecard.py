@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,11 +21,13 @@ class Figure(NamedTuple):
     meaning: str
     value: Value
     text: Callable[[Entry], str]
+    error: Value = lambda entry: 0.0
     larger: bool = False
 
 
 class Cell(NamedTuple):
-    """What a scorecard shows of one figure: its text, how near the best it is (1 is the best), and whether it is."""
+    """What a scorecard shows of one figure: its text, how near the best it is (1 is the best), and whether it is the
+    best or within two standard errors of it."""
 
     text: str
     share: float | None
@@ -66,26 +69,28 @@ FIGURES = (
         "mean excess risk ± standard error",
         lambda entry: entry["excess_risk_averaged"]["mean"],
         table.risk,
+        lambda entry: entry["excess_risk_averaged"]["standard_error"],
     ),
     Figure(
         "robustness",
         "risk over that of alike clients",
         lambda entry: None if entry["heterogeneity_penalty"] == 1 else entry["heterogeneity_penalty"],
         lambda entry: "alike here" if entry["heterogeneity_penalty"] == 1 else table.penalty(entry),
+        lambda entry: entry["heterogeneity_penalty_error"],
     ),
 )
 
 
 def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequence[dict[str, Any]]) -> list[Card]:
     """One card for each group of configurations that differ in the compressor and the route alone."""
-    taken = {decision["problem"]: decision["recommended"] for decision in decisions}
+    taken = {decision["recommended_file"] for decision in decisions if not decision["doubts"]}
     names, cards = names_of(logs), []
     for title, members in grouped(logs):
         columns = [_column(figure, [entries[i] for i in members]) for figure in FIGURES]
         rows = [
             Row(
                 names[i],
-                names[i] == taken.get(title),
+                entries[i]["file"] in taken,
                 entries[i]["verdict"],
                 [column[row] for column in columns],
             )
@@ -97,15 +102,16 @@ def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequenc
 
 def _column(figure: Figure, entries: Sequence[Entry]) -> list[Cell]:
     """The figure of every configuration beside the best of the VALID ones."""
-    values = [figure.value(entry) for entry in entries]
-    pairs = zip(values, entries, strict=True)
-    sound = [value for value, entry in pairs if value and entry["verdict"] == "VALID"]
-    best = (max if figure.larger else min)(sound, default=None)
-    cells = []
-    for value, entry in zip(values, entries, strict=True):
-        share = None
-        if best and value:
-            share = min(1.0, value / best if figure.larger else best / value)
-        unlike = any(other != best for other in values)
-        cells.append(Cell(figure.text(entry), share, value is not None and value == best and unlike))
+    values = [figure.value(entry) if entry["verdict"] == "VALID" else None for entry in entries]
+    known = [(value, i) for i, value in enumerate(values) if value is not None]
+    cells = [Cell(figure.text(entry), None, False) for entry in entries]
+    if not known:
+        return cells
+    best, at = (max if figure.larger else min)(known)
+    errors = [figure.error(entry) or 0.0 for entry in entries]
+    near = [i for value, i in known if abs(value - best) <= 2 * math.hypot(errors[i], errors[at])]
+    for value, i in known:
+        low, high = (value, best) if figure.larger else (best, value)
+        share = 1.0 if low == high else low / high
+        cells[i] = cells[i]._replace(share=share, best=i in near and len(near) < len(known))
     return cells

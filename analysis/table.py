@@ -193,8 +193,7 @@ def decisions(summary: dict[str, Any]) -> list[str]:
     lines = []
     for decision in summary.get("decisions", []):
         where = f" for {decision['problem']}" if decision["problem"] else ""
-        best = decision["recommended"]
-        lines += ["", f"RECOMMENDED{where}: {best}" if best else f"NO RECOMMENDATION{where}: none reaches the target"]
+        lines += ["", _head(decision, where)]
         lines += [f"  {reason}" for reason in decision["reasons"]]
         lines += [f"  {decision['verdict']}" + (f": {'; '.join(decision['doubts'])}" if decision["doubts"] else "")]
         if decision["target_not_reached"]:
@@ -205,29 +204,37 @@ def decisions(summary: dict[str, Any]) -> list[str]:
             for group in decision[key]:
                 ranking = " < ".join(_ranked(member) for member in group["ranking"])
                 lines.append(f"  final risk at about {group['value']:.3g} {unit}: {ranking}")
-        lines += [
-            f"  shifted over alike: {one['kind']} {_plus_minus(one['penalty'], one['error'])}, {one['verdict']}"
-            f"{' than' if one['verdict'] != ALIKE else ' from'} quantization's "
-            f"{_plus_minus(one['quantization'], one['quantization_error'])}"
-            for one in decision["heterogeneity"]
-        ]
+        for one in decision["heterogeneity"]:
+            own = _plus_minus(one["penalty"], one["error"])
+            its = _plus_minus(one["reference_penalty"], one["reference_error"])
+            word = f"{one['verdict']} {'from' if one['verdict'] == ALIKE else 'than'}"
+            lines.append(f"  shifted over alike: {one['name']} {own}, {word} {one['reference']}'s {its}")
     return lines + _answer(summary.get("decisions", []))
+
+
+def _head(decision: dict[str, Any], where: str) -> str:
+    best = decision["recommended"]
+    if best is None:
+        return f"NO RECOMMENDATION{where}: none reaches the target"
+    if decision["doubts"]:
+        return f"NO RECOMMENDATION{where}, for the comparison is INVALID; the cheapest in it: {best}"
+    return f"RECOMMENDED{where}: {best}"
 
 
 def _answer(found: list[dict[str, Any]]) -> list[str]:
     """Whether projections bear heterogeneity better than quantization, over all shifted problems."""
     verdicts: dict[str, list[str]] = {}
     for one in (one for decision in found for one in decision["heterogeneity"]):
-        verdicts.setdefault(one["kind"], []).append(one["verdict"])
+        verdicts.setdefault(one["name"], []).append(one["verdict"])
     if not verdicts:
         return []
     told = [
-        f"  {kind}: " + ", ".join(f"{word} in {given.count(word)}" for word in ("better", ALIKE, "worse"))
-        for kind, given in verdicts.items()
+        f"  {name}: " + ", ".join(f"{word} in {given.count(word)}" for word in ("better", ALIKE, "worse"))
+        for name, given in verdicts.items()
     ]
-    count = len(next(iter(verdicts.values())))
+    count = sum(bool(decision["heterogeneity"]) for decision in found)
     head = "DO PROJECTIONS BEAR HETEROGENEITY BETTER THAN QUANTIZATION?"
-    return ["", f"{head} {count} shifted problem{'s' * (count != 1)}, two standard errors decide:", *told]
+    return ["", f"{head} {count} comparison{'s' * (count != 1)}, two standard errors decide:", *told]
 
 
 def _plus_minus(value: float, error: float | None) -> str:

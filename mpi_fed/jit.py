@@ -105,6 +105,8 @@ def _reason(message: str, place: int) -> str:
     """numba's reason for failing at a place of its message, in a line."""
     if "NRT required" in message:
         return "compiled code may not make arrays; make them once, in kernel(), as scratch space"
+    if "Only accept returning of array" in message:
+        return "a compiled function may not return a part of an array; take the part where it is used"
     innermost = message[:place].rpartition("raised a specific error:")[2]
     lines = [line.strip() for line in innermost.splitlines() if line.strip() and "Failed in" not in line]
     calls = [line.removeprefix(">>> ") for line in lines if line.startswith(">>> ")]

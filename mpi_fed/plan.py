@@ -64,7 +64,10 @@ def make_plan(
     """
     wanted = ranks or max(1, len(os.sched_getaffinity(0)) // jobs)
     studies = load_studies(paths, overrides, only, default_clients=wanted, variant=variant)
-    fewest = min(c.clients for study in studies for c in study.configurations)
+    configurations = [c for study in studies for c in study.configurations]
+    if ranks is None and len(configurations) < jobs:
+        return make_plan(paths, out, overrides, only, None, variant, len(configurations))
+    fewest = min(c.clients for c in configurations)
     if ranks is None and fewest < wanted:
         return make_plan(paths, out, overrides, only, fewest, variant, jobs)
     _check_names(studies)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mpi_fed.analysis import load
-from mpi_fed.analysis.decision import decide
+from mpi_fed.analysis.decision import _heterogeneity, decide
 from mpi_fed.analysis.law import compare_law, draw
 from mpi_fed.analysis.prediction import Forecast
+from mpi_fed.analysis.scorecard import Figure, _column
 from mpi_fed.analysis.summary import summarise
 from synthetic_log import points, power_law, tables, write_log
 
@@ -144,7 +145,7 @@ def test_projections_against_quantization_under_heterogeneity(tmp_path):
         assert entry["heterogeneity_penalty_error"] == pytest.approx(0, abs=1e-12)
     alike, shifted = decide(logs, summary)
     assert alike["heterogeneity"] == []
-    verdicts = {one["kind"]: (round(one["penalty"], 9), one["verdict"]) for one in shifted["heterogeneity"]}
+    verdicts = {one["name"]: (round(one["penalty"], 9), one["verdict"]) for one in shifted["heterogeneity"]}
     assert verdicts == {"sketch": (4.0, "worse"), "rand-h": (2.0, "no different")}
 
 
@@ -161,3 +162,26 @@ def test_the_limit_law_is_told_from_another():
     assert draw(weights).mean() == pytest.approx(4.5, rel=0.02)
     assert compare_law(draw(weights, 1000, seed=1), weights)[1] > 1e-3
     assert compare_law(1.2 * draw(weights, 1000, seed=1), weights)[1] < 1e-3
+
+
+def test_every_projection_meets_the_quantization_of_nearest_omega():
+    def shifted(kind, penalty):
+        given = {"heterogeneity_penalty": penalty, "heterogeneity_penalty_error": 0.1}
+        return {"compressor": {"kind": kind}, **given}
+
+    sound = [
+        ("coarse", 4.0, shifted("quantization", 3.0)),
+        ("fine", 1.0, shifted("quantization", 2.0)),
+        ("few", 5.0, shifted("rand-h", 2.0)),
+        ("many", 1.2, shifted("rand-h", 2.5)),
+    ]
+    found = {one["name"]: (one["reference"], one["verdict"]) for one in _heterogeneity(sound)}
+    assert found == {"few": ("coarse", "better"), "many": ("fine", "worse")}
+
+
+def test_the_best_of_a_column_is_valid_and_what_is_within_two_errors_of_it_is_too():
+    figure = Figure("x", "y", lambda entry: entry["x"], lambda entry: str(entry["x"]), lambda entry: entry["error"])
+    columns = [(0, 0.0, "VALID"), (10, 6.0, "VALID"), (20, 1.0, "VALID"), (0, 0.0, "INVALID"), (None, None, "VALID")]
+    entries = [{"x": x, "error": error, "verdict": verdict} for x, error, verdict in columns]
+    assert [cell.best for cell in _column(figure, entries)] == [True, True, False, False, False]
+    assert [cell.share for cell in _column(figure, entries)] == [1.0, 0.0, 0.0, None, None]

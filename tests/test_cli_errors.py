@@ -264,10 +264,16 @@ from typing import NamedTuple
 
 from mpi_fed.compressors import compressors
 from mpi_fed.compressors.none import NoCompression
+from mpi_fed.jit import kernel
 
 
 class Kernel(NamedTuple):
     n: int
+
+
+@kernel
+def part(x):
+    return x[2:4]
 
 
 @compressors.register
@@ -292,6 +298,7 @@ class Own(NoCompression):
     ("line", "reason"),
     [
         ("len(2.0 * x)", "compiled code may not make arrays; make them once, in kernel(), as scratch space"),
+        ("len(part(x))", "a compiled function may not return a part of an array"),
         ("x + 'a'", "nothing fits the call add(array(float64, 1d, C), Literal[str](a))"),
         ("x.length", "Unknown attribute 'length'"),
     ],
@@ -302,7 +309,8 @@ def test_plugin_code_that_cannot_be_compiled_is_one_sentence(line, reason, tmp_p
     ended = command.run("run", "study.toml", "--ranks", 1, "--plugin", "own.py", folder=tmp_path, status=2)
     sentences = [text for text in ended.stderr.splitlines() if text.startswith("mpi-fed: ")]
     assert len(sentences) == 1
-    assert "own.py: line 22: this cannot be compiled: " in sentences[0]
+    assert "own.py: line 28" in sentences[0] or "part" in line
+    assert ": this cannot be compiled: " in sentences[0]
     assert reason in sentences[0]
     assert "Traceback" not in ended.stderr
 
@@ -399,11 +407,14 @@ def test_overrides_may_stand_anywhere(argv, capsys, elsewhere):
 
 def test_ranks_are_as_many_as_clients_at_most_the_cores(capsys, elsewhere, monkeypatch):
     (elsewhere / "study.toml").write_text(SMALL)
+    (elsewhere / "two.toml").write_text(SMALL + '\n[[compressor]]\nkind = "quantization"\n')
     for cores, ranks in ((1, "1 rank,"), (2, "2 ranks,"), (8, "2 ranks,")):
         monkeypatch.setattr(os, "sched_getaffinity", lambda process, cores=cores: set(range(cores)))
         assert cli.main(["run", "study.toml", "--dry-run"]) == 0
         assert ranks in capsys.readouterr().out
         assert cli.main(["run", "study.toml", "--dry-run", "--jobs", "4"]) == 0
+        assert ranks in capsys.readouterr().out, "one configuration is one job"
+        assert cli.main(["run", "two.toml", "--dry-run", "--jobs", "4"]) == 0
         assert ("2 ranks," if cores == 8 else "1 rank,") in capsys.readouterr().out
 
 

@@ -8,13 +8,21 @@ import pytest
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import Compressor, compressors
 from mpi_fed.problems.gaussian import Gaussian
+from mpi_fed.theory import propagate as ways
 from mpi_fed.theory.added import LinearAdded, ResponseAdded, exact_added, frozen_added
 from mpi_fed.theory.contour import FIRST, ContourError, by_contour
 from mpi_fed.theory.diagonal import diagonal_recursion
 from mpi_fed.theory.fixed_step import fixed_step
 from mpi_fed.theory.full import FullRecursion
 from mpi_fed.theory.laws import laws
-from mpi_fed.theory.propagate import by_powers, by_resolvent, by_steps, contour_seconds, propagate
+from mpi_fed.theory.propagate import (
+    by_powers,
+    by_resolvent,
+    by_steps,
+    contour_seconds,
+    doubling_seconds,
+    propagate,
+)
 from mpi_fed.theory.recursion import Recursion
 from mpi_fed.theory.setting import Setting, exact_recursion
 from mpi_fed.theory.trajectory import exact_evolution, risks
@@ -77,6 +85,27 @@ def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, 
     np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("averaging_start", [0, 700])
+def test_risks_by_the_contour_are_those_by_powers(averaging_start, monkeypatch):
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift="optimum", optimum_spread=1.0).prepare(3)
+    recursion = full_recursion(population, compressors["rand-h"](h=2).resolve(6), 1)
+    core, rounds = recursion.core_of(-population.optimum, 0.5), np.array([0, 30, 64, 700, 764, 5_000, 200_000])
+    expected = risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
+    taken = []
+
+    def spy(*arguments):
+        taken.append(arguments)
+        return by_resolvent(*arguments)
+
+    monkeypatch.setattr(ways, "by_resolvent", spy)
+    monkeypatch.setattr(ways, "contour_seconds", lambda *_: 0.0)
+    found = risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
+    assert len(taken) == (2 if averaging_start else 1)
+    np.testing.assert_allclose(found.averaged, expected.averaged, rtol=1e-9)
+    np.testing.assert_allclose(found.last, expected.last, rtol=1e-9)
+    np.testing.assert_allclose(found.core, expected.core, rtol=1e-9, atol=1e-12)
+
+
 def test_a_contour_that_does_not_fit_is_seen_and_another_way_taken():
     population = Gaussian(dimension=6, eigenvalue_decay=2.0).prepare(3)
     recursion = full_recursion(population, compressors["rand-h"](h=1).resolve(6), 1)
@@ -102,7 +131,7 @@ def test_at_dimension_100_the_resolvent_is_taken_and_agrees_with_single_steps():
     population = Gaussian(dimension=100, eigenvalue_decay=4.0).prepare(1)
     recursion = full_recursion(population, compressors["bernoulli"](p=1 / 11).resolve(100), 1)
     start, step, rounds = start_of(recursion, population), Steps(0.02), np.array([64, 500, 1500])
-    assert contour_seconds(recursion, 0.02, 10**6) < 60
+    assert contour_seconds(recursion, 0.02, 10**6) < doubling_seconds(recursion, 10**6) / 10
     single = by_steps(recursion, start, step, 0, rounds)
     found = by_resolvent(recursion, start, step, 0, rounds)
     for counts in (recursion.last_risk, lambda states: recursion.mean_risk(states, rounds.astype(float))):

@@ -21,8 +21,8 @@ from .data import Data
 class OpenML(Data):
     """The set `data_id` of openml.org (the number in its page's address); y is its `target` column, by default its own.
 
-    Fetched by scikit-learn at the first use, before any rank starts, and kept as .npz in the cache folder. Columns
-    of words count as the numbers of their categories, as OpenML orders them.
+    Fetched by scikit-learn at the first use, before `mpi-fed run` starts any rank, and kept as .npz in the cache
+    folder. Words count as numbers: in a feature as OpenML orders its categories, in y in alphabetical order.
     """
 
     kind = "openml"
@@ -56,20 +56,33 @@ class OpenML(Data):
                 f"{place} cannot be fetched from OpenML ({getattr(error, 'reason', None) or error}); where there is no "
                 f'network, save the set elsewhere as .npz, .csv or .svm and give kind = "file"'
             ) from None
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{place} cannot be taken from OpenML: {str(error).strip(chr(39))}") from None
+        except Exception as error:  # the answer is another's, and so is its parser
+            reason = f"{type(error).__name__}: {str(error).strip(chr(39))}"
+            raise ValueError(f"{place} cannot be taken from OpenML ({reason})") from None
         features, targets = fetched.data, fetched.target
         if targets is None or np.ndim(targets) != 1:
             raise ValueError(f"{place} has no target column of its own; name one column as target")
         features = features.toarray() if hasattr(features, "toarray") else features
-        return _numbers(features, place, "a feature"), _numbers(targets, place, "the target")
+        return _numbers(features, place), _numbers(_coded(np.asarray(targets)), place)
 
 
-def _numbers(values: Any, place: str, what: str) -> np.ndarray:
+def _coded(targets: np.ndarray) -> np.ndarray:
+    """Words as the numbers of their alphabetical order, unless all of them are numbers."""
     try:
-        return np.asarray(values, dtype=np.float64)
+        return targets.astype(np.float64)
     except ValueError:
-        raise ValueError(f'{place}: {what} is text; save the set with numbers alone and give kind = "file"') from None
+        return np.unique(targets.astype(str), return_inverse=True)[1]
+
+
+def _numbers(values: Any, place: str) -> np.ndarray:
+    mend = 'save the set with numbers alone and give kind = "file"'
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except ValueError:
+        raise ValueError(f"{place} has a column of text; {mend}") from None
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{place} has missing values; {mend}")
+    return numbers
 
 
 def _keep(file: Path, features: np.ndarray, targets: np.ndarray) -> None:

@@ -23,7 +23,7 @@ WIDTH = 4.0
 POINTS = 28
 TOLERANCE = 1e-8
 """The most that two contours may differ where windows meet, relative to the number."""
-ROUNDING, FADED = 1e-11, 1e-4
+ROUNDING, FADED = 1e-12, 1e-7
 """Sums are exact to the first share of what they began with; what falls below the second share of it is left out."""
 
 Complex = NDArray[np.complex128]
@@ -65,20 +65,20 @@ def windows(last: int) -> list[tuple[int, int]]:
 def by_contour(
     resolvent: Resolvent, start: Array, near: Array, counts: NDArray[np.int64], whole: bool = True
 ) -> Array:
-    """The states after `counts` >= FIRST steps; `near` is the one after FIRST steps.
+    """The states after `counts` > FIRST steps; `near` is the one after FIRST steps.
 
-    Without noise moments fade below what sums over a contour can tell. Then, unless the states are wanted `whole`,
-    what counts iterates is NaN and the sums over rounds remain. Raises ContourError.
+    Moments may fade below what sums over a contour can tell. Then, unless the states are wanted `whole`, what counts
+    iterates is NaN and the sums over rounds remain. Raises ContourError.
     """
     own, before = resolvent.start(start), resolvent.start(near)[None]
-    first_scale = resolvent.scales(before)[0]
-    result = np.empty((len(counts), len(start)))
-    for first, last in windows(int(counts.max())):
+    largest = np.maximum(resolvent.scales(own[None])[0], resolvent.scales(before)[0])
+    result = np.full((len(counts), len(start)), np.nan)
+    for first, last in windows(int(counts.max(initial=0))):
         inside = np.flatnonzero((counts >= first) & (counts <= last))
         found = _sums(resolvent, own, first, np.concatenate([[first, last], counts[inside]]))
         error, scale = resolvent.scales(found[:1] - before)[0], resolvent.scales(before)[0]
-        faded = resolvent.scales(found)[:, 0] < FADED * first_scale[0]
-        allowed = np.maximum(TOLERANCE * scale, ROUNDING * first_scale)
+        faded = resolvent.scales(found)[:, 0] < FADED * largest[0]
+        allowed = np.maximum(TOLERANCE * scale, ROUNDING * largest)
         if not (error <= allowed).all() or (whole and faded.any()):
             raise ContourError(f"two contours differ by {error.max():.1e} about {first:,} rounds, or all noise fades")
         if len(inside):

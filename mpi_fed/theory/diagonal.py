@@ -69,10 +69,6 @@ class DiagonalRecursion(Recursion):
     def noise_weights(self, core: Array) -> Array:
         return self.noise(core[None])[0] / self.eigenvalues
 
-    def noise_covariance(self, core: Array) -> Array:
-        q = self.law.covariance.rotate(np.eye(len(self.eigenvalues)))
-        return (q * self.noise(core[None])[0]) @ q.T
-
     def noise_standard_error(self, core: Array) -> float:
         augmented = self._augmented(core[None])[0]
         return self.added.standard_error(augmented, 1 / self.eigenvalues) / self.law.weight

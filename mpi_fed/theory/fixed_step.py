@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..algorithms import Steps
+from .packing import Array
 from .recursion import Recursion
 from .setting import Setting, frozen_recursion
 
@@ -22,10 +25,19 @@ def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
     solvable = recursion.size <= LARGEST or math.isfinite(recursion.operations_of_resolvent())
     if steps.exponent or not solvable or steps.scale * recursion.eigenvalues.min() < ROUNDING:
         return {}
-    core = recursion.stationary(steps.scale)
+    core = stationary(recursion, steps.scale)
     if core is None:
         return {"stable": False}
     return {"stable": True, "plateau_trace": recursion.noise_trace(core)}
+
+
+def stationary(recursion: Recursion, gamma: float) -> Array | None:
+    """The core that a fixed step tends to; None where there is none, exactly at the edge, too."""
+    try:
+        with np.errstate(all="ignore"):
+            return recursion.stationary(gamma)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def frozen_fixed_step(setting: Setting, recursion: Recursion, steps: Steps) -> dict[str, Any]:
@@ -35,7 +47,7 @@ def frozen_fixed_step(setting: Setting, recursion: Recursion, steps: Steps) -> d
     found = fixed_step(recursion, steps)
     small = recursion.size <= LARGEST_REFROZEN
     for _ in range(REFREEZES if small and found.get("stable") else 0):
-        core = recursion.stationary(steps.scale)
+        core = stationary(recursion, steps.scale)
         if core is None:
             return {"stable": False}
         recursion = frozen_recursion(setting, core)

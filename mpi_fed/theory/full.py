@@ -71,6 +71,7 @@ class FullRecursion(Recursion):
         return np.asarray(np.linalg.eigvalsh(root.T @ self.noise_covariance(core) @ root), dtype=np.float64)
 
     def noise_covariance(self, core: Array) -> Array:
+        """C(U) of one core, (d, d)."""
         return self.covariance_of_noise(self.unpacked(core[None]))[0]
 
     def noise_standard_error(self, core: Array) -> float:

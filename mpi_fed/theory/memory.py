@@ -176,10 +176,6 @@ class MemoryRecursion(Recursion):
     def noise_weights(self, core: Array) -> Array:
         return self.weights(self._noises(core))
 
-    def noise_covariance(self, core: Array) -> Array:
-        c = self._mean(self._noises(core))
-        return c if self.rotation is None else self.rotation.rotate(self.rotation.rotate(c).T)
-
     def _noises(self, core: Array) -> list[Array]:
         """The mean N (d, d) of each block."""
         second, blocks = self.unpacked(core[None])

@@ -16,6 +16,7 @@ from ..algorithms.sgd import Sgd
 from ..compressors import Compressor
 from ..configuration import Configuration
 from ..problems.population import Population
+from .diagonal import DiagonalRecursion
 from .fixed_step import fixed_step, frozen_fixed_step
 from .laws import laws
 from .limit import Estimate, limit_trace, memory_limits
@@ -23,7 +24,7 @@ from .packing import Array
 from .propagate import OutOfReachError
 from .propagate import seconds as propagation_seconds
 from .recursion import Recursion
-from .setting import Setting, exact_recursion, has_exact, reference_recursion
+from .setting import Setting, exact_recursion, full_recursion, has_exact, reference_recursion
 from .trajectory import exact_evolution, frozen_evolution, risks
 
 POINTS_PER_DECADE = 10
@@ -68,7 +69,7 @@ class Prediction:
     excess_risk_averaged: list[float | None] | None = None
     """Expected, at log_rounds; None where it is beyond all bounds."""
     excess_risk_last: list[float | None] | None = None
-    """The same of the iterate; None, too, where it has faded beside its start."""
+    """The same of the iterate; None, too, where it may have fallen below 1e-7 of its start."""
     prediction_kind: Literal["exact", "approximate"] | None = None
     relative_error: float | None = None
     """Of the risks: the relative standard error of the noise at the last round, 0 where nothing was sampled."""
@@ -123,10 +124,9 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     the compressor's covariance has no exact form.
     """
     population = configuration.problem.prepare(configuration.clients)
-    setting = setting_of(configuration, population)
-    if _unsupported(configuration.algorithm, configuration.compressor) or setting.alpha is not None:
+    if _unsupported(configuration.algorithm, configuration.compressor):
         return None
-    recursion = exact_recursion(setting)
+    recursion = full_recursion(setting_of(configuration, population))
     if recursion is None:
         return None
     return recursion.noise_covariance(recursion.core_of(np.zeros(population.dimension), 0.0))
@@ -194,12 +194,23 @@ def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
     if recursion is not None:
         star = recursion.core_of(np.zeros(population.dimension), 0.0)
         estimate = Estimate(recursion.noise_trace(star), recursion.noise_standard_error(star))
-        weights = _weights(recursion.noise_weights(star))
+        weights = _limit_weights(setting, recursion, star)
     elif population.dimension <= LARGEST_DENSE:
         estimate = limit_trace(laws(population), setting.compressor, setting.batch, population.covariance)
     else:
         return {}
     return {"limit_trace": estimate.value, "limit_trace_error": estimate.standard_error, **weights}
+
+
+def _limit_weights(setting: Setting, recursion: Recursion, star: Array) -> dict[str, Any]:
+    """Of the noise at w*, whose covariance has more than a diagonal where the clients' optima differ."""
+    if not isinstance(recursion, DiagonalRecursion) or not recursion.law.shifted:
+        return _weights(recursion.noise_weights(star))
+    try:
+        full = full_recursion(setting)
+    except OutOfReachError:
+        return {}
+    return {} if full is None else _weights(full.noise_weights(full.core_of(np.zeros(len(full.eigenvalues)), 0.0)))
 
 
 def _weights(eigenvalues: Array) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def by_resolvent(
     """The states after `counts` steps of one size; the first few one by one. Raises ContourError."""
     resolvent = recursion.resolvent(steps.scale)
     assert resolvent is not None
-    early = counts < FIRST
+    early = counts <= FIRST
     near = by_steps(recursion, start, steps, first, np.append(counts[early], FIRST))
     result = np.empty((len(counts), recursion.size))
     result[early], result[~early] = near[:-1], by_contour(resolvent, start, near[-1], counts[~early], whole)

@@ -59,10 +59,6 @@ class Recursion(ABC):
         """The eigenvalues of H^(-1/2) C(U) H^(-1/2), (d,): their sum is `noise_trace`."""
 
     @abstractmethod
-    def noise_covariance(self, core: Array) -> Array:
-        """C(U) of one core, (d, d), in the coordinates of w."""
-
-    @abstractmethod
     def noise_standard_error(self, core: Array) -> float:
         """Of `noise_trace`: what Monte Carlo left in the compressor's part; 0 for closed forms."""
 

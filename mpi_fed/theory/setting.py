@@ -46,7 +46,13 @@ def exact_recursion(setting: Setting) -> Recursion | None:
     on_diagonal = diagonal_recursion(members, setting.compressor, setting.batch)
     if on_diagonal is not None:
         return on_diagonal
-    if not has_exact(setting):
+    return full_recursion(setting)
+
+
+def full_recursion(setting: Setting) -> FullRecursion | None:
+    """The exact recursion on full moments, even where the diagonal would do; None where there is none."""
+    members = laws(setting.population)
+    if setting.alpha is not None or not has_exact(setting):
         return None
     check_size(setting, members)
     added = exact_added(setting.compressor, members, setting.batch)

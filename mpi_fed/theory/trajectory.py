@@ -26,7 +26,7 @@ Evolve = Callable[[Array, int, Rounds, bool], Array]
 
 @dataclass(frozen=True, eq=False)
 class Risks:
-    """Expected excess risks at the rounds, and the last state's core."""
+    """Expected excess risks at the rounds, and the last core that is whole."""
 
     averaged: Array
     last: Array
@@ -41,7 +41,8 @@ def risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: in
     states = np.concatenate([before[:-1], after])
     with np.errstate(over="ignore", invalid="ignore"):
         averaged = recursion.mean_risk(states, np.maximum(rounds - averaging_start, 0).astype(np.float64))
-        return Risks(averaged, recursion.last_risk(states), states[-1, : recursion.core])
+        held = states[np.isfinite(states).all(axis=1), : recursion.core]
+        return Risks(averaged, recursion.last_risk(states), held[-1] if len(held) else core)
 
 
 def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
