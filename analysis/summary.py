@@ -127,12 +127,17 @@ def _bytes(log: Log, kept: np.ndarray) -> Entry:
     )
     sent = {"information": None if bits is None else bits / 8, "payload": payload, "transported": transported}
     values = None if log.dimension is None else log.dimension * log.clients * log.rounds
+    ranks = log.attributes.get("ranks")
+    back = None if log.dimension is None or not ranks else log.dimension * int(ranks) * log.rounds
     return {
         "uplink": {"information_bits": bits, "payload_bytes": payload, "transported_bytes": transported},
         "downlink_bytes": down,
         "reduction_factor": {
             baseline: {name: _ratio(values and size * values, count) for name, count in sent.items()}
             for baseline, size in BASELINES.items()
+        },
+        "downlink_reduction_factor": {
+            baseline: _ratio(back and size * back, down) for baseline, size in BASELINES.items()
         },
     }
 

@@ -23,7 +23,8 @@ NOISE = np.array([0.9, 1.0, 1.1])[:, None]
 KEYS = {
     *("compressor", "algorithm", "problem", "route", "clients", "rounds", "repetitions"),
     *("excess_risk_averaged", "predicted_excess_risk_averaged", "prediction_kind", "z", "slope", "uplink"),
-    *("downlink_bytes", "reduction_factor", "rounds_to_target", "bytes_to_target", "seconds_to_target"),
+    *("downlink_bytes", "downlink_reduction_factor", "reduction_factor"),
+    *("rounds_to_target", "bytes_to_target", "seconds_to_target"),
     *("heterogeneity_penalty", "bias", "decomposition", "variance_ratio", "verdict", "reasons"),
 }
 
@@ -198,6 +199,7 @@ def test_the_object_by_hand(tmp_path, theory, analysed):
         "transported_bytes": messages * PAYLOAD,
     }
     assert entry["downlink_bytes"] == K * D * 8 * RANKS
+    assert entry["downlink_reduction_factor"] == {"float32": 0.5, "float16": 0.25}
     assert entry["reduction_factor"] == {
         "float32": pytest.approx({"information": 40 / 6.5, "payload": 5, "transported": 5}),
         "float16": pytest.approx({"information": 20 / 6.5, "payload": 2.5, "transported": 2.5}),
