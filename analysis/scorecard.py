@@ -62,7 +62,7 @@ FIGURES = (
         "rounds needed",
         "to the target risk",
         lambda entry: entry["rounds_to_target"],
-        lambda entry: table.rounds(entry) if entry["rounds_to_target"] is not None else "not reached",
+        table.rounds,
     ),
     Figure(
         "final error",

@@ -115,7 +115,9 @@ def reduction(entry: Entry) -> str:
 
 def rounds(entry: Entry) -> str:
     """Rounds to the target."""
-    return "-" if entry["rounds_to_target"] is None else f"{entry['rounds_to_target']:,}"
+    if entry["rounds_to_target"] is not None:
+        return f"{entry['rounds_to_target']:,}"
+    return "-" if entry["excess_risk_averaged"]["mean"] is None else "not reached"
 
 
 NAME = Column("configuration", lambda entry: entry["label"])

@@ -9,7 +9,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from mpi_fed.analysis import analyze, figures, load, series
+from mpi_fed.analysis import analyze, figures, load, series, table
 from mpi_fed.analysis import command as analysis_command
 from mpi_fed.analysis.prediction import Forecast
 from synthetic_log import BITS, PAYLOAD, RANKS, points, power_law, tables, write_log
@@ -327,6 +327,8 @@ def test_nothing_but_null_where_no_repetition_reached_the_end(tmp_path, analysed
     assert entry["excess_risk_averaged"] == {"mean": None, "standard_error": None}
     assert entry["uplink"]["payload_bytes"] is None
     assert entry["rounds_to_target"] is None
+    assert table.rounds(entry) == "-"
+    assert table.rounds({**entry, "excess_risk_averaged": {"mean": 1.0}}) == "not reached"
     assert entry["slope"] is None
 
 

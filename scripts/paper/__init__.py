@@ -1,0 +1,1 @@
+"""What the paper shows, and how the page of its experiments is written; scripts/reproduce.py puts it together."""
