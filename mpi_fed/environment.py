@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import IO
 
 RANKS = "MPI_FED_RANKS"
 """The number of ranks that `mpi-fed run --ranks` asked for."""
+STARTER = "MPI_FED_STARTER"
+"""The process that started the launcher, as `identity` gives it."""
 TERMINAL_WIDTH = "MPI_FED_TERMINAL_WIDTH"
 """Set where standard error of the command that started the ranks is a terminal: its width."""
 NARROW = 80
@@ -23,7 +26,7 @@ THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLI
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -100,6 +103,62 @@ def die_with_parent(parent: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with_launcher(environment: Mapping[str, str]) -> None:
+    """Have a rank end when its launcher does, even one that ended before the rank came to this line.
+
+    Then the rank is nobody's child, or, where the command that started the launcher still lives, that one's, which
+    has asked for orphans (`orphans_adopted`) and ends them."""
+    die_with_parent(os.getppid())
+    place, _, starter = environment.get(STARTER, "").rpartition(" ")
+    if starter and place == identity("self").rpartition(" ")[0]:
+        process = starter.partition("-")[0]
+        if identity(process) != environment[STARTER] or os.getppid() == int(process):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def orphans_adopted() -> Iterator[Callable[[Collection[int]], None]]:
+    """Within, what a killed child leaves behind becomes this process' child: on Linux, which alone has this.
+
+    Gives a function that kills all children that came within, but those whose numbers it gets."""
+    before = _children()
+    _become_subreaper(1)
+
+    def end_orphans(own: Collection[int]) -> None:
+        for child in _children() - before - set(own):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+    try:
+        yield end_orphans
+    finally:
+        _become_subreaper(0)
+
+
+def _become_subreaper(on: int) -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, on)
+
+
+def _children() -> set[int]:
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(child) for children in lists for child in children.read_text().split()}
+
+
+def identity(process: str) -> str:
+    """A running process of this machine, told apart from any that later gets its number; empty for one that has ended.
+
+    "boot namespace number-start"."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink(f"/proc/{process}/ns/pid")
+        number, _, rest = Path(f"/proc/{process}/stat").read_text().partition(" ")
+    except OSError:
+        return ""
+    state, *numbers = rest.rpartition(")")[2].split()
+    return "" if state == "Z" else f"{boot} {namespace} {number}-{numbers[18]}"
 
 
 def _first_number(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:

@@ -177,7 +177,7 @@ def run_programs(ranks: int, programs: Sequence[Sequence[str]], side_by_side: in
     running: dict[int, _Job] = {}
     statuses = [128 + signal.SIGTERM] * len(programs)
     stopped = 0
-    with _received() as signals:
+    with _received() as signals, environment.orphans_adopted() as end_orphans:
         while running or (waiting and not stopped):
             while waiting and not stopped and len(running) < side_by_side:
                 number, program = waiting.pop(0)
@@ -193,6 +193,7 @@ def run_programs(ranks: int, programs: Sequence[Sequence[str]], side_by_side: in
                     own = status in (0, CHECKPOINTED) or not stopped
                     statuses[number] = status if own else 128 + stopped
                     del running[number]
+                    end_orphans([job.process.pid for job in running.values()])
     return statuses
 
 
@@ -250,6 +251,7 @@ def _received() -> Iterator[list[int]]:
 def _surroundings(ranks: int, side_by_side: int) -> dict[str, str]:
     result = {name: value for name, value in os.environ.items() if not name.startswith(_OF_ANOTHER_WORLD)}
     result[environment.RANKS] = str(ranks)
+    result[environment.STARTER] = environment.identity("self")
     environment.limit_threads(result)
     environment.tune_mpi(result, ranks * side_by_side > cores())
     if os.geteuid() == 0:

@@ -66,7 +66,7 @@ def start() -> World:
     """
     try:
         if environment.launched_size(os.environ) is not None:
-            environment.die_with_parent(os.getppid())
+            environment.die_with_launcher(os.environ)
         _prepare()
         world = _world(_mpi())
         _unlink_shared_memory(world)

@@ -13,9 +13,13 @@ import sys
 import time
 from pathlib import Path
 
+from mpi_fed.environment import die_with_launcher
 from mpi_fed.errors import InputError, WorldError
 from mpi_fed.launch import run_programs
 from mpi_fed.world import World, guard, start
+
+LATE = 1.0
+"""Seconds by which a rank of the mode "late" comes late to its first line."""
 
 
 def tell(folder: str) -> None:
@@ -59,6 +63,12 @@ def work(world: World, mode: str, folder: str) -> None:
 
 
 def rank(mode: str, folder: str) -> int:
+    if mode == "late":
+        Path(folder, f"{os.getpid()}.early").touch()
+        time.sleep(LATE)
+        die_with_launcher(os.environ)
+        tell(folder)
+        time.sleep(300)
     try:
         world = start()
     except WorldError as error:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import command
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from command import arrays, assert_same
 from mpi_tests import MUST_HAVE_BOTH
+from processes import family, seconds_until_gone
 
 from mpi_fed import log_layout
 
@@ -65,26 +65,14 @@ def whole(tmp_path_factory):
     return log
 
 
-def processes(parent: int) -> Iterator[int]:
-    """A process and all below it."""
-    yield parent
-    for path in Path(f"/proc/{parent}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in path.read_text().split():
-                yield from processes(int(child))
-
-
 def kill(job: subprocess.Popen[str]) -> None:
     """kill -9 of everything, or of the command alone, which takes everything with it."""
-    everything = list(processes(job.pid))
+    everything = list(family(job.pid))
     for process in random.choice([everything, everything[:1]]):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     job.communicate()
-    end = time.monotonic() + GONE
-    while any(Path(f"/proc/{process}").exists() for process in everything):
-        assert time.monotonic() < end, "ranks outlive their command"
-        time.sleep(0.01)
+    assert seconds_until_gone(everything) < GONE, "ranks outlive their command"
 
 
 def check(path: Path, status: bytes = b"running") -> dict[str, np.ndarray]:
@@ -151,7 +139,7 @@ def test_frozen_at_many_moments(study, whole, tmp_path):
     while job.poll() is None:
         time.sleep(random.uniform(0, 0.02))
         for path in folder.glob("*.h5"):
-            root = root or next((p for p in processes(job.pid) if has_open(p, path)), None)
+            root = root or next((p for p in family(job.pid) if has_open(p, path)), None)
             if root is None or (len(copies) >= 100 and path.stat().st_mtime_ns == last) or len(copies) >= 200:
                 continue
             with contextlib.suppress(ProcessLookupError):  # where the job has just ended

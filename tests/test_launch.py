@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
+from processes import alive, children, seconds_until_gone
+from rank_program import LATE
 
 from mpi_fed import launch
 from mpi_fed.environment import RANKS
@@ -48,32 +50,24 @@ def run(python: str, ranks: int, mode: str, folder: Path) -> tuple[int, str, str
     return process.returncode, output, errors
 
 
-def ranks_in(folder: Path, count: int) -> list[int]:
-    """The processes of the ranks, once all of them are at work."""
+def ranks_in(folder: Path, count: int, names: str = "*.pid") -> list[int]:
+    """The processes of the ranks, once so many of them are at work."""
     end = time.monotonic() + PATIENCE
-    while len(found := [int(path.stem) for path in folder.glob("*.pid")]) < count:
+    while len(found := [int(path.stem) for path in folder.glob(names)]) < count:
         assert time.monotonic() < end, f"{len(found)} of {count} ranks came to work"
         time.sleep(0.02)
     return found
 
 
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def children(process: int) -> Iterator[int]:
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        yield from map(int, path.read_text().split())
-
-
-def seconds_until_gone(processes: list[int]) -> float:
-    begun = time.monotonic()
-    while any(map(alive, processes)) and time.monotonic() - begun < 10 * GONE:
-        time.sleep(0.005)
-    return time.monotonic() - begun
+def launcher_of(command: int) -> int:
+    """The launcher, from its first moment; before it the command asks others what they are."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for child in children(command):
+            with suppress(ProcessLookupError):
+                if os.getpgid(child) == child:
+                    return child
+    raise AssertionError("no launcher")
 
 
 def test_world_has_the_size_asked_for(mpi_python, tmp_path):
@@ -113,6 +107,17 @@ def test_kill_9_leaves_no_rank(mpi_python, tmp_path, mode, victim):
         os.kill(command.pid if victim == "command" else launcher, signal.SIGKILL)
         assert seconds_until_gone([launcher, *ranks]) < GONE
     assert command.returncode == (-signal.SIGKILL if victim == "command" else 128 + signal.SIGKILL)
+
+
+@pytest.mark.parametrize("victim", ["command", "launcher"])
+def test_kill_9_before_a_ranks_first_line_ends_it_there(mpi_python, tmp_path, victim):
+    """A rank that comes to its first line as an orphan gets no further."""
+    with started(mpi_python, 2, "late", tmp_path) as command:
+        ranks = ranks_in(tmp_path, 2, "*.early")
+        os.kill(command.pid if victim == "command" else launcher_of(command.pid), signal.SIGKILL)
+        time.sleep(2 * LATE)
+        assert not any(map(alive, ranks))
+    assert not list(tmp_path.glob("*.pid"))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
