@@ -69,6 +69,13 @@ def add_run(parser: Parser) -> None:
     parser.add_argument(
         "--jobs", type=_positive, default=1, metavar="J", help="configurations side by side (default: 1)"
     )
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and start nothing")
     parser.add_argument("--no-analyze", action="store_true", help="no table and no report at the end")
 
@@ -132,3 +139,9 @@ def _positive(text: str) -> int:
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 60")
+    return float(text)
