@@ -42,12 +42,18 @@ def holder(log: Path) -> str | None:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.read(file, 1000).decode(errors="replace") or "another run"
+        owner = os.read(file, 1000).decode(errors="replace")
+        return f"another run ({owner})" if owner else "another run"
     except OSError:
         return None
     finally:
         os.close(file)
     return None
+
+
+def in_use(log: Path) -> InputError:
+    """What to raise where another run has the log."""
+    return InputError(f"{log}: is in use by {holder(log) or 'another run'}; wait for its end, or give another --out")
 
 
 def _acquire(log: Path) -> int:
@@ -63,12 +69,8 @@ def _acquire(log: Path) -> int:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(file, 1000).decode(errors="replace")
             os.close(file)
-            by = f" ({owner})" if owner else ""
-            raise InputError(
-                f"{log}: is in use by another run{by}; wait for its end, or give another --out"
-            ) from None
+            raise in_use(log) from None
         except OSError as error:
             if error.errno not in _UNKNOWN:
                 raise

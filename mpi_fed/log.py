@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from . import plugins
+from . import lock, plugins
 from .configuration import Configuration
 from .errors import InputError
 from .log_layout import COUNTS, DIVERGED, MISSING, Layout, copy, lay_out
@@ -233,7 +233,7 @@ def _open(path: Path, configuration: Configuration) -> tuple[h5py.File, dict[int
         known = file.attrs.get("format"), file.attrs.get("configuration_id")
         status = dict(zip(file["repetition"][:].tolist(), file["repetition_status"][:].tolist(), strict=True))
     except BlockingIOError:
-        raise InputError(f"{path}: is in use by another run; wait for its end, or give another --out") from None
+        raise lock.in_use(path) from None
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         reason = _reason(error)
         raise InputError(f"{path}: cannot be read as a log ({reason}); move it away or give another --out") from None

@@ -90,7 +90,8 @@ class Simulation:
 
     def _wire(self, hosts: NDArray[np.int64], d: int) -> Wire:
         compressor, size = self.configuration.compressor, self.comm.size
-        most = compressor.payload_bytes_max(d) + (TRAILER if self.configuration.route.self_check else 0)
+        longest = compressor.payload_bytes_max(d)
+        most = longest + (TRAILER if self.configuration.route.self_check else 0)
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         everything = most * slots * size
@@ -102,7 +103,7 @@ class Simulation:
         fixed = compressor.fixed_length
         with compiling(), np.errstate(all="ignore"):
             counted = not fixed and shared_length(self.kernels[1], 0) == UNKNOWN
-        grain = -(-(most + 1) // HISTOGRAM_BINS)
+        grain = -(-(longest + 1) // HISTOGRAM_BINS)
         return Wire(
             most if fixed else -1,
             int(compressor.payload_bits(d)) if fixed else -1,
@@ -117,7 +118,7 @@ class Simulation:
             np.zeros(size, np.int32),
             np.zeros(4, np.int64),
             np.zeros(self.configuration.clients, np.int64),
-            np.zeros(most // grain + 1, np.int64),
+            np.zeros(longest // grain + 1, np.int64),
             grain,
             np.zeros(10),
         )

@@ -224,7 +224,7 @@ def _end_job(world: World, error: BaseException) -> None:
 
 
 def await_reader() -> None:
-    """Wait, a second at most, until standard error's pipe is empty: a launcher that ends a job forgets what is in it."""
+    """Wait, a second at most, until standard error's pipe is empty: a launcher that ends a job forgets its content."""
     end = time.monotonic() + 1
     waiting = array.array("i", [1])
     with contextlib.suppress(OSError):  # it is no pipe, so nothing waits in it
