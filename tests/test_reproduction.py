@@ -52,7 +52,7 @@ def rows(entries, paper_size):
 def test_at_the_papers_size_measured_stands_beside_the_paper():
     (row,) = rows([entry(10**-5.30, 0.05 * 10**-5.30, 10**-5.29)], paper_size=True)
     assert row["measured"] == "-5.30 +-0.02"
-    assert (row["expected"], row["paper"], row["measured - paper"], row[""]) == ("-5.29", "-5.35", "+0.05", "")
+    assert (row["expected"], row["paper"], row["measured - paper"], row["remark"]) == ("-5.29", "-5.35", "+0.05", "")
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_what_differs_from_the_paper_is_remarked(measured, error, expected, rema
     mean = 10**measured
     given = entry(mean, error * mean * 2.302585, expected and 10**expected)
     (row,) = rows([given], paper_size=True)
-    assert row[""] == remark
+    assert row["remark"] == remark
 
 
 def test_a_diverged_run_has_no_difference():
     (row,) = rows([entry(None, None, None)], paper_size=True)
-    assert (row["measured"], row["measured - paper"], row[""]) == ("diverged", "-", "")
+    assert (row["measured"], row["measured - paper"], row["remark"]) == ("diverged", "-", "")
 
 
 def test_the_small_page_has_theory_at_the_papers_size(monkeypatch):

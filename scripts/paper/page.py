@@ -22,7 +22,7 @@ from .figures import SGD, STUDIES, Figure, reading
 READING, MARGIN, FAR = 0.02, 0.05, 3
 """About how well the paper's pictures can be read; measured and paper differ beyond MARGIN and FAR standard errors."""
 SMALL = ("configuration", "measured", "expected", "ratio", "z", "expected at the paper's size", "paper")
-WHOLE = ("configuration", "measured", "expected", "ratio", "z", "paper", "measured - paper", "")
+WHOLE = ("configuration", "measured", "expected", "ratio", "z", "paper", "measured - paper", "remark")
 """The columns at the small and at the paper's size."""
 DRAWS, DRAW_SECONDS, VISIBLE = 12, 1.0, 0.01
 """Other draws of a problem are looked at where theory takes no longer for each, and told where they scatter visibly."""
