@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from .decision import decide
+from .heterogeneity import answer
 from .prediction import Forecast, forecast
 from .read import Log, load_all
 from .summary import summarise
@@ -38,6 +39,7 @@ def analyze(
     forecasts = [forecast(log) for log in logs]
     summary = summarise(logs, forecasts, target)
     summary["decisions"] = decide(logs, summary)
+    summary["heterogeneity"] = answer(summary["decisions"])
     text = json_format.dumps(summary, indent=2, allow_nan=False)
     if json:
         print(text)

@@ -8,31 +8,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .rates import first_at_or_below
-from .read import Log
+from .heterogeneity import Shifted, comparisons, references
+from .rates import FEWEST, RESAMPLES, first_at_or_below, resampled
+from .read import Log, usable
 from .series import grouped, names_of
-from .summary import Entry, usable
+from .summary import Entry
 
 Floats = NDArray[np.float64]
 
-RESAMPLES = 1000
-"""Bootstrap resamples of the repetitions, the same ones for all compressors, since these see the same data."""
 SURE = 0.95
 """The share of resamples in which the best must stay the best for the choice to be called clear."""
 NEAR = 1.3
 """Omegas, or bits a message, within this factor count as equal."""
-FEWEST = 3
-"""With fewer repetitions nothing is said of uncertainty."""
 MOSTLY = 0.5
 """A final risk of which bias makes up more than this share is not in the regime of large K."""
-PROJECTIONS, QUANTIZATION = ("sketch", "rand-h", "partial-participation"), "quantization"
-ALIKE = "no different"
 
 
 def decide(logs: Sequence[Log], summary: dict[str, Any]) -> list[dict[str, Any]]:
     """One decision for each group of configurations that differ in the compressor and the route alone."""
     entries = summary["configurations"]
     names = names_of(logs)
+    told = {
+        id(log): entry["verdict"] == "VALID" and not _is_mostly_bias(entry)
+        for log, entry in zip(logs, entries, strict=True)
+    }
+    twins = references(logs)
+    groups = [(title, members) for title, members in grouped(logs) if len(members) > 1]
+    pairs = [
+        [Shifted(names[i], _omega(logs[i]) or 0.0, logs[i], twin) for i in members if (twin := twins[i]) is not None]
+        for _, members in groups
+    ]
+    sound = [[one for one in group if told[id(one.log)] and told[id(one.reference)]] for group in pairs]
     return [
         _decision(
             title,
@@ -41,8 +47,11 @@ def decide(logs: Sequence[Log], summary: dict[str, Any]) -> list[dict[str, Any]]
             [entries[i] for i in members],
             summary["target_excess_risk"],
         )
-        for title, members in grouped(logs)
-        if len(members) > 1
+        | {
+            "heterogeneity": compared,
+            "heterogeneity_left_out": [one.name for one in group if one not in kept],
+        }
+        for (title, members), compared, group, kept in zip(groups, comparisons(sound), pairs, sound, strict=True)
     ]
 
 
@@ -82,7 +91,6 @@ def _decision(
         "invalid": [name for name, entry in zip(names, entries, strict=True) if entry["verdict"] != "VALID"],
         "equal_omega": _equals(names, entries, sound, [_omega(log) for log in logs]),
         "equal_bits": _equals(names, entries, sound, [_bits(entry) for entry in entries]),
-        "heterogeneity": _heterogeneity([(names[i], _omega(logs[i]) or 0.0, entries[i]) for i in sound]),
     }
 
 
@@ -131,10 +139,8 @@ def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | 
         return None
     risks = [log.excess_risk_averaged[rows] for log, rows in zip(logs, kept, strict=True)]
     sent = [log.uplink_transported_bytes[rows] for log, rows in zip(logs, kept, strict=True)]
-    generator = np.random.Generator(np.random.PCG64(0))
     wins = 0
-    for _ in range(RESAMPLES):
-        rows = generator.integers(len(seeds[0]), size=len(seeds[0]))
+    for rows in resampled(len(seeds[0])):
         pairs = zip(risks, sent, strict=True)
         costs = [_bytes_to(risk[rows].mean(axis=0), count[rows].mean(axis=0), target) for risk, count in pairs]
         wins += costs[best] < min(cost for i, cost in enumerate(costs) if i != best)
@@ -195,40 +201,3 @@ def _ratio_error(entry: Entry, least: Entry) -> float | None:
         return None
     ours, theirs = (part["standard_error"] / part["mean"] for part in parts)
     return float(np.hypot(ours, theirs) * parts[0]["mean"] / parts[1]["mean"])
-
-
-def _heterogeneity(sound: Sequence[tuple[str, float, Entry]]) -> list[dict[str, Any]]:
-    """Each projection's penalty beside that of the quantization of nearest omega: better or worse by more than two
-    standard errors, or neither. `sound`: name, omega, entry."""
-    shifted = [
-        one
-        for one in sound
-        if one[2]["heterogeneity_penalty_error"] is not None and one[2]["heterogeneity_penalty"] != 1
-    ]
-    references = [one for one in shifted if one[2]["compressor"]["kind"] == QUANTIZATION]
-    found = []
-    for name, omega, entry in (one for one in shifted if one[2]["compressor"]["kind"] in PROJECTIONS):
-        if not references:
-            break
-        reference = min(references, key=lambda one: abs(one[1] - omega))
-        penalty, error = _penalty(entry)
-        its, its_error = _penalty(reference[2])
-        verdict = "better" if penalty < its else "worse"
-        if abs(penalty - its) <= 2 * np.hypot(error, its_error):
-            verdict = ALIKE
-        found.append(
-            {
-                "name": name,
-                "penalty": penalty,
-                "error": error,
-                "reference": reference[0],
-                "reference_penalty": its,
-                "reference_error": its_error,
-                "verdict": verdict,
-            }
-        )
-    return found
-
-
-def _penalty(entry: Entry) -> tuple[float, float]:
-    return entry["heterogeneity_penalty"], entry["heterogeneity_penalty_error"]

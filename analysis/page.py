@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import table
-from .figures import BLOW_UP, MARKERS, PICTURES, colour_of, marker_of
+from .figures import BLOW_UP, MARKERS, PICTURES, THEORY, colour_of, marker_of
 from .read import Log
 from .scorecard import FIGURES, scorecards
 from .series import BAND, Curve, Pictures
@@ -21,6 +21,8 @@ from .summary import FLOOR
 
 Picture = tuple[Path, str]
 TEMPLATE, SCRIPT = Path(__file__).with_name("report.html"), Path(__file__).with_name("report.js")
+GROUPS = ("Risk against theory", "Bias, variance, heterogeneity", "Bytes", "To the target")
+"""The headings of the results' tables, of table.GROUPS."""
 POINTS = 200
 """The most points of a curve that the page holds."""
 SYMBOLS = dict(
@@ -46,7 +48,8 @@ def write_report(
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         studies=list(dict.fromkeys(entry["study"]["name"] for entry in entries)),
         target=summary["target_excess_risk"],
-        columns=(table.NAME, *table.RATES, *table.SPREAD, *table.COSTS),
+        name=table.NAME,
+        groups=[(title, [*columns]) for title, columns in zip(GROUPS, table.GROUPS, strict=True)],
         entries=entries,
         invalid=sum(entry["verdict"] != "VALID" for entry in entries),
         cards=scorecards(logs, entries, summary["decisions"]),
@@ -60,7 +63,8 @@ def write_report(
         details=[_details(log, entry, shared) for log, entry in zip(logs, entries, strict=True)],
         shared=shared,
         number=table.number,
-        decisions=_paragraphs(table.decisions(summary)),
+        penalty=table.penalty,
+        decisions=_paragraphs(table.answer(summary) + table.decisions(summary)),
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -94,9 +98,16 @@ def _curves(shown: Pictures) -> str:
         }
         for panel in shown.panels
     ]
+    shared = [{"kind": kind, "name": f"theory, {kind}"} for kind in THEORY if kind in _kinds(shown)]
     axes = {picture.x: re.sub(r"\$(.+?)\$", r"\1", picture.x_label) for picture in PICTURES}
-    given = {"names": names, "panels": panels, "axes": axes, "band": BAND}
+    given = {"names": names, "panels": panels, "axes": axes, "band": BAND, "theories": shared}
     return inside_script(given)
+
+
+def _kinds(shown: Pictures) -> set[str | None]:
+    """Of the theories that the chart shows."""
+    curves = [series.curve for panel in shown.panels for series in panel.series]
+    return {curve.kind for curve in curves if curve.theory is not None}
 
 
 def inside_script(value: Any) -> str:

@@ -14,6 +14,10 @@ CONFIDENCE = 0.95
 """Confidence of a slope's interval."""
 WINDOW = 10
 """A slope is fitted over the rounds K / WINDOW to K: the last decade."""
+FEWEST = 3
+"""With fewer repetitions nothing is said of uncertainty by resampling them."""
+RESAMPLES = 1000
+"""Bootstrap resamples of the repetitions, the same ones for all configurations, since these see the same data."""
 FEWEST_POINTS = 3
 """A slope needs so many log points in its window."""
 ROUNDING = 1e-6
@@ -165,3 +169,25 @@ def first_at_or_below(curve: Floats, target: float | None) -> int | None:
     """The index of the first value that is at most the target, or None."""
     hits = np.flatnonzero(curve <= (np.nan if target is None else target))
     return int(hits[0]) if len(hits) else None
+
+
+def resampled(count: int) -> NDArray[np.int64]:
+    """(RESAMPLES, count) positions of repetitions drawn with replacement, always the same ones."""
+    return np.random.Generator(np.random.PCG64(0)).integers(count, size=(RESAMPLES, count))
+
+
+def target_interval(curves: Floats, target: float | None) -> tuple[int | None, int | None] | None:
+    """Between which log points the mean of curves (R, P) first meets the target, by bootstrap over repetitions.
+
+    The percentiles that CONFIDENCE leaves out on either side; None for an end beyond the last log point, and None
+    altogether below FEWEST repetitions.
+    """
+    count, points = curves.shape
+    if count < FEWEST or target is None:
+        return None
+    weights = np.array([np.bincount(rows, minlength=count) for rows in resampled(count)]) / count
+    met = weights @ curves <= target
+    first = np.where(met.any(axis=1), met.argmax(axis=1), points)
+    edges = np.quantile(first, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
+    low, high = (None if edge == points else int(edge) for edge in edges)
+    return low, high

@@ -238,3 +238,11 @@ def _plain(value: Any) -> Any:
 
 def _brief(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def usable(log: Log) -> np.ndarray:
+    """(R) the repetitions that the numbers rest on: those that reached the end, or none where one diverged.
+
+    The mean over the repetitions that happened not to diverge would not be a mean.
+    """
+    return log.complete & ~log.diverged.any()

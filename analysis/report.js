@@ -25,7 +25,7 @@
     const line = { color: style.colour, width: 2 };
     found.push({
       x: [null], y: [null], name: style.name, ...group, mode: "lines+markers", line,
-      marker: { symbol: style.symbol, color: style.colour, size: 9 }, hoverinfo: "skip",
+      marker: { symbol: style.symbol, color: style.colour, size: 10 }, hoverinfo: "skip",
     });
     const every = Math.max(1, Math.ceil(x.length / 9)), first = 2 * (series.name % 5);
     found.push({
@@ -33,7 +33,7 @@
       line, showlegend: false,
       marker: {
         symbol: style.symbol, color: style.colour, line: { color: "white", width: 1 },
-        size: x.map((_, i) => (i % every === first % every ? 9 : 0)),
+        size: x.map((_, i) => (i % every === first % every ? 10 : 0)),
       },
       hovertemplate: "%{y:.3~g}",
     });
@@ -54,8 +54,24 @@
     return found;
   }
 
-  function axis(title, type) {
-    const log = type === "log" ? { exponentformat: "power", dtick: null, minor: { ticks: "outside" } } : {};
+  // Entries of the legend for what is no compressor.
+  function keys(choice) {
+    if (!choice.theory) return [];
+    return data.theories.map((theory) => ({
+      x: [null], y: [null], name: theory.name, mode: "lines", hoverinfo: "skip",
+      line: { color: "#4d4d4d", width: 1.5, dash: dashes[theory.kind] },
+    }));
+  }
+
+  function decades(values) {
+    const known = values.filter((value) => value > 0);
+    return known.length ? Math.log10(Math.max(...known) / Math.min(...known)) : 0;
+  }
+
+  // Over many decades a label stands at each power of ten, or every other; over few also between them.
+  function axis(title, type, values) {
+    const span = decades(values), step = span > 3 ? Math.ceil(span / 8) : null;
+    const log = type === "log" ? { exponentformat: "power", dtick: step, minor: { ticks: "outside" } } : {};
     return {
       title: { text: title }, type, automargin: true, gridcolor: "#e4e7eb", linecolor: "#5b6570", showline: true,
       zeroline: false, rangemode: type === "log" ? "normal" : "tozero", ...log,
@@ -66,15 +82,16 @@
     const choice = Object.fromEntries(new FormData(form)), narrow = chart.clientWidth < 560;
     const panel = data.panels[choice.panel || 0];
     const risk = choice.risk === "scaled" ? "2k · excess risk" : "excess risk of the averaged iterate";
+    const all = [...panel.series.flatMap((series) => traces(series, choice)), ...keys(choice)];
+    const seen = (which) => all.flatMap((trace) => trace[which]);
     const layout = {
-      xaxis: axis(data.axes[choice.x], choice.xscale), yaxis: axis(risk, choice.yscale),
+      xaxis: axis(data.axes[choice.x], choice.xscale, seen("x")), yaxis: axis(risk, choice.yscale, seen("y")),
       hovermode: "x unified", margin: { l: 60, r: 12, t: 12, b: 40 }, height: narrow ? 520 : 560,
       legend: { orientation: "h", y: -0.2, x: 0, font: { size: narrow ? 11 : 13 } },
       font: { family: "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif", color: "#1d2329" },
       paper_bgcolor: "white", plot_bgcolor: "white",
     };
-    const all = panel.series.flatMap((series) => traces(series, choice));
-    Plotly.react(chart, all, layout, { responsive: true, displaylogo: false });
+    Plotly.react(chart, all, layout, { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
   }
 
   document.documentElement.classList.add("live");

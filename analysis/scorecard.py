@@ -50,6 +50,11 @@ class Card(NamedTuple):
     rows: list[Row]
 
 
+def _half_width(value: float | None, interval: Entry | None) -> float:
+    """About one standard error: half of how far the interval reaches below the value, its finite side."""
+    return (value - interval["low"]) / 2 if value and interval and interval["low"] else 0.0
+
+
 FIGURES = (
     Figure(
         "communication saved",
@@ -60,9 +65,10 @@ FIGURES = (
     ),
     Figure(
         "rounds needed",
-        "to the target risk",
+        "to the target risk (95% interval)",
         lambda entry: entry["rounds_to_target"],
         table.rounds,
+        lambda entry: _half_width(entry["rounds_to_target"], entry["rounds_to_target_interval"]),
     ),
     Figure(
         "final error",
@@ -74,8 +80,8 @@ FIGURES = (
     Figure(
         "robustness",
         "risk over that of alike clients",
-        lambda entry: None if entry["heterogeneity_penalty"] == 1 else entry["heterogeneity_penalty"],
-        lambda entry: "alike here" if entry["heterogeneity_penalty"] == 1 else table.penalty(entry),
+        lambda entry: entry["heterogeneity_penalty"],
+        lambda entry: "reference: clients alike" if entry["heterogeneity_reference"] else table.penalty(entry),
         lambda entry: entry["heterogeneity_penalty_error"],
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import rates
+from .heterogeneity import is_reference, penalty, references
 from .prediction import Forecast
-from .read import Log
+from .read import Log, usable
 from .validity import reasons
 
 Entry = dict[str, Any]
@@ -23,16 +23,6 @@ FLOOR = 1e-24
 """Risks below this fraction of the initial one are float64's rounding."""
 BASELINES = {"float32": 4, "float16": 2}
 """Bytes a coordinate without compression."""
-SHIFTS = {
-    "problem": {
-        *("shift", "decays", "optimum_spread"),
-        *("split", "clusters", "embedding", "clustering", "concentration"),
-    },
-    "study": {"name", "repetitions"},
-}
-"""Keys in which a configuration may differ from its homogeneous twin."""
-HOMOGENEOUS = {"shift": "none", "split": "iid"}
-"""The values under which all clients have one law."""
 
 
 def summarise(
@@ -43,10 +33,9 @@ def summarise(
     finals = [entry["excess_risk_averaged"]["mean"] for entry in entries]
     if target is None:
         target = _default_target(logs, finals)
-    twins = {_twin_key(log): log for log, mean in zip(logs, finals, strict=True) if mean and _homogeneous(log)}
-    for log, mean, entry in zip(logs, finals, entries, strict=True):
+    for log, mean, entry, reference in zip(logs, finals, entries, references(logs), strict=True):
         entry.update(_to_target(log, target, mean is not None))
-        entry.update(_penalty(log, twins.get(_twin_key(log))))
+        entry.update(_heterogeneity(log, reference))
     return _finite({"target_excess_risk": target, "configurations": entries})
 
 
@@ -55,14 +44,6 @@ def _default_target(logs: Sequence[Log], finals: Sequence[float | None]) -> floa
     known = [(log, mean) for log, mean in zip(logs, finals, strict=True) if mean is not None]
     descended = [mean for log, mean in known if mean < log.excess_risk_averaged[usable(log), 0].mean()]
     return TARGET_FACTOR * max(descended or [mean for _, mean in known], default=math.nan)
-
-
-def usable(log: Log) -> np.ndarray:
-    """(R) the repetitions that the numbers rest on: those that reached the end, or none where one diverged.
-
-    The mean over the repetitions that happened not to diverge would not be a mean.
-    """
-    return log.complete & ~log.diverged.any()
 
 
 def _entry(log: Log, forecast: Forecast) -> Entry:
@@ -116,8 +97,8 @@ def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[rates.Bias,
 
 def _bytes(log: Log, kept: np.ndarray) -> Entry:
     """The final byte counts, mean a repetition, and by what factor they are below no compression."""
-    bits, payload, transported, down = (
-        rates.mean_and_error(counts[kept, -1])[0]
+    (bits, *_), (payload, *_), (transported, error), (down, *_) = (
+        rates.mean_and_error(counts[kept, -1])
         for counts in (
             log.uplink_information_bits,
             log.uplink_payload_bytes,
@@ -129,13 +110,15 @@ def _bytes(log: Log, kept: np.ndarray) -> Entry:
     values = None if log.dimension is None else log.dimension * log.clients * log.rounds
     ranks = log.attributes.get("ranks")
     back = None if log.dimension is None or not ranks else log.dimension * int(ranks) * log.rounds
+    factors = {
+        baseline: {name: _ratio(values and size * values, count) for name, count in sent.items()}
+        for baseline, size in BASELINES.items()
+    }
     return {
         "uplink": {"information_bits": bits, "payload_bytes": payload, "transported_bytes": transported},
         "downlink_bytes": down,
-        "reduction_factor": {
-            baseline: {name: _ratio(values and size * values, count) for name, count in sent.items()}
-            for baseline, size in BASELINES.items()
-        },
+        "reduction_factor": factors,
+        "reduction_factor_relative_error": _ratio(error, transported),
         "downlink_reduction_factor": {
             baseline: _ratio(back and size * back, down) for baseline, size in BASELINES.items()
         },
@@ -143,61 +126,36 @@ def _bytes(log: Log, kept: np.ndarray) -> Entry:
 
 
 def _to_target(log: Log, target: float | None, any_usable: bool) -> Entry:
-    """Rounds, transported uplink bytes and seconds at the first log point whose mean meets the target."""
+    """Rounds, transported uplink bytes and seconds at the first log point whose mean meets the target, and the
+    interval in which another set of repetitions would have it."""
     kept = usable(log)
-    hit = rates.first_at_or_below(log.excess_risk_averaged[kept].mean(axis=0), target) if any_usable else None
-    names = ("rounds_to_target", "bytes_to_target", "seconds_to_target")
-    if hit is None:
-        return dict.fromkeys(names)
-    values = (
-        int(log.round[hit]),
-        float(log.uplink_transported_bytes[kept, hit].mean()),
-        float(log.wall_seconds[kept, hit].mean()),
+    curves = log.excess_risk_averaged[kept]
+    hit = rates.first_at_or_below(curves.mean(axis=0), target) if any_usable else None
+    interval = rates.target_interval(curves, target)
+    means = (
+        ("rounds", log.round),
+        ("bytes", log.uplink_transported_bytes[kept].mean(axis=0) if any_usable else None),
+        ("seconds", log.wall_seconds[kept].mean(axis=0) if any_usable else None),
     )
-    return dict(zip(names, values, strict=True))
+    found: Entry = {f"{name}_to_target": _at(values, hit) for name, values in means}
+    for name, values in means:
+        ends = interval and {"low": _at(values, interval[0]), "high": _at(values, interval[1])}
+        found[f"{name}_to_target_interval"] = ends and {**ends, "confidence": rates.CONFIDENCE}
+    return found
 
 
-def _penalty(log: Log, twin: Log | None) -> Entry:
-    """The final mean risk over that of the homogeneous twin, with its standard error.
-
-    Repetitions of one seed are pairs, and the error is that of the ratio of means by the delta method; where the
-    seeds are others the two are independent.
-    """
-    names = ("heterogeneity_penalty", "heterogeneity_penalty_error")
-    if twin is None or not usable(log).any():
-        return dict.fromkeys(names)
-    if twin is log:
-        return dict(zip(names, (1.0, 0.0), strict=True))
-    ours, theirs = (one.excess_risk_averaged[usable(one), -1] for one in (log, twin))
-    ratio = float(ours.mean() / theirs.mean())
-    if min(len(ours), len(theirs)) < 2:
-        return dict(zip(names, (ratio, None), strict=True))
-    if log.repetition[usable(log)].tolist() == twin.repetition[usable(twin)].tolist():
-        error = np.std(ours - ratio * theirs, ddof=1) / np.sqrt(len(ours)) / theirs.mean()
-    else:
-        parts = [np.std(one, ddof=1) / np.sqrt(len(one)) / one.mean() for one in (ours, theirs)]
-        error = ratio * np.hypot(*parts)
-    return dict(zip(names, (ratio, float(error)), strict=True))
+def _at(values: np.ndarray | None, point: int | None) -> float | None:
+    return None if values is None or point is None else values[point].item()
 
 
-def _homogeneous(log: Log) -> bool:
-    """Whether all clients have one law, as far as the tables tell."""
-    told = {
-        key: log.configuration["problem"].get(key)
-        for key in HOMOGENEOUS
-        if key in log.configuration["problem"]
+def _heterogeneity(log: Log, reference: Log | None) -> Entry:
+    """Whether this is a homogeneous reference; else the penalty over its own, with the standard error."""
+    ratio, error = penalty(log, reference)
+    return {
+        "heterogeneity_reference": is_reference(log),
+        "heterogeneity_penalty": ratio,
+        "heterogeneity_penalty_error": error,
     }
-    return bool(told) and all(value == HOMOGENEOUS[key] for key, value in told.items())
-
-
-def _twin_key(log: Log) -> str:
-    """What a configuration shares with its homogeneous twin, as text."""
-    shared = {
-        name: {key: value for key, value in table.items() if key not in SHIFTS.get(name, ())}
-        for name, table in log.configuration.items()
-        if name != "log"
-    }
-    return json.dumps(shared, sort_keys=True)
 
 
 def _ratio(numerator: float | None, denominator: float | None) -> float | None:

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 from .. import environment
-from .decision import ALIKE
+from .heterogeneity import BETTER, UNDECIDED, WORSE
 from .validity import MISMATCH_LEVEL
 
 Entry = dict[str, Any]
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-FILE_WIDTH = 240
+FILE_WIDTH = 280
 """Characters that a line of a text file may have: enough for all columns side by side."""
 
 
@@ -106,18 +106,32 @@ def uplink(entry: Entry) -> str:
     return size(None if bits is None else bits / 8, counts["payload_bytes"], counts["transported_bytes"])
 
 
-def reduction(entry: Entry) -> str:
-    """By what factor the transported bytes are below float32 and float16 without compression."""
-    return "/".join(
-        number(entry["reduction_factor"][baseline]["transported"]) for baseline in ("float32", "float16")
-    )
+def reduction(baseline: str) -> Callable[[Entry], str]:
+    """By what factor information, payload and transported bytes are below no compression, the last with its error."""
+
+    def cell(entry: Entry) -> str:
+        factors, relative = entry["reduction_factor"][baseline], entry["reduction_factor_relative_error"]
+        error = f" ±{100 * relative:.1g}%" if relative and factors["transported"] is not None else ""
+        return "/".join(number(factors[name]) for name in ("information", "payload", "transported")) + error
+
+    return cell
+
+
+def downlink(entry: Entry) -> str:
+    """The same of the way back, transported, against float32 and float16."""
+    return "/".join(number(entry["downlink_reduction_factor"][baseline]) for baseline in ("float32", "float16"))
 
 
 def rounds(entry: Entry) -> str:
-    """Rounds to the target."""
-    if entry["rounds_to_target"] is not None:
-        return f"{entry['rounds_to_target']:,}"
-    return "-" if entry["excess_risk_averaged"]["mean"] is None else "not reached"
+    """Rounds to the target, and the interval of that."""
+    if entry["rounds_to_target"] is None:
+        return "-" if entry["excess_risk_averaged"]["mean"] is None else "not reached"
+    interval = entry["rounds_to_target_interval"]
+    told = f"{entry['rounds_to_target']:,}"
+    if interval is None or interval["low"] == interval["high"]:
+        return told
+    low, high = ("never" if interval[end] is None else f"{interval[end]:,}" for end in ("low", "high"))
+    return f"{told} ({low} to {high})"
 
 
 NAME = Column("configuration", lambda entry: entry["label"])
@@ -138,27 +152,33 @@ SPREAD = (
 )
 COSTS = (
     Column("information/\npayload/\ntransported", uplink),
-    Column("reduction\nf32/f16", reduction),
-    Column("rounds to\ntarget", rounds),
+    Column("float32\nover these", reduction("float32")),
+    Column("float16\nover these", reduction("float16")),
+    Column("f32/f16 over\ndownlink", downlink),
+)
+TARGET = (
+    Column("rounds to target\n(95% interval)", rounds),
     Column("bytes to\ntarget", lambda entry: size(entry["bytes_to_target"])),
     Column("seconds\nto target", lambda entry: number(entry["seconds_to_target"])),
 )
+GROUPS = (RATES, SPREAD, COSTS, TARGET)
+"""The columns that stand side by side where there is no room for all."""
 
 
 def print_table(summary: dict[str, Any], file: IO[str] | None = None) -> None:
     """Print the table on standard output, or as plain text into a file.
 
-    Where the terminal is too narrow for all columns it comes as three tables.
+    Where the terminal is too narrow for all columns it comes as a table for each of GROUPS.
     """
     from rich.text import Text
 
     console = _console(file)
     entries = summary["configurations"]
-    whole = _table(entries, RATES + SPREAD + COSTS)
+    whole = _table(entries, sum(GROUPS, ()))
     fits = console.measure(whole, options=console.options.update(width=FILE_WIDTH)).maximum <= console.width
-    for table in [whole] if fits else [_table(entries, columns) for columns in (RATES, SPREAD, COSTS)]:
+    for table in [whole] if fits else [_table(entries, columns) for columns in GROUPS]:
         console.print(table)
-    for line in [*_remarks(summary), *decisions(summary)]:
+    for line in [*_remarks(summary), *decisions(summary), *answer(summary)]:
         console.print(Text(line))
 
 
@@ -191,13 +211,14 @@ def _table(entries: list[Entry], columns: tuple[Column, ...]) -> Table:
 
 
 def decisions(summary: dict[str, Any]) -> list[str]:
-    """What to take, a paragraph a problem, and what it says of heterogeneity; nothing where there is no choice."""
+    """What to take, a paragraph a problem; nothing where there is no choice."""
     lines = []
     for decision in summary.get("decisions", []):
         where = f" for {decision['problem']}" if decision["problem"] else ""
         lines += ["", _head(decision, where)]
         lines += [f"  {reason}" for reason in decision["reasons"]]
-        lines += [f"  {decision['verdict']}" + (f": {'; '.join(decision['doubts'])}" if decision["doubts"] else "")]
+        doubts = f": {'; '.join(decision['doubts'])}" if decision["doubts"] else ""
+        lines.append(f"  comparison {decision['verdict']}{doubts}")
         if decision["target_not_reached"]:
             lines.append(f"  target not reached: {'; '.join(decision['target_not_reached'])}")
         if decision["invalid"]:
@@ -209,9 +230,9 @@ def decisions(summary: dict[str, Any]) -> list[str]:
         for one in decision["heterogeneity"]:
             own = _plus_minus(one["penalty"], one["error"])
             its = _plus_minus(one["reference_penalty"], one["reference_error"])
-            word = f"{one['verdict']} {'from' if one['verdict'] == ALIKE else 'than'}"
-            lines.append(f"  shifted over alike: {one['name']} {own}, {word} {one['reference']}'s {its}")
-    return lines + _answer(summary.get("decisions", []))
+            told = f"{one['name']} {own}, {one['reference']} {its}, ratio {_interval(one['ratio'])}: {one['verdict']}"
+            lines.append(f"  shifted over alike: {told}")
+    return lines
 
 
 def _head(decision: dict[str, Any], where: str) -> str:
@@ -223,20 +244,34 @@ def _head(decision: dict[str, Any], where: str) -> str:
     return f"RECOMMENDED{where}: {best}"
 
 
-def _answer(found: list[dict[str, Any]]) -> list[str]:
+def answer(summary: dict[str, Any]) -> list[str]:
     """Whether projections bear heterogeneity better than quantization, over all shifted problems."""
-    verdicts: dict[str, list[str]] = {}
-    for one in (one for decision in found for one in decision["heterogeneity"]):
-        verdicts.setdefault(one["name"], []).append(one["verdict"])
-    if not verdicts:
+    found = summary.get("heterogeneity")
+    if found is None:
         return []
-    told = [
-        f"  {name}: " + ", ".join(f"{word} in {given.count(word)}" for word in ("better", ALIKE, "worse"))
-        for name, given in verdicts.items()
+    count = found["comparisons"]
+    lines = [
+        "",
+        f"DO PROJECTIONS BEAR HETEROGENEITY BETTER THAN QUANTIZATION AT EQUAL OMEGA? {found['answer'].upper()}",
+        f"  {count} comparison{'s' * (count != 1)} of penalties (shifted over alike), a projection's over "
+        f"quantization's: better below 1, worse above, undecided where the interval holds 1; all intervals together "
+        f"hold with {100 * found['confidence']:.0f}%",
     ]
-    count = sum(bool(decision["heterogeneity"]) for decision in found)
-    head = "DO PROJECTIONS BEAR HETEROGENEITY BETTER THAN QUANTIZATION?"
-    return ["", f"{head} {count} comparison{'s' * (count != 1)}, two standard errors decide:", *told]
+    if found["left_out"]:
+        lines.append(
+            f"  {found['left_out']} penalties left out: the risk, or that of the reference, is INVALID or mostly bias"
+        )
+    for one in found["compressors"]:
+        told = ", ".join(f"{verdict} in {one[verdict]}" for verdict in (BETTER, UNDECIDED, WORSE))
+        least, greatest = (_interval(one[key]) for key in ("least_ratio", "greatest_ratio"))
+        span = f"ratio {least}" if least == greatest else f"ratios from {least} to {greatest}"
+        lines.append(f"  {one['name']}: {told}; {span}")
+    return lines
+
+
+def _interval(ratio: dict[str, Any]) -> str:
+    """An estimate and its interval, in digits that show how wide it is."""
+    return f"{ratio['estimate']:.3g} ({ratio['low']:.3g} to {ratio['high']:.3g})"
 
 
 def _plus_minus(value: float, error: float | None) -> str:
@@ -251,7 +286,9 @@ def _ranked(member: dict[str, Any]) -> str:
 
 
 def penalty(entry: Entry) -> str:
-    """The penalty of heterogeneity ± its standard error."""
+    """The penalty of heterogeneity ± its standard error, or that this is the reference of such penalties."""
+    if entry["heterogeneity_reference"]:
+        return "reference"
     value, error = entry["heterogeneity_penalty"], entry["heterogeneity_penalty_error"]
     return "-" if value is None else _plus_minus(value, error)
 

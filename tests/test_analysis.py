@@ -206,7 +206,8 @@ def test_the_object_by_hand(tmp_path, theory, analysed):
     }
     # errors 1, 2, 3 along one axis: mean 2, mean square 14/3; inner products 2, 3, 6
     assert entry["bias"] == pytest.approx({"norm_ratio": 2 / math.sqrt(14 / 3), "z": 11 / 7})
-    assert entry["heterogeneity_penalty"] == 1
+    assert (entry["heterogeneity_reference"], entry["heterogeneity_penalty"]) == (True, None)
+    assert entry["reduction_factor_relative_error"] == 0
 
 
 def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_there(tmp_path, analysed):
@@ -223,6 +224,9 @@ def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_th
         assert entry["rounds_to_target"] == first
         assert entry["bytes_to_target"] == first * N * payload
         assert entry["seconds_to_target"] == pytest.approx(first * 1e-5)
+        interval = entry["rounds_to_target_interval"]
+        assert interval["low"] <= first
+        assert interval["high"] is None or interval["high"] >= first
 
 
 def test_what_blows_up_sets_no_target(tmp_path, analysed):
@@ -267,7 +271,7 @@ def test_the_heterogeneity_penalty_is_the_ratio_to_the_homogeneous_twin(tmp_path
     write_log(tmp_path / "b.h5", risk=power_law(ROUNDS, 2))
     write_log(tmp_path / "c.h5", tables(problem={"shift": "both"}, study={"clients": 3}))
     found = [entry["heterogeneity_penalty"] for entry in analysed(tmp_path)["configurations"]]
-    assert found == [pytest.approx(3), 1, None]
+    assert found == [pytest.approx(3), None, None]
 
 
 # --- verdicts --------------------------------------------------------------------------------------------
@@ -396,20 +400,20 @@ def test_the_table_fits_80_columns(study, no_pictures, capsys, monkeypatch):
     assert analyze([study]) == 0
     lines = capsys.readouterr().out.splitlines()[:-1]  # the last one is the report's path
     assert max(map(len, lines)) <= 80
-    for text in ("1.00e-03 ±6%", "-1.00 ±0.00", "VALID", "13/16/16 kB", "5/2.5", "slope", "p below 0.0001"):
+    for text in ("1.00e-03 ±6%", "-1.00 ±0.00", "VALID", "13/16/16 kB", "6.15/5/5", "0.5/0.25", "slope"):
         assert any(text in line for line in lines), text
 
 
 def test_the_table_is_one_where_there_is_room(study, no_pictures, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "230")
+    monkeypatch.setenv("COLUMNS", "260")
     assert analyze([study]) == 0
     printed = capsys.readouterr().out
     assert printed.count("configuration") == 1
     row = next(line for line in printed.splitlines() if line.startswith("none eigenvalue_decay=2"))
     rates, spread, costs = (
         "1.00e-03 ±6% 1.00e-03 +0.0 1.00 -1.00 ±0.00 VALID",
-        "-, - - - 1 1",
-        "13/16/16 kB 5/2.5 912 14.6 kB 0.00912",
+        "-, - - - 1 reference",
+        "13/16/16 kB 6.15/5/5 3.08/2.5/2.5 0.5/0.25 912 (832 to 1,000) 14.6 kB 0.00912",
     )
     assert " ".join(row.split()) == f"none eigenvalue_decay=2 {rates} {spread} {costs}"
 
@@ -419,7 +423,7 @@ def test_a_rank_prints_plainly_whatever_its_standard_output_seems_to_be(
 ):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("MPI_FED_TERMINAL_WIDTH", "200")
+    monkeypatch.setenv("MPI_FED_TERMINAL_WIDTH", "260")
     assert analyze([study]) == 0
     printed = capsys.readouterr().out
     assert printed.count("configuration") == 1

@@ -150,3 +150,16 @@ def test_decomposition_of_errors_that_all_agree_is_bias_alone():
     assert (parts.bias, parts.variance) == pytest.approx((12.5, 0.0))
     assert (parts.bias_error, parts.variance_error) == pytest.approx((0.0, 0.0))
     assert rates.decompose(np.ones((2, 3)), np.ones((2, 3))) == rates.Decomposition(None, None, None, None)
+
+
+def test_the_interval_of_rounds_to_a_target_by_hand():
+    """The mean risk 1/k times the mean of five factors: resampled means of them lie within about 2 errors."""
+    rounds = np.unique(np.geomspace(1, 1000, 400).astype(int))
+    factors = np.array([0.8, 0.9, 1.0, 1.1, 1.2])
+    low, high = rates.target_interval(factors[:, None] / rounds, 0.01)
+    error = factors.std() / np.sqrt(5)
+    assert rounds[low] == pytest.approx(100 * (1 - 1.96 * error), rel=0.03)
+    assert rounds[high] == pytest.approx(100 * (1 + 1.96 * error), rel=0.03)
+    assert rates.target_interval(factors[:, None] / rounds, 0.001)[1] is None
+    assert rates.target_interval(factors[:, None] / rounds, 1e-9) == (None, None)
+    assert rates.target_interval(factors[:2, None] / rounds, 0.01) is None

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import socket
 import threading
 
 import command
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import _openml
 
-from mpi_fed.problems import problems
+from mpi_fed.problems import openml, problems
 
 COLUMNS = [("size", "REAL"), ("colour", "{red,blue}"), ("price", "REAL"), ("name", "{p,q,r}")]
 ROWS = [(0.5, "red", 1.5, "p"), (1.5, "blue", 2.0, "q"), (4.0, "red", -1.0, "r"), (2.0, "blue", 0.5, "p")]
@@ -141,3 +142,15 @@ def test_without_a_network_one_sentence_names_the_mend(tmp_path):
     assert line.startswith("mpi-fed: study.toml: [problem] data_id = 7 cannot be fetched from OpenML (")
     assert line.endswith('save the set elsewhere as .npz, .csv or .svm and give kind = "file"')
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_network_that_says_nothing_counts_as_none(monkeypatch, tmp_path):
+    """A server that takes the connection and never answers."""
+    monkeypatch.setattr(openml, "PATIENCE", 0.2)
+    monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        monkeypatch.setattr(_openml, "_DATA_INFO", f"{address}/data/{{}}")
+        with pytest.raises(ValueError, match=r"data_id = 7 cannot be fetched .*\(timed out\); where there"):
+            problems["openml"](data_id=7).location()
+    assert socket.getdefaulttimeout() is None

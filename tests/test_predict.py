@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from theory_simulation import simulate
 
 from mpi_fed import predict
 from mpi_fed.study import load_study
-from mpi_fed.theory import cache, prediction
+from mpi_fed.theory import cache, prediction, propagate, trajectory
 
 FIELDS = {
     "compressor", "algorithm", "problem", "clients", "omega", "step_size", "rounds", "limit_trace",
@@ -226,3 +227,36 @@ def test_eigenvalues_beyond_float64_make_no_run_diverge(study, dimension, decay)
 def test_theory_needs_no_mpi():
     code = "import sys, mpi_fed.predict; assert not {'mpi4py', 'matplotlib', 'sklearn'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "algorithm", "seconds", "how"),
+    [
+        ("batch_size = 4", "", 60.0, "renewed at rounds 2 times apart"),
+        ("batch_size = 4", "", 0.0, "held at w*"),
+        ('batch_size = "full"', "", 0.0, "held at the start"),
+        ("batch_size = 4", 'kind = "control-variates"', 0.0, "held at the start"),
+    ],
+)
+def test_an_approximate_prediction_says_how_it_holds_the_noise(study, monkeypatch, problem, algorithm, seconds, how):
+    monkeypatch.setattr(trajectory, "REFREEZE_SECONDS", seconds)
+    made = f'kind = "gaussian"\ndimension = 4\n{problem}'
+    found = predicted(study('kind = "quantization"', problem=made, algorithm=algorithm))
+    assert found.prediction_kind == "approximate"
+    assert found.note.startswith("approximate: the gradient")
+    assert found.note.endswith(f"taken for Gaussian, with the shape of the compressor's noise {how}")
+
+
+@pytest.mark.parametrize(("batch", "plateau"), [(1, True), (4, False)])
+def test_what_is_out_of_reach_is_null_and_says_so(study, monkeypatch, batch, plateau):
+    """Limits are there all the same, and the plateau where it is exact."""
+    monkeypatch.setattr(propagate, "TIME_LIMIT", 1e-3)
+    monkeypatch.setattr(propagate, "doubling_seconds", lambda *_: np.inf)
+    monkeypatch.setattr(propagate, "contour_seconds", lambda *_: np.inf)
+    found = predicted(
+        study('kind = "quantization"', problem=f'kind = "gaussian"\ndimension = 4\nbatch_size = {batch}')
+    )
+    assert (found.prediction_kind, found.excess_risk_averaged, found.excess_risk_last) == (None, None, None)
+    assert re.match(r"no finite-K prediction: \d+ rounds of a recursion on 20 numbers take too long", found.note)
+    assert found.limit_trace > 0
+    assert (found.plateau_trace is not None) == plateau

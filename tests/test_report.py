@@ -96,7 +96,8 @@ def chart(page):
             names: chart.data.filter((t) => t.hoverinfo !== "skip").map((t) => t.name),
             filled: chart.data.filter((t) => t.fill === "tonexty").length,
             shown: chart.data.filter((t) => t.showlegend !== false).map((t) => t.name),
-            symbols: chart.data.filter((t) => t.showlegend !== false).map((t) => t.marker.symbol),
+            symbols: chart.data.filter((t) => t.showlegend !== false && t.marker).map((t) => t.marker.symbol),
+            dashes: chart.data.filter((t) => t.showlegend !== false && !t.marker).map((t) => t.line.dash),
             last: chart.data.filter((t) => t.name === "none" && t.hoverinfo !== "skip")[0].y.at(-1) }; }"""
     )
 
@@ -111,9 +112,9 @@ def test_scorecard_comes_first_and_names_the_best(opened):
         "compressor", "communication saved", "rounds needed", "final error", "robustness"
     ]  # fmt: skip
     assert cards.first.locator("tbody tr").count() == 3
-    assert cards.first.locator("td.best").count() == 3  # clients are alike in this one
-    assert "alike here" in cards.first.inner_text()
-    assert "alike here" not in cards.last.inner_text()
+    assert cards.first.locator("td.best").count() == 2  # saved, final error; rounds cannot be told apart, all are alike
+    assert "reference: clients alike" in cards.first.inner_text()
+    assert "reference" not in cards.last.inner_text()
     assert page.get_by_text("recommended", exact=True).count() == 2
 
 
@@ -123,7 +124,8 @@ def test_chart_follows_its_controls(opened):
     assert first["x"] == "rounds k"
     assert (first["xscale"], first["yscale"]) == ("log", "log")
     compressors = ["none", "quantization levels=1", "rand-h h=4"]
-    assert first["shown"] == compressors
+    assert first["shown"] == [*compressors, "theory, exact"]
+    assert first["dashes"] == ["dash"]
     assert len(set(first["symbols"])) == 3
     assert first["names"] == [name + tail for name in compressors for tail in ("", ", theory")]
     assert first["filled"] == 3
@@ -135,7 +137,7 @@ def test_chart_follows_its_controls(opened):
     second = chart(page)
     assert second["x"] == "uplink, bytes transported"
     assert (second["xscale"], second["yscale"]) == ("linear", "linear")
-    assert second["names"] == compressors
+    assert second["names"] == second["shown"] == compressors
     assert second["filled"] == 0
     page.check("input[name=risk][value=scaled]")
     assert chart(page)["last"] == pytest.approx(2 * 20000 * first["last"])
@@ -151,6 +153,11 @@ def test_phone_scrolls_down_alone(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("#chart").bounding_box()["width"] <= 390
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 14
+    for cell in page.locator("table.card td").all():  # no figure that decides is beyond the edge
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= 390
+    label = page.evaluate("getComputedStyle(document.querySelector('td[data-label]'), '::before').content")
+    assert label == '"communication saved"'
 
 
 def test_print_has_still_pictures_in_place_of_the_chart(opened):
@@ -160,6 +167,18 @@ def test_print_has_still_pictures_in_place_of_the_chart(opened):
     assert not page.locator("#live").is_visible()
     assert [image.is_visible() for image in page.locator("#still img").all()] == [True] * 4
     assert page.pdf(format="A4")[:5] == b"%PDF-"
+
+
+def test_print_fits_the_paper_in_letters_that_can_be_read(opened):
+    page = opened(width=688, height=1000)  # A4 less its margins, at 96 dots an inch
+    page.emulate_media(media="print")
+    tables = page.locator("table.results, table.card")
+    assert tables.count() == 4 + 2
+    for table in tables.all():
+        assert table.bounding_box()["width"] <= 688
+    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('table.results')).fontSize)") >= 10
+    for image in page.locator("#still img").all():
+        assert image.bounding_box()["width"] >= 400
 
 
 def test_without_scripts_pictures_are_there(opened):

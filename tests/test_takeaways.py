@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,10 @@ D = 8
 ROTATIONS = ["householder", "dct", "haar"]
 
 
-def trace(compressor, problem=None, algorithm=None, clients=1, field="limit_trace"):
+def trace(compressor, problem=None, algorithm=None, clients=1, field="limit_trace", rows=False):
     tables = {
         "study": {"name": "takeaways", "rounds": 1, "clients": clients},
-        "problem": {"kind": "gaussian", "dimension": D, **(problem or {})},
+        "problem": {**({} if rows else {"kind": "gaussian", "dimension": D}), **(problem or {})},
         "algorithm": {"kind": "sgd", **(algorithm or {})},
         "compressor": compressor,
         "route": {"kind": "gatherv"},
@@ -23,6 +25,14 @@ def trace(compressor, problem=None, algorithm=None, clients=1, field="limit_trac
     configuration = configuration_from_tables(tables)
     population = configuration.problem.prepare(clients)
     return getattr(compute(configuration, population, [1]), field)
+
+
+def trace_of_rows(file, features, noise, compressor):
+    """The limit trace on rows x, each with the targets <x, 1> + e for every e in `noise`."""
+    every = np.repeat(features, len(noise), axis=0)
+    targets = every.sum(axis=1) + np.tile(noise, len(features))
+    np.savez(file, features=every, targets=targets)
+    return trace(compressor, {"kind": "file", "path": str(file)}, rows=True)
 
 
 def kind(name, **parameters):
@@ -83,6 +93,49 @@ def test_on_a_diagonal_quantization_loses_to_masks_only_if_ill_conditioned():
     mild, wild = ({"eigenvalue_decay": decay, "rotation": "diagonal"} for decay in (1.0, 4.0))
     assert trace(quantization, mild) < trace(mask, mild)
     assert trace(quantization, wild) > trace(mask, wild)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, 4.0])
+def test_on_independent_signs_quantization_loses_to_masks_whenever_scales_differ(tmp_path, decay):
+    """x_j = +- sqrt(l_j): sqrt(Tr H) sum_j l_j^(-1/2) >= d^(3/2), Bernoulli's and participation's at p = 1/sqrt(d)."""
+    d = 4
+    eigenvalues = np.arange(1, d + 1.0) ** -decay
+    signs = np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
+    features = signs * np.sqrt(eigenvalues)
+    found = {
+        name: trace_of_rows(tmp_path / f"{name}.npz", features, [-1.0, 1.0], kind(name, **parameters))
+        for name, parameters in [
+            ("quantization", {"levels": 1}),
+            ("bernoulli", {"p": d**-0.5}),
+            ("partial-participation", {"p": d**-0.5}),
+        ]
+    }
+    expected = np.sqrt(eigenvalues.sum()) * (eigenvalues**-0.5).sum()
+    assert found["quantization"] == pytest.approx(expected, rel=1e-9)
+    assert found["bernoulli"] == pytest.approx(d**1.5, rel=1e-9)
+    assert found["partial-participation"] == pytest.approx(d**1.5, rel=1e-9)
+    assert expected == pytest.approx(d**1.5) if decay == 0 else expected > 1.05 * d**1.5
+
+
+def test_rotated_all_but_participation_are_of_one_order():
+    problem = {"eigenvalue_decay": 4.0, "rotation": "haar"}
+    alike = [kind("sketch", h=2), kind("rand-h", h=2), kind("bernoulli", p=0.25), kind("quantization", levels=1)]
+    traces = [trace(compressor, problem) for compressor in alike]
+    assert max(traces) < 10 * min(traces)
+    assert min(traces) > 10 * trace(kind("partial-participation", p=0.25), problem)
+
+
+def test_one_omega_is_not_one_rate():
+    """Noise in all directions comes near the worst case (1 + omega) Tr(H)/l_min; participation costs (1 + omega) d."""
+    problem = {"eigenvalue_decay": 4.0, "rotation": "diagonal"}
+    omega, eigenvalues = 3.0, np.arange(1, D + 1.0) ** -4
+    worst = (1 + omega) * eigenvalues.sum() / eigenvalues.min()
+    sketch, participation = (
+        trace(compressor, problem) for compressor in (kind("sketch", h=2), kind("partial-participation", p=0.25))
+    )
+    assert worst / 20 < sketch < worst
+    assert participation == pytest.approx((1 + omega) * D, rel=1e-9)
+    assert sketch > 100 * participation
 
 
 def test_a_sketch_knows_no_rotation_and_loses_on_the_diagonal():

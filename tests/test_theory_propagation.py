@@ -16,6 +16,7 @@ from mpi_fed.theory.fixed_step import fixed_step
 from mpi_fed.theory.full import FullRecursion
 from mpi_fed.theory.laws import laws
 from mpi_fed.theory.propagate import (
+    OutOfReachError,
     by_powers,
     by_resolvent,
     by_steps,
@@ -118,6 +119,16 @@ def test_a_contour_that_does_not_fit_is_seen_and_another_way_taken():
     grown = propagate(recursion, start, unstable, 0, np.array([100, 300]))
     single = by_steps(recursion, start, unstable, 0, np.array([100, 300]))
     np.testing.assert_allclose(grown, single, rtol=1e-9, atol=1e-12)
+
+
+def test_a_contour_that_does_not_fit_is_named_where_no_other_way_is_left(monkeypatch):
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0).prepare(3)
+    recursion = full_recursion(population, compressors["rand-h"](h=1).resolve(6), 1)
+    monkeypatch.setattr(ways, "stepping_seconds", lambda *_: np.inf)
+    monkeypatch.setattr(ways, "doubling_seconds", lambda *_: np.inf)
+    monkeypatch.setattr(ways, "contour_seconds", lambda *_: 0.0)
+    with np.errstate(all="ignore"), pytest.raises(OutOfReachError, match=r"300 rounds .* contour, which does not hold"):
+        propagate(recursion, start_of(recursion, population), Steps(0.6), 0, np.array([300]))
 
 
 def test_a_step_beyond_the_largest_eigenvalue_is_not_for_the_contour():

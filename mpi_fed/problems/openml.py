@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ from .. import kept
 from .base import problems
 from .csv_table import Target
 from .data import Data
+
+PATIENCE = 30.0
+"""Seconds that a connection may say nothing: a network that swallows what is sent counts as none."""
 
 
 @problems.register
@@ -42,7 +48,7 @@ class OpenML(Data):
 
         place = f"data_id = {self.data_id}"
         try:
-            with warnings.catch_warnings(action="ignore"):  # of each try; the last one's error is told
+            with _patience(), warnings.catch_warnings(action="ignore"):  # of each try; the last one's error is told
                 fetched = fetch_openml(
                     data_id=self.data_id,
                     target_column=self.target or "default-target",
@@ -64,6 +70,17 @@ class OpenML(Data):
             raise ValueError(f"{place} has no target column of its own; name one column as target")
         features = features.toarray() if hasattr(features, "toarray") else features
         return _numbers(features, place), _numbers(_coded(np.asarray(targets)), place)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Connections made within give up after PATIENCE."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _coded(targets: np.ndarray) -> np.ndarray:

@@ -232,14 +232,19 @@ def _finite(
     algorithm, population = configuration.algorithm, setting.population
     mean, variance = _start(algorithm, population.optimum)
     last, averaging_start = int(wanted[-1]), algorithm.averaging_start(configuration.rounds)
+    held = None
     if recursion is not None:
         evolve = exact_evolution(recursion, steps)
         found = fixed_step(recursion, steps)
     else:
         recursion = reference_recursion(setting, mean, variance)
-        evolve = frozen_evolution(setting, recursion, steps, last)
+        evolve, held = frozen_evolution(setting, recursion, steps, last)
         found = frozen_fixed_step(setting, recursion, steps)
-    result = risks(recursion, evolve, recursion.core_of(mean, variance), averaging_start, wanted)
+    try:
+        result = risks(recursion, evolve, recursion.core_of(mean, variance), averaging_start, wanted)
+    except OutOfReachError as reason:
+        known = {} if held else found  # a plateau that is approximate needs a kind beside it
+        return {**known, "note": f"no finite-K prediction: {reason}"}
     error = _relative_error(recursion, result.core)
     return {
         **found,
@@ -247,16 +252,16 @@ def _finite(
         "excess_risk_averaged": _listed(result.averaged),
         "excess_risk_last": _listed(result.last),
         "relative_error": error,
-        **_kind(configuration, setting, error),
+        **_kind(configuration, setting, error, held),
     }
 
 
-def _kind(configuration: Configuration, setting: Setting, error: float | None) -> dict[str, Any]:
-    """`prediction_kind`, and as `note` all that makes it approximate."""
+def _kind(configuration: Configuration, setting: Setting, error: float | None, held: str | None) -> dict[str, Any]:
+    """`prediction_kind`, and as `note` all that makes it approximate; `held`: where the noise has its shape from."""
     reasons = []
     if not has_exact(setting):
         what = "gradient is" if setting.alpha is None else "gradient's difference to its memory is"
-        reasons.append(f"the {what} taken for Gaussian")
+        reasons.append(f"the {what} taken for Gaussian, with the shape of the compressor's noise {held}")
     if error is not None and error > TOLERANCE:
         reasons.append("the compressor's covariance is known by Monte Carlo alone")
     if getattr(configuration.problem, "sampling", "with-replacement") == "epochs":

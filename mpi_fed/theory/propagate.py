@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 
 import numpy as np
@@ -63,25 +62,29 @@ def propagate(
     Unless they are wanted `whole`, all but p and q may be NaN where it has faded.
 
     For a constant step T the state at round first + n is start T^n: by powers of two, one at a time for all rounds,
-    by the resolvent (`contour`), or by single steps, whatever takes the least time. Raises OutOfReachError.
+    by the resolvent (`contour`), or by single steps, whatever takes the least time; where the contour does not hold, by
+    the next of them, as exactly. Raises OutOfReachError.
     """
     counts = np.asarray(rounds, dtype=np.int64) - first
     last = int(counts.max(initial=0))
     costs = {STEPS: stepping_seconds(recursion, last)}
     if not steps.exponent:
         costs |= {POWERS: doubling_seconds(recursion, last), CONTOUR: contour_seconds(recursion, steps.scale, last)}
+    reason = "take too long"
     with np.errstate(over="ignore", invalid="ignore"):  # a step too large: the moments grow past all bounds
         for way in sorted(costs, key=lambda way: costs[way]):
             if costs[way] > TIME_LIMIT:
                 break
             if way == CONTOUR:
-                with contextlib.suppress(ContourError):
+                try:
                     return by_resolvent(recursion, start, steps, first, counts, whole)
+                except ContourError as error:
+                    reason = f"take too long without the contour, which does not hold: {error}"
             elif way == POWERS:
                 return by_powers(recursion, start, steps.scale, counts)
             else:
                 return by_steps(recursion, start, steps, first, counts)
-    raise OutOfReachError(f"{last:,} rounds of a recursion on {recursion.size:,} numbers take too long")
+    raise OutOfReachError(f"{last:,} rounds of a recursion on {recursion.size:,} numbers {reason}")
 
 
 def by_resolvent(

@@ -98,12 +98,27 @@ def reference_recursion(setting: Setting, mean: Array, variance: float) -> Recur
     d = setting.population.dimension
     if setting.alpha is not None:
         return memory_recursion(setting, empty_memories(setting, mean, variance))
-    star = np.zeros((d + 1, d + 1))
-    star[-1, -1] = 1.0
-    if any(law.gradient(star, setting.batch).any() for law in laws(setting.population)):
-        return frozen_recursion(setting, pack(star))
+    if _noisy_at_optimum(setting):
+        return frozen_recursion(setting, pack(_at_optimum(d)))
     u = np.append(mean, 1.0)
     return frozen_recursion(setting, pack(np.outer(u, u) + variance * np.diag(np.arange(d + 1) < d)))
+
+
+def reference_name(setting: Setting) -> str:
+    """Where the reference recursion is frozen."""
+    return "w*" if setting.alpha is None and _noisy_at_optimum(setting) else "the start"
+
+
+def _noisy_at_optimum(setting: Setting) -> bool:
+    star = _at_optimum(setting.population.dimension)
+    return any(law.gradient(star, setting.batch).any() for law in laws(setting.population))
+
+
+def _at_optimum(d: int) -> Array:
+    """U, (d + 1, d + 1), at w*."""
+    star = np.zeros((d + 1, d + 1))
+    star[-1, -1] = 1.0
+    return star
 
 
 def memory_recursion(setting: Setting, core: Array | None = None) -> MemoryRecursion:

@@ -12,7 +12,7 @@ from ..algorithms import Steps
 from .packing import Array
 from .propagate import propagate, seconds
 from .recursion import Recursion
-from .setting import Setting, frozen_recursion
+from .setting import Setting, frozen_recursion, reference_name
 
 REFREEZE_SECONDS = 60.0
 """A frozen shape is renewed at growing intervals where that takes less than this, about."""
@@ -50,13 +50,16 @@ def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
     return lambda state, first, rounds, whole: propagate(recursion, state, steps, first, rounds, whole)
 
 
-def frozen_evolution(setting: Setting, recursion: Recursion, steps: Steps, last: int) -> Evolve:
-    """The evolution under shapes frozen anew along the way; under `recursion` alone where that takes too long."""
+def frozen_evolution(setting: Setting, recursion: Recursion, steps: Steps, last: int) -> tuple[Evolve, str]:
+    """The evolution under shapes frozen anew along the way; under `recursion` alone where that takes too long.
+
+    And in words which of the two.
+    """
     for factor in INTERVALS:
         cost = sum(seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
         if cost < REFREEZE_SECONDS:
-            return _Renewed(setting, recursion, steps, factor)
-    return exact_evolution(recursion, steps)
+            return _Renewed(setting, recursion, steps, factor), f"renewed at rounds {factor} times apart"
+    return exact_evolution(recursion, steps), f"held at {reference_name(setting)}"
 
 
 @dataclass(frozen=True, eq=False)

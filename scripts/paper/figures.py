@@ -40,19 +40,19 @@ FIGURES = (
         "One client, eigenvalues i^-4, rotated, step K^(-2/5)",
         {SGD: (-3.96, -3.96, -3.72, -3.52, -3.43, -3.62)},
         "A smaller step buys less noise for more bias: the compressors move together. Without compression, and with "
-        "partial participation, nearly all of the risk is bias, which depends on how the random rotation lies to w*; "
-        "this project's rotation is another than the paper's, and both of these curves end 0.2 lower.",
+        "partial participation, nearly all of the risk is bias, which depends on how the random rotation lies to w*.",
     ),
     Figure(
         "single-p1-rotated",
         "One client, eigenvalues 1/i, rotated",
         {SGD: (-5.25, -4.22, -3.97, -3.70, -3.73, -3.77)},
+        "No eigenvalue is tiny, so that compressors of one omega end within a factor of 3 of each other.",
     ),
     Figure(
         "ten-homogeneous",
         "Ten clients of one law",
         {SGD: (-4.65, -3.79, -2.45, -2.37, -2.28, -2.34)},
-        "As in the paper's code sigma^2 = N, so that the gain of N clients does not show. Its rotation is another.",
+        "As in the paper's code sigma^2 = N, so that the gain of N clients does not show.",
     ),
     Figure(
         "ten-covariate-shift",
@@ -73,7 +73,7 @@ FIGURES = (
         "Ten clients, optima of their own, true gradients",
         {SGD: (-4.55, -3.08, -1.81, -1.69, -1.73, -1.65), MEMORY: (-4.55,) * 6},
         "With true gradients memories remove all of compression's noise at w*: every curve with memories ends where "
-        "the one without compression does.",
+        "the one without compression does. That one is bias alone, and depends on the optima that were drawn.",
     ),
     Figure("real-single", "Real data, one client", remark="The paper's sets are others: no reading to compare."),
     Figure("real-clustered", "Real data in ten clusters", remark="The paper's sets are others: no reading to compare."),
