@@ -296,7 +296,8 @@ def _world_name(item: pytest.Item) -> str | None:
 def _verdict(item: pytest.Item, outcome: Any, words: str) -> pytest.TestReport:
     path, line, _ = item.location
     reason: Any = (path, line or 0, f"Skipped: {words}") if outcome == "skipped" else words
-    return pytest.TestReport(item.nodeid, item.location, dict(item.keywords), outcome, reason, "call")
+    keywords = dict.fromkeys(item.keywords, 1)  # their values do not travel between processes
+    return pytest.TestReport(item.nodeid, item.location, keywords, outcome, reason, "call")
 
 
 def _worst(reports: dict[int, pytest.TestReport], name: str) -> pytest.TestReport:

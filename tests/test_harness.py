@@ -1,0 +1,26 @@
+"""The tests themselves, as someone runs them whose machine has one MPI: those of the other are skipped, or fail in CI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+TEST = "tests/test_checkpoint.py::test_ranks_whose_iterates_differ_are_named"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ci", "outcome"), [("", "1 passed, 1 skipped"), ("true", "1 failed, 1 passed")])
+def test_a_machine_with_one_mpi(pytestconfig, ci, outcome):
+    """On two processes, to which what happened has to travel."""
+    own = ("OMPI_", "PMI", "MPI_FED_", "PYTEST_")
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    surroundings |= {"MPI_FED_SECOND_PYTHON": "/nowhere/python", "CI": ci}
+    words = [sys.executable, "-m", "pytest", "-n2", "-q", "-p", "no:cacheprovider", "-k", TEST.rpartition("::")[2]]
+    ended = subprocess.run(
+        [*words, TEST.partition("::")[0]], cwd=pytestconfig.rootpath, env=surroundings, capture_output=True, text=True
+    )
+    assert outcome in ended.stdout.splitlines()[-1], ended.stdout + ended.stderr
+    assert "no second MPI: set MPI_FED_SECOND_PYTHON" in ended.stdout
