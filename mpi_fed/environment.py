@@ -16,6 +16,8 @@ RANKS = "MPI_FED_RANKS"
 """The number of ranks that `mpi-fed run --ranks` asked for."""
 STARTER = "MPI_FED_STARTER"
 """The process that started the launcher, as `identity` gives it."""
+SCRATCH = "MPI_FED_SCRATCH"
+"""The folder of the launcher's files, into which ranks on its machine write which process they are."""
 TERMINAL_WIDTH = "MPI_FED_TERMINAL_WIDTH"
 """Set where standard error of the command that started the ranks is a terminal: its width."""
 NARROW = 80
@@ -116,6 +118,19 @@ def die_with_launcher(environment: Mapping[str, str]) -> None:
         process = starter.partition("-")[0]
         if identity(process) != environment[STARTER] or os.getppid() == int(process):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tell_process(environment: Mapping[str, str], rank: int) -> None:
+    """Let the command that started the launcher know this rank's process, if it is on this machine."""
+    folder = Path(environment.get(SCRATCH, "/dev/null"))
+    if folder.is_dir():
+        Path(folder, f"rank-{rank}").write_text(str(os.getpid()))
+
+
+def told_processes(folder: str) -> dict[int, int]:
+    """The processes of the ranks that have told, by rank."""
+    files = Path(folder).glob("rank-*")
+    return dict(sorted((int(file.name.removeprefix("rank-")), int(file.read_text() or 0)) for file in files))
 
 
 @contextlib.contextmanager

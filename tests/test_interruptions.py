@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 from command import arrays, assert_same
 from mpi_tests import MUST_HAVE_BOTH
-from processes import family, seconds_until_gone
+from processes import children, family, seconds_until_gone
 
 from mpi_fed import log_layout
 
@@ -170,6 +172,75 @@ def has_open(process: int, path: Path) -> bool:
 def status(path: Path) -> bytes:
     with h5py.File(path, "r") as file:
         return file.attrs["status"]
+
+
+def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path):
+    """Its peers wait for it in a collective; the log is sound, and the next run goes on."""
+    (tmp_path / "test.toml").write_text(STUDY.format(repetitions=2))
+    options = ["run", tmp_path / "test.toml", f"--out={tmp_path / 'runs'}", "--no-analyze", "--ranks=2"]
+    rounds = "--set=study.rounds=1_000_000_000"
+    job = command.start(*options, rounds, "--checkpoint-seconds=0.2", python=mpi_python)
+    (path,) = wait_for(job, lambda: list(tmp_path.glob("runs/test/*.checkpoint")))
+    log = path.with_suffix(".h5")
+    ranks = [p for p in family(job.pid) if not list(children(p))]
+    root = next(p for p in ranks if has_open(p, log))
+    victim = next(p for p in ranks if p != root)
+    os.kill(victim, signal.SIGKILL)
+    begun = time.monotonic()
+    output, errors = job.communicate(timeout=60)
+    assert time.monotonic() - begun < 30
+    assert job.returncode not in (0, 85)
+    said = " ".join((output + errors).split())
+    host = os.uname().nodename.split(".")[0]
+    assert re.search(rf"rank 1 with PID {victim} on node {host}|PID {victim} RUNNING AT {host}", said), said
+    assert f"rank 1 was process {victim}" in said
+    with h5py.File(log) as file:
+        assert file.attrs["status"] == b"running"
+    with np.load(path, allow_pickle=False) as file:
+        done = json.loads(file["meta"].tobytes())["done"]
+    again = command.start(*options, rounds, "--checkpoint-seconds=0.2", python=mpi_python)
+    first = path.stat().st_mtime_ns
+    wait_for(again, lambda: path.stat().st_mtime_ns != first)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=command.PATIENCE)
+    assert again.returncode == 85
+    with np.load(path, allow_pickle=False) as file:
+        assert json.loads(file["meta"].tobytes())["done"] > done
+
+
+def wait_for(job, condition):
+    """What the condition gives, once it gives something; the job must not end before."""
+    end = time.monotonic() + command.PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.02)
+    return found
+
+
+def test_a_disk_without_room_for_a_checkpoint(mpi_python, small_disk, study):
+    """One sentence; the checkpoint before and the log stay as they are, and are gone on from."""
+    options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
+    options += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='none'", "--checkpoint-seconds=0.2"]
+    job = command.start(*options, python=mpi_python)
+    (path,) = wait_for(job, lambda: list(small_disk.glob("test/*.checkpoint")))
+    fill(small_disk)
+    _, errors = job.communicate(timeout=command.PATIENCE)
+    assert job.returncode == 2
+    assert f"{path}: cannot be written (No space left on device)" in sentence(errors)
+    assert "Traceback" not in errors
+    (small_disk / "filler").unlink()
+    names = {found.name for found in (small_disk / "test").iterdir()}
+    assert names == {path.name, path.with_suffix(".h5").name}
+    with np.load(path, allow_pickle=False) as file:
+        done = json.loads(file["meta"].tobytes())["done"]
+    assert done > 0
+    again = command.start(*options, python=mpi_python)
+    first = path.stat().st_mtime_ns
+    wait_for(again, lambda: path.stat().st_mtime_ns != first)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=command.PATIENCE)
+    assert again.returncode == 85
 
 
 @pytest.fixture

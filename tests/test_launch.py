@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
@@ -174,6 +175,22 @@ def test_no_name_stays_in_shared_memory(mpi_python, tmp_path):
     segments = [line for text in maps for line in text.splitlines() if "/dev/shm/" in line]
     assert segments
     assert [line for line in segments if not line.endswith("(deleted)")] == []
+
+
+def test_shared_memory_of_jobs_that_are_gone_is_removed(mpi_python, tmp_path):
+    """That of running ones is not, nor is a new one, which its ranks are about to map."""
+    old, used, new = (Path(f"/dev/shm/mpich_shm_{os.getpid()}_{name}") for name in ("old", "used", "new"))
+    try:
+        for path in (old, used, new):
+            path.write_bytes(bytes(4096))
+            if path != new:
+                os.utime(path, (time.time() - 60,) * 2)
+        with open(used, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+            assert run(mpi_python, 2, "report", tmp_path)[0] == 0
+        assert [path.exists() for path in (old, used, new)] == [False, True, True]
+    finally:
+        for path in (old, used, new):
+            path.unlink(missing_ok=True)
 
 
 def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):

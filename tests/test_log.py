@@ -120,7 +120,7 @@ def test_datasets_are_those_of_the_page(log, world):
     for other in ("last_iterate", "last_iterate_averaged", "client_uplink_payload_bytes_total"):
         del expected[other]
     with h5py.File(log) as file:
-        assert set(file) == expected.keys() | {"coordinate", "client", "size"}
+        assert set(file) == expected.keys() | {"coordinate", "client", "size", "convergence"}
         for name, (shape, unit) in expected.items():
             assert file[name].shape == shape, name
             assert file[name].attrs.get("units", "1") == unit or name == "round", name
@@ -168,6 +168,21 @@ def test_other_libraries_open_it(log, world):
     with h5netcdf.File(log, "r") as opened:
         assert opened.dimensions["round"].size == len(held["round"])
         assert opened.variables["message_count"].dimensions == ("repetition", "size")
+
+
+@pytest.mark.mpi(ranks=2)
+def test_viewers_open_it_on_its_curve(log, world):
+    """By NeXus' rules: `default` of the file leads to a group, its `signal` and `axes` to the curve and its axes."""
+    if world.is_root:
+        with h5py.File(log) as file:
+            view = file[file.attrs["default"]]
+            assert (file.attrs["NX_class"], view.attrs["NX_class"]) == ("NXroot", "NXdata")
+            signal = view[view.attrs["signal"]]
+            assert signal == file["excess_risk_averaged"]
+            assert signal.attrs["interpretation"] == "spectrum"
+            axes = [view[name] for name in view.attrs["axes"]]
+            assert [len(axis) for axis in axes] == list(signal.shape)
+            assert axes[1] == file["round"]
 
 
 @pytest.mark.mpi(ranks=2)
