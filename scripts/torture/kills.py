@@ -1,0 +1,130 @@
+"""A run that is killed again and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+STUDY = """
+[study]
+name = "torture"
+rounds = 2_000_000
+repetitions = 2
+clients = 4
+[problem]
+kind = "gaussian"
+dimension = 20
+shift = "optimum"
+[algorithm]
+kind = "control-variates"
+[[compressor]]
+kind = "bernoulli"
+p = 0.3
+[log]
+points_per_decade = 2000
+iterates = "last"
+"""
+INTERVAL = 0.2
+"""Seconds between checkpoints."""
+LONGEST = 4.0
+"""Seconds after which a run is killed at the latest: start-up takes half of it, or more on a busy machine."""
+TIMED = ("wall_seconds", "phase_seconds")
+
+
+def kills(count: int, seed: int) -> bool:
+    """Kill `count` times, or until the study is done and begun anew; print the table; whether all was as it must be."""
+    randomly = random.Random(seed)
+    done = starts = resumed = unreadable = lost = worst = different = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "study.toml").write_text(STUDY)
+        command(folder, "whole").wait()
+        whole = datasets(folder / "whole")
+        while done < count:
+            job = command(folder, "runs")
+            starts += 1
+            before = position(folder)
+            resumed += before > 0
+            try:
+                job.wait(randomly.uniform(0, LONGEST))
+            except subprocess.TimeoutExpired:
+                os.kill(job.pid, signal.SIGKILL)
+                job.wait()
+                done += 1
+                time.sleep(0.3)  # until the ranks have noticed
+                try:
+                    again = max(0, furthest(folder) - position(folder))
+                except OSError as error:
+                    print(f"unreadable after kill {done}: {error}")
+                    unreadable += 1
+                else:
+                    lost, worst = lost + again, max(worst, again)
+                continue
+            different += job.returncode != 0 or not same(datasets(folder / "runs"), whole)
+            for path in (folder / "runs" / "torture").iterdir():
+                path.unlink()
+        command(folder, "runs").wait()
+        different += not same(datasets(folder / "runs"), whole)
+        left = [p.name for p in (folder / "runs" / "torture").iterdir() if p.suffix != ".h5"]
+    print(f"{'kills':>8}{'starts':>8}{'resumed':>9}{'rounds done again':>19}{'at most':>9}{'unreadable':>12}{'different':>11}")
+    print(f"{done:>8}{starts:>8}{resumed:>9}{lost:>19,}{worst:>9,}{unreadable:>12}{different:>11}")
+    if left:
+        print(f"left over: {', '.join(left)}")
+    return not (unreadable or different or left)
+
+
+def command(folder: Path, out: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-P", "-m", "mpi_fed", "run", "study.toml", "--ranks=2", f"--out={out}", "--no-analyze"]
+    return subprocess.Popen(
+        [*words, f"--checkpoint-seconds={INTERVAL}"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def datasets(out: Path) -> dict[str, Any]:
+    (path,) = (out / "torture").glob("*.h5")
+    with h5py.File(path, "r") as file:
+        return {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    names = one.keys() - set(TIMED)
+    return one.keys() == other.keys() and all(one[n].tobytes() == other[n].tobytes() for n in names if one[n].dtype != object)
+
+
+def position(folder: Path) -> int:
+    """Rounds of all repetitions that a start would not do again."""
+    done = 0
+    for path in (folder / "runs" / "torture").glob("*.h5"):
+        with h5py.File(path, "r") as file:
+            done += int((file["repetition_status"][:] == 1).sum()) * int(file["round"][-1])
+            missing = file["repetition"][file["repetition_status"][:] == 0]
+    for path in (folder / "runs" / "torture").glob("*.checkpoint"):
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(file["meta"].tobytes())
+        done += meta["done"] if meta["seed"] in missing else 0
+    return done
+
+
+def furthest(folder: Path) -> int:
+    """Rounds of all repetitions that the log tells of."""
+    rounds = 0
+    for path in (folder / "runs" / "torture").glob("*.h5"):
+        with h5py.File(path, "r") as file:
+            held = np.isfinite(file["excess_risk"][:]).sum(axis=1)
+            rounds += int(sum(file["round"][count - 1] for count in held if count))
+    return rounds
