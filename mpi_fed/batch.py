@@ -81,8 +81,8 @@ for log in "${logs[@]}"; do
     if [ -n "$asked" ]; then worst=85; fi
     if [ -n "$asked$cancelled" ]; then break; fi
     run_one "$log"
-    # 138: warned before the ranks could listen
-    if [ "$status" = 85 ] || { [ "$status" = 138 ] && [ -n "$asked" ]; }; then worst=85; break; fi
+    # By a signal: warned before the ranks could listen, or `srun -K1` saw one rank's end before another's.
+    if [ "$status" = 85 ] || { [ -n "$asked" ] && [ "$status" -gt 128 ]; }; then worst=85; break; fi
     if [ "$status" != 0 ]; then
         worst=$status
         [ -n "$cancelled" ] || record "$status" "$log"

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,10 @@ from .submission import Entry
 from .tables import plain
 
 STATES = ("done", "running", "queued", "interrupted", "failed", "missing")
+END = " ended with exit status "
+"""What the batch script says of a run that failed, after the log's name."""
+TAIL = 100_000
+"""Bytes of a job's output that are looked at."""
 IN_USE = (errno.EAGAIN, errno.EACCES)
 
 
@@ -130,7 +135,8 @@ def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
     ended = _exit(path)
     if ended:
         status, job, host = ended
-        return replace(row, state="failed", exit_status=status, job=job, host=host, note=_meaning(status))
+        note = _said(path.parent / "jobs" / f"{job}.out", path.name) if re.fullmatch("[0-9]+_[0-9]+", job) else ""
+        return replace(row, state="failed", exit_status=status, job=job, host=host, note=note)
     if progress and progress.status == "interrupted":
         return replace(row, state="interrupted", note="can be continued")
     if row.job:
@@ -141,9 +147,22 @@ def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
     return row
 
 
-def _meaning(status: int) -> str:
-    known = {2: "its input is wrong", 3: "its MPI world is not the one asked for", 137: "killed, perhaps for memory"}
-    return known.get(status, "")
+def _said(output: Path, log: str) -> str:
+    """The last that a run said before the batch script noted its end, from the end of the job's output."""
+    try:
+        with open(output, "rb") as file:
+            file.seek(max(0, output.stat().st_size - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    while lines and f"mpi-fed: {log}{END}" not in lines.pop():  # behind what a launcher left without a line's end
+        pass
+    for line in reversed(lines):
+        if END in line:
+            break
+        if "mpi-fed: " in line:
+            return plain(line.partition("mpi-fed: ")[2])[:300]
+    return ""
 
 
 def _exit(path: Path) -> tuple[int, str, str] | None:

@@ -199,8 +199,9 @@ def test_a_killed_rank_ends_its_job_which_says_where(slurm, mpi_python):
     killed, other = status.examine(Path("runs"))
     assert (killed.state, other.state) == ("failed", "missing")
     assert killed.exit_status not in (None, 0)
+    # Open MPI names the rank that it noticed first: the killed one, or the one that lost its connection to it.
     said = output()
-    assert re.search(r"n[1-4]: task 1: Killed|rank 1 .*on node|process rank 1", said), said
+    assert re.search(r"n[1-4]: task 1: Killed|process rank [01] with PID \d+ on node n[1-4]", said), said
     assert f"ended with exit status {killed.exit_status} on n" in said
     assert rank_processes(0) == []
 
@@ -211,8 +212,9 @@ def test_ranks_that_do_not_meet_fail_and_status_says_so(slurm, mpi_python):
     submit(mpi_python, "--profile=site.toml", "--only=none")
     wait(is_over)
     row = status.examine(Path("runs"))[0]
-    assert (row.state, row.exit_status, row.job) == ("failed", 3, row.job), output()
-    assert "the MPI world" in output() or "MPI world has 1" in output()
+    assert row.state == "failed"
+    assert row.note.startswith("the launcher started 2 ranks, but their MPI world has 1"), output()
+    assert row.exit_status in (3, 143)  # srun tells the status of the rank that it ended, if there was time to end it
 
 
 def test_a_study_that_was_spoilt_after_it_was_submitted_fails(slurm, mpi_python):
@@ -222,8 +224,10 @@ def test_a_study_that_was_spoilt_after_it_was_submitted_fails(slurm, mpi_python)
     for job in [line.split()[0] for line in jobs()]:
         ask("scontrol", "release", job)
     wait(is_over)
-    assert [(row.state, row.exit_status) for row in status.examine(Path("runs"))] == [("failed", 2)] * 2, output()
-    assert "study.toml" in output()
+    for row in status.examine(Path("runs")):
+        assert row.state == "failed"
+        assert "study.toml: no compressor is given" in row.note, output()
+        assert row.exit_status in (2, 137)  # under srun an abort is a kill
 
 
 def test_a_cancelled_job_does_not_come_back(slurm, mpi_python):

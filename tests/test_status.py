@@ -140,7 +140,12 @@ def test_failed_with_its_exit_status(has_log):
     leave("3 12_3 n1\n")
     row = only_row()
     assert (row.state, row.exit_status, row.host, row.job) == ("failed", 3, "n1", "12_3")
-    assert "world" in row.note
+    assert row.note == ""
+    (FOLDER / "jobs").mkdir()
+    said = ["mpi-fed: before", "mpi-fed: other.h5 ended with exit status 1 on n1", "mpi-fed: why", "noise"]
+    said += [f"mpi-fed: {LOG.name} ended with exit status 3 on n1", "mpi-fed: later"]
+    (FOLDER / "jobs" / "12_3.out").write_text("\n".join(said))
+    assert only_row().note == "why"
 
 
 def test_a_failure_before_the_log_was_worked_on_again_is_past():
@@ -157,6 +162,13 @@ def test_failed_without_a_word():
     log(reached=[5, 0, 0], status="running")
     assert (only_row().state, only_row().exit_status) == ("failed", None)
     assert "without a word" in only_row().note
+
+
+def test_a_record_leads_to_no_other_file():
+    remember(ENTRY)
+    Path("runs/other.out").write_text(f"mpi-fed: secret\nmpi-fed: {LOG.name} ended with exit status 1 on n1")
+    leave("1 ../../other n1")
+    assert (only_row().state, only_row().note) == ("failed", "")
 
 
 @pytest.mark.parametrize("text", ["", "x y z", "1 2"])
