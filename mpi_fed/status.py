@@ -185,7 +185,8 @@ def in_progress(path: Path) -> bool:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
-            return error.errno in IN_USE
+            if error.errno in IN_USE:
+                return True
     try:
         h5py.File(path, "r").close()
     except BlockingIOError:

@@ -99,6 +99,8 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{folder}: is being submitted by another command; wait for its end") from None
+        except OSError:
+            pass  # a file system without locks
         yield
 
 
