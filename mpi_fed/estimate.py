@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ import numpy as np
 
 from . import launch
 from .configuration import Configuration
+from .environment import die_with_parent
 from .errors import InputError, WorldError
 from .tables import plain
 
@@ -91,7 +94,13 @@ def _measured(ranks: int, file: Path) -> Iterator[float]:
     program = [sys.executable, "-P", "-m", "mpi_fed.calibrate", str(file)]
     with launch.prepared(ranks, program) as (command, surroundings), open(file.with_name("errors"), "w+b") as errors:
         with subprocess.Popen(
-            command, env=surroundings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+            command,
+            env=surroundings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),
         ) as process:
             try:
                 assert process.stdout is not None
