@@ -67,6 +67,13 @@ def add_run(parser: Parser) -> None:
     parser.add_argument(
         "--jobs", type=_positive, default=1, metavar="J", help="configurations side by side (default: 1)"
     )
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and start nothing")
     parser.add_argument("--no-analyze", action="store_true", help="no table and no report at the end")
 
@@ -89,11 +96,11 @@ def add_submit(parser: Parser) -> None:
     )
     parser.add_argument("--profile", metavar="FILE", help="what a site needs (TOML; docs/cluster.md)")
     parser.add_argument(
-        "--max-core-hours", type=_hours, metavar="H", help="submit nothing where the estimate is above this"
+        "--max-core-hours", type=_amount, metavar="H", help="submit nothing where the estimate is above this"
     )
     parser.add_argument(
         "--bundle-minutes",
-        type=_hours,
+        type=_amount,
         default=10.0,
         metavar="M",
         help="short configurations share a task for as long as it takes less than this by the estimate (default: 10)",
@@ -176,7 +183,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _hours(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?|\.[0-9]+", text):
+def _amount(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
+    return float(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 60")
     return float(text)

@@ -53,9 +53,11 @@ record_all() {
     for log in "${logs[@]}"; do record "$1" "$log"; done
 }
 
-files() {  # what this task's runs write, with sizes and times
+files() {  # logs and checkpoints of this task, with sizes and times; all bear the id that ends a log's name
+    local log id
     for log in "${logs[@]}"; do
-        find "$folder" -maxdepth 1 -name "*${log##*-}*" ! -name '*.exit' ! -name '*.lock' -printf '%p %s %T@\n'
+        id=${log##*-}
+        find "$folder" -maxdepth 1 -name "*${id%.h5}*" ! -name '*.exit' ! -name '*.lock' -printf '%p %s %T@\n'
     done 2> /dev/null
 }
 

@@ -62,8 +62,9 @@ def _run(given: Namespace) -> int:
 
 def _run_rank(given: Namespace) -> int:
     """Be one rank of a run: MPI first, so that whatever fails from here on ends the whole job."""
-    from . import world
+    from . import interruption, world
 
+    interruption.listen()
     here = world.start()
     with world.guard(here):
         if given.ranks not in (None, here.size):
@@ -73,9 +74,8 @@ def _run_rank(given: Namespace) -> int:
         plugins.load(given.plugin)
         from .run import run
 
-        return run(
-            given.studies, given.out, given.set, given.only, given.variant, analyze=not given.no_analyze
-        )
+        options = {"analyze": not given.no_analyze, "checkpoint_seconds": given.checkpoint_seconds}
+        return run(given.studies, given.out, given.set, given.only, given.variant, **options)
 
 
 def _load_plugins(given: Namespace) -> None:
@@ -88,21 +88,30 @@ def _load_plugins(given: Namespace) -> None:
 
 def _launch(given: Namespace, plan: Plan) -> int:
     """Start the launcher, once or once for each configuration; the exit status."""
-    from .launch import launch, launch_all
+    from .launch import launch, launch_all, overall
 
     if given.jobs == 1:
         only = [] if given.only is None else [f"--only={given.only}"]
-        return launch(plan.ranks, [*_arguments_of_rank(given, given.studies, given.no_analyze), *only])
+        return _told(launch(plan.ranks, [*_arguments_of_rank(given, given.studies, given.no_analyze), *only]))
     jobs = [
         [*_arguments_of_rank(given, [str(study.path)], True), f"--only={configuration.file_name}"]
         for study in plan.studies
         for configuration in study.configurations
     ]
-    status = next(filter(None, launch_all(plan.ranks, jobs, given.jobs)), 0)
+    status = overall(launch_all(plan.ranks, jobs, given.jobs))
     if status == 0 and not given.no_analyze:
         from .analysis import report
 
         return max(report(plan.out / study.name) for study in plan.studies)
+    return _told(status)
+
+
+def _told(status: int) -> int:
+    """The launcher's exit status, where it means something said by the command itself: launchers lose last words."""
+    from .launch import CHECKPOINTED
+
+    if status == CHECKPOINTED:
+        print("mpi-fed: interrupted, with nothing lost; the same command goes on from there", file=sys.stderr)
     return status
 
 
@@ -112,6 +121,7 @@ def _arguments_of_rank(given: Namespace, studies: Sequence[str], no_analyze: boo
     texts += [f"--set={override}" for override in given.set]
     texts += [f"--variant={given.variant}"] if given.variant else []
     texts += [f"--plugin={plugin}" for plugin in given.plugin]
+    texts += [f"--checkpoint-seconds={given.checkpoint_seconds:g}"]
     return texts + (["--no-analyze"] if no_analyze else [])
 
 

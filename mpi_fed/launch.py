@@ -161,16 +161,28 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
 
 
 def launch_all(ranks: int, jobs: Sequence[Sequence[str]], side_by_side: int = 1) -> list[int]:
-    """Run `mpi-fed` once for the arguments of each job, `side_by_side` at a time; exit statuses, in order."""
-    return run_programs(ranks, [[sys.executable, "-P", "-m", "mpi_fed", *job] for job in jobs], side_by_side)
+    """Run `mpi-fed` once for the arguments of each job, `side_by_side` at a time; exit statuses, in order.
+
+    SIGINT and SIGTERM become SIGUSR1, which launchers pass on, and on which ranks save their state."""
+    programs = [[sys.executable, "-P", "-m", "mpi_fed", *job] for job in jobs]
+    return run_programs(ranks, programs, side_by_side, stop=signal.SIGUSR1)
 
 
-def run_programs(ranks: int, programs: Sequence[Sequence[str]], side_by_side: int = 1) -> list[int]:
+def overall(statuses: Sequence[int]) -> int:
+    """The exit status of jobs that ran side by side: a failure's before CHECKPOINTED, that before a signal's."""
+    last = (CHECKPOINTED, 128 + signal.SIGTERM, 128 + signal.SIGINT)
+    failed = [status for status in statuses if status not in (0, *last)]
+    return next(iter([*failed, *(status for status in last if status in statuses)]), 0)
+
+
+def run_programs(
+    ranks: int, programs: Sequence[Sequence[str]], side_by_side: int = 1, stop: int | None = None
+) -> list[int]:
     """Run each program on `ranks` ranks, `side_by_side` at a time; exit statuses, in order.
 
-    Signals that this process gets are passed on to all that run; after SIGINT or SIGTERM no other is started,
-    and a second one kills. If this process dies, however it dies, so do launchers and ranks. Call it from the
-    main thread.
+    Signals that this process gets are passed on to all that run, SIGINT and SIGTERM as the signal `stop` if it is
+    given; after one of these two no other is started, and a second one kills. If this process dies, however it
+    dies, so do launchers and ranks. Call it from the main thread.
     """
     side_by_side = min(side_by_side, len(programs))
     waiting = list(enumerate(programs))
@@ -185,8 +197,9 @@ def run_programs(ranks: int, programs: Sequence[Sequence[str]], side_by_side: in
             time.sleep(_POLL)
             while signals:
                 signum = signals.pop(0)
+                sent = signal.SIGKILL if stopped else stop or signum
                 for job in running.values():
-                    job.process.send_signal(signal.SIGKILL if stopped and signum in _STOPPING else signum)
+                    job.process.send_signal(sent if signum in _STOPPING else signum)
                 stopped = stopped or (signum if signum in _STOPPING else 0)
             for number, job in list(running.items()):
                 if (status := job.status()) is not None:

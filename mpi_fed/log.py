@@ -8,6 +8,7 @@ laid out. It follows the netCDF-4 conventions; `docs/log-format.md` defines each
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -51,17 +52,20 @@ class Block:
 
 
 class Log:
-    """A log open for writing."""
+    """A log open for writing, `again` if it is not new."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, again: bool = False) -> None:
         self.path = path
         self.failed = False
         with _writable(path):
             self.file = h5py.File(path, "r+")
         with self._writing():
             self.file.attrs.modify("status", _text("running"))
+            if again and "restarts" in self.file.attrs:
+                self.file.attrs.modify("restarts", np.int64(self.file.attrs["restarts"] + 1))
             self.file.flush()
-        self.datasets = dict(self.file.items())  # looking one up costs as much as writing a row
+        # looking one up costs as much as writing a row
+        self.datasets = {name: item for name, item in self.file.items() if isinstance(item, h5py.Dataset)}
         self.seeds = [int(seed) for seed in self.file["repetition"][:]]
 
     @contextlib.contextmanager
@@ -120,11 +124,25 @@ class Log:
             self.file.flush()
             self.datasets["repetition_status"][repetition] = status
             self.file.flush()
+            self._check_place()
 
-    def flush(self) -> None:
-        """Hand what was written to the operating system: from here a kill cannot take it."""
+    def holds(self, repetition: int, points: int) -> bool:
+        """Whether the first so many log points of a repetition are there."""
+        return bool(np.isfinite(self.file["wall_seconds"][repetition, :points]).all())
+
+    def flush(self, to_disk: bool = False) -> None:
+        """Hand what was written to the operating system: from here a kill cannot take it. On the disk nothing can.
+
+        Raises InputError where the file is not in its place any more."""
         with self._writing():
             self.file.flush()
+            if to_disk:
+                os.fsync(self.file.id.get_vfd_handle())
+            self._check_place()
+
+    def _check_place(self) -> None:
+        if not os.path.samestat(os.stat(self.path), os.fstat(self.file.id.get_vfd_handle())):
+            raise OSError(errno.ENOENT, "another file has taken its place")
 
     def close(self, status: str) -> None:
         """Set the status (running | complete | interrupted | diverged) and close the file."""
@@ -166,7 +184,8 @@ def open_log(path: Path, configuration: Configuration, layout: Layout, facts: Ma
     """The log of this configuration: a new one, or the one that is there, with room for all its repetitions.
 
     Raises InputError where the file there is no log of this configuration, or is in use."""
-    if path.exists():
+    again = path.exists()
+    if again:
         old, status = _open(path, configuration)
         with old:
             _check_origin(path, old, facts)
@@ -174,7 +193,7 @@ def open_log(path: Path, configuration: Configuration, layout: Layout, facts: Ma
                 _create(path, configuration, layout, facts, old)
     else:
         _create(path, configuration, layout, facts, None)
-    return Log(path)
+    return Log(path, again)
 
 
 def is_finished(path: Path, configuration: Configuration) -> bool:
@@ -253,6 +272,8 @@ def _create(
             with h5py.File(part, "w", track_order=True) as file:
                 for name, value in _attributes(configuration, facts).items():
                     file.attrs[name] = value
+                if old is not None and "restarts" in old.attrs:
+                    file.attrs["restarts"] = old.attrs["restarts"]
                 lay_out(file, layout, seeds, facts["optimum"])
                 if old is not None:
                     copy(old, file)
@@ -292,6 +313,7 @@ def _attributes(configuration: Configuration, facts: Mapping[str, Any]) -> dict[
         "format": FORMAT,
         "format_version": VERSION,
         "status": _text("running"),
+        "restarts": np.int64(0),
         "configuration": json.dumps(configuration.tables),
         "configuration_id": configuration.id,
         "label": configuration.label,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ CLIENTS_LIMIT = 1000
 
 METADATA_LIMIT = 2**18
 """More than the bytes of a log beside its datasets."""
+
+VIEW, CURVE = "convergence", "excess_risk_averaged"
+"""The group that viewers open first, and the dataset that they show."""
 
 MISSING, COMPLETE, DIVERGED = 0, 1, 2
 """Values of `repetition_status`."""
@@ -87,6 +91,22 @@ def lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[
     for name, dims, kind, unit in _datasets(layout):
         _dataset(file, name, dims, kind, unit)
     file["repetition_status"][:] = MISSING
+    _show_first(file)
+
+
+def _show_first(file: h5py.File) -> None:
+    """Have HDF5 viewers open the file on its convergence curve, as NeXus says how: links and attributes, no data."""
+    file.attrs["NX_class"], file.attrs["default"] = "NXroot", VIEW
+    view = file.create_group(VIEW)
+    for name in (CURVE, "repetition", "round"):
+        view[name] = h5py.SoftLink(f"/{name}")
+    scales = {"axes_scale_types": ["linear", "log"], "signal_scale_type": "log"}
+    attributes = {"NX_class": "NXdata", "signal": CURVE, "SILX_style": json.dumps(scales)}
+    for name, value in attributes.items():
+        view.attrs[name] = value
+    view.attrs["axes"] = np.array(["repetition", "round"], h5py.string_dtype())
+    file[CURVE].attrs["interpretation"] = "spectrum"  # one curve a repetition
+    file[CURVE].attrs["long_name"] = "excess risk of the averaged iterate"
 
 
 def _reserve(file: h5py.File, layout: Layout, lengths: dict[str, int]) -> None:
@@ -135,8 +155,9 @@ def _dataset(file: h5py.File, name: str, dims: tuple[str, ...], kind: type, unit
 def copy(old: h5py.File, new: h5py.File) -> None:
     """Copy what an older log of the same configuration has, repetition by repetition."""
     rows = len(old["repetition"])
-    for name, dataset in new.items():
-        if name in old and name != "repetition" and len(dataset) > 0 and _by_repetition(dataset):
+    datasets = {name: item for name, item in new.items() if isinstance(item, h5py.Dataset) and name in old}
+    for name, dataset in datasets.items():
+        if name != "repetition" and len(dataset) > 0 and _by_repetition(dataset):
             for repetition in range(rows):
                 dataset[repetition] = old[name][repetition]
     for name in ("iterate", "iterate_averaged"):

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from mpi4py import MPI
 
-from . import provenance
+from . import checkpoint, interruption, lock, provenance
 from .configuration import Configuration
-from .errors import InputError
-from .log import Block, Log, final_status, is_finished, locate, open_log, origin
-from .log_layout import COMPLETE, DIVERGED, Layout, log_rounds
+from .errors import InputError, RunError
+from .launch import CHECKPOINTED
+from .log import Log, is_finished, locate, open_log, origin
+from .log_layout import Layout, log_rounds
 from .plan import make_plan
 from .problems.population import Population
 from .progress import Progress
-from .round import SNAPSHOTS
+from .recorder import CHECKPOINT_SECONDS, Recorder
 from .simulation import Simulation
-from .world import World, start
+from .world import World, await_reader, start
 
-CALL_SECONDS = 0.2
-"""About how long a call of the compiled loop lasts: between two of them progress is shown and rows are flushed."""
 
-FLUSH_SECONDS = 2.0
+class Interrupted(Exception):
+    """A signal came, on whatever rank; all ranks have saved what there is to save."""
 
 
 def run(
@@ -37,17 +37,27 @@ def run(
     variant: str | None = None,
     *,
     analyze: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> int:
-    """Run the studies on this MPI world. Every rank calls it; rank 0 alone writes and talks. The exit status."""
+    """Run the studies on this MPI world. Every rank calls it; rank 0 alone writes and talks. The exit status.
+
+    A repetition in progress is saved every `checkpoint_seconds`, and where `interruption` has noted a signal."""
     world = start()
     plan = make_plan(studies, out, overrides, only, world.size, variant)
     facts = provenance.collect(world)
     rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
-    with Progress(rounds, enabled=world.is_root) as progress:
-        for study in plan.studies:
-            for configuration in study.configurations:
-                own = {**facts, "position": configuration.position}
-                _run_configuration(world, plan.out / study.name, configuration, own, progress)
+    try:
+        with Progress(rounds, enabled=world.is_root) as progress:
+            for study in plan.studies:
+                for configuration in study.configurations:
+                    own = {**facts, "position": configuration.position}
+                    place = plan.out / study.name
+                    _run_configuration(world, place, configuration, own, progress, checkpoint_seconds)
+    except Interrupted:
+        await_reader()
+        world.comm.Barrier()  # a launcher ends the others as soon as one has failed, and says so at length
+        return CHECKPOINTED if world.is_root else 0
+    interruption.listen_no_more()
     if world.is_root and analyze:
         from .analysis import report
 
@@ -56,9 +66,14 @@ def run(
 
 
 def _run_configuration(
-    world: World, folder: Path, configuration: Configuration, facts: dict[str, Any], progress: Progress
+    world: World,
+    folder: Path,
+    configuration: Configuration,
+    facts: dict[str, Any],
+    progress: Progress,
+    checkpoint_seconds: float,
 ) -> None:
-    """Do the repetitions that the log lacks."""
+    """Do the repetitions that the log lacks, beginning with one that was interrupted."""
     label = f"{configuration.study}: {configuration.label}"
     path = locate(folder, configuration) if world.is_root else folder
     finished = world.comm.bcast(is_finished(path, configuration) if world.is_root else None)
@@ -67,20 +82,35 @@ def _run_configuration(
         progress.done(label, "complete already")
         return
     progress.start(label)
-    population = configuration.problem.prepare(configuration.clients)
-    _check_that_all_have_it(world, population)
-    points = log_rounds(configuration.rounds, configuration.log.points_per_decade)
-    simulation = Simulation(configuration, population, world.comm, points)
-    simulation.compile()
-    recorder = Recorder(_open(path, simulation, facts), simulation, progress) if world.is_root else None
-    missing = world.comm.bcast(recorder.missing() if recorder else None)
-    progress.skip(configuration.rounds * (len(configuration.seeds) - len(missing)))
+    with lock.held(path, f"process {os.getpid()} on {world.host}") if world.is_root else contextlib.nullcontext():
+        found = checkpoint.load(path, configuration) if world.is_root else None
+        population = configuration.problem.prepare(configuration.clients)
+        _check_that_all_have_it(world, population)
+        points = log_rounds(configuration.rounds, configuration.log.points_per_decade)
+        simulation = Simulation(configuration, population, world.comm, points)
+        simulation.compile()
+        recorder = None
+        if world.is_root:
+            log = _open(path, simulation, facts)
+            recorder = Recorder(log, simulation, progress, found, checkpoint_seconds)
+        with contextlib.closing(recorder) if recorder else contextlib.nullcontext():
+            _repetitions(world, simulation, recorder, progress)
+        if recorder:
+            progress.done(label, recorder.message())
+
+
+def _repetitions(world: World, simulation: Simulation, recorder: Recorder | None, progress: Progress) -> None:
+    missing, resumed = world.comm.bcast((recorder.missing(), recorder.resumed()) if recorder else None)
+    configuration = simulation.configuration
+    progress.skip(configuration.rounds * (len(configuration.seeds) - len(missing)) + resumed)
     progress.begin()
-    with contextlib.closing(recorder) if recorder else contextlib.nullcontext():
-        for position, seed in missing:
-            _repetition(world, simulation, recorder, position, seed)
-    if recorder:
-        progress.done(label, recorder.message())
+    for position, seed in missing:
+        if resumed:
+            checkpoint.restore(world, recorder.checkpoint if recorder else None, simulation)
+        else:
+            simulation.start(seed)
+        _repetition(world, simulation, recorder, position, resumed)
+        resumed = 0
 
 
 def _check_that_all_have_it(world: World, population: Population) -> None:
@@ -107,20 +137,49 @@ def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> Log:
 
 
 def _repetition(
-    world: World, simulation: Simulation, recorder: Recorder | None, position: int, seed: int
+    world: World, simulation: Simulation, recorder: Recorder | None, position: int, resumed: int
 ) -> None:
-    """One repetition, in calls of the compiled loop whose ends the root chooses."""
-    simulation.start(seed)
+    """One repetition, in calls of the compiled loop whose ends the root chooses. Raises Interrupted."""
     if recorder:
-        recorder.begin(position)
-    while (stop := world.comm.bcast(recorder.next_stop() if recorder else None)) is not None:
+        recorder.begin(position, resumed)
+    while True:
+        stop, due, asked = _agree(world, recorder)
+        if stop is None:
+            break
+        if asked or due:
+            _save(world, simulation, recorder)
+        if asked:
+            if recorder:
+                recorder.interrupt()
+            raise Interrupted
         simulation.advance(stop)
         _check_overflow(world, simulation, recorder)
+        _check_messages(world, simulation)
         if recorder:
             recorder.record()
     phases = world.comm.gather(simulation.phase_seconds())
     if recorder:
         recorder.end(np.array(phases))
+
+
+def _agree(world: World, recorder: Recorder | None) -> tuple[int | None, bool, bool]:
+    """What all ranks do next: up to which round, whether to save first, whether a signal has come to any of them."""
+    stop = recorder.next_stop() if recorder else None
+    due = recorder.checkpoint_is_due() if recorder else False
+    words = np.array([-1 if stop is None else stop, due, interruption.asked()], np.int64)
+    world.comm.Allreduce(words.copy(), words, MPI.MAX)
+    return (None if words[0] < 0 else int(words[0])), bool(words[1]), bool(words[2])
+
+
+def _save(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
+    """The log first: a checkpoint is of use only with what the log holds before it."""
+    if simulation.done == 0:
+        return
+    if recorder:
+        recorder.flush(to_disk=True)
+    checkpoint.save(world, recorder.log.path if recorder else Path(), simulation)
+    if recorder:
+        recorder.saved()
 
 
 def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
@@ -137,91 +196,8 @@ def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | N
             )
 
 
-class Recorder:
-    """The root's side of a configuration: when the loop returns, what the log gets, what is shown."""
-
-    def __init__(self, log: Log, simulation: Simulation, progress: Progress) -> None:
-        self.log, self.simulation, self.progress = log, simulation, progress
-        self.rounds = simulation.configuration.rounds
-        self.rate = 0.0
-        self.called = self.flushed = time.perf_counter()
-        self.position = 0
-        self.status = "running"
-
-    def missing(self) -> list[tuple[int, int]]:
-        """(position, seed) of the repetitions to do."""
-        return self.log.missing(self.simulation.configuration.seeds)
-
-    def begin(self, position: int) -> None:
-        """A repetition starts; its log point 0 is the start itself."""
-        self.position = position
-        self.diverged = False
-        self.done = 0
-        self._write(self._start())
-
-    def _start(self) -> Block:
-        w = self.simulation.state.w[None, :].copy()
-        risk = self.simulation.population.excess_risk(w)
-        clients = np.zeros((1, self.simulation.snapshots.client_payload.shape[1]), np.int64)
-        return Block(0, risk, risk, w, w, np.zeros((1, 4), np.int64), clients, np.zeros(1))
-
-    def next_stop(self) -> int | None:
-        """The round up to which the loop runs next, or None when the repetition is over."""
-        if self.done == self.rounds or self.diverged:
-            return None
-        points, cursor = self.simulation.rounds[:-1], int(self.simulation.snapshots.cursor[0])
-        stop = self.done + max(64, int(self.rate * CALL_SECONDS))
-        if cursor + SNAPSHOTS <= len(points):
-            stop = min(stop, int(points[cursor + SNAPSHOTS - 1]))
-        self.called = time.perf_counter()
-        return min(stop, self.rounds)
-
-    def end(self, phases: NDArray[np.float64]) -> None:
-        """The repetition is over; phases, (ranks, 7), are each rank's seconds a round."""
-        wire = self.simulation.wire
-        statistics = np.stack([phases.min(axis=0), phases.mean(axis=0), phases.max(axis=0)], axis=1)
-        status = DIVERGED if self.diverged else COMPLETE
-        self.log.finish(self.position, status, wire.histogram, wire.client_payload, statistics)
-
-    def record(self) -> None:
-        """Evaluate and write the log points that the loop passed."""
-        now = time.perf_counter()
-        passed = self.simulation.done - self.done
-        self.rate = passed / max(now - self.called, 1e-9)
-        self.done = self.simulation.done
-        held = self.simulation.snapshots
-        count = int(held.cursor[1])
-        if count:
-            risk = self.simulation.population.excess_risk(held.iterate[:count])
-            averaged = self.simulation.population.excess_risk(held.average[:count])
-            self.diverged = not np.isfinite(risk).all()
-            first = int(held.cursor[0]) - count
-            self._write(
-                Block(
-                    first,
-                    risk,
-                    averaged,
-                    held.iterate[:count],
-                    held.average[:count],
-                    held.totals[:count],
-                    held.client_payload[:count],
-                    held.seconds[:count],
-                )
-            )
-        self.progress.advance(self.rounds - self.done + passed if self.diverged else passed)
-
-    def _write(self, block: Block) -> None:
-        self.log.write(self.position, block)
-        if time.perf_counter() - self.flushed > FLUSH_SECONDS:
-            self.log.flush()
-            self.flushed = time.perf_counter()
-
-    def close(self) -> None:
-        """Close the log with the status it has earned, unless writing it has failed."""
-        if self.status == "running" and not self.log.failed:
-            self.status = final_status(self.log)
-            self.log.close(self.status)
-
-    def message(self) -> str:
-        """How the configuration ended, for the progress display."""
-        return self.status
+def _check_messages(world: World, simulation: Simulation) -> None:
+    if simulation.configuration.route.self_check:
+        for rank, wrong in enumerate(world.comm.allgather(simulation.wrong_message())):
+            if wrong:
+                raise RunError(f"{simulation.configuration.label}: {wrong}, as rank {rank} found")

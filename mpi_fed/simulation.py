@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from .algorithms.base import forget
+from .algorithms.base import arrays_of
 from .algorithms.local_steps import local_steps_kernel
 from .codec import UNKNOWN, length
 from .configuration import Configuration
@@ -19,6 +19,7 @@ from .mpi import Comm, comm_of
 from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
 from .sampling import jobs_of
+from .self_check import TRAILER, CheckedKernel, checked, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
 from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, Wire
 
@@ -62,9 +63,12 @@ class Simulation:
         problem = configuration.problem.kernel(population, first, last)
         if algorithm.local_steps > 1:
             problem = local_steps_kernel(problem, self.steps, d)
+        packing = compressor.kernel(d)
+        if configuration.route.self_check:
+            packing = checked(packing, d)
         self.kernels = (
             problem,
-            compressor.kernel(d),
+            packing,
             algorithm.kernel(d, self.omega, self.steps, last - first),
             configuration.route.kernel(),
         )
@@ -86,7 +90,7 @@ class Simulation:
 
     def _wire(self, hosts: NDArray[np.int64], d: int) -> Wire:
         compressor, size = self.configuration.compressor, self.comm.size
-        most = compressor.payload_bytes_max(d)
+        most = compressor.payload_bytes_max(d) + (TRAILER if self.configuration.route.self_check else 0)
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         everything = most * slots * size
@@ -134,9 +138,9 @@ class Simulation:
         """Begin the repetition of this seed: w_0, empty memories, an empty average, an empty ledger."""
         self.seed, self.done = np.uint64(seed), 0
         self._set_start()
-        forget(self.kernels[2])
-        for array in (self.state.sum, self.state.seconds, self.wire.totals, self.wire.clock):
-            array[:] = 0
+        held = self.state.sum, self.state.seconds, self.wire.totals, self.wire.clock
+        for array in (*held, *arrays_of(self.kernels[2]).values()):
+            array[...] = 0
         self.wire.client_payload[:] = 0
         self.wire.histogram[:] = 0
         self.state.overflow[:] = -1
@@ -144,6 +148,33 @@ class Simulation:
         self.jobs.window[:] = 0, 0, self.jobs.window[2] + len(self.jobs.client)
         self.snapshots.cursor[0] = np.searchsorted(self.rounds[:-1], 1)  # log point 0 is the start itself
         self.snapshots.cursor[1] = 0
+
+    def roots_arrays(self) -> dict[str, NDArray[Any]]:
+        """What the root holds of a repetition in progress, by name; views, to be saved or set."""
+        wire, state = self.wire, self.state
+        ledger = {"totals": wire.totals, "client_payload": wire.client_payload, "histogram": wire.histogram}
+        own = {"w": state.w, "sum": state.sum, "seconds": state.seconds, **ledger}
+        clients = self.clients_arrays()
+        return own | {name: array for name, array in arrays_of(self.kernels[2]).items() if name not in clients}
+
+    def clients_arrays(self) -> dict[str, NDArray[Any]]:
+        """What this rank holds of it for each of its clients, a row a client; views.
+
+        Of the algorithm's arrays they are those whose length is the number of clients."""
+        algorithm, d = self.configuration.algorithm, len(self.state.w)
+        one, two = (arrays_of(algorithm.kernel(d, self.omega, self.steps, hosted)) for hosted in (1, 2))
+        shared = {name for name, array in one.items() if array.shape == two[name].shape}
+        return {name: array for name, array in arrays_of(self.kernels[2]).items() if name not in shared}
+
+    def go_to(self, done: int) -> None:
+        """Stand after so many rounds of the repetition that was started; what they left is set by the caller."""
+        self.done = done
+        self.snapshots.cursor[0] = np.searchsorted(self.rounds[:-1], done + 1)
+
+    def wrong_message(self) -> str | None:
+        """What this rank found wrong with a message, where messages are checked."""
+        packing = self.kernels[1]
+        return complaint(packing) if isinstance(packing, CheckedKernel) else None
 
     def phase_seconds(self) -> NDArray[np.float64]:
         """Mean seconds a round of each phase on this rank, (7,), over the rounds timed."""

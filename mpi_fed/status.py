@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import json
 import os
 import re
@@ -17,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from . import submission
+from . import lock, submission
 from .errors import InputError
 from .log_layout import COMPLETE, DIVERGED, MISSING
 from .submission import Entry
@@ -28,7 +25,6 @@ END = " ended with exit status "
 """What the batch script says of a run that failed, after the log's name."""
 TAIL = 100_000
 """Bytes of a job's output that are looked at."""
-IN_USE = (errno.EAGAIN, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -180,13 +176,9 @@ def _exit(path: Path) -> tuple[int, str, str] | None:
 
 
 def in_progress(path: Path) -> bool:
-    """Whether a run works on this log: it holds the lock beside it, or has the log open."""
-    with contextlib.suppress(FileNotFoundError), open(path.with_name(f".{path.name}.lock"), "rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in IN_USE:
-                return True
+    """Whether a run works on this log: it holds its lock or, where a file system has none, has the log open."""
+    if lock.holder(path) is not None:
+        return True
     try:
         h5py.File(path, "r").close()
     except BlockingIOError:

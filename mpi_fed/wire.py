@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .codec import information_bits
+from .codec import information_bits, trailer
 from .jit import Operation, kernel
 from .mpi import wtime
 
@@ -50,6 +50,7 @@ class Wire(NamedTuple):
 @kernel
 def enter(wire, compressor, client, size):
     """Enter a message of `size` bytes in the ledger."""
+    size -= trailer(compressor)
     bits = wire.fixed_bits if wire.fixed_size >= 0 else information_bits(compressor, size)
     wire.totals[INFORMATION_BITS] += bits
     wire.totals[PAYLOAD] += size

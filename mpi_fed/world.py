@@ -9,6 +9,7 @@ import array
 import contextlib
 import fcntl
 import functools
+import glob
 import os
 import sys
 import termios
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import environment
-from .errors import InputError, WorldError
+from .errors import InputError, RunError, WorldError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -30,6 +31,8 @@ _SEGMENTS = ("/dev/shm/mpich_shm_", "/dev/shm/sm_segment.", "/dev/shm/vader_segm
 
 _MEND = "`mpi-fed run STUDY --ranks N` finds the launcher that belongs to it"
 
+STALE = 5.0
+"""Seconds from which on a segment that nobody has mapped is of a job that is gone."""
 GRACE = 0.5
 """Seconds that a failing rank leaves to the root: where all ranks fail alike, the root alone speaks."""
 START_GRACE = 2.0
@@ -68,6 +71,7 @@ def start() -> World:
         if environment.launched_size(os.environ) is not None:
             environment.die_with_launcher(os.environ)
         _prepare()
+        _sweep_shared_memory()
         world = _world(_mpi())
         _unlink_shared_memory(world)
         _check_size(world)
@@ -83,7 +87,7 @@ def start() -> World:
 def guard(world: World) -> Iterator[None]:
     """Run a rank's work: any exception ends the whole job at once, peers in a compiled collective included.
 
-    An InputError or WorldError prints its sentence alone and gives its exit status; anything else is a bug,
+    An InputError, WorldError or RunError prints its sentence alone and gives its exit status; anything else is a bug,
     prints rank, host and traceback, and gives 1. SystemExit passes.
     """
     try:
@@ -166,6 +170,30 @@ def _unlink_shared_memory(world: World) -> None:
             Path(path).unlink(missing_ok=True)
 
 
+def _sweep_shared_memory() -> None:
+    """Remove segments of this user that no process has mapped: those of jobs killed in the middle of MPI_Init.
+
+    A job that Slurm requeues looks for its segment under the same name, and hangs if it finds an old one. A new one
+    may not be mapped yet."""
+    for prefix in _SEGMENTS:
+        for path in map(Path, glob.glob(f"{prefix}*")):
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                if facts.st_uid == os.geteuid() and time.time() - facts.st_mtime > STALE and not _is_mapped(path):
+                    path.unlink()
+
+
+def _is_mapped(path: Path) -> bool:
+    """Whether any process of this user has it mapped."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            if str(path) in maps.read_text():
+                return True
+        except OSError:  # it has just ended, or is another user's, who cannot have mapped it
+            continue
+    return False
+
+
 def _shared_memory() -> set[str]:
     """The named segments in which MPI's ranks meet, of those that this process has mapped."""
     maps = Path("/proc/self/maps")
@@ -191,12 +219,12 @@ def _end_job(world: World, error: BaseException) -> None:
     status, message = _describe(world, error)
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
-    _await_reader()
+    await_reader()
     world.comm.Abort(status)
 
 
-def _await_reader() -> None:
-    """Wait, a second at most, until standard error's pipe is empty: MPICH's abort overtakes what is in it."""
+def await_reader() -> None:
+    """Wait, a second at most, until standard error's pipe is empty: a launcher that ends a job forgets what is in it."""
     end = time.monotonic() + 1
     waiting = array.array("i", [1])
     with contextlib.suppress(OSError):  # it is no pipe, so nothing waits in it
@@ -208,7 +236,7 @@ def _await_reader() -> None:
 def _describe(world: World, error: BaseException) -> tuple[int, str]:
     """The job's exit status and what to print."""
     place = "" if world.is_root else f"rank {world.rank} on {world.host}: "
-    if isinstance(error, InputError | WorldError):
+    if isinstance(error, InputError | WorldError | RunError):
         from .tables import plain
 
         return error.exit_status, f"mpi-fed: {place}{plain(' '.join(str(error).split()))}"

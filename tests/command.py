@@ -45,7 +45,7 @@ def run(*arguments: object, status: int = 0, **options: Any) -> subprocess.Compl
 def arrays(path: Path) -> dict[str, Any]:
     """All datasets of a log."""
     with h5py.File(path, "r") as file:
-        return {name: dataset[:] for name, dataset in file.items()}
+        return {name: dataset[:] for name, dataset in file.items() if isinstance(dataset, h5py.Dataset)}
 
 
 def logs(folder: Path) -> dict[str, dict[str, Any]]:

@@ -46,7 +46,6 @@ kind = "quantization"
 levels = 1
 """
 LONG = 10**9
-WITHOUT_CHECKPOINTS = "needs checkpoints"
 SURROUNDINGS = {
     "NUMBA_DISABLE_JIT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -253,7 +252,6 @@ def test_a_template_runs(slurm, mpi_python, monkeypatch, name):
     assert len(list(Path().glob("mpi-fed-*.out"))) == (2 if name == "array" else 1)
 
 
-@pytest.mark.skip(reason=WITHOUT_CHECKPOINTS)
 def test_a_job_that_is_warned_saves_comes_back_and_ends(slurm, mpi_python):
     submit(mpi_python, "--only=none", "--set=log.points_per_decade=10", rounds=3000)
     wait(lambda: any(row.rounds_done for row in status.examine(Path("runs"))))
@@ -265,7 +263,6 @@ def test_a_job_that_is_warned_saves_comes_back_and_ends(slurm, mpi_python):
     assert states()[0] == "done", output()
 
 
-@pytest.mark.skip(reason=WITHOUT_CHECKPOINTS)
 @pytest.mark.parametrize("name", ["single", "array"])
 def test_a_template_that_is_warned_comes_back_and_ends(slurm, mpi_python, monkeypatch, name):
     monkeypatch.setenv("PATH", f"{Path(mpi_python).parent}:{os.environ['PATH']}")
@@ -281,7 +278,6 @@ def test_a_template_that_is_warned_comes_back_and_ends(slurm, mpi_python, monkey
     assert states()[0] == "done", output()
 
 
-@pytest.mark.skip(reason=WITHOUT_CHECKPOINTS)
 def test_a_job_whose_node_dies_goes_on_elsewhere(slurm, mpi_python):
     """The node's daemon and its part of the job are killed: Slurm puts the job back by itself, within half a minute."""
     submit(mpi_python, "--only=none", rounds=3000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,13 +110,15 @@ class Algorithm(Component):
         raise NotImplementedError
 
 
-def forget(kernel: tuple) -> None:
-    """Zero all arrays of an algorithm's kernel, as a repetition begins with empty memories."""
-    for part in kernel:
+def arrays_of(kernel: tuple, place: str = "algorithm") -> dict[str, NDArray[Any]]:
+    """All arrays of an algorithm's kernel, which a repetition begins with at zero, by their place in it."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, part in zip(getattr(kernel, "_fields", range(len(kernel))), kernel, strict=True):
         if isinstance(part, np.ndarray):
-            part[...] = 0
+            found[f"{place}.{name}"] = part
         elif isinstance(part, tuple):
-            forget(part)
+            found |= arrays_of(part, f"{place}.{name}")
+    return found
 
 
 algorithms: Registry[Algorithm] = Registry("algorithm", OPERATIONS)

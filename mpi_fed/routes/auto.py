@@ -15,4 +15,4 @@ class Auto(Route):
     kind = "auto"
 
     def resolve(self, compressor: Compressor) -> Route:
-        return Gather() if compressor.fixed_length else Gatherv()
+        return (Gather if compressor.fixed_length else Gatherv)(self_check=self.self_check)

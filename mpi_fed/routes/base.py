@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
 
 from ..component import Component, Registry
 from ..compressors import Compressor
@@ -11,6 +13,9 @@ from ..wire import OPERATIONS
 
 class Route(Component):
     """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently."""
+
+    self_check: Annotated[bool | None, AfterValidator(lambda given: given or None)] = None
+    """Each message carries checksums (`self_check.py`). None for no, so that a log's identity does not depend on it."""
 
     def check(self, compressor: Compressor) -> None:
         """Raise ValueError, one sentence, where this route cannot carry the compressor's messages."""
