@@ -67,13 +67,7 @@ def add_run(parser: Parser) -> None:
     parser.add_argument(
         "--jobs", type=_positive, default=1, metavar="J", help="configurations side by side (default: 1)"
     )
-    parser.add_argument(
-        "--checkpoint-seconds",
-        type=_seconds,
-        default=60.0,
-        metavar="S",
-        help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
-    )
+    _add_checkpoint_seconds(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and start nothing")
     parser.add_argument("--no-analyze", action="store_true", help="no table and no report at the end")
 
@@ -94,6 +88,7 @@ def add_submit(parser: Parser) -> None:
     parser.add_argument(
         "--sbatch", action="append", default=[], metavar="LINE", help="another option, as in --sbatch=--gres=gpu:1"
     )
+    _add_checkpoint_seconds(parser)
     parser.add_argument("--profile", metavar="FILE", help="what a site needs (TOML; docs/cluster.md)")
     parser.add_argument(
         "--max-core-hours", type=_amount, metavar="H", help="submit nothing where the estimate is above this"
@@ -155,6 +150,16 @@ def _add_studies(parser: Parser) -> None:
     parser.add_argument("--variant", metavar="NAME", help="the study files' variant of this name, such as small")
     parser.add_argument("--only", metavar="TEXT", help="those configurations alone whose label contains TEXT")
     _add_plugin(parser)
+
+
+def _add_checkpoint_seconds(parser: Parser) -> None:
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
+    )
 
 
 def _add_out(parser: Parser) -> None:

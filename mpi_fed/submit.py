@@ -198,6 +198,7 @@ def _job(
     count = sum(map(len, tasks))
     program = [asked.python or sys.executable, "-P", "-m", "mpi_fed"]
     options = [f"--out={Path(given.out).absolute()}", "--no-analyze"]
+    options += [f"--checkpoint-seconds={given.checkpoint_seconds:g}"]
     options += [f"--set={override}" for override in given.set]
     options += [f"--variant={given.variant}"] if given.variant else []
     options += [f"--plugin={Path(plugin).absolute()}" for plugin in given.plugin]

@@ -5,6 +5,7 @@ Rounds run uncompiled, as nothing here depends on how fast they are.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import command
 import h5py
 import pytest
 from mpi_tests import MUST_HAVE_BOTH
-from processes import alive
+from processes import alive, children
 
 from mpi_fed import launch, status
 
@@ -45,7 +46,7 @@ kind = "none"
 kind = "quantization"
 levels = 1
 """
-LONG = 10**9
+LONG, SECONDS_LONG = 10**9, 15_000
 SURROUNDINGS = {
     "NUMBA_DISABLE_JIT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -170,19 +171,30 @@ def launcher_words(python: str) -> str:
     return "srun -K1 --mpi=pmi2" if mpich else "mpirun"
 
 
-def test_an_array_does_a_study_and_again_nothing(slurm, mpi_python):
+def is_at_work(folder: str = "runs") -> bool:
+    return any(row.state == "running" and row.rounds_done for row in status.examine(Path(folder)))
+
+
+def test_an_array_does_a_study_through_a_warning_and_again_nothing(slurm, mpi_python):
+    """The first task is warned as at its time limit: it saves, comes back, and ends. The folder's name is hostile."""
     out = "runs of $(touch pwned) 'x' %j"
-    submit(mpi_python, f"--out={out}", "--array-limit=1")
+    submit(mpi_python, f"--out={out}", rounds=SECONDS_LONG)
+    wait(lambda: status.examine(Path(out))[0].rounds_done)
+    warned = status.examine(Path(out))[0]
+    ask("scancel", "--signal=USR1", "--batch", warned.job or "")
+    wait(lambda: "mpi-fed: saved; back into the queue" in output())
     wait(lambda: is_over(out))
     assert states(out) == ["done", "done"], output()
-    tasks = set()
+    restarts, tasks = [], set()
     for path in Path(out, "test").glob("*.h5"):
         with h5py.File(path) as log:
             assert log.attrs["ranks"] == "2"
+            restarts.append(int(log.attrs["restarts"]))
             tasks.add(json.loads(log.attrs["slurm"])["SLURM_ARRAY_TASK_ID"])
     assert tasks == {"0", "1"}
+    assert sorted(restarts) == [0, 1]  # the other task was left alone
     assert len(list(Path(out, "test", "jobs").glob("*.out"))) == 2
-    assert "2 done, 0 queued or running, 0 to submit" in submit(mpi_python, f"--out={out}")
+    assert "2 done, 0 queued or running, 0 to submit" in submit(mpi_python, f"--out={out}", rounds=SECONDS_LONG)
     assert jobs() == []
     assert not list(Path().rglob("pwned"))
 
@@ -235,80 +247,66 @@ def test_a_cancelled_job_does_not_come_back(slurm, mpi_python):
     ask("scancel", status.examine(Path("runs"))[0].job or "")
     wait(is_over)
     assert states()[0] in ("failed", "interrupted")
-    assert rank_processes(0) + rank_processes(1) == []
+    wait(lambda: not rank_processes(0) + rank_processes(1))
 
 
-@pytest.mark.parametrize("name", ["single", "array"])
-def test_a_template_runs(slurm, mpi_python, monkeypatch, name):
+def test_a_template_runs_through_a_warning(slurm, mpi_python, monkeypatch):
+    """The study as one job by mpirun, or as an array by srun."""
     monkeypatch.setenv("PATH", f"{Path(mpi_python).parent}:{os.environ['PATH']}")
+    words = launcher_words(mpi_python)
+    name, options = ("single", []) if words == "mpirun" else ("array", ["--array=0-1"])
     text = (ROOT / "slurm" / f"{name}.sbatch").read_text()
-    edited = text.replace("--ntasks=4", "--nodes=2 --ntasks=2").replace("(mpirun)", f"({launcher_words(mpi_python)})")
+    edited = text.replace("--ntasks=4", "--nodes=2 --ntasks=2").replace("(mpirun)", f"({words})")
     assert edited.count("--ntasks=2") == 1
     Path("job.sbatch").write_text(edited)
-    options = ["--array=0-1"] if name == "array" else []
-    ask("sbatch", *options, "job.sbatch", write_study())
-    wait(lambda: not jobs())
-    assert states() == ["done", "done"], output()
-    assert len(list(Path().glob("mpi-fed-*.out"))) == (2 if name == "array" else 1)
-
-
-def test_a_job_that_is_warned_saves_comes_back_and_ends(slurm, mpi_python):
-    submit(mpi_python, "--only=none", "--set=log.points_per_decade=10", rounds=3000)
-    wait(lambda: any(row.rounds_done for row in status.examine(Path("runs"))))
-    job = status.examine(Path("runs"))[0].job or ""
-    ask("scancel", "--signal=USR1", "--batch", job)
-    wait(lambda: "mpi-fed: saved; back into the queue" in output())
-    assert states()[0] in ("queued", "running")
-    wait(is_over)
-    assert states()[0] == "done", output()
-
-
-@pytest.mark.parametrize("name", ["single", "array"])
-def test_a_template_that_is_warned_comes_back_and_ends(slurm, mpi_python, monkeypatch, name):
-    monkeypatch.setenv("PATH", f"{Path(mpi_python).parent}:{os.environ['PATH']}")
-    text = (ROOT / "slurm" / f"{name}.sbatch").read_text()
-    edited = text.replace("--ntasks=4", "--nodes=2 --ntasks=2").replace("(mpirun)", f"({launcher_words(mpi_python)})")
-    Path("job.sbatch").write_text(edited)
-    options = ["--array=0-0"] if name == "array" else []
-    job = ask("sbatch", "--parsable", *options, "job.sbatch", write_study(rounds=3000)).strip()
-    wait(lambda: list(Path("runs").rglob("*.h5")) and any(r.rounds_done for r in status.examine(Path("runs"))))
+    job = ask("sbatch", "--parsable", *options, "job.sbatch", write_study(rounds=SECONDS_LONG)).strip()
+    wait(lambda: list(Path().glob("runs/test/*.h5")) and is_at_work())
     ask("scancel", "--signal=USR1", "--batch", f"{job}_0" if options else job)
     wait(lambda: any("PENDING" in line for line in jobs()))
     wait(lambda: not jobs())
-    assert states()[0] == "done", output()
+    assert states() == ["done", "done"], output()
+    assert len(list(Path().glob("mpi-fed-*.out"))) == (2 if options else 1)
 
 
 def test_a_job_whose_node_dies_goes_on_elsewhere(slurm, mpi_python):
-    """The node's daemon and its part of the job are killed: Slurm puts the job back by itself, within half a minute."""
-    submit(mpi_python, "--only=none", rounds=3000)
-    wait(lambda: any(row.rounds_done for row in status.examine(Path("runs"))))
-    folder = Path(os.environ["SLURM_CONF"]).parent
+    """Slurm is told, to save the time until it notices, and all on the node is killed."""
+    submit(mpi_python, "--only=none", "--checkpoint-seconds=1", rounds=SECONDS_LONG)
+    wait(lambda: list(Path().glob("runs/test/*.checkpoint")))
     (process,) = rank_processes(1)
-    node = next(
-        word.partition("=")[2]
-        for word in Path(f"/proc/{process}/environ").read_text().split("\0")
-        if word.startswith("SLURMD_NODENAME=")
-    )
-    daemon = int((folder / f"slurmd-{node}.pid").read_text())
-    steps = [int(p.name) for p in Path("/proc").glob("[0-9]*") if _is_step(p, f"[{node}", node)]
+    node = node_of(process)
+    daemon = int((Path(slurm).parent / f"slurmd-{node}.pid").read_text())
+    steps = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_step(path, node)]
+    assert steps
+    ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed")
     for victim in [daemon, *steps, process]:
-        os.kill(victim, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
     try:
         wait(is_over)
         assert states()[0] == "done", output()
+        with h5py.File(next(Path("runs/test").glob("*.h5"))) as log:
+            assert log.attrs["restarts"] == 1
     finally:
-        subprocess.run(["/usr/sbin/slurmd", "-N", node, "-f", os.environ["SLURM_CONF"]], check=True)
+        subprocess.run(["/usr/sbin/slurmd", "-N", node, "-f", slurm], check=True)
+        ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
 
-def _is_step(path: Path, *marks: str) -> bool:
-    """Whether a process is the part of a step on a node."""
+def node_of(process: int) -> str | None:
+    """The node of Slurm that a process of a step is on."""
+    with contextlib.suppress(OSError):
+        names = Path(f"/proc/{process}/environ").read_text(errors="replace").split("\0")
+        return next((name.partition("=")[2] for name in names if name.startswith("SLURMD_NODENAME=")), None)
+    return None
+
+
+def is_step(path: Path, node: str) -> bool:
+    """Whether a process is what looks after a step on a node of this Slurm: its children are the step's."""
     try:
-        environment = (path / "environ").read_text(errors="replace")
-        return (path / "comm").read_text().startswith("slurmstepd") and any(
-            f"SLURMD_NODENAME={mark}" in environment for mark in marks
-        )
+        own = f"SLURM_CONF={os.environ['SLURM_CONF']}\0" in (path / "environ").read_text(errors="replace")
+        is_one = own and (path / "cmdline").read_text().startswith("slurmstepd")
     except OSError:
         return False
+    return is_one and node in map(node_of, children(int(path.name)))
 
 
 def test_local_slurm_says_what_it_is(slurm, here):
