@@ -87,6 +87,7 @@ for log in "${logs[@]}"; do
     if [ "$status" = 85 ] || { [ -n "$asked" ] && [ "$status" -gt 128 ]; }; then worst=85; break; fi
     if [ "$status" != 0 ]; then
         worst=$status
+        sleep 1  # Slurm may be about to end this job, because a node is lost, and to run it again
         [ -n "$cancelled" ] || record "$status" "$log"
     fi
 done
