@@ -63,21 +63,52 @@ def add_run(parser: Parser) -> None:
     parser.add_argument(
         "--ranks", type=_positive, metavar="N", help="default: as clients, at most the cores (or a job's share)"
     )
-    parser.add_argument(
-        "--out", default="runs", metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)"
-    )
+    _add_out(parser)
     parser.add_argument(
         "--jobs", type=_positive, default=1, metavar="J", help="configurations side by side (default: 1)"
     )
-    parser.add_argument(
-        "--checkpoint-seconds",
-        type=_seconds,
-        default=60.0,
-        metavar="S",
-        help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
-    )
+    _add_checkpoint_seconds(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and start nothing")
     parser.add_argument("--no-analyze", action="store_true", help="no table and no report at the end")
+
+
+def add_submit(parser: Parser) -> None:
+    _add_studies(parser)
+    _add_out(parser)
+    counts = {
+        "--nodes": "nodes of a job (default: 1)",
+        "--tasks-per-node": "ranks on each (default: as many as clients, at most 8)",
+        "--cpus-per-task": "cores of a rank (default: 1)",
+        "--array-limit": "tasks that run at a time",
+    }
+    for option, help in counts.items():
+        parser.add_argument(option, type=_positive, metavar="N", help=help)
+    for option in ("mem", "time", "partition", "account", "qos", "constraint"):
+        parser.add_argument(f"--{option}", metavar=option[0].upper(), help=f"as sbatch's --{option}")
+    parser.add_argument(
+        "--sbatch", action="append", default=[], metavar="LINE", help="another option, as in --sbatch=--gres=gpu:1"
+    )
+    _add_checkpoint_seconds(parser)
+    parser.add_argument("--profile", metavar="FILE", help="what a site needs (TOML; docs/cluster.md)")
+    parser.add_argument(
+        "--max-core-hours", type=_amount, metavar="H", help="submit nothing where the estimate is above this"
+    )
+    parser.add_argument(
+        "--bundle-minutes",
+        type=_amount,
+        default=10.0,
+        metavar="M",
+        help="short configurations share a task for as long as it takes less than this by the estimate (default: 10)",
+    )
+    parser.add_argument(
+        "--no-estimate", action="store_true", help="measure nothing: earlier logs alone tell how long it takes"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the scripts, and submit nothing")
+
+
+def add_status(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="runs, or the folder of one study in it")
+    _add_json(parser)
 
 
 def add_predict(parser: Parser) -> None:
@@ -121,6 +152,22 @@ def _add_studies(parser: Parser) -> None:
     _add_plugin(parser)
 
 
+def _add_checkpoint_seconds(parser: Parser) -> None:
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        default=60.0,
+        metavar="S",
+        help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
+    )
+
+
+def _add_out(parser: Parser) -> None:
+    parser.add_argument(
+        "--out", default="runs", metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)"
+    )
+
+
 def _add_json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON, alone, on standard output")
 
@@ -139,6 +186,12 @@ def _positive(text: str) -> int:
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
     return int(text)
+
+
+def _amount(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
+    return float(text)
 
 
 def _seconds(text: str) -> float:

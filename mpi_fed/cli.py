@@ -125,6 +125,21 @@ def _arguments_of_rank(given: Namespace, studies: Sequence[str], no_analyze: boo
     return texts + (["--no-analyze"] if no_analyze else [])
 
 
+def _submit(given: Namespace) -> int:
+    """Submit what studies lack as Slurm array jobs."""
+    _load_plugins(given)
+    from . import submit
+
+    return submit.main(given)
+
+
+def _status(given: Namespace) -> int:
+    """Say what is done, running, queued, interrupted, failed and missing."""
+    from . import status
+
+    return status.main(given.folder, json=given.json)
+
+
 def _predict(given: Namespace) -> int:
     """Theory alone: what each configuration should converge to."""
     _load_plugins(given)
@@ -161,6 +176,8 @@ def _doctor(given: Namespace) -> int:
 
 COMMANDS: arguments.Commands = {
     "run": (arguments.add_run, _run),
+    "submit": (arguments.add_submit, _submit),
+    "status": (arguments.add_status, _status),
     "predict": (arguments.add_predict, _predict),
     "certify": (arguments.add_certify, _certify),
     "analyze": (arguments.add_analyze, _analyze),

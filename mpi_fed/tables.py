@@ -21,14 +21,14 @@ GRID_LIMIT = 10_000
 """The most configurations that a study may have: more is a slip of the pen."""
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, what: str = "study file") -> dict[str, Any]:
     """The tables of a TOML file, in the file's order. Raises InputError where it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        raise InputError(f"{path}: cannot read the study file ({error.strerror or error})") from None
+        raise InputError(f"{path}: cannot read the {what} ({error.strerror or error})") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a study file: it is not UTF-8 text; give a TOML file") from None
+        raise InputError(f"{path}: not a {what}: it is not UTF-8 text; give a TOML file") from None
     except RecursionError:
         raise InputError(f"{path}: not valid TOML: lists are nested too deeply") from None
     except ValueError as error:
