@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,28 @@ COUNTS = (
     "downlink_transported_bytes",
 )
 TABLES = ("study", "problem", "algorithm", "compressor", "route")
+MORE = {
+    "repetition_status": "R",
+    "message_size": "S",
+    "message_count": "RS",
+    "client_uplink_payload_bytes": "RPN",
+    "client_uplink_payload_bytes_total": "RN",
+    "phase_seconds": "RFM",
+    "optimum": "d",
+    "iterate": "RPd",
+    "iterate_averaged": "RPd",
+    "last_iterate": "Rd",
+    "last_iterate_averaged": "Rd",
+}
+"""Datasets that a log may lack, and their axes: those of one letter have one length."""
+ATTRIBUTES: dict[str, tuple[type, ...]] = {
+    "label": (str,),
+    "configuration_id": (str,),
+    "dataset_digest": (str,),
+    "position": (int,),
+    "omega": (int, float),
+}
+"""Attributes that a log may lack, and what they are."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,11 +174,12 @@ def load(path: str | Path) -> Log:
     """The log in one file. Raises InputError, one sentence, where it is no log or a damaged one."""
     path = Path(path)
     with open_log(path) as file:
-        attributes = {name: _plain(value) for name, value in file.attrs.items() if not name.startswith("_")}
-        _check_format(path, attributes)
         try:
+            attributes = {name: _plain(value) for name, value in file.attrs.items() if not name.startswith("_")}
+            _check_format(path, attributes)
             log = Log(path, attributes, _tables(attributes), **_arrays(file))
-        except (KeyError, ValueError, TypeError) as error:
+            _check_more(file)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
             raise InputError(f"{path}: a damaged log: {_brief(error)}") from None
     return log
 
@@ -197,6 +221,11 @@ def _check_format(path: Path, attributes: dict[str, Any]) -> None:
         raise InputError(f"{path}: a log of format_version {version}; this version reads {FORMAT_VERSION}")
     if "status" not in attributes:
         raise InputError(f"{path}: a damaged log: the root attribute status is missing")
+    for name, kinds in ATTRIBUTES.items():
+        if name in attributes and not isinstance(attributes[name], kinds):
+            raise ValueError(f"the root attribute {name} is {attributes[name]!r}")
+    if not re.fullmatch("[0-9]{1,9}", str(attributes.get("ranks", "0"))):
+        raise ValueError(f"the root attribute ranks is {attributes['ranks']!r}, and no number")
 
 
 def _tables(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -220,11 +249,28 @@ def _arrays(file: h5py.File) -> dict[str, NDArray[Any]]:
     if points.ndim != 1 or not len(points) or points[0] != 0 or (np.diff(points) <= 0).any():
         raise ValueError("the dataset round does not rise from 0")
     shape = (len(arrays["repetition"]), len(points))
-    for name in (*FLOATS, *COUNTS):
-        if arrays[name].shape != shape:
+    for name in ("repetition", *FLOATS, *COUNTS):
+        if arrays[name].dtype.kind not in "fi":
+            raise ValueError(f"the dataset {name} is {arrays[name].dtype}")
+        if name != "repetition" and arrays[name].shape != shape:
             raise ValueError(f"the dataset {name} has shape {arrays[name].shape}, not {shape}")
     status = file.get("repetition_status")
     return {**arrays, "repetition_status": None if status is None else status[()]}
+
+
+def _check_more(file: h5py.File) -> None:
+    """Raise ValueError where a dataset that not every log has is not of numbers, or not of the shape that it should be.
+
+    Their numbers are read only where they are needed."""
+    lengths = {"R": len(file["repetition"]), "P": len(file["round"])}
+    for name, axes in MORE.items():
+        if name in file:
+            shape, kind = file[name].shape, file[name].dtype.kind
+            if kind not in "fi" or len(shape) != len(axes):
+                raise ValueError(f"the dataset {name} is {file[name].dtype} {shape}")
+            for axis, length in zip(axes, shape, strict=True):
+                if lengths.setdefault(axis, length) != length:
+                    raise ValueError(f"the dataset {name} has shape {shape}, with {length} in place of {lengths[axis]}")
 
 
 def _plain(value: Any) -> Any:

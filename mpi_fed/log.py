@@ -230,7 +230,7 @@ def _open(path: Path, configuration: Configuration) -> tuple[h5py.File, dict[int
     """The log open for reading, and the `repetition_status` of each seed."""
     try:
         file = h5py.File(path, "r")
-        known = file.attrs.get("format"), file.attrs.get("configuration_id")
+        known = str(file.attrs.get("format")), str(file.attrs.get("configuration_id"))
         status = dict(zip(file["repetition"][:].tolist(), file["repetition_status"][:].tolist(), strict=True))
     except BlockingIOError:
         raise lock.in_use(path) from None

@@ -1,10 +1,10 @@
 """The paper's experiments, run and written up: python scripts/reproduce.py [--paper-size] [--out DIR] [--page FILE]
 
-Runs every study of studies/paper (the variant `small`, minutes on two cores, or with --paper-size as they are, hours),
-analyses the logs, and writes the page FILE (docs/reproduction.md): figure by figure the final excess risk with its
-standard error, the expectation by theory, and what the paper's picture shows. What is in DIR already is not run again.
-DIR/report.html shows all figures together; each study's folder has its own.
-The paper is Philippenko and Dieuleveut, arXiv 2308.01358; its curves were read off its pictures, to about 0.02.
+Runs every study of studies/paper (the variant `small`, minutes on two cores; with --paper-size those whose curves the
+paper shows run as they are, which takes hours), analyses the logs, and writes the page FILE (docs/reproduction.md):
+figure by figure the final excess risk with its standard error, the expectation by theory, and what the paper's picture
+shows. What is in DIR already is not run again. DIR/report.html shows all figures together; each study's folder has its
+own. The paper is Philippenko and Dieuleveut, arXiv 2308.01358; its curves were read off its pictures, to about 0.02.
 """
 
 from __future__ import annotations
@@ -28,22 +28,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--paper-size", action="store_true", help="the studies as they are, not their variant `small`")
+    parser.add_argument(
+        "--paper-size", action="store_true", help="the paper's size where it shows curves, not the variant `small`"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), metavar="DIR")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reproduction.md", metavar="FILE")
     given = parser.parse_args()
-    variant = None if given.paper_size else "small"
+    sizes = [(figure, None if given.paper_size and figure.readings else "small") for figure in FIGURES]
     lines = list(head(given.paper_size))
-    for figure in FIGURES:
+    for figure, variant in sizes:
         folder = run(figure, variant, given.out)
         lines += section(figure, json.loads((folder / "analysis.json").read_text()), given.paper_size)
         if figure.study == "ellipses":
             lines += ellipses(folder, given.page.with_name("ellipses.png"))
-    lines += scores([given.out / name(figure, variant) for figure in FIGURES])
+    lines += scores([given.out / name(*size) for size in sizes])
     lines += traces()
     given.page.write_text("\n".join(lines) + "\n")
     print(f"page: {given.page}")
-    folders = [str(given.out / name(figure, variant)) for figure in FIGURES]
+    folders = [str(given.out / name(*size)) for size in sizes]
     command = [sys.executable, "-m", "mpi_fed", "analyze", *folders, f"--out={given.out}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     print(f"report of all figures: {given.out / 'report.html'}")

@@ -440,7 +440,7 @@ def test_jobs_are_a_configuration_each(elsewhere, monkeypatch):
 
     monkeypatch.setattr(launch, "launch_all", launch_all)
     (elsewhere / "study.toml").write_text(SMALL.replace('"none"', '"bernoulli"\np = [0.5, 0.25, 0.1]'))
-    assert cli.main(["run", "study.toml", "--ranks", "1", "--jobs", "2"]) == 85
+    assert cli.main(["run", "study.toml", "--ranks", "1", "--jobs", "2"]) == 1
     ((ranks, jobs, side_by_side),) = started
     assert (ranks, side_by_side, len(jobs)) == (1, 2, 3)
     for probability, job in zip((0.5, 0.25, 0.1), jobs, strict=True):
@@ -448,6 +448,14 @@ def test_jobs_are_a_configuration_each(elsewhere, monkeypatch):
         (study,) = plan.load_studies(given.studies, given.set, given.only, default_clients=1)
         assert [c.compressor.p for c in study.configurations] == [probability]
         assert given.no_analyze
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [([0, 0], 0), ([0, 85, 143], 85), ([143, 85, 2], 2), ([143, 0], 143), ([130, 85], 85), ([-9, 85], -9)],
+)
+def test_a_failure_comes_before_what_was_saved(statuses, status):
+    assert launch.overall(statuses) == status
 
 
 def test_help_is_cheap():

@@ -77,8 +77,10 @@ def kills(count: int, seed: int) -> bool:
         command(folder, "runs").wait()
         different += not same(datasets(folder / "runs"), whole)
         left = [p.name for p in (folder / "runs" / "torture").iterdir() if p.suffix != ".h5"]
-    print(f"{'kills':>8}{'starts':>8}{'resumed':>9}{'rounds done again':>19}{'at most':>9}{'unreadable':>12}{'different':>11}")
-    print(f"{done:>8}{starts:>8}{resumed:>9}{lost:>19,}{worst:>9,}{unreadable:>12}{different:>11}")
+    found = {"kills": done, "starts": starts, "resumed": resumed, "rounds done again": lost, "at most": worst}
+    found |= {"unreadable logs": unreadable, "other results": different}
+    print("  ".join(found))
+    print("  ".join(f"{number:>{len(name)},}" for name, number in found.items()))
     if left:
         print(f"left over: {', '.join(left)}")
     return not (unreadable or different or left)
@@ -102,8 +104,8 @@ def datasets(out: Path) -> dict[str, Any]:
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    names = one.keys() - set(TIMED)
-    return one.keys() == other.keys() and all(one[n].tobytes() == other[n].tobytes() for n in names if one[n].dtype != object)
+    names = [name for name in one.keys() - set(TIMED) if one[name].dtype != object]
+    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in names)
 
 
 def position(folder: Path) -> int:

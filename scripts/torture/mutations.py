@@ -25,12 +25,13 @@ import numpy as np
 
 from mpi_fed.errors import InputError
 
+SPAWN = multiprocessing.get_context("spawn")
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
 """Seconds that one file may take."""
 MEMORY = 8 * 2**30
 """Bytes that a worker may take."""
-BATCH = 50
+BATCH = 1000
 """Mutations of a worker, after which another takes over."""
 
 STUDY = """
@@ -55,6 +56,8 @@ WORDS = [
     *('""', '"none"', '"x"', '"../../x"', '"/etc/passwd"', '"\\u0000"', '"\\n"', '"é"', "[]", "[1, 2]", "[[1]]", "{}"),
     *('["a", 1]', "{a = 1}", "1979-05-27", "[1e400]", '"full"', '"normal"', '"gatherv"', '"sketch"', "1_000_000_000"),
 ]
+KEYS = ("path", "omega", "levels", "h", "p", "kind", "initial", "shift", "x", "dimension", "clients", "batch_size")
+ATTRIBUTES = (1, -1.5, "", "x", "{}", "[]", "null", np.nan, np.zeros(3), b"\xff", '{"study": 3}')
 
 Case = tuple[str, str, str]
 """Kind of file, how it went, what was said."""
@@ -86,21 +89,27 @@ def prepare(folder: Path) -> None:
     (folder / "study.toml").write_text(STUDY)
     run = [sys.executable, "-P", "-m", "mpi_fed", "run", "study.toml", "--ranks=1", "--out=sound", "--no-analyze"]
     subprocess.run(run, cwd=folder, check=True, capture_output=True)
-    (log,) = (folder / "sound" / "fuzz").glob("*.h5")
-    with in_world_of_one() as world:
-        simulation = simulation_of(world, folder)
-        simulation.start(1)
-        simulation.advance(77)
-        from mpi_fed import checkpoint
-
-        checkpoint.save(world, log, simulation)
+    # MPI starts in workers alone: what it puts into the environment would mislead it in a child of this process.
+    worker = SPAWN.Process(target=save_checkpoint, args=(folder,))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
 
 
-@contextlib.contextmanager
-def in_world_of_one() -> Any:
+def save_checkpoint(folder: Path) -> None:
+    from mpi_fed import checkpoint
+
+    world = world_of_one()
+    simulation = simulation_of(world, folder)
+    simulation.start(1)
+    simulation.advance(77)
+    checkpoint.save(world, log_in(folder, "sound"), simulation)
+
+
+def world_of_one() -> Any:
     from mpi_fed.world import start
 
-    yield start()
+    return start()
 
 
 def simulation_of(world: Any, folder: Path) -> Any:
@@ -126,9 +135,7 @@ def in_a_worker(folder: Path, seed: int, numbers: range) -> list[Case]:
     cases: list[Case] = []
     while len(cases) < len(numbers):
         ours, theirs = multiprocessing.Pipe(duplex=False)
-        worker = multiprocessing.get_context("spawn").Process(
-            target=work, args=(theirs, folder, seed, numbers[len(cases) :]), daemon=True
-        )
+        worker = SPAWN.Process(target=work, args=(theirs, folder, seed, numbers[len(cases) :]), daemon=True)
         worker.start()
         theirs.close()
         with contextlib.suppress(EOFError):
@@ -197,6 +204,7 @@ class Watch:
     """Files that Python code opens to write, or makes, outside a folder; caches and temporary files aside."""
 
     def __init__(self) -> None:
+        self.allowed = ("/dev/", "/proc/", str(Path.home() / ".cache"), tempfile.gettempdir())
         self.folder: Path | None = None
         self.found: list[str] = []
         sys.addaudithook(self.see)
@@ -220,8 +228,9 @@ class Watch:
 
     def note(self, path: str) -> None:
         whole = os.path.abspath(path)
-        allowed = (str(self.folder), "/dev/", "/proc/", str(Path.home() / ".cache"), tempfile.gettempdir())
-        if not whole.startswith(allowed):
+        inside = whole.startswith(f"{self.folder}/")
+        beside = whole.startswith(f"{self.folder.parent if self.folder else ''}/")
+        if not inside and (beside or not whole.startswith(self.allowed)):
             self.found.append(whole)
 
 
@@ -242,12 +251,11 @@ def mutate_study(place: Path, randomly: random.Random) -> None:
             case 2 | 3 if "=" in lines[at]:
                 lines[at] = f"{lines[at].split('=')[0]}= {randomly.choice(WORDS)}"
             case 4 if "=" in lines[at]:
-                key = randomly.choice(["path", "omega", "levels", "h", "p", "kind", "initial", "shift", "x", "dimension"])
-                lines[at] = f"{key} = {randomly.choice(WORDS)}"
+                lines[at] = f"{randomly.choice(KEYS)} = {randomly.choice(WORDS)}"
             case 5:
                 line = list(lines[at])
                 for _ in range(3):
-                    line.insert(randomly.randint(0, len(line)), chr(randomly.choice([0, 9, 34, 39, 91, 93, 955, 0x1F600])))
+                    line.insert(randomly.randint(0, len(line)), randomly.choice("\0\t\"'[]=λ😀"))
                 lines[at] = "".join(line)
             case _:
                 lines[at] = lines[at][: randomly.randint(0, len(lines[at]))]
@@ -265,8 +273,8 @@ def use_study(place: Path) -> None:
     make_plan(["study.toml"], "runs", ranks=1).lines()
 
 
-def log_in(place: Path) -> Path:
-    (path,) = place.glob("runs/fuzz/*.h5")
+def log_in(place: Path, out: str = "runs") -> Path:
+    (path,) = (place / out / "fuzz").glob("*.h5")
     return path
 
 
@@ -313,8 +321,7 @@ def mutate_log(place: Path, randomly: random.Random) -> None:
                 case 2:
                     del file.attrs[attribute]
                 case 3:
-                    value = randomly.choice([1, -1.5, "", "x", "{}", "[]", "null", np.nan, np.zeros(3), b"\xff", '{"study": 3}'])
-                    file.attrs[attribute] = value
+                    file.attrs[attribute] = randomly.choice(ATTRIBUTES)
                 case _:
                     item = file[name]
                     if isinstance(item, h5py.Dataset) and item.dtype.kind in "fi" and item.ndim:
@@ -351,7 +358,8 @@ def mutate_checkpoint(place: Path, randomly: random.Random) -> None:
             case 0:
                 del arrays[name]
             case 1:
-                arrays[name] = np.zeros(randomly.choice([(), (0,), (3,), (6, 2)]), randomly.choice(["f8", "i8", "S3", "u1"]))
+                shape = randomly.choice([(), (0,), (3,), (6, 2)])
+                arrays[name] = np.zeros(shape, randomly.choice(["f8", "i8", "S3", "u1"]))
             case 2:
                 meta[randomly.choice(list(meta))] = randomly.choice(values)
             case _:
@@ -372,10 +380,10 @@ def use_checkpoint(place: Path) -> None:
 
     found = checkpoint.load(log_in(place), configuration_of(place))
     if found is not None:
-        with in_world_of_one() as world:
-            global _simulation
-            _simulation = _simulation or simulation_of(world, place)
-            checkpoint.restore(world, found, _simulation)
+        global _simulation
+        world = world_of_one()
+        _simulation = _simulation or simulation_of(world, place)
+        checkpoint.restore(world, found, _simulation)
 
 
 _simulation: Any = None
