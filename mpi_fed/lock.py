@@ -24,9 +24,10 @@ def path_of(log: Path) -> Path:
 def held(log: Path, owner: str) -> Iterator[None]:
     """Hold the lock of a log; `owner` says who does. Raises InputError where another run has it."""
     file = _acquire(log)
-    os.ftruncate(file, 0)
-    os.write(file, owner.encode())
     try:
+        with contextlib.suppress(OSError):  # a full disk; the lock holds all the same, and whose it is need not be told
+            os.ftruncate(file, 0)
+            os.write(file, owner.encode())
         yield
     finally:
         path_of(log).unlink(missing_ok=True)  # while it is held: who opened it meanwhile finds it gone, and tries again

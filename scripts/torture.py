@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from torture.kills import kills
-from torture.mutations import mutations
+from survival.kills import kills
+from survival.mutations import mutations
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import signal
@@ -22,8 +23,7 @@ from mpi_fed.errors import InputError, RunError
 from mpi_fed.simulation import Simulation
 
 ROUNDS, BEFORE = 120, 47
-CASES = [("gaussian", SOME_COMPRESSORS[1], ""), ("epochs", SOME_COMPRESSORS[0], ""), *ALGORITHMS]
-CASES += [("both", 'kind = "quantization"', 'averaging = "tail"')]
+CASES = [("epochs", SOME_COMPRESSORS[1], 'averaging = "tail"'), ALGORITHMS[0], ALGORITHMS[2], ALGORITHMS[5]]
 
 
 def one_line(text):
@@ -49,7 +49,7 @@ def alone(world):
     return replace(world, comm=MPI.COMM_SELF, node=MPI.COMM_SELF, rank=0, size=1)
 
 
-@pytest.mark.mpi(ranks=[1, 2, 3], slow=[1])
+@pytest.mark.mpi(ranks=[2, 3], slow=[2])
 @pytest.mark.parametrize(("problem", "compressor", "algorithm"), CASES, ids=one_line)
 def test_going_on_from_a_checkpoint(world, tmp_path, problem, compressor, algorithm):
     """In this world, and at the root on a single rank; memories of all clients, averages and the ledger included."""
@@ -137,7 +137,7 @@ p = 0.3
 [log]
 points_per_decade = 20
 """
-ROUNDS_OF_SECONDS = 400_000
+ROUNDS_OF_SECONDS = 300_000
 BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
 
 
@@ -158,44 +158,47 @@ def whole(tmp_path_factory):
     return log
 
 
-def interrupted(study, python, signum, seconds, ranks, *options):
-    """Run, and send a signal when the repetition has gone on for some seconds; the process and what it said."""
+def interrupted(study, python, signum, ranks, *options):
+    """Run, and send a signal when the log has grown; exit status and what was said."""
     out = study.parent / "runs"
-    options = (f"--ranks={ranks}", f"--out={out}", "--no-analyze", *options)
-    job = command.start("run", study, *options, python=python)
-    wait_for_rounds(job, out / "test")
-    time.sleep(seconds)
-    job.send_signal(signum)
-    output, errors = job.communicate(timeout=command.PATIENCE)
-    return job.returncode, output, errors
-
-
-def wait_for_rounds(job, folder):
-    """Until the log holds more than it did."""
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.h5")}
+    before = log_points(out / "test")
+    job = command.start("run", study, f"--ranks={ranks}", f"--out={out}", "--no-analyze", *options, python=python)
     end = time.monotonic() + command.PATIENCE
-    while {path: path.stat().st_mtime_ns for path in folder.glob("*.h5")} == before:
+    while log_points(out / "test") <= before + 1:  # the start itself is a log point
         assert job.poll() is None, job.communicate()
         assert time.monotonic() < end
-        time.sleep(0.01)
+        time.sleep(0.05)
+    job.send_signal(signum)
+    _, errors = job.communicate(timeout=command.PATIENCE)
+    return job.returncode, errors
+
+
+def log_points(folder):
+    """How many log points are on the disk, of all repetitions."""
+    count = 0
+    for path in folder.glob("*.h5"):
+        with contextlib.suppress(OSError, KeyError), h5py.File(path, "r", locking=False) as file:
+            count += int(np.isfinite(file["wall_seconds"][:]).sum())
+    return count
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1])
 def test_signals_save_what_was_done(mpi_python, study, whole, signum):
     """Twice, and then to the end on another number of ranks: the log is that of a run that nothing interrupted."""
     folder = study.parent / "runs" / "test"
-    done = 0
+    done = (0, 0)
     for ranks in (2, 3):
-        status, _, errors = interrupted(study, mpi_python, signum, 1.0, ranks)
+        status, errors = interrupted(study, mpi_python, signum, ranks)
         assert status == 85, errors
         assert "mpi-fed: interrupted, with nothing lost; the same command goes on from there" in errors
         (log,) = folder.glob("*.h5")
         with h5py.File(log) as file:
             assert file.attrs["status"] == b"interrupted"
-            assert file["repetition_status"][:].tolist() == [0, 0]
+            assert file["repetition_status"][1] == 0
         assert {path.name for path in folder.iterdir()} == {log.name, f"{log.stem}.checkpoint"}
-        before, done = done, meta_of((folder / f"{log.stem}.checkpoint").read_bytes())["done"]
+        meta = meta_of((folder / f"{log.stem}.checkpoint").read_bytes())
+        before, done = done, (meta["seed"], meta["done"])
         assert done > before
     options = ("--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze")
     command.run("run", study, *options, python=mpi_python)
@@ -209,38 +212,9 @@ def test_signals_save_what_was_done(mpi_python, study, whole, signum):
 
 
 @pytest.mark.slow
-def test_kill_9_loses_no_more_than_the_interval(study, whole):
-    """Checkpoints at every opportunity: each start goes on from where the last one was saved."""
-    folder, kills = study.parent / "runs" / "test", 0
-    options = ("--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze", "--checkpoint-seconds=0.1")
-    done = []
-    while kills < 4:
-        job = command.start("run", study, *options)
-        wait_for_rounds(job, folder)
-        time.sleep(1.5)  # to save several times
-        if job.poll() is not None:
-            break
-        job.kill()
-        job.communicate()
-        kills += 1
-        time.sleep(0.5)  # the ranks' end
-        for path in folder.glob("*.checkpoint"):
-            with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(file["meta"].tobytes())
-                done.append((meta["seed"], meta["done"]))
-    assert kills >= 2
-    assert len(done) >= 2
-    assert done == sorted(done)
-    assert len(set(done)) == len(done)
-    command.run("run", study, *options)
-    (log,) = folder.iterdir()
-    assert_same(command.arrays(log), whole)
-
-
-@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_refused(study):
     folder = study.parent / "runs" / "test"
-    status, _, errors = interrupted(study, sys.executable, signal.SIGTERM, 0.5, 2)
+    status, errors = interrupted(study, sys.executable, signal.SIGTERM, 2)
     assert status == 85, errors
     (path,) = folder.glob("*.checkpoint")
     options = ("--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze")
