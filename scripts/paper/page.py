@@ -47,8 +47,8 @@ def head(paper_size: bool) -> Iterator[str]:
     )
     if paper_size:
         yield from paragraph(
-            "These runs have the paper's dimension, clients, rounds and repetitions, but for the laws in few "
-            "dimensions at the end. *measured - paper*: difference "
+            "These runs have the paper's dimension, clients, rounds and repetitions, but for real data and the laws "
+            "at the end, which are smaller. *measured - paper*: difference "
             f"of the logarithms. Where it is beyond {FAR} standard errors and {MARGIN}, which leaves room for the "
             "reading, the table says so, and whether theory is with the measurement; below the table stands what "
             "differs between the two experiments. The paper's curves are means of five repetitions, too, and scatter "
