@@ -136,7 +136,7 @@ p = 0.3
 [log]
 points_per_decade = 20
 """
-ROUNDS_OF_SECONDS = 300_000
+ROUNDS_OF_SECONDS = 400_000
 BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
 
 
@@ -184,7 +184,7 @@ def saved(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1], ids=["interrupt", "user"])
 def test_signals_save_what_was_done(mpi_python, study, whole, signum):
     """Twice, and then to the end on another number of ranks: the log is that of a run that nothing interrupted."""
     folder = study.parent / "runs" / "test"
