@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import environment
+from . import environment, heap
 from .errors import InputError, RunError, WorldError
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def _mpi() -> Any:
         vendor = MPI.get_vendor()[0]
         if "OMPI_COMM_WORLD_SIZE" in os.environ and vendor != "Open MPI":
             raise WorldError(f"the launcher is Open MPI's, but mpi4py loads {vendor}; {_MEND}")
-        with _unwarned():
+        clean = heap.unused() if heap.is_read_by_mpi(os.environ) else contextlib.nullcontext()
+        with _unwarned(), clean:
             MPI.Init_thread(MPI.THREAD_FUNNELED)
     return MPI
 
