@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from . import lock, plugins
 from .configuration import Configuration
 from .errors import InputError
-from .log_layout import COUNTS, DIVERGED, MISSING, Layout, copy, lay_out
+from .log_layout import COUNTS, DIVERGED, MISSING, Layout, copy, decoded, lay_out, text
 
 FORMAT, VERSION = "mpi-fed log", 1
 ORIGIN = {
@@ -60,13 +60,14 @@ class Log:
         with _writable(path):
             self.file = h5py.File(path, "r+")
         with self._writing():
-            self.file.attrs.modify("status", _text("running"))
+            self.file.attrs.modify("status", _status("running"))
             if again and "restarts" in self.file.attrs:
                 self.file.attrs.modify("restarts", np.int64(self.file.attrs["restarts"] + 1))
             self.file.flush()
-        # looking one up costs as much as writing a row
-        self.datasets = {name: item for name, item in self.file.items() if isinstance(item, h5py.Dataset)}
-        self.seeds = [int(seed) for seed in self.file["repetition"][:]]
+        with _readable(path):
+            # looking one up costs as much as writing a row
+            self.datasets = {name: item for name, item in self.file.items() if isinstance(item, h5py.Dataset)}
+            self.seeds = [int(seed) for seed in self.file["repetition"][:]]
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -147,7 +148,7 @@ class Log:
     def close(self, status: str) -> None:
         """Set the status (running | complete | interrupted | diverged) and close the file."""
         with self._writing():
-            self.file.attrs.modify("status", _text(status))
+            self.file.attrs.modify("status", _status(status))
             self.file.flush()
         self.file.close()
 
@@ -175,7 +176,7 @@ def locate(folder: Path, configuration: Configuration) -> Path:
     if not path.exists():
         for other in sorted(folder.glob(f"*{path.stem.rpartition('-')[2]}.h5")):
             with contextlib.suppress(OSError), h5py.File(other, "r") as file:
-                if file.attrs.get("configuration_id") == configuration.id:
+                if decoded(file.attrs.get("configuration_id")) == configuration.id:
                     return other
     return path
 
@@ -222,24 +223,31 @@ def origin(configuration: Configuration) -> dict[str, Any]:
 def _check_origin(path: Path, log: h5py.File, facts: Mapping[str, Any]) -> None:
     """Refuse to mix repetitions of other data, of another start or by other code into a log."""
     for name, what in ORIGIN.items():
-        if name in log.attrs and log.attrs[name] != facts.get(name):
+        if name in log.attrs and decoded(log.attrs[name]) != facts.get(name):
             raise InputError(f"{path}: its repetitions are of {what} than now; move it away or give another --out")
 
 
 def _open(path: Path, configuration: Configuration) -> tuple[h5py.File, dict[int, int]]:
     """The log open for reading, and the `repetition_status` of each seed."""
-    try:
+    with _readable(path):
         file = h5py.File(path, "r")
-        known = str(file.attrs.get("format")), str(file.attrs.get("configuration_id"))
+        known = decoded(file.attrs.get("format")), decoded(file.attrs.get("configuration_id"))
         status = dict(zip(file["repetition"][:].tolist(), file["repetition_status"][:].tolist(), strict=True))
+    if known != (FORMAT, configuration.id):
+        raise InputError(f"{path}: is no log of this configuration; move it away or give another --out")
+    return file, status
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise InputError, one sentence, for what h5py raises where a file is damaged or no log."""
+    try:
+        yield
     except BlockingIOError:
         raise lock.in_use(path) from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = _reason(error)
         raise InputError(f"{path}: cannot be read as a log ({reason}); move it away or give another --out") from None
-    if known != (FORMAT, configuration.id):
-        raise InputError(f"{path}: is no log of this configuration; move it away or give another --out")
-    return file, status
 
 
 @contextlib.contextmanager
@@ -271,7 +279,7 @@ def _create(
         try:
             with h5py.File(part, "w", track_order=True) as file:
                 for name, value in _attributes(configuration, facts).items():
-                    file.attrs[name] = value
+                    file.attrs[name] = text(value) if isinstance(value, str) else value
                 if old is not None and "restarts" in old.attrs:
                     file.attrs["restarts"] = old.attrs["restarts"]
                 lay_out(file, layout, seeds, facts["optimum"])
@@ -302,7 +310,7 @@ def _union(old: list[int], new: tuple[int, ...]) -> list[int]:
     return old + [seed for seed in new if seed not in known]
 
 
-def _text(status: str) -> NDArray[np.bytes_]:
+def _status(status: str) -> NDArray[np.bytes_]:
     """A status in room enough for each, so that changing it changes no structure of the file."""
     return np.array(status.encode(), dtype="S11")
 
@@ -312,7 +320,7 @@ def _attributes(configuration: Configuration, facts: Mapping[str, Any]) -> dict[
         "Conventions": "CF-1.10",
         "format": FORMAT,
         "format_version": VERSION,
-        "status": _text("running"),
+        "status": _status("running"),
         "restarts": np.int64(0),
         "configuration": json.dumps(configuration.tables),
         "configuration_id": configuration.id,

@@ -40,6 +40,23 @@ COUNTS = {
 }
 
 
+LONGEST_TEXT = 60_000
+"""Bytes of text that an attribute can hold by itself."""
+
+
+def text(value: str) -> Any:
+    """What to set an attribute to: of a fixed length, as HDF5's reader may hang on a damaged heap of other texts."""
+    data = value.encode()
+    if len(data) > LONGEST_TEXT:
+        return value
+    return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def decoded(value: Any) -> str:
+    """The text of an attribute, of whichever kind."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def log_rounds(rounds: int, points_per_decade: int) -> NDArray[np.int64]:
     """The log points: 0, the integers nearest to 10^(i / points_per_decade), and K."""
     decades = np.arange(0, int(np.ceil(np.log10(max(rounds, 1)) * points_per_decade)) + 1) / points_per_decade
@@ -85,7 +102,7 @@ def lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[
         file[name].make_scale(name)
     file["message_size"] = scales["size"]
     file["message_size"].dims[0].attach_scale(file["size"])
-    file["message_size"].attrs["units"] = "byte"
+    file["message_size"].attrs["units"] = text("byte")
     file["optimum"] = optimum
     file["optimum"].dims[0].attach_scale(file["coordinate"])
     for name, dims, kind, unit in _datasets(layout):
@@ -96,17 +113,17 @@ def lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[
 
 def _show_first(file: h5py.File) -> None:
     """Have HDF5 viewers open the file on its convergence curve, as NeXus says how: links and attributes, no data."""
-    file.attrs["NX_class"], file.attrs["default"] = "NXroot", VIEW
+    file.attrs["NX_class"], file.attrs["default"] = text("NXroot"), text(VIEW)
     view = file.create_group(VIEW)
     for name in (CURVE, "repetition", "round"):
         view[name] = h5py.SoftLink(f"/{name}")
     scales = {"axes_scale_types": ["linear", "log"], "signal_scale_type": "log"}
     attributes = {"NX_class": "NXdata", "signal": CURVE, "SILX_style": json.dumps(scales)}
     for name, value in attributes.items():
-        view.attrs[name] = value
-    view.attrs["axes"] = np.array(["repetition", "round"], h5py.string_dtype())
-    file[CURVE].attrs["interpretation"] = "spectrum"  # one curve a repetition
-    file[CURVE].attrs["long_name"] = "excess risk of the averaged iterate"
+        view.attrs[name] = text(value)
+    view.attrs["axes"] = np.array(["repetition", "round"], "S")
+    file[CURVE].attrs["interpretation"] = text("spectrum")  # one curve a repetition
+    file[CURVE].attrs["long_name"] = text("excess risk of the averaged iterate")
 
 
 def _reserve(file: h5py.File, layout: Layout, lengths: dict[str, int]) -> None:
@@ -147,7 +164,7 @@ def _dataset(file: h5py.File, name: str, dims: tuple[str, ...], kind: type, unit
     nothing: NDArray[Any] = np.full(shape[1:], np.nan if kind is np.float64 else -1, kind)
     for repetition in range(len(dataset)):  # one by one: the whole may be large
         dataset[repetition] = nothing
-    dataset.attrs["units"] = unit
+    dataset.attrs["units"] = text(unit)
     for axis, dim in enumerate(dims):
         dataset.dims[axis].attach_scale(file[dim])
 

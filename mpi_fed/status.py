@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from . import lock, submission
 from .errors import InputError
-from .log_layout import COMPLETE, DIVERGED, MISSING
+from .log_layout import COMPLETE, DIVERGED, MISSING, decoded
 from .submission import Entry
 from .tables import plain
 
@@ -203,19 +202,15 @@ def _progress(log: h5py.File) -> Progress:
     ended = [s != MISSING for s in status]
     reached = [points[-1] if over else points[max(0, n - 1)] for over, n in zip(ended, held, strict=True)]
     return Progress(
-        id=str(log.attrs["configuration_id"]),
-        label=str(log.attrs["label"]) if "label" in log.attrs else os.path.basename(log.filename),
+        id=decoded(log.attrs["configuration_id"]),
+        label=decoded(log.attrs["label"]) if "label" in log.attrs else os.path.basename(log.filename),
         position=int(log.attrs.get("position", 0)),
-        status=_text(log.attrs["status"]),
+        status=decoded(log.attrs["status"]),
         length=points[-1],
         rounds=dict(zip(seeds, reached, strict=True)),
         finished=[seed for seed, s in zip(seeds, status, strict=True) if s in (COMPLETE, DIVERGED)],
         diverged=[seed for seed, s in zip(seeds, status, strict=True) if s == DIVERGED],
     )
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _as_json(rows: list[Row]) -> str:

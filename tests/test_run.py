@@ -73,8 +73,8 @@ def test_both_ways_to_start_are_one_run(mpi_python, study):
         assert_same(log, second[label])
         assert_same(log, alone[label], command.TIMED | transported)
     with h5py.File(next((study / "mpirun" / "test").glob("none*.h5"))) as file:
-        assert file.attrs["ranks"] == "2"
-        assert " run test.toml" in file.attrs["command_line"]
+        assert file.attrs["ranks"] == b"2"
+        assert b" run test.toml" in file.attrs["command_line"]
 
 
 def test_a_finished_run_prints_the_table_and_writes_the_report(study):

@@ -184,7 +184,7 @@ def test_an_array_does_a_study_through_a_warning_and_again_nothing(slurm, mpi_py
     restarts, tasks = [], set()
     for path in Path(out, "test").glob("*.h5"):
         with h5py.File(path) as log:
-            assert log.attrs["ranks"] == "2"
+            assert log.attrs["ranks"] == b"2"
             restarts.append(int(log.attrs["restarts"]))
             tasks.add(json.loads(log.attrs["slurm"])["SLURM_ARRAY_TASK_ID"])
     assert tasks == {"0", "1"}

@@ -58,7 +58,8 @@ class Algorithm(Component):
 
     def check(self, compressor: Compressor, dimension: int) -> None:
         """Raise ValueError, one sentence, where the parameters do not fit together."""
-        self.start_vector(dimension)
+        if self.initial != "zeros":
+            self.start_vector(dimension)
         if self.local_steps > 1 and self.ridge > 0:
             raise ValueError("ridge with local_steps > 1 is not defined here; give one of them")
 
