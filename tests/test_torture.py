@@ -35,11 +35,10 @@ def test_killed_runs_end_as_others(alone, tmp_path):
 
 @pytest.mark.slow
 def test_mutated_files(alone, tmp_path):
-    """500 study files, logs and checkpoints. Logs differ from run to run, and HDF5 may not survive one or two."""
+    """500 study files, logs and checkpoints. Logs differ from run to run, and so do these mutations of them."""
     said = torture(tmp_path, "--kills=0", "--mutations=500")
     for kind in ("study", "log", "checkpoint"):
-        taken, refused, *wrong, library = map(int, re.search(rf"^{kind} (.*)$", said, re.MULTILINE)[1].split())
-        assert taken + refused + library >= 166
-        assert library <= 5
+        taken, refused, *wrong = map(int, re.search(rf"^{kind} (.*)$", said, re.MULTILINE)[1].split())
+        assert taken + refused >= 166
         assert refused > taken / 4
         assert not any(wrong)
