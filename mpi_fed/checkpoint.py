@@ -84,10 +84,10 @@ def save(world: World, log: Path, simulation: Simulation) -> None:
 
 
 def compare_iterates(world: World, simulation: Simulation) -> None:
-    """Raise RunError, on all ranks, unless each holds the root's iterate, bit for bit."""
-    roots = simulation.state.w.copy()
+    """Raise RunError, on all ranks, unless each holds the same model as the root, bit for bit."""
+    roots = simulation.state.model.copy()
     world.comm.Bcast(roots)
-    same = roots.tobytes() == simulation.state.w.tobytes()
+    same = roots.tobytes() == simulation.state.model.tobytes()
     for rank, (agrees, host) in enumerate(world.comm.allgather((same, world.host))):
         if not agrees:
             raise RunError(

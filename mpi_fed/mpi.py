@@ -27,7 +27,9 @@ class Comm(NamedTuple):
     handle: int
     byte: int
     int32: int
+    float32: int
     float64: int
+    sum: int
     rank: int
     size: int
 
@@ -37,8 +39,9 @@ def comm_of(comm: MPI.Comm) -> Comm:
     MPI = _bind()
     handle = _handle(MPI, comm)
     _communicators[handle] = comm
-    byte, int32, float64 = (_handle(MPI, kind) for kind in (MPI.BYTE, MPI.INT32_T, MPI.DOUBLE))
-    return Comm(handle, byte, int32, float64, comm.rank, comm.size)
+    kinds = MPI.BYTE, MPI.INT32_T, MPI.FLOAT, MPI.DOUBLE, MPI.SUM
+    byte, int32, float32, float64, addition = (_handle(MPI, kind) for kind in kinds)
+    return Comm(handle, byte, int32, float32, float64, addition, comm.rank, comm.size)
 
 
 _communicators: dict[int, MPI.Comm] = {}
@@ -61,7 +64,10 @@ def _bind() -> Any:
     return MPI
 
 
-_FUNCTIONS = ("MPI_Gather", "MPI_Gatherv", "MPI_Bcast", "MPI_Barrier", "MPI_Wtime")
+_FUNCTIONS = (
+    *("MPI_Gather", "MPI_Gatherv", "MPI_Allgather", "MPI_Allgatherv", "MPI_Reduce", "MPI_Allreduce"),
+    *("MPI_Bcast", "MPI_Barrier", "MPI_Wtime"),
+)
 
 if COMPILED:
     import llvmlite.binding
@@ -74,6 +80,11 @@ if COMPILED:
     _block = (_address, _int, _handle_type)
     _gather = _external("MPI_Gather", _int, *_block, *_block, _int, _handle_type)
     _gatherv = _external("MPI_Gatherv", _int, *_block, _address, _address, _address, *_block[2:], _int, _handle_type)
+    _allgather = _external("MPI_Allgather", _int, *_block, *_block, _handle_type)
+    _allgatherv = _external("MPI_Allgatherv", _int, *_block, _address, _address, _address, *_block[2:], _handle_type)
+    _operands = (_address, _address, _int, _handle_type, _handle_type)
+    _reduce = _external("MPI_Reduce", _int, *_operands, _int, _handle_type)
+    _allreduce = _external("MPI_Allreduce", _int, *_operands, _handle_type)
     _bcast = _external("MPI_Bcast", _int, *_block, _int, _handle_type)
     _barrier = _external("MPI_Barrier", _int, _handle_type)
     _wtime = _external("MPI_Wtime", types.float64)
@@ -105,6 +116,46 @@ if COMPILED:
             np.int32(ROOT),
             comm.handle,
         )
+
+    @inlined
+    def allgather_bytes(comm, send, count, receive):
+        """MPI_Allgather of `count` bytes from every rank to every rank."""
+        return _allgather(send.ctypes.data, count, comm.byte, receive.ctypes.data, count, comm.byte, comm.handle)
+
+    @inlined
+    def allgather_counts(comm, send, receive):
+        """MPI_Allgather of all of `send`, int32."""
+        n = len(send)
+        return _allgather(send.ctypes.data, n, comm.int32, receive.ctypes.data, n, comm.int32, comm.handle)
+
+    @inlined
+    def allgatherv_bytes(comm, send, count, receive, counts, starts):
+        """MPI_Allgatherv of bytes: counts and starts, int32, a rank."""
+        return _allgatherv(
+            send.ctypes.data,
+            count,
+            comm.byte,
+            receive.ctypes.data,
+            counts.ctypes.data,
+            starts.ctypes.data,
+            comm.byte,
+            comm.handle,
+        )
+
+    @inlined
+    def reduce_sum(comm, send, receive, count, kind):
+        """MPI_Reduce to the root, MPI_SUM of `count` floats of the MPI type `kind`."""
+        return _reduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.sum, np.int32(ROOT), comm.handle)
+
+    @inlined
+    def allreduce_sum(comm, send, receive, count, kind):
+        """MPI_Allreduce, MPI_SUM of `count` floats of the MPI type `kind`."""
+        return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.sum, comm.handle)
+
+    @inlined
+    def bcast_bytes(comm, array):
+        """MPI_Bcast of a byte array from the root."""
+        return _bcast(array.ctypes.data, len(array), comm.byte, np.int32(ROOT), comm.handle)
 
     @inlined
     def bcast(comm, array):
@@ -139,6 +190,42 @@ else:
         """MPI_Gatherv of bytes: counts and starts, int32, a rank; they are read at the root alone."""
         target = [receive, (counts, starts), _bind().BYTE] if comm.rank == ROOT else None
         _communicators[comm.handle].Gatherv([send, count, _bind().BYTE], target, ROOT)
+        return 0
+
+    def allgather_bytes(comm, send, count, receive):
+        """MPI_Allgather of `count` bytes from every rank to every rank."""
+        _communicators[comm.handle].Allgather([send, count, _bind().BYTE], [receive, count, _bind().BYTE])
+        return 0
+
+    def allgather_counts(comm, send, receive):
+        """MPI_Allgather of all of `send`, int32."""
+        n = len(send)
+        _communicators[comm.handle].Allgather([send, n, _bind().INT32_T], [receive, n, _bind().INT32_T])
+        return 0
+
+    def allgatherv_bytes(comm, send, count, receive, counts, starts):
+        """MPI_Allgatherv of bytes: counts and starts, int32, a rank."""
+        _communicators[comm.handle].Allgatherv([send, count, _bind().BYTE], [receive, (counts, starts), _bind().BYTE])
+        return 0
+
+    def reduce_sum(comm, send, receive, count, kind):
+        """MPI_Reduce to the root, MPI_SUM of `count` floats of the MPI type `kind`."""
+        MPI = _bind()
+        of = MPI.FLOAT if kind == comm.float32 else MPI.DOUBLE
+        target = [receive, count, of] if comm.rank == ROOT else None
+        _communicators[comm.handle].Reduce([send, count, of], target, MPI.SUM, ROOT)
+        return 0
+
+    def allreduce_sum(comm, send, receive, count, kind):
+        """MPI_Allreduce, MPI_SUM of `count` floats of the MPI type `kind`."""
+        MPI = _bind()
+        of = MPI.FLOAT if kind == comm.float32 else MPI.DOUBLE
+        _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], MPI.SUM)
+        return 0
+
+    def bcast_bytes(comm, array):
+        """MPI_Bcast of a byte array from the root."""
+        _communicators[comm.handle].Bcast([array, _bind().BYTE], ROOT)
         return 0
 
     def bcast(comm, array):

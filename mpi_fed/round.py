@@ -1,7 +1,7 @@
 """The compiled loop: rounds from log point to log point, with MPI inside.
 
 Of each round: local gradients, what the algorithm compresses, encode, the route's collective, decode and mean at the
-root, the update, the broadcast of w; before it, w enters the Polyak-Ruppert average.
+root, the update, the downlink of w; before it, w enters the Polyak-Ruppert average.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from .codec import encode
 from .descent import outgoing, sent, update
+from .downlink import everywhere, send_back
 from .jit import kernel
-from .mpi import ROOT, barrier, bcast, wtime
+from .mpi import ROOT, barrier, wtime
 from .sampling import gradient, plan
 from .streams import Stream
 from .wire import (
-    DOWNLINK,
     ENCODE,
     GRADIENT,
     LAST,
@@ -43,7 +43,8 @@ Array = NDArray[np.float64]
 class State(NamedTuple):
     """What a repetition carries from round to round."""
 
-    w: Array  # (d,): the iterate; equal on all ranks
+    w: Array  # (d,): the iterate, where the route has it updated
+    model: Array  # (d,): what clients know of it, equal on all ranks; w itself unless the downlink rounds
     sum: Array  # (d,): the root's sum of the iterates in the average
     total: Array  # (d,): the root's mean of the decoded messages
     g: Array  # (d,)
@@ -86,7 +87,7 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
     """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code.
 
     A block of rounds is timed between two barriers: from the start, or the last log point, to the next."""
-    w, g, clock = state.w, state.g, wire.clock
+    w, model, g, clock = state.w, state.model, state.g, wire.clock
     code = barrier(comm)
     state.seconds[1] = wtime()
     for k in range(start, stop):
@@ -103,8 +104,8 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
             clock[LAST] = wtime()
         while job < jobs.start[at + 1]:
             client = jobs.client[job]
-            gradient(problem, jobs, job, seed, w, g)
-            outgoing(algorithm, client, k, w, g)
+            gradient(problem, jobs, job, seed, model, g)
+            outgoing(algorithm, client, k, model, g)
             mark(clock, GRADIENT)
             stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
             written = encode(compressor, g, wire.send[size:], stream)
@@ -126,12 +127,11 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 mark(clock, WAIT)
             if anyone and code == 0:
                 code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
-            if code == 0 and comm.rank == ROOT:
+            if code == 0 and (comm.rank == ROOT or everywhere(route.downlink)):
                 update(algorithm, k, state.total, w)
-                wire.totals[DOWNLINK] += 8 * len(w) * comm.size
                 mark(clock, UPDATE)
             if code == 0:
-                code = bcast(comm, w)
+                code = send_back(route.downlink, comm, wire, k, seed, w, model)
                 mark(clock, SEND_BACK)
         due = snapshots.rounds[snapshots.cursor[0]] == k + 1
         if code == 0 and (due or k + 1 == stop):

@@ -70,7 +70,7 @@ class Simulation:
             problem,
             packing,
             algorithm.kernel(d, self.omega, self.steps, last - first),
-            configuration.route.kernel(),
+            configuration.route.kernel(compressor, d),
         )
         self.jobs = jobs_of(first, last, n, algorithm.local_steps)
         self.wire = self._wire(hosts, d)
@@ -95,6 +95,7 @@ class Simulation:
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         everything = most * slots * size
+        collects = self.comm.rank == 0 or self.configuration.route.everywhere
         if everything > COUNT_LIMIT:
             raise InputError(
                 f"the root would gather {everything:,} bytes a round, more than an MPI call counts ({COUNT_LIMIT:,}); "
@@ -111,7 +112,7 @@ class Simulation:
             slots,
             hosts,
             np.zeros(max(1, most * (slots if fixed else hosted)), np.uint8),
-            np.zeros(max(1, everything if self.comm.rank == 0 else 1), np.uint8),
+            np.zeros(max(1, everything if collects else 1), np.uint8),
             np.zeros(slots, np.int32),
             np.zeros(slots * size, np.int32),
             np.zeros(size, np.int32),
@@ -127,7 +128,9 @@ class Simulation:
         algorithm = self.configuration.algorithm
         start = algorithm.averaging_start(self.configuration.rounds)
         w, average, total, g = np.zeros((4, d))
-        return State(w, average, total, g, start, algorithm.restless, np.zeros(2), np.full(2, -1, np.int64))
+        model = np.zeros(d) if self.configuration.route.downlink_bits else w
+        overflow = np.full(2, -1, np.int64)
+        return State(w, model, average, total, g, start, algorithm.restless, np.zeros(2), overflow)
 
     def compile(self) -> None:
         """Compile the loop, or load it: the first process on this cache compiles, the others wait."""
@@ -155,6 +158,8 @@ class Simulation:
         wire, state = self.wire, self.state
         ledger = {"totals": wire.totals, "client_payload": wire.client_payload, "histogram": wire.histogram}
         own = {"w": state.w, "sum": state.sum, "seconds": state.seconds, **ledger}
+        if state.model is not state.w:
+            own["model"] = state.model
         clients = self.clients_arrays()
         return own | {name: array for name, array in arrays_of(self.kernels[2]).items() if name not in clients}
 
@@ -190,6 +195,7 @@ class Simulation:
             self.state.w[:] = drawn[: len(self.state.w)]
         else:
             self.state.w[:] = start
+        self.state.model[:] = self.state.w
 
     def advance(self, stop: int) -> None:
         """Do the rounds up to `stop`; the root then holds a snapshot of every log point passed since the last call."""

@@ -2,7 +2,8 @@
 
 uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total)
     bring `size` bytes of packed payloads from every rank to the root, which adds each decoded one, weighted 1/N, to
-    total and enters it in the ledger; MPI's error code
+    total and enters it in the ledger; MPI's error code. How w comes back is `kernel.downlink` (`downlink.py`); where
+    that is `Everywhere`, all of this holds of every rank, not of the root alone
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Wire(NamedTuple):
     slots: int  # clients on the fullest rank
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
     send: NDArray[np.uint8]
-    receive: NDArray[np.uint8]  # the root's
+    receive: NDArray[np.uint8]  # the root's, or on every rank where the route brings all of it everywhere
     sizes: NDArray[np.int32]  # (slots,): bytes of this rank's messages, in order
     all_sizes: NDArray[np.int32]  # (ranks * slots,): the root's, by rank
     counts: NDArray[np.int32]  # (ranks,)

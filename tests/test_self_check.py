@@ -71,6 +71,7 @@ PLUGIN = '''
 from typing import NamedTuple
 import numpy as np
 from mpi_fed.codec import decode
+from mpi_fed.downlink import Broadcast
 from mpi_fed.mpi import ROOT, gather_bytes
 from mpi_fed.routes import routes
 from mpi_fed.routes.gather import Gather
@@ -78,7 +79,7 @@ from mpi_fed.streams import Stream
 from mpi_fed.wire import UPLINK, enter
 
 class NoisyKernel(NamedTuple):
-    kind: int
+    downlink: Broadcast
 
 @routes.register
 class Noisy(Gather):
@@ -87,8 +88,8 @@ class Noisy(Gather):
     kind = "noisy"
     Kernel = NoisyKernel
 
-    def kernel(self):
-        return NoisyKernel(7)
+    def kernel(self, compressor, dimension):
+        return NoisyKernel(self.downlink(dimension))
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):

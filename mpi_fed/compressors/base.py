@@ -36,6 +36,8 @@ class Compressor(Component):
     """C(c x) has the law of c C(x) for every real c."""
     fixed_length: ClassVar[bool] = True
     """Every message has the same number of bytes (the gather route needs that)."""
+    summable: ClassVar[bool] = False
+    """Payloads are nothing but floats, and the float by float sum of the messages of a round decodes to their sum."""
     examples: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     """Parameters that `mpi-fed certify` tries, at each dimension that `resolve` lets them serve; the first also with
     every `value_bits`. Random events rarer than one in ten need more draws than it makes."""

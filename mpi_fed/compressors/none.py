@@ -23,6 +23,7 @@ class NoCompression(Compressor):
 
     kind = "none"
     linear = True
+    summable = True
     Kernel = NoneKernel
 
     def omega_bound(self, dimension: int) -> float:

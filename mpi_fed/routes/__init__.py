@@ -1,6 +1,6 @@
 """The routes, one file each. Importing this package registers them."""
 
-from . import auto, gather, gatherv
+from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce
 from .base import Route, routes
 
-__all__ = ["Route", "auto", "gather", "gatherv", "routes"]
+__all__ = ["Route", "allgather", "allgatherv", "allreduce", "auto", "gather", "gatherv", "reduce", "routes"]

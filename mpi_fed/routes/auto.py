@@ -15,4 +15,5 @@ class Auto(Route):
     kind = "auto"
 
     def resolve(self, compressor: Compressor) -> Route:
-        return (Gather if compressor.fixed_length else Gatherv)(self_check=self.self_check)
+        kind = Gather if compressor.fixed_length else Gatherv
+        return kind(self_check=self.self_check, downlink_bits=self.downlink_bits)

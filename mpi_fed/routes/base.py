@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from ..component import Component, Registry
 from ..compressors import Compressor
+from ..downlink import Downlink, Everywhere, broadcast
 from ..wire import OPERATIONS
+
+Array = NDArray[np.float64]
 
 
 class Route(Component):
-    """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently."""
+    """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently.
+
+    Its `Kernel` has a field `downlink`."""
+
+    everywhere: ClassVar[bool] = False
+    """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
 
     self_check: Annotated[bool | None, AfterValidator(lambda given: given or None)] = None
     """Each message carries checksums (`self_check.py`). None for no, so that a log's identity does not depend on it."""
+    downlink_bits: Annotated[
+        Literal[64, 32, 16] | None, AfterValidator(lambda given: None if given == 64 else given)
+    ] = None
+    """Bits of the floats in which w is broadcast: 16 rounded at random. None for 64, likewise."""
 
     def check(self, compressor: Compressor) -> None:
         """Raise ValueError, one sentence, where this route cannot carry the compressor's messages."""
+        if self.everywhere and self.downlink_bits:
+            raise ValueError(
+                f'route kind = "{self.kind}" has no downlink: every rank updates for itself; leave downlink_bits out'
+            )
 
     def resolve(self, compressor: Compressor) -> Route:
         """The route that is taken for this compressor: itself, but for `auto`."""
         self.check(compressor)
         return self
 
-    def kernel(self) -> NamedTuple:
+    def downlink(self, dimension: int) -> Downlink:
+        """What brings the iterate back in the compiled round."""
+        return Everywhere(0) if self.everywhere else broadcast(self.downlink_bits or 64, dimension)
+
+    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
         """What the compiled exchange gets."""
         raise NotImplementedError
 

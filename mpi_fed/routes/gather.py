@@ -1,13 +1,15 @@
-"""MPI_Gather of payloads of one fixed length, then MPI_Bcast of w."""
+"""MPI_Gather of payloads of one fixed length to the root."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from ..codec import decode
 from ..compressors import Compressor
+from ..downlink import Downlink
+from ..jit import kernel
 from ..mpi import ROOT, gather_bytes
 from ..streams import Stream
 from ..wire import DECODE, RECEIVE, UPLINK, enter, mark
@@ -15,7 +17,20 @@ from .base import Route, routes
 
 
 class GatherKernel(NamedTuple):
-    kind: int
+    downlink: Downlink
+
+
+@kernel
+def decode_slots(comm, compressor, wire, jobs, round, seed, total):
+    """total += the mean of the messages in wire.receive, where each rank has `slots` of one length."""
+    each = wire.fixed_size
+    weight = 1.0 / np.float64(jobs.clients)
+    for rank in range(comm.size):
+        for i in range(wire.hosts[rank], wire.hosts[rank + 1]):
+            at = (rank * wire.slots + i - wire.hosts[rank]) * each
+            stream = Stream(seed, np.uint64(i), np.uint64(round))
+            decode(compressor, wire.receive[at : at + each], weight, total, stream)
+            enter(wire, compressor, i, each)
 
 
 @routes.register
@@ -23,33 +38,26 @@ class Gather(Route):
     """Every rank hands MPI_Gather as many slots as the fullest rank hosts clients; empty slots count as transported."""
 
     kind = "gather"
-    Kernel = GatherKernel
+    Kernel: ClassVar[type] = GatherKernel
 
     def check(self, compressor: Compressor) -> None:
+        super().check(compressor)
         if not compressor.fixed_length:
             raise ValueError(
-                f'route kind = "gather" carries payloads of one length, and those of {compressor.kind} vary; '
-                f'give kind = "gatherv" or "auto"'
+                f'route kind = "{self.kind}" carries payloads of one length, and those of {compressor.kind} vary; '
+                f'give kind = "{self.kind}v"' + (' or "auto"' if self.kind == "gather" else "")
             )
 
-    def kernel(self) -> GatherKernel:
-        return GatherKernel(0)
+    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
+        return self.Kernel(self.downlink(dimension))
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        each = wire.fixed_size
-        block = wire.slots * each
+        block = wire.slots * wire.fixed_size
         code = gather_bytes(comm, wire.send, np.int32(block), wire.receive)
         mark(wire.clock, RECEIVE)
-        if comm.rank != ROOT or code != 0:
-            return code
-        wire.totals[UPLINK] += comm.size * block
-        weight = 1.0 / np.float64(jobs.clients)
-        for rank in range(comm.size):
-            for i in range(wire.hosts[rank], wire.hosts[rank + 1]):
-                at = rank * block + (i - wire.hosts[rank]) * each
-                stream = Stream(seed, np.uint64(i), np.uint64(round))
-                decode(compressor, wire.receive[at : at + each], weight, total, stream)
-                enter(wire, compressor, i, each)
-        mark(wire.clock, DECODE)
+        if comm.rank == ROOT and code == 0:
+            wire.totals[UPLINK] += comm.size * block
+            decode_slots(comm, compressor, wire, jobs, round, seed, total)
+            mark(wire.clock, DECODE)
         return code

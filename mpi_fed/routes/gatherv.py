@@ -1,12 +1,14 @@
-"""MPI_Gatherv of payloads of any length, then MPI_Bcast of w."""
+"""MPI_Gatherv of payloads of any length to the root."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from ..codec import decode, length
+from ..compressors import Compressor
+from ..downlink import Downlink
 from ..jit import kernel
 from ..mpi import ROOT, gather_counts, gatherv_bytes
 from ..streams import Stream
@@ -15,22 +17,50 @@ from .base import Route, routes
 
 
 class GathervKernel(NamedTuple):
-    kind: int
+    downlink: Downlink
 
 
 @kernel
-def known_sizes(compressor, wire, jobs, round, seed, first, last):
-    """wire.all_sizes[rank * slots + ...] <- bytes of each message of everyone[first:last], in the rank's order."""
+def lay_out(comm, compressor, wire, jobs, round, seed):
+    """Fill wire.all_sizes, unless counts have come, and from it wire.counts and wire.starts."""
+    at = round - jobs.window[0]
+    wire.counts.fill(0)
     rank, slot = 0, 0
+    for j in range(jobs.everyone_start[at], jobs.everyone_start[at + 1]):
+        client = jobs.everyone[j]
+        while client >= wire.hosts[rank + 1]:
+            rank, slot = rank + 1, 0
+        place = rank * wire.slots + slot
+        if not wire.counted:
+            size = wire.fixed_size
+            if size < 0:
+                size = length(compressor, Stream(seed, np.uint64(client), np.uint64(round)))
+            wire.all_sizes[place] = size
+        wire.counts[rank] += wire.all_sizes[place]
+        slot += 1
+    wire.starts[0] = 0
+    for rank in range(1, comm.size):
+        wire.starts[rank] = wire.starts[rank - 1] + wire.counts[rank - 1]
+
+
+@kernel
+def decode_in_order(compressor, wire, jobs, round, seed, total):
+    """total += the mean of the messages in wire.receive, one after the other; their bytes."""
+    at = round - jobs.window[0]
+    first, last = jobs.everyone_start[at], jobs.everyone_start[at + 1]
+    weight = 1.0 / np.float64(jobs.clients)
+    at, rank, slot = 0, 0, 0
     for j in range(first, last):
         client = jobs.everyone[j]
         while client >= wire.hosts[rank + 1]:
             rank, slot = rank + 1, 0
-        size = wire.fixed_size
-        if size < 0:
-            size = length(compressor, Stream(seed, np.uint64(client), np.uint64(round)))
-        wire.all_sizes[rank * wire.slots + slot] = size
+        each = wire.all_sizes[rank * wire.slots + slot]
+        stream = Stream(seed, np.uint64(client), np.uint64(round))
+        decode(compressor, wire.receive[at : at + each], weight, total, stream)
+        enter(wire, compressor, client, each)
+        at += each
         slot += 1
+    return at
 
 
 @routes.register
@@ -41,10 +71,10 @@ class Gatherv(Route):
     as transported."""
 
     kind = "gatherv"
-    Kernel = GathervKernel
+    Kernel: ClassVar[type] = GathervKernel
 
-    def kernel(self) -> GathervKernel:
-        return GathervKernel(1)
+    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
+        return self.Kernel(self.downlink(dimension))
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
@@ -52,43 +82,13 @@ class Gatherv(Route):
             code = gather_counts(comm, wire.sizes, wire.all_sizes)
             if code != 0:
                 return code
-        if comm.rank != ROOT:
-            code = gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
-            mark(wire.clock, RECEIVE)
-            return code
-        at = round - jobs.window[0]
-        first, last = jobs.everyone_start[at], jobs.everyone_start[at + 1]
-        if wire.counted:
-            wire.totals[UPLINK] += 4 * len(wire.all_sizes)
-        else:
-            known_sizes(compressor, wire, jobs, round, seed, first, last)
-        wire.counts.fill(0)
-        rank, slot = 0, 0
-        for j in range(first, last):
-            while jobs.everyone[j] >= wire.hosts[rank + 1]:
-                rank, slot = rank + 1, 0
-            wire.counts[rank] += wire.all_sizes[rank * wire.slots + slot]
-            slot += 1
-        wire.starts[0] = 0
-        for rank in range(1, comm.size):
-            wire.starts[rank] = wire.starts[rank - 1] + wire.counts[rank - 1]
-        mark(wire.clock, DECODE)  # the lengths come from drawing the masks
+        if comm.rank == ROOT:
+            lay_out(comm, compressor, wire, jobs, round, seed)
+            mark(wire.clock, DECODE)  # the lengths come from drawing the masks
         code = gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
         mark(wire.clock, RECEIVE)
-        if code != 0:
-            return code
-        weight = 1.0 / np.float64(jobs.clients)
-        at, rank, slot = 0, 0, 0
-        for j in range(first, last):
-            client = jobs.everyone[j]
-            while client >= wire.hosts[rank + 1]:
-                rank, slot = rank + 1, 0
-            each = wire.all_sizes[rank * wire.slots + slot]
-            stream = Stream(seed, np.uint64(client), np.uint64(round))
-            decode(compressor, wire.receive[at : at + each], weight, total, stream)
-            enter(wire, compressor, client, each)
-            at += each
-            slot += 1
-        wire.totals[UPLINK] += at
-        mark(wire.clock, DECODE)
+        if comm.rank == ROOT and code == 0:
+            counts = 4 * len(wire.all_sizes) if wire.counted else 0
+            wire.totals[UPLINK] += counts + decode_in_order(compressor, wire, jobs, round, seed, total)
+            mark(wire.clock, DECODE)
         return code

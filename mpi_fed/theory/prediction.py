@@ -268,6 +268,8 @@ def _kind(configuration: Configuration, setting: Setting, error: float | None, h
         reasons.append("rows are taken as drawn with replacement")
     if configuration.compressor.value_bits == 16:
         reasons.append("the rounding to float16 is left out")
+    if configuration.route.downlink_bits == 16:
+        reasons.append("the rounding of the downlink to float16 is left out")
     if not reasons:
         return {"prediction_kind": "exact"}
     return {"prediction_kind": "approximate", "note": f"approximate: {'; '.join(reasons)}"}

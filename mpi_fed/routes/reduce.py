@@ -1,0 +1,88 @@
+"""MPI_Reduce: messages are added up on their way, so that the root decodes their sum alone."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from ..codec import decode
+from ..compressors import Compressor
+from ..downlink import Downlink
+from ..jit import kernel
+from ..mpi import ROOT, reduce_sum
+from ..streams import EVERYONE, Stream
+from ..values import CHUNK, pack, unpack
+from ..wire import DECODE, ENCODE, RECEIVE, UPLINK, enter, mark
+from .base import Array, Route, routes
+
+
+class ReduceKernel(NamedTuple):
+    downlink: Downlink
+    bits: int  # of a float in the payload
+    sum: Array
+    values: Array
+    dither: Array
+
+
+@kernel
+def add_up(kernel, wire, size):
+    """The sum of this rank's messages, in float64 and then rounded once, in place of the first of them."""
+    values, each = kernel.values, wire.fixed_size
+    if size > each:
+        kernel.sum.fill(0.0)
+        for at in range(0, size, each):
+            unpack(wire.send[at : at + each], kernel.bits, values)
+            for j in range(len(values)):
+                kernel.sum[j] += values[j]
+        pack(kernel.sum, kernel.bits, wire.send, Stream(np.uint64(0), EVERYONE, np.uint64(0)), kernel.dither)
+    mark(wire.clock, ENCODE)
+
+
+@kernel
+def decode_sum(compressor, wire, jobs, round, seed, total):
+    """total += the sum in wire.receive over N; every client enters the ledger with the message that it gave."""
+    stream = Stream(seed, EVERYONE, np.uint64(round))
+    weight = 1.0 / np.float64(jobs.clients)
+    decode(compressor, wire.receive[: wire.fixed_size], weight, total, stream)
+    for client in range(jobs.clients):
+        enter(wire, compressor, client, wire.fixed_size)
+    mark(wire.clock, DECODE)
+
+
+@routes.register
+class Reduce(Route):
+    """Each rank sends one message, the sum of its clients'.
+
+    In which order MPI adds, and so how it rounds, depends on the MPI and on the number of ranks."""
+
+    kind = "reduce"
+    Kernel: ClassVar[type] = ReduceKernel
+
+    def check(self, compressor: Compressor) -> None:
+        super().check(compressor)
+        if self.self_check:
+            raise ValueError(f'route kind = "{self.kind}" adds messages up, and checksums do not add; give "gather"')
+        if not compressor.summable:
+            raise ValueError(
+                f'route kind = "{self.kind}" adds messages up, which those of {compressor.kind} are not made for; '
+                f'give kind = "auto"'
+            )
+        if compressor.value_bits == 16:
+            raise ValueError(f'route kind = "{self.kind}": MPI adds no floats of 16 bits; give value_bits = 32')
+
+    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
+        bits = compressor.value_bits
+        sums, values = np.zeros((2, 8 * compressor.payload_bytes_max(dimension) // bits))
+        return self.Kernel(self.downlink(dimension), bits, sums, values, np.empty(CHUNK))
+
+    @staticmethod
+    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
+        add_up(kernel, wire, size)
+        kind = comm.float64 if kernel.bits == 64 else comm.float32
+        code = reduce_sum(comm, wire.send, wire.receive, np.int32(len(kernel.sum)), kind)
+        mark(wire.clock, RECEIVE)
+        if comm.rank == ROOT and code == 0:
+            wire.totals[UPLINK] += comm.size * wire.fixed_size
+            decode_sum(compressor, wire, jobs, round, seed, total)
+        return code

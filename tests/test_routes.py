@@ -1,0 +1,174 @@
+"""Routes: each gives the gather route's iterates, and enters in the ledger what MPI carried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from trajectories import ALGORITHMS, CLIENTS, COMPRESSORS, DIMENSION, configurations, trajectory
+
+from mpi_fed.wire import DOWNLINK, PAYLOAD, UPLINK
+
+ROUNDS = 60
+NONE = ('kind = "none"\nvalue_bits = 64',)
+MEMORIES = next(case for case in ALGORITHMS if "control-variates" in case[2])
+
+
+def routed(configuration, kind, **fields):
+    """The same configuration on another route."""
+    from mpi_fed.routes import routes
+
+    return replace(configuration, route=routes[kind](**fields).resolve(configuration.compressor))
+
+
+def simulated(configuration, comm, stop=ROUNDS):
+    from mpi_fed.simulation import Simulation
+
+    population = configuration.problem.prepare(configuration.clients)
+    simulation = Simulation(configuration, population, comm, [0, ROUNDS])
+    simulation.compile()
+    simulation.start(0)
+    simulation.advance(stop)
+    return simulation
+
+
+def same_everywhere(world, array):
+    return len(set(world.comm.allgather(array.tobytes()))) == 1
+
+
+@pytest.mark.mpi(ranks=[1, 3], slow=[1])
+@pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda text: text.replace("\n", ", "))
+def test_all_ranks_that_decode_do_what_the_root_does(world, tmp_path, compressor):
+    """Bit for bit, on every rank, with the same messages in the ledger."""
+    for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
+        fixed = configuration.compressor.fixed_length
+        kinds = ("gather", "allgather", "allgatherv") if fixed else ("gatherv", "allgatherv")
+        root, *others = (trajectory(routed(configuration, kind), world.comm) for kind in kinds)
+        for other in others:
+            assert other == root
+
+
+@pytest.mark.mpi(ranks=3)
+def test_memories_move_alike_on_all_ranks(world, tmp_path):
+    problem, compressor, algorithm = MEMORIES
+    for configuration in configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm):
+        assert trajectory(routed(configuration, "allgatherv"), world.comm) == trajectory(configuration, world.comm)
+
+
+@pytest.mark.mpi(ranks=[1, 3])
+@pytest.mark.parametrize(("bits", "tolerance"), [(64, 1e-13), (32, 1e-5)])
+def test_sums_are_those_of_the_root(world, tmp_path, bits, tolerance):
+    """But for rounding: a rank's clients are added before, and MPI adds ranks in an order of its own."""
+    (configuration,) = configurations(tmp_path, "gaussian", (f'kind = "none"\nvalue_bits = {bits}',), rounds=ROUNDS)
+    expected = simulated(configuration, world.comm).state.w
+    for kind in ("reduce", "allreduce"):
+        found = simulated(routed(configuration, kind), world.comm)
+        np.testing.assert_allclose(found.state.w, expected, rtol=tolerance, atol=tolerance)
+        assert same_everywhere(world, found.state.model)
+        if world.is_root and world.size > 1 and bits == 32:
+            assert found.state.w.tobytes() != expected.tobytes(), "CLIENTS / ranks > 1 are added up first"
+
+
+@pytest.mark.mpi(ranks=3)
+def test_ledger(world, tmp_path):
+    """Uplink: the send buffers of all ranks. Downlink: what all ranks receive."""
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
+    slots = -(-n // ranks)
+    expected = {
+        "gather": (ranks * slots * d, ranks * d),
+        "gatherv": (n * d, ranks * d),
+        "allgather": (ranks * slots * d, ranks * ranks * slots * d),
+        "allgatherv": (n * d, ranks * n * d),
+        "reduce": (ranks * d, ranks * d),
+        "allreduce": (ranks * d, ranks * d),
+    }
+    from mpi_fed.routes import routes
+
+    assert expected.keys() == routes.keys() - {"auto"}
+    for kind, (up, down) in expected.items():
+        totals = simulated(routed(configuration, kind), world.comm).wire.totals
+        if world.is_root:
+            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
+
+
+@pytest.mark.mpi(ranks=[1, 3])
+@pytest.mark.parametrize("bits", [32, 16])
+@pytest.mark.parametrize("kind", ["gather", "reduce"])
+def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
+    """Everyone computes at the same rounding of the root's w, whatever the number of ranks."""
+    from mpi4py import MPI
+
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    configuration = routed(configuration, kind, downlink_bits=bits)
+    found = simulated(configuration, world.comm)
+    model = found.state.model
+    assert same_everywhere(world, model)
+    floats = {32: np.float32, 16: np.float16}[bits]
+    assert (model.astype(floats) == model).all()
+    if world.is_root:
+        w = found.state.w
+        assert (w != model).any()
+        if bits == 32:
+            np.testing.assert_array_equal(model, w.astype(np.float32))
+        else:
+            lower = np.abs(w) * (1 - 2.0**-10) - 2.0**-24
+            assert ((np.abs(model) >= lower) & (np.abs(model) <= np.abs(w) * (1 + 2.0**-10) + 2.0**-24)).all()
+        assert found.wire.totals[DOWNLINK] == ROUNDS * bits // 8 * DIMENSION * world.size
+    if kind == "gather":
+        alone = simulated(configuration, MPI.COMM_SELF)
+        assert alone.state.model.tobytes() == model.tobytes()
+
+
+@pytest.mark.mpi(ranks=2)
+def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
+    from pathlib import Path
+
+    from mpi_fed import checkpoint
+
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    configuration = routed(configuration, "gather", downlink_bits=16)
+    whole = simulated(configuration, world.comm)
+    first = simulated(configuration, world.comm, 25)
+    log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
+    checkpoint.save(world, log, first)
+    second = simulated(configuration, world.comm, 3)
+    checkpoint.restore(world, checkpoint.load(log, configuration) if world.is_root else None, second)
+    second.advance(ROUNDS)
+    assert second.state.model.tobytes() == whole.state.model.tobytes()
+    assert not world.is_root or second.state.w.tobytes() == whole.state.w.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("route", "compressor", "words"),
+    [
+        ('kind = "allgather"', 'kind = "bernoulli"\np = 0.5', ["[route]", "allgather", "bernoulli", '"allgatherv"']),
+        ('kind = "reduce"', 'kind = "quantization"\nlevels = 1', ["[route]", "reduce", "quantization", '"auto"']),
+        ('kind = "allreduce"', 'kind = "none"\nvalue_bits = 16', ["[route]", "allreduce", "16 bits", "32"]),
+        ('kind = "reduce"\nself_check = true', 'kind = "none"', ["[route]", "reduce", "checksums", '"gather"']),
+        ('kind = "allreduce"\ndownlink_bits = 32', 'kind = "none"', ["[route]", "allreduce", "downlink_bits"]),
+        ('kind = "auto"\ndownlink_bits = 8', 'kind = "none"', ["[route]", "downlink_bits", "8"]),
+    ],
+)
+def test_pairings_that_make_no_sense(tmp_path, route, compressor, words):
+    from mpi_fed.errors import InputError
+    from mpi_fed.study import load_study
+
+    text = f"""
+        [study]
+        name = "x"
+        rounds = 10
+        [problem]
+        kind = "gaussian"
+        dimension = 5
+        [[compressor]]
+        {compressor}
+        [route]
+        {route}
+    """
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(InputError) as refused:
+        load_study(tmp_path / "x.toml")
+    for word in words:
+        assert word in str(refused.value)
