@@ -42,6 +42,12 @@ class Stream(NamedTuple):
 
 
 @inlined
+def mask_stream(stream, common):
+    """Where SHARED numbers come from: a client's own stream, or one that all clients have in common."""
+    return Stream(stream.seed, EVERYONE if common else stream.client, stream.round)
+
+
+@inlined
 def key(seed, purpose):
     """The first key word: the seed above eight bits of purpose."""
     return (seed << np.uint64(8)) | purpose

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
 
 from ..codec import OPERATIONS
 from ..component import Component, Registry
@@ -36,11 +37,19 @@ class Compressor(Component):
     """C(c x) has the law of c C(x) for every real c."""
     fixed_length: ClassVar[bool] = True
     """Every message has the same number of bytes (the gather route needs that)."""
-    summable: ClassVar[bool] = False
-    """Payloads are nothing but floats, and the float by float sum of the messages of a round decodes to their sum."""
     examples: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     """Parameters that `mpi-fed certify` tries, at each dimension that `resolve` lets them serve; the first also with
     every `value_bits`. Random events rarer than one in ten need more draws than it makes."""
+
+    @property
+    def summable(self) -> bool:
+        """Payloads are nothing but floats, and the sum of a round's messages, float by float, decodes to their sum."""
+        return self.common
+
+    @property
+    def common(self) -> bool:
+        """All clients draw one and the same linear map in a round."""
+        return getattr(self, "mask", None) == "common"
 
     def resolve(self, dimension: int) -> Compressor:
         """This compressor with every parameter set for dimension d (`omega = X` turned into its own parameter).
@@ -98,6 +107,10 @@ class Compressor(Component):
 
 C = TypeVar("C", bound=Compressor)
 
+Mask = Annotated[Literal["own", "common"] | None, AfterValidator(lambda given: None if given == "own" else given)]
+"""Whether each client draws a mask of its own, or all the same. None for own, so that a log's identity does not depend
+on it."""
+
 UNSET: Any = None
 """The default of a parameter that `resolve` sets, from the alternative that was given."""
 
@@ -126,6 +139,12 @@ def kept_coordinates(compressor: C, dimension: int) -> C:
 def index_bits(dimension: int) -> int:
     """ceil(log2 d): the bits of one explicit coordinate index."""
     return (dimension - 1).bit_length()
+
+
+def refuse_common_indices(compressor: Compressor) -> None:
+    """A mask that all clients draw is known to all."""
+    if compressor.common and _value(compressor, "indices") == "explicit":
+        raise ValueError('mask = "common" comes from the shared seed; leave indices = "explicit" out')
 
 
 def _value(compressor: Compressor, name: str) -> Any:

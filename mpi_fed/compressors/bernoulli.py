@@ -8,14 +8,15 @@ import numpy as np
 from pydantic import Field
 
 from ..codec import UNKNOWN
-from ..streams import FEW, PRIVATE, SHARED, successes
-from .base import UNSET, Array, Compressor, compressors, index_bits, one_of
+from ..streams import FEW, PRIVATE, SHARED, mask_stream, successes
+from .base import UNSET, Array, Compressor, Mask, compressors, index_bits, one_of, refuse_common_indices
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
 
 class BernoulliKernel(NamedTuple):
     p: float
     dimension: int
+    common: bool
     wire: SparseWire
     gaps: Array
 
@@ -37,8 +38,10 @@ class Bernoulli(Compressor):
     p: float = Field(UNSET, gt=0, le=1)
     omega: float = Field(UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
+    mask: Mask = None
 
     def resolve(self, dimension: int) -> Bernoulli:
+        refuse_common_indices(self)
         one_of(self, "p", "omega")
         return self if self.p else self.model_copy(update={"p": 1 / (1 + self.omega), "omega": None})
 
@@ -59,13 +62,14 @@ class Bernoulli(Compressor):
 
     def kernel(self, dimension: int) -> BernoulliKernel:
         wire = sparse_wire(dimension, self.value_bits, self._index_bits(dimension))
-        return BernoulliKernel(self.p, dimension, wire, np.empty(FEW))
+        return BernoulliKernel(self.p, dimension, self.common, wire, np.empty(FEW))
 
     @staticmethod
     def length(kernel, stream):
         if kernel.wire.index_bits > 0:
             return UNKNOWN
-        count = successes(stream, SHARED, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
+        mask = mask_stream(stream, kernel.common)
+        count = successes(mask, SHARED, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
         return kernel.wire.value_bits // 8 * count
 
     @staticmethod
@@ -76,12 +80,14 @@ class Bernoulli(Compressor):
     @staticmethod
     def encode(kernel, x, payload, stream):
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
-        count = successes(stream, purpose, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
+        mask = mask_stream(stream, kernel.common)
+        count = successes(mask, purpose, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
         return send_kept(kernel.wire, count, x, payload, stream)
 
     @staticmethod
     def decode(kernel, payload, weight, out, stream):
         count = 8 * len(payload) // (kernel.wire.value_bits + kernel.wire.index_bits)
         if kernel.wire.index_bits == 0:
-            successes(stream, SHARED, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
+            mask = mask_stream(stream, kernel.common)
+            successes(mask, SHARED, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
         add_kept(kernel.wire, count, payload, weight / kernel.p, out)

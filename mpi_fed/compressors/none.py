@@ -23,8 +23,11 @@ class NoCompression(Compressor):
 
     kind = "none"
     linear = True
-    summable = True
     Kernel = NoneKernel
+
+    @property
+    def summable(self) -> bool:
+        return True
 
     def omega_bound(self, dimension: int) -> float:
         return 0.0

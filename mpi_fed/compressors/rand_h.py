@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..jit import kernel
-from ..streams import PRIVATE, SHARED, uniforms
+from ..streams import PRIVATE, SHARED, mask_stream, uniforms
 from ..values import CHUNK
-from .base import UNSET, Array, Compressor, compressors, index_bits, kept_coordinates
+from .base import UNSET, Array, Compressor, Mask, compressors, index_bits, kept_coordinates, refuse_common_indices
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
 
 class RandHKernel(NamedTuple):
     h: int
     dimension: int
+    common: bool
     wire: SparseWire
     taken: NDArray[np.uint8]
     draws: Array
@@ -59,8 +60,10 @@ class RandH(Compressor):
     h: int = Field(UNSET, ge=1)
     omega: float = Field(UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
+    mask: Mask = None
 
     def resolve(self, dimension: int) -> RandH:
+        refuse_common_indices(self)
         return kept_coordinates(self, dimension)
 
     def omega_bound(self, dimension: int) -> float:
@@ -81,17 +84,19 @@ class RandH(Compressor):
 
     def kernel(self, dimension: int) -> RandHKernel:
         wire = sparse_wire(self.h, self.value_bits, self._index_bits(dimension))
-        return RandHKernel(self.h, dimension, wire, np.zeros(dimension, np.uint8), np.empty(CHUNK))
+        return RandHKernel(self.h, dimension, self.common, wire, np.zeros(dimension, np.uint8), np.empty(CHUNK))
 
     @staticmethod
     def encode(kernel, x, payload, stream):
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
-        subset(stream, purpose, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
+        mask = mask_stream(stream, kernel.common)
+        subset(mask, purpose, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
         return send_kept(kernel.wire, kernel.h, x, payload, stream)
 
     @staticmethod
     def decode(kernel, payload, weight, out, stream):
         if kernel.wire.index_bits == 0:
-            subset(stream, SHARED, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
+            mask = mask_stream(stream, kernel.common)
+            subset(mask, SHARED, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
         scale = np.float64(kernel.dimension) / np.float64(kernel.h)
         add_kept(kernel.wire, kernel.h, payload, weight * scale, out)

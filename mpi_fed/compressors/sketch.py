@@ -9,13 +9,14 @@ from pydantic import Field
 
 from ..jit import kernel
 from ..lanes import dot
-from ..streams import SHARED, normals, padded
+from ..streams import SHARED, mask_stream, normals, padded
 from ..values import CHUNK, pack, unpack
-from .base import UNSET, Array, Compressor, compressors, kept_coordinates
+from .base import UNSET, Array, Compressor, Mask, compressors, kept_coordinates
 
 
 class SketchKernel(NamedTuple):
     value_bits: int
+    common: bool
     phi: Array  # Phi, row after row
     gram: Array
     values: Array
@@ -59,6 +60,7 @@ class Sketch(Compressor):
 
     h: int = Field(UNSET, ge=1)
     omega: float = Field(UNSET, ge=0)
+    mask: Mask = None
 
     def resolve(self, dimension: int) -> Sketch:
         return kept_coordinates(self, dimension)
@@ -83,14 +85,14 @@ class Sketch(Compressor):
     def kernel(self, dimension: int) -> SketchKernel:
         h = self.h
         phi = np.empty(padded(h * dimension))
-        return SketchKernel(self.value_bits, phi, np.empty((h, h)), np.empty(h), np.empty(CHUNK))
+        return SketchKernel(self.value_bits, self.common, phi, np.empty((h, h)), np.empty(h), np.empty(CHUNK))
 
     @staticmethod
     def encode(kernel, x, payload, stream):
         phi, y, d = kernel.phi, kernel.values, len(x)
         if len(y) == d:
             return pack(x, kernel.value_bits, payload, stream, kernel.dither)
-        normals(stream, SHARED, np.uint64(0), len(y) * d, phi)
+        normals(mask_stream(stream, kernel.common), SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
             y[i] = dot(phi[i * d : (i + 1) * d], x)
         return pack(y, kernel.value_bits, payload, stream, kernel.dither)
@@ -103,7 +105,7 @@ class Sketch(Compressor):
             for j in range(d):
                 out[j] += weight * y[j]
             return
-        normals(stream, SHARED, np.uint64(0), len(y) * d, phi)
+        normals(mask_stream(stream, kernel.common), SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
             row = phi[i * d : (i + 1) * d]
             for j in range(i + 1):

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..downlink import Downlink
 from ..mpi import ROOT, allreduce_sum
+from ..streams import EVERYONE, Stream
 from ..wire import DOWNLINK, RECEIVE, UPLINK, mark
 from .base import Array, routes
 from .reduce import Reduce, add_up, decode_sum
@@ -31,13 +32,14 @@ class Allreduce(Reduce):
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        add_up(kernel, wire, size)
+        stream = Stream(seed, EVERYONE, np.uint64(round))
+        each = add_up(kernel, compressor, wire, stream, size)
         kind = comm.float64 if kernel.bits == 64 else comm.float32
-        code = allreduce_sum(comm, wire.send, wire.receive, np.int32(len(kernel.sum)), kind)
+        code = allreduce_sum(comm, wire.send, wire.receive, np.int32(8 * each // kernel.bits), kind)
         mark(wire.clock, RECEIVE)
         if comm.rank == ROOT:
-            wire.totals[UPLINK] += comm.size * wire.fixed_size
-            wire.totals[DOWNLINK] += comm.size * wire.fixed_size
+            wire.totals[UPLINK] += comm.size * each
+            wire.totals[DOWNLINK] += comm.size * each
         if code == 0:
-            decode_sum(compressor, wire, jobs, round, seed, total)
+            decode_sum(compressor, wire, jobs, stream, each, total)
         return code

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..codec import decode
+from ..codec import decode, length
 from ..compressors import Compressor
 from ..downlink import Downlink
 from ..jit import kernel
@@ -26,27 +26,27 @@ class ReduceKernel(NamedTuple):
 
 
 @kernel
-def add_up(kernel, wire, size):
-    """The sum of this rank's messages, in float64 and then rounded once, in place of the first of them."""
-    values, each = kernel.values, wire.fixed_size
+def add_up(kernel, compressor, wire, stream, size):
+    """The sum of this rank's messages, in float64 and then rounded once, in place of the first of them; its bytes."""
+    each = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
     if size > each:
-        kernel.sum.fill(0.0)
+        sums, values = kernel.sum[: 8 * each // kernel.bits], kernel.values[: 8 * each // kernel.bits]
+        sums.fill(0.0)
         for at in range(0, size, each):
             unpack(wire.send[at : at + each], kernel.bits, values)
             for j in range(len(values)):
-                kernel.sum[j] += values[j]
-        pack(kernel.sum, kernel.bits, wire.send, Stream(np.uint64(0), EVERYONE, np.uint64(0)), kernel.dither)
+                sums[j] += values[j]
+        pack(sums, kernel.bits, wire.send, stream, kernel.dither)
     mark(wire.clock, ENCODE)
+    return each
 
 
 @kernel
-def decode_sum(compressor, wire, jobs, round, seed, total):
+def decode_sum(compressor, wire, jobs, stream, each, total):
     """total += the sum in wire.receive over N; every client enters the ledger with the message that it gave."""
-    stream = Stream(seed, EVERYONE, np.uint64(round))
-    weight = 1.0 / np.float64(jobs.clients)
-    decode(compressor, wire.receive[: wire.fixed_size], weight, total, stream)
+    decode(compressor, wire.receive[:each], 1.0 / np.float64(jobs.clients), total, stream)
     for client in range(jobs.clients):
-        enter(wire, compressor, client, wire.fixed_size)
+        enter(wire, compressor, client, each)
     mark(wire.clock, DECODE)
 
 
@@ -66,7 +66,7 @@ class Reduce(Route):
         if not compressor.summable:
             raise ValueError(
                 f'route kind = "{self.kind}" adds messages up, which those of {compressor.kind} are not made for; '
-                f'give kind = "auto"'
+                f'give kind = "auto"' + (', or mask = "common"' if "mask" in type(compressor).model_fields else "")
             )
         if compressor.value_bits == 16:
             raise ValueError(f'route kind = "{self.kind}": MPI adds no floats of 16 bits; give value_bits = 32')
@@ -78,11 +78,12 @@ class Reduce(Route):
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        add_up(kernel, wire, size)
+        stream = Stream(seed, EVERYONE, np.uint64(round))
+        each = add_up(kernel, compressor, wire, stream, size)
         kind = comm.float64 if kernel.bits == 64 else comm.float32
-        code = reduce_sum(comm, wire.send, wire.receive, np.int32(len(kernel.sum)), kind)
+        code = reduce_sum(comm, wire.send, wire.receive, np.int32(8 * each // kernel.bits), kind)
         mark(wire.clock, RECEIVE)
         if comm.rank == ROOT and code == 0:
-            wire.totals[UPLINK] += comm.size * wire.fixed_size
-            decode_sum(compressor, wire, jobs, round, seed, total)
+            wire.totals[UPLINK] += comm.size * each
+            decode_sum(compressor, wire, jobs, stream, each, total)
         return code

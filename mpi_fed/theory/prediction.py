@@ -14,6 +14,7 @@ from ..algorithms import Algorithm, Steps
 from ..algorithms.control_variates import ControlVariates
 from ..algorithms.sgd import Sgd
 from ..compressors import Compressor
+from ..compressors.none import NoCompression
 from ..configuration import Configuration
 from ..problems.population import Population
 from .diagonal import DiagonalRecursion
@@ -32,6 +33,7 @@ LARGEST_DENSE = 2000
 """Above this dimension the limit is given only where the diagonal suffices."""
 TOLERANCE = 5e-3
 """A recursion whose noise is known no better than this, relatively, is called approximate."""
+COMMON = "no finite-K prediction for a mask that all clients share"
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def compute(
     if unsupported:
         return replace(prediction, note=unsupported)
     setting = setting_of(configuration, population)
+    if _common(configuration):
+        return replace(prediction, note=COMMON, **_common_limit(setting))
     try:
         recursion = exact_recursion(setting)
     except OutOfReachError as error:
@@ -105,7 +109,7 @@ def compute(
 def seconds(configuration: Configuration) -> float:
     """About how long the risk after all rounds takes to compute; infinite where there is none."""
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration.algorithm, configuration.compressor):
+    if _unsupported(configuration.algorithm, configuration.compressor) or _common(configuration):
         return math.inf
     setting, steps = setting_of(configuration, population), _facts(configuration, population)[1]
     try:
@@ -124,7 +128,7 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     the compressor's covariance has no exact form.
     """
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration.algorithm, configuration.compressor):
+    if _unsupported(configuration.algorithm, configuration.compressor) or _common(configuration):
         return None
     recursion = full_recursion(setting_of(configuration, population))
     if recursion is None:
@@ -179,6 +183,34 @@ def _unsupported(algorithm: Algorithm, compressor: Compressor) -> str | None:
     if algorithm.ridge:
         return "no theory for ridge > 0, which moves the point that the iterates tend to"
     return None
+
+
+def _common(configuration: Configuration) -> bool:
+    """Several clients' messages go through one map: their errors do not average out."""
+    return configuration.compressor.common and configuration.clients > 1
+
+
+def _common_limit(setting: Setting) -> dict[str, Any]:
+    """Tr(C_ania H^-1) where all clients share a linear map: that map's second moment at the mean gradient at w*.
+
+    The mean message is C(mean g_i), and mean g_i has mean 0 at w*, whatever the clients' optima: with the covariance
+    of a run without compression C_ania is E[C(v)C(v)^T] for v of that law. Without memory, then, optima that differ
+    cost nothing in the limit, and with true gradients it is 0."""
+    population = setting.population
+    if setting.alpha is not None or population.dimension > LARGEST_DENSE:
+        return {}
+    if setting.batch is None:
+        return {"limit_trace": 0.0, "limit_trace_error": 0.0}
+    try:
+        recursion = full_recursion(replace(setting, compressor=NoCompression()))
+    except OutOfReachError:
+        recursion = None
+    if recursion is None:
+        return {}
+    plain = recursion.noise_covariance(recursion.core_of(np.zeros(population.dimension), 0.0))
+    noise = setting.compressor.second_moment(plain)
+    trace = float(np.trace(np.linalg.solve(population.covariance.dense, noise)))
+    return {"limit_trace": trace, "limit_trace_error": 0.0}
 
 
 def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
