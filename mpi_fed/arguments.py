@@ -132,7 +132,7 @@ def add_bench(parser: Parser) -> None:
     parser.add_argument("--route", nargs="+", metavar="KIND", help="default: every one that carries the compressor")
     parser.add_argument("--compressor", nargs="+", metavar="KIND", help="default: every unbiased one")
     parser.add_argument(
-        "--repetitions", type=_positive, metavar="R", help="timed rounds of a launch (default: by dimension, 20 to 1,000)"
+        "--repetitions", type=_positive, metavar="R", help="timed rounds a launch (default: 20 to 1,000, by dimension)"
     )
     parser.add_argument(
         "--launches", type=_positive, metavar="L", help="times that the ranks are started anew (default: 5)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import sys
 import tempfile
 from argparse import Namespace
@@ -29,8 +30,8 @@ def bench(given: Namespace) -> int:
     _check_place(given.out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
     print(
-        f"mpi-fed: {len(configurations)} results, {times}, on {ranks} rank{'s' * (ranks > 1)}; what is not compiled yet "
-        "takes a minute or two",
+        f"mpi-fed: {len(configurations)} results, {times}, on {ranks} rank{'s' * (ranks > 1)}; what is not compiled "
+        "yet takes minutes",
         file=sys.stderr,
     )
     found: list[Any] = []
@@ -62,7 +63,7 @@ def bench_here(given: Namespace) -> int:
     if given.ranks not in (None, world.size):
         raise WorldError(f"--ranks {given.ranks} was asked for, and the launcher started {world.size}")
     if given.launches not in (None, 1):
-        raise InputError(f"--launches {given.launches}: inside a launcher there is one; start `mpi-fed bench` without it")
+        raise InputError(f"--launches {given.launches}: inside a launcher there is one; start without it")
     configurations = cases(world.size, given.dimension, given.compressor, given.route)
     if world.is_root:
         _check_place(given.out)
@@ -87,10 +88,11 @@ def _check_place(out: str | None) -> None:
 
 def _tell(told: dict[str, Any], given: Namespace) -> int:
     """Print and save what was found; the exit status."""
-    from .benchmark.result import VALID
+    from .benchmark import VALID
     from .benchmark.table import print_table
 
-    text = json.dumps(told, indent=1, allow_nan=False)
+    text = json.dumps(told, indent=2, allow_nan=False)
+    text = re.sub(r"\[[^][{}\"]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # each list on one line
     if given.out is not None:
         try:
             Path(given.out).write_text(text + "\n")

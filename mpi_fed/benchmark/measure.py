@@ -15,7 +15,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from ..configuration import Configuration
-from ..errors import RunError
 from ..jit import COMPILED, compiling, kernel
 from ..mpi import barrier, bcast, comm_of, wtime
 from ..problems.population import Population

@@ -11,15 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..wire import DECODE, ENCODE, GRADIENT, PHASES, RECEIVE, SEND_BACK, UPDATE
+from . import CONVENTION, INVALID, VALID
 from .cases import FEWEST
 
 Array = NDArray[np.float64]
-VALID, INVALID = "VALID", "INVALID"
-CONVENTION = (
-    "percentiles are nearest ranks: the smallest sample that so many per cent of all samples do not exceed; a round is "
-    "gradient + encode on the slowest rank, then uplink + decode + update + downlink on the slowest; communication is "
-    "uplink + downlink at the root"
-)
 
 
 @dataclass(frozen=True)

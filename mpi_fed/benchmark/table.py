@@ -7,10 +7,11 @@ import sys
 from typing import Any
 
 from .. import environment
-from .result import CONVENTION, VALID
+from . import CONVENTION, VALID
 
 Result = dict[str, Any]
-WIDTH = 132
+WIDTH = 140
+"""Characters of a line of a file; a terminal has its own."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -19,7 +20,8 @@ def console() -> Any:
     from rich.console import Console
 
     own = sys.stdout.isatty() and environment.launched_size(os.environ) is None
-    return Console(highlight=False, markup=False, emoji=False, **({} if own else {"width": WIDTH, "no_color": True}))
+    width, terminal = (None, None) if own else (WIDTH, False)
+    return Console(highlight=False, markup=False, emoji=False, width=width, force_terminal=terminal)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -46,10 +48,10 @@ def print_table(told: dict[str, Any]) -> None:
     out = console()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("d", justify="right", no_wrap=True)
-    table.add_column("compressor", overflow="fold")
+    table.add_column("compressor", overflow="fold", min_width=15)
     table.add_column("route", overflow="fold")
     for heading in (
-        "bytes of\na message", "round, us\nmedian", "\np90", "\np99", "between\nlaunches", "wait,\nus",
+        "bytes a\nmessage", "round, us\nmedian", "\np90", "\np99", "launches\ndiffer by", "wait,\nus",
         "comm.,\nus", "bare,\nus", "ratio", "goodput,\nB/s",
     ):  # fmt: skip
         table.add_column(heading, justify="right", no_wrap=True)
@@ -88,7 +90,7 @@ def remarks(told: dict[str, Any]) -> list[str]:
     ranks, launches = results[0]["ranks"], results[0]["launches"]
     lines = [
         f"{ranks} rank{'s' * (ranks > 1)}, one client each, {machine['mpi_library']}, {', '.join(machine['cpu'])}, "
-        f"{machine['cores']} cores, {launches} launch{'es' * (launches > 1)}: {CONVENTION}; between launches: the "
+        f"{machine['cores']} cores, {launches} launch{'es' * (launches > 1)}: {CONVENTION}; launches differ by: the "
         "greatest of their medians over the least, less 1; wait: for the slowest rank, the greatest of the ranks' "
         "medians, in no other column; bare: the same collectives without the rest of the round; goodput: packed bytes "
         "over communication."
