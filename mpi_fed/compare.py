@@ -41,7 +41,7 @@ def comparison(first: dict[str, Any], second: dict[str, Any], threshold: float) 
     common = [key for key in before if key in after]
     sound = [key for key in common if all(side[key]["verdict"] == "VALID" for side in (before, after))]
     lines = [_line(before[key], after[key], (1 - CONFIDENCE) / len(sound), threshold) for key in sound]
-    machines = [one["machine"] for one in (first, second)]
+    machines = [_flat(one["machine"]) for one in (first, second)]
     names = sorted(set(machines[0]) | set(machines[1]))
     return {
         "confidence": CONFIDENCE,
@@ -59,6 +59,14 @@ def comparison(first: dict[str, Any], second: dict[str, Any], threshold: float) 
         SLOWER: sum(line["verdict"] == SLOWER for line in lines),
         FASTER: sum(line["verdict"] == FASTER for line in lines),
     }
+
+
+def _flat(machine: dict[str, Any]) -> dict[str, Any]:
+    """What a table in it holds, each entry by itself."""
+    found: dict[str, Any] = {}
+    for name, value in machine.items():
+        found |= {f"{name} {key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+    return found
 
 
 def _line(before: Result, after: Result, error: float, threshold: float) -> dict[str, Any]:

@@ -168,8 +168,8 @@ def test_what_is_wrong_is_invalid(bench, tmp_path):
     found = {(one["compressor"]["kind"], one["route"]): one for one in told["results"]}
     assert found["none", "gather"]["verdict"] == VALID
     assert found["none", "noisy"]["reasons"] == [iterate]
-    assert found["short", "gather"]["reasons"] == [length, booked]
-    assert found["short", "noisy"]["reasons"] == [length, booked, iterate]
+    for route in ("gather", "noisy"):
+        assert found["short", route]["reasons"] == [length, booked, iterate]
     assert found["none", "noisy"]["bare_microseconds"] is None, "the route does not say"
     assert found["none", "noisy"]["ratio"] is None
 

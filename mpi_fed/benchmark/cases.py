@@ -43,7 +43,7 @@ def cases(
     for dimension in dimensions or ():
         if dimension > LARGEST:
             raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
-    ways = [_component(routes, kind, "--route") for kind in route_kinds or routes]
+    ways = list(_routes(route_kinds))
     for kind in kinds or ():
         fields.kind_of(compressors, {"kind": kind}, f"--compressor {kind}:")
     found: dict[str, Configuration] = {}
@@ -66,8 +66,14 @@ def cases(
     return list(found.values())
 
 
-def _component(registry: Any, kind: str, option: str) -> Route:
-    return fields.component(registry, {"kind": kind}, f"{option} {kind}:")
+def _routes(kinds: Sequence[str] | None) -> Iterator[Route]:
+    """Those asked for, or all that need no parameters."""
+    for kind in kinds or routes:
+        try:
+            yield fields.component(routes, {"kind": kind}, f"--route {kind}:")
+        except InputError:
+            if kinds is not None:
+                raise
 
 
 def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[Compressor]:

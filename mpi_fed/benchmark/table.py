@@ -48,7 +48,7 @@ def print_table(told: dict[str, Any]) -> None:
     out = console()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("d", justify="right", no_wrap=True)
-    table.add_column("compressor", overflow="fold", min_width=15)
+    table.add_column("compressor", overflow="fold", min_width=21)
     table.add_column("route", overflow="fold")
     for heading in (
         "bytes a\nmessage", "round, us\nmedian", "\np90", "\np99", "launches\ndiffer by", "wait,\nus",
