@@ -251,14 +251,15 @@ def test_figures_of_a_result():
 def made_up(medians, samples=None, **machine):
     """A file whose results have these launches' medians, or one launch of these samples each."""
     results = []
-    for number, own in enumerate(medians if samples is None else samples):
-        one = summary([hand_made(dimension=number + 1)])
-        pooled = np.sort(np.asarray(own, float))
-        times = {"median": percentile(pooled, 50)}
-        one["quantiles"] = [percentile(pooled, percent) for percent in range(101)]
-        one["launch_medians"] = list(own) if samples is None else [times["median"]]
-        results.append(one | {"microseconds": one["microseconds"] | times, "repetitions": len(pooled)})
+    for number, own in enumerate(medians if samples is None else samples, start=1):
+        quantiles = np.percentile(own, range(101), method="inverted_cdf").tolist()
+        times = TEMPLATE["microseconds"] | {"median": quantiles[50]}
+        told = {"dimension": number, "quantiles": quantiles, "microseconds": times, "repetitions": len(own)}
+        results.append(TEMPLATE | told | {"launch_medians": [*own] if samples is None else [times["median"]]})
     return document({"cpu": ["a"]} | machine, []) | {"results": results}
+
+
+TEMPLATE = summary([hand_made()])
 
 
 def launches(rng, lines, factor=1.0):
