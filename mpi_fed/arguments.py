@@ -124,6 +124,37 @@ def add_certify(parser: Parser) -> None:
     _add_plugin(parser)
 
 
+def add_bench(parser: Parser) -> None:
+    parser.add_argument("--ranks", type=_positive, metavar="N", help="ranks that are started (default: 2)")
+    parser.add_argument(
+        "--dimension", type=_positive, nargs="+", metavar="D", help="default: 100, 10,000 and 1,000,000"
+    )
+    parser.add_argument("--route", nargs="+", metavar="KIND", help="default: every one that carries the compressor")
+    parser.add_argument("--compressor", nargs="+", metavar="KIND", help="default: every unbiased one")
+    parser.add_argument(
+        "--repetitions", type=_positive, metavar="R", help="timed rounds a launch (default: 20 to 1,000, by dimension)"
+    )
+    parser.add_argument(
+        "--launches", type=_positive, metavar="L", help="times that the ranks are started anew (default: 5)"
+    )
+    parser.add_argument("--out", metavar="FILE", help="save the JSON, for `mpi-fed compare`")
+    _add_json(parser)
+    _add_plugin(parser)
+
+
+def add_compare(parser: Parser) -> None:
+    parser.add_argument("first", metavar="A.json", help="what `mpi-fed bench --out` saved before")
+    parser.add_argument("second", metavar="B.json", help="and what it saved after")
+    parser.add_argument(
+        "--threshold",
+        type=_factor,
+        default=1.1,
+        metavar="T",
+        help="slower or faster by less than this factor is told as neither (default: 1.1)",
+    )
+    _add_json(parser)
+
+
 def add_analyze(parser: Parser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="logs, or folders of logs")
     parser.add_argument(
@@ -191,6 +222,12 @@ def _positive(text: str) -> int:
 def _amount(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
+    return float(text)
+
+
+def _factor(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", text) or float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no factor of at least 1, such as 1.1")
     return float(text)
 
 

@@ -159,6 +159,33 @@ def _certify(given: Namespace) -> int:
     return certify(given.dimension, given.draws, given.only, json=given.json, plugins=given.plugin)
 
 
+def _bench(given: Namespace) -> int:
+    """Time rounds of every route and compressor, beside the bare collectives."""
+    from . import environment
+
+    if not environment.is_rank(os.environ, given.ranks):
+        _load_plugins(given)
+        from .bench import bench
+
+        return bench(given)
+    from . import world
+
+    with world.guard(world.start()):
+        from . import plugins
+
+        plugins.load(given.plugin)
+        from .bench import bench_here
+
+        return bench_here(given)
+
+
+def _compare(given: Namespace) -> int:
+    """Say what is slower or faster in one bench result than in another."""
+    from .compare import compare
+
+    return compare(given.first, given.second, threshold=given.threshold, json=given.json)
+
+
 def _analyze(given: Namespace) -> int:
     """Turn logs into tables, pictures and a report."""
     _load_plugins(given)
@@ -180,6 +207,8 @@ COMMANDS: arguments.Commands = {
     "status": (arguments.add_status, _status),
     "predict": (arguments.add_predict, _predict),
     "certify": (arguments.add_certify, _certify),
+    "bench": (arguments.add_bench, _bench),
+    "compare": (arguments.add_compare, _compare),
     "analyze": (arguments.add_analyze, _analyze),
     "doctor": (arguments.add_doctor, _doctor),
 }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 ROOT = 0
+COUNT_LIMIT = 2**31 - 1
+"""Largest count of an MPI call with int arguments."""
 
 
 class Comm(NamedTuple):

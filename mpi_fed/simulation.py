@@ -15,16 +15,13 @@ from .configuration import Configuration
 from .errors import InputError
 from .jit import compiling, kernel
 from .log_layout import CLIENTS_LIMIT
-from .mpi import Comm, comm_of
+from .mpi import COUNT_LIMIT, Comm, comm_of
 from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
 from .sampling import jobs_of
 from .self_check import TRAILER, CheckedKernel, checked, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
 from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, Wire
-
-COUNT_LIMIT = 2**31 - 1
-"""Largest count of an MPI call with int arguments."""
 
 JOBS_LIMIT = 10**7
 """Gradients that a rank may owe in one round: their list takes 16 bytes each."""

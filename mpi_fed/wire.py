@@ -1,9 +1,12 @@
-"""What a route does inside the compiled round: its buffers, its ledger of bytes, its one operation.
+"""What a route does inside the compiled round: its buffers, its ledger of bytes, its operations.
 
 uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total)
     bring `size` bytes of packed payloads from every rank to the root, which adds each decoded one, weighted 1/N, to
     total and enters it in the ledger; MPI's error code. How w comes back is `kernel.downlink` (`downlink.py`); where
     that is `Everywhere`, all of this holds of every rank, not of the root alone
+bare(kernel, comm, wire, size)
+    the MPI calls of uplink alone, of the sizes that the last round left in the wire, for `mpi-fed bench`, which runs it
+    outside of rounds; MPI's error code, or UNTOLD, the default, where a route does not say
 """
 
 from __future__ import annotations
@@ -68,6 +71,14 @@ def mark(clock, phase):
         clock[LAST] = now
 
 
-_uplink = Operation("uplink")
-uplink = _uplink.call
-OPERATIONS = {"uplink": _uplink}
+UNTOLD = -1
+"""Of a route that does not say what its bare collectives are."""
+
+
+def _untold(kernel, comm, wire, size):
+    return UNTOLD
+
+
+_uplink, _bare = Operation("uplink"), Operation("bare", _untold)
+uplink, bare = _uplink.call, _bare.call
+OPERATIONS = {"uplink": _uplink, "bare": _bare}

@@ -24,6 +24,9 @@ class Route(Component):
     everywhere: ClassVar[bool] = False
     """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
 
+    adds: ClassVar[bool] = False
+    """MPI adds messages up, in an order of its own: iterates are those of other routes but for rounding."""
+
     self_check: Annotated[bool | None, AfterValidator(lambda given: given or None)] = None
     """Each message carries checksums (`self_check.py`). None for no, so that a log's identity does not depend on it."""
     downlink_bits: Annotated[

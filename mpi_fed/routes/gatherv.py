@@ -92,3 +92,12 @@ class Gatherv(Route):
             wire.totals[UPLINK] += counts + decode_in_order(compressor, wire, jobs, round, seed, total)
             mark(wire.clock, DECODE)
         return code
+
+    @staticmethod
+    def bare(kernel, comm, wire, size):
+        code = 0
+        if wire.counted:
+            code = gather_counts(comm, wire.sizes, wire.all_sizes)
+        if code != 0:
+            return code
+        return gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)

@@ -57,6 +57,7 @@ class Reduce(Route):
     In which order MPI adds, and so how it rounds, depends on the MPI and on the number of ranks."""
 
     kind = "reduce"
+    adds = True
     Kernel: ClassVar[type] = ReduceKernel
 
     def check(self, compressor: Compressor) -> None:

@@ -1,0 +1,122 @@
+"""What is timed: at each dimension every compressor, on every route that can carry it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import fields
+from ..certification.cases import serves
+from ..compressors import Compressor, compressors
+from ..configuration import Configuration, configuration_from_tables
+from ..errors import InputError
+from ..mpi import COUNT_LIMIT
+from ..routes import Route, routes
+from ..study import placed
+
+DIMENSIONS = (100, 10_000, 1_000_000)
+LARGEST = 10_000_000
+"""The most dimensions: a rank reserves a kilobyte for each."""
+LARGEST_BY_DEFAULT = {"sketch": 1_000}
+"""A sketch draws h d numbers a message, and makes a matrix of h^2."""
+FEWEST, MOST, SHARE = 20, 1_000, 2_000_000
+"""Timed rounds of a launch: SHARE / d of them, within these bounds."""
+ROUNDS = 10**12
+"""More than are ever done: nothing depends on them, for steps are constant."""
+
+
+def repetitions_at(dimension: int) -> int:
+    """Timed rounds of a launch where no number is asked for."""
+    return min(MOST, max(FEWEST, SHARE // dimension))
+
+
+def cases(
+    ranks: int,
+    dimensions: Sequence[int] | None = None,
+    kinds: Sequence[str] | None = None,
+    route_kinds: Sequence[str] | None = None,
+) -> list[Configuration]:
+    """The configurations, with one client a rank. What cannot work is left out, unless it was asked for by name.
+
+    Raises InputError where it was, or where nothing is left."""
+    for dimension in dimensions or ():
+        if dimension > LARGEST:
+            raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
+    ways = list(_routes(route_kinds))
+    for kind in kinds or ():
+        fields.kind_of(compressors, {"kind": kind}, f"--compressor {kind}:")
+    found: dict[str, Configuration] = {}
+    for d in dimensions or DIMENSIONS:
+        for compressor in _compressors(d, kinds):
+            for way in ways:
+                explicit = kinds is not None and route_kinds is not None
+                try:
+                    with placed(f"--route {way.kind} --compressor {compressor.kind}:"):
+                        route = way.resolve(compressor)
+                        _check_count(compressor, d, ranks)
+                except InputError:
+                    if explicit:
+                        raise
+                    continue
+                configuration = _configuration(compressor, route, d, ranks)
+                found.setdefault(configuration.id, configuration)
+    if not found:
+        raise InputError("no route that was asked for carries any of the compressors at any dimension; ask for others")
+    return list(found.values())
+
+
+def _routes(kinds: Sequence[str] | None) -> Iterator[Route]:
+    """Those asked for, or all that need no parameters."""
+    for kind in kinds or routes:
+        try:
+            yield fields.component(routes, {"kind": kind}, f"--route {kind}:")
+        except InputError:
+            if kinds is not None:
+                raise
+
+
+def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[Compressor]:
+    """Those asked for, or all that are unbiased, fitted to the dimension."""
+    for kind in dict.fromkeys(kinds or compressors):
+        if kinds is None and (compressors[kind].biased or dimension > LARGEST_BY_DEFAULT.get(kind, LARGEST)):
+            continue
+        for table in _tables(kind, dimension):
+            place = f"--compressor {kind}: at dimension {dimension}"
+            compressor = fields.component(compressors, {"kind": kind, **table}, place)
+            if kinds is not None or serves(compressor, dimension):
+                with placed(place):
+                    yield compressor.resolve(dimension)
+
+
+def _tables(kind: str, dimension: int) -> Iterator[dict[str, Any]]:
+    """omega = sqrt(d) where the kind has this key, else the first of its examples that serves."""
+    model = compressors[kind]
+    if "omega" in model.model_fields:
+        yield {"omega": math.sqrt(dimension)}
+        return
+    fitting = (table for table in model.examples if serves(fields.model(model, table, kind), dimension))
+    yield (first := next(fitting, model.examples[0]))
+    if kind == "none":
+        yield {**first, "value_bits": 16}
+
+
+def _check_count(compressor: Compressor, dimension: int, ranks: int) -> None:
+    everything = compressor.payload_bytes_max(dimension) * ranks
+    if everything > COUNT_LIMIT:
+        raise ValueError(
+            f"the root would gather {everything:,} bytes a round at dimension {dimension}, more than an MPI call "
+            f"counts ({COUNT_LIMIT:,}); give a smaller one"
+        )
+
+
+def _configuration(compressor: Compressor, route: Route, dimension: int, ranks: int) -> Configuration:
+    return configuration_from_tables(
+        {
+            "study": {"name": "bench", "rounds": ROUNDS, "clients": ranks},
+            "problem": {"kind": "gaussian", "dimension": dimension, "rotation": "diagonal"},
+            "algorithm": {"kind": "sgd"},
+            "compressor": compressor.table(),
+            "route": route.table(),
+        }
+    )

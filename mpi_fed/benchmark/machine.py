@@ -1,0 +1,31 @@
+"""Where a bench ran, as far as its times depend on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from .. import provenance
+from ..jit import COMPILED
+from ..world import World
+
+
+def describe(world: World) -> dict[str, Any]:
+    """CPU, cores, hosts, MPI and versions; every rank takes part, and the root alone gets more than nothing."""
+    facts = provenance.collect(world)
+    if not facts:
+        return {}
+    return {
+        "cpu": json.loads(facts["cpu"]),
+        "cores": os.cpu_count(),
+        "hosts": json.loads(facts["host_names"]),
+        "rank_cores": json.loads(facts["rank_cores"]),
+        "mpi_library": facts["mpi_library"],
+        "mpi_thread_level": facts["mpi_thread_level"],
+        "python_version": facts["python_version"],
+        "package_version": facts["package_version"],
+        "git_commit": facts["git_commit"],
+        "dependency_versions": json.loads(facts["dependency_versions"]),
+        "compiled": COMPILED,
+    }

@@ -1,0 +1,209 @@
+"""On the ranks: timed rounds of the loop beside the bare collectives, and the same rounds again on one rank.
+
+The loop itself times every round whose number is a multiple of TIMED. So it is called for such rounds one by one, with
+a few untimed ones before each, and what its clock has gained is that round's sample. Bare collectives follow on each
+timed round, so that whatever slows the machine down slows both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from ..configuration import Configuration
+from ..jit import COMPILED, compiling, kernel
+from ..mpi import barrier, bcast, comm_of, wtime
+from ..problems.population import Population
+from ..progress import Progress
+from ..round import TIMED
+from ..routes.auto import Auto
+from ..sampling import participants
+from ..simulation import Simulation
+from ..wire import DOWNLINK, PAYLOAD, PHASES, UNTOLD, UPLINK, bare
+from ..world import World
+from .cases import repetitions_at
+from .result import Measured
+
+SEED = 0
+WARM_UP = 3
+"""Timed rounds that are thrown away at the start."""
+LEAD, LEAD_SHARE = 10, 100_000
+"""Untimed rounds before each timed one, LEAD at most and LEAD_SHARE / d: caches are then as in a run."""
+ROUNDING = 1e-4
+"""How far sums of float32 in another order may leave an iterate, relatively or at all."""
+TRIES = 10**7
+"""Rounds among which those are looked for in which somebody sends."""
+
+Rounds = NDArray[np.int64]
+
+
+@kernel
+def sending_rounds(compressor, seed, clients, everyone, rounds):
+    """rounds <- the first rounds that the loop times, but 0, in which anybody sends; how many there are."""
+    found = 0
+    for i in range(1, TRIES):
+        if found == len(rounds):
+            break
+        if participants(compressor, seed, np.uint64(TIMED * i), clients, everyone) > 0:
+            rounds[found] = TIMED * i
+            found += 1
+    return found
+
+
+@kernel
+def bare_round(route, comm, wire, jobs, w, round, repeats, seconds):
+    """The collectives of the last round, `repeats` times; seconds <- the last one's uplink and downlink."""
+    at, size, code = round - jobs.window[0], 0, 0
+    for slot in range((jobs.start[at + 1] - jobs.start[at]) // jobs.steps):
+        size += wire.sizes[slot]
+    for _ in range(repeats):
+        code = barrier(comm)
+        begun = wtime()
+        if code == 0:
+            code = bare(route, comm, wire, size)
+        between = wtime()
+        if code == 0:
+            code = bcast(comm, w)
+        seconds[0], seconds[1] = between - begun, wtime() - between
+        if code != 0:
+            break
+    return code
+
+
+def measure_all(
+    configurations: Sequence[Configuration], repetitions: int | None, world: World, progress: Progress, note: str = ""
+) -> list[Measured]:
+    """Measure each configuration; the root gets what was found, the others nothing."""
+    found = []
+    with progress:
+        for configuration in configurations:
+            d, route = configuration.problem.dimension_of(), configuration.route.kind
+            progress.start(f"{note}d = {d:,}, {configuration.label}, {route}")
+            progress.begin()
+            one = measure(configuration, repetitions or repetitions_at(d), world)
+            found += [one] if one else []
+            progress.advance(1)
+    return found
+
+
+def measure(configuration: Configuration, repetitions: int, world: World) -> Measured | None:
+    """Samples of one configuration, and what is wrong with it; None on all ranks but the root."""
+    population = configuration.problem.prepare(configuration.clients)
+    simulation = Simulation(configuration, population, world.comm, [0, configuration.rounds])
+    simulation.compile()
+    rounds = _timed_rounds(simulation, WARM_UP + repetitions)
+    lead = min(LEAD, LEAD_SHARE // population.dimension) if COMPILED else 0
+    phases, bare_seconds, says = _samples(simulation, rounds, lead)
+    everyone = world.comm.gather((phases[WARM_UP:], simulation.state.w.tobytes() if world.is_root else None))
+    same = world.comm.gather(_agrees(world, simulation))
+    if everyone is None or same is None:
+        return None
+    wire, sending, reasons = simulation.wire, 1, []
+    if not all(same):
+        reasons.append("ranks differ in the iterate")
+    if len(rounds):
+        sending, wrong = _held_against_one_rank(simulation, population, rounds, lead)
+        reasons += wrong
+    messages = int(wire.histogram.sum())
+    return Measured(
+        route=configuration.route.kind,
+        compressor=configuration.compressor.table(),
+        label=configuration.label,
+        dimension=population.dimension,
+        clients=configuration.clients,
+        phases=np.array([own for own, _ in everyone]),
+        bare=bare_seconds[WARM_UP:] if says else None,
+        payload_bytes=wire.totals[PAYLOAD] / max(1, messages),
+        messages=messages / sending,
+        uplink=wire.totals[UPLINK] / sending,
+        downlink=wire.totals[DOWNLINK] / sending,
+        reasons=reasons,
+    )
+
+
+def _timed_rounds(simulation: Simulation, count: int) -> Rounds:
+    rounds, everyone = np.zeros(count, np.int64), np.zeros(simulation.configuration.clients, np.int64)
+    arguments = simulation.kernels[1], np.uint64(SEED), len(everyone), everyone
+    with compiling(), np.errstate(all="ignore"):
+        sending_rounds(*arguments, rounds[:0])
+        bare_round(*_bare_arguments(simulation, comm_of(MPI.COMM_SELF)), 0, 0, np.zeros(2))
+    with np.errstate(all="ignore"):
+        return rounds[: sending_rounds(*arguments, rounds)]
+
+
+def _bare_arguments(simulation: Simulation, comm: object = None) -> tuple:
+    return simulation.kernels[3], comm or simulation.comm, simulation.wire, simulation.jobs, simulation.state.w
+
+
+def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray, NDArray, bool]:
+    """Of each round the seconds of every phase, (rounds, 7), and of its bare collectives, (rounds, 2), if there are."""
+    phases, bare_seconds = np.zeros((len(rounds), len(PHASES))), np.zeros((len(rounds), 2))
+    clock, arguments, says = simulation.wire.clock[: len(PHASES)], _bare_arguments(simulation), True
+    simulation.start(SEED)
+    for sample, round in enumerate(rounds):
+        before = clock.copy()
+        simulation.go_to(round - lead)
+        simulation.advance(round + 1)
+        phases[sample] = clock - before
+        if says:
+            code = bare_round(*arguments, round, lead + 1, bare_seconds[sample])
+            if code not in (0, UNTOLD):
+                raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
+            says = code != UNTOLD
+    return phases, bare_seconds, says
+
+
+def _agrees(world: World, simulation: Simulation) -> bool:
+    """Whether this rank has the root's iterate."""
+    roots = simulation.state.w.copy()
+    world.comm.Bcast(roots)
+    return roots.tobytes() == simulation.state.w.tobytes()
+
+
+def _held_against_one_rank(
+    simulation: Simulation, population: Population, rounds: Rounds, lead: int
+) -> tuple[int, list[str]]:
+    """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
+    given = simulation.configuration
+    plain = replace(given, route=Auto().resolve(given.compressor))
+    alone = Simulation(plain, population, MPI.COMM_SELF, [0, given.rounds])
+    alone.compile()
+    alone.start(SEED)
+    reasons: dict[str, None] = {}
+    for round in rounds:
+        alone.go_to(round - lead)
+        alone.advance(round)
+        before = alone.wire.totals[PAYLOAD], alone.wire.histogram.sum()
+        alone.advance(round + 1)
+        booked = alone.wire.totals[PAYLOAD] - before[0]
+        packed = alone.wire.sizes[: alone.wire.histogram.sum() - before[1]]
+        reasons |= dict.fromkeys(_of_messages(packed, booked, given, population.dimension))
+    if not np.isfinite(alone.state.w).all():
+        reasons["the iterate is not finite"] = None
+    w, expected = simulation.state.w, alone.state.w
+    if given.route.adds and not np.allclose(w, expected, rtol=ROUNDING, atol=ROUNDING):
+        reasons["the iterate is not, but for rounding, that of the same rounds on one rank"] = None
+    if not given.route.adds and w.tobytes() != expected.tobytes():
+        reasons["the iterate is not, bit for bit, that of the same rounds on one rank"] = None
+    for what, own, its in (
+        ("bits and bytes", simulation.wire.totals[:2], alone.wire.totals[:2]),
+        ("bytes of each client", simulation.wire.client_payload, alone.wire.client_payload),
+        ("lengths of messages", simulation.wire.histogram, alone.wire.histogram),
+    ):
+        if not np.array_equal(own, its):
+            reasons[f"the ledger's {what} are not those of the same rounds on one rank"] = None
+    return int(alone.wire.totals[DOWNLINK]) // (8 * population.dimension), list(reasons)
+
+
+def _of_messages(packed: NDArray, booked: int, configuration: Configuration, dimension: int) -> list[str]:
+    """What is wrong with the bytes of a round's messages."""
+    most, fixed = configuration.compressor.payload_bytes_max(dimension), configuration.compressor.fixed_length
+    wrong = [size for size in packed.tolist() if size > most or (fixed and size < most)]
+    reasons = [f"a message of {wrong[0]:,} bytes was packed, where payload_bytes_max says {most:,}"] if wrong else []
+    if packed.sum() != booked:
+        reasons.append(f"the ledger has {booked:,} bytes for a round in which {packed.sum():,} were packed")
+    return reasons

@@ -1,0 +1,116 @@
+"""The results of a bench as a table for a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from .. import environment
+from . import CONVENTION, VALID
+
+Result = dict[str, Any]
+WIDTH = 140
+"""Characters of a line of a file; a terminal has its own."""
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+def console() -> Any:
+    """Standard output; plain and wide where it is no terminal of this process' own."""
+    from rich.console import Console
+
+    own = sys.stdout.isatty() and environment.launched_size(os.environ) is None
+    width, terminal = (None, None) if own else (WIDTH, False)
+    return Console(highlight=False, markup=False, emoji=False, width=width, force_terminal=terminal)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number in so many digits, without a power of ten, or a dash."""
+    if value is None:
+        return "-"
+    places = max(0, digits - len(f"{abs(value):.0f}")) if abs(value) >= 1 else digits
+    return f"{value:,.{places}f}"
+
+
+def amount(value: float | None) -> str:
+    """A number with k, M or G behind it."""
+    if value is None:
+        return "-"
+    scale, unit = next((one for one in UNITS if value >= 0.9995 * one[0]), UNITS[-1])
+    return f"{value / scale:.4g}{unit}"
+
+
+def print_table(told: dict[str, Any]) -> None:
+    """A row a result, what is wrong with which, and the verdict as the last line."""
+    from rich import box
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("d", justify="right", no_wrap=True)
+    table.add_column("compressor", overflow="fold", min_width=21)
+    table.add_column("route", overflow="fold")
+    for heading in (
+        "bytes a\nmessage", "round, us\nmedian", "\np90", "\np99", "launches\ndiffer by", "wait,\nus",
+        "comm.,\nus", "bare,\nus", "ratio", "goodput,\nB/s",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    last = None
+    for result in told["results"]:
+        table.add_row(f"{result['dimension']:,}" if result["dimension"] != last else "", *_row(result))
+        last = result["dimension"]
+    out.print(table)
+    for line in remarks(told):
+        out.print(line)
+    out.print(verdict(told), soft_wrap=True)
+
+
+def _row(result: Result) -> list[str]:
+    times, wait = result["microseconds"] or {}, (result["phases"] or {}).get("wait", {})
+    spread = result["launch_spread"]
+    return [
+        result["label"],
+        result["route"],
+        amount(result["payload_bytes"]),
+        *(number(times.get(name)) for name in ("median", "p90", "p99")),
+        "-" if spread is None else f"{100 * spread:.0f}%",
+        number(wait.get("max")),
+        number(result["communication_microseconds"]),
+        number(result["bare_microseconds"]),
+        number(result["ratio"]),
+        amount(result["goodput"]),
+        result["verdict"],
+    ]
+
+
+def remarks(told: dict[str, Any]) -> list[str]:
+    """What the columns mean, and what has to be known of them."""
+    results, machine = told["results"], told["machine"]
+    ranks, launches = results[0]["ranks"], results[0]["launches"]
+    lines = [
+        f"{ranks} rank{'s' * (ranks > 1)}, one client each, {machine['mpi_library']}, {', '.join(machine['cpu'])}, "
+        f"{machine['cores']} cores, {launches} launch{'es' * (launches > 1)}: {CONVENTION}; launches differ by: the "
+        "greatest of their medians over the least, less 1; wait: for the slowest rank, the greatest of the ranks' "
+        "medians, in no other column; bare: the same collectives without the rest of the round; goodput: packed bytes "
+        "over communication."
+    ]
+    if launches == 1:
+        lines.append("A single launch: how much launches differ from each other is unknown.")
+    if len(machine["hosts"]) == 1 and ranks > machine["cores"]:
+        lines.append("More ranks than cores: times measure the machine's scheduling.")
+    if not machine["compiled"]:
+        lines.append("Without compilation (NUMBA_DISABLE_JIT): times say nothing about compiled rounds.")
+    return lines
+
+
+def verdict(told: dict[str, Any]) -> str:
+    """VALID, or which results are not and why."""
+    if told["verdict"] == VALID:
+        return VALID
+    wrong = [
+        f"{result['label']} on {result['route']} at d = {result['dimension']:,}: {'; '.join(result['reasons'])}"
+        for result in told["results"]
+        if result["verdict"] != VALID
+    ]
+    return f"INVALID: {' | '.join(wrong)}"

@@ -1,0 +1,437 @@
+"""`mpi-fed bench` times rounds and finds what is wrong with them; `mpi-fed compare` tells two of its files apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command import run
+
+from mpi_fed import arguments, cli, launch, mode
+from mpi_fed.benchmark import VALID
+from mpi_fed.benchmark.cases import cases
+from mpi_fed.benchmark.result import Measured, document, percentile, round_seconds, summary
+from mpi_fed.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, comparison
+from mpi_fed.compressors import compressors
+from mpi_fed.wire import PHASES
+
+PLAIN = {"NUMBA_DISABLE_JIT": "1"}
+"""Times mean nothing then, and nothing is compiled: no test here looks at one."""
+TINY = ("--dimension=5", "--repetitions=20", "--launches=1")
+SECONDS = 1e-6
+
+
+# The command, on ranks of its own.
+
+
+@pytest.fixture
+def bench(tmp_path, alone):
+    """`mpi-fed bench --json ARGUMENTS` on tiny vectors, and what it has printed."""
+
+    def call(*arguments, status=0, **options):
+        words = ("bench", "--json", *TINY, *arguments)
+        return json.loads(run(*words, status=status, folder=tmp_path, **PLAIN, **options).stdout)
+
+    return call
+
+
+def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
+    words = ("--compressor", "none", "bernoulli", "--out", "saved.json")
+    told = bench(*words, python=mpi_python)
+    assert json.loads((tmp_path / "saved.json").read_text()) == told
+    assert told["verdict"] == VALID
+    assert {"cpu", "cores", "hosts", "mpi_library", "dependency_versions"} <= set(told["machine"])
+    assert told["machine"]["compiled"] is False
+    by_name = {(one["label"], one["route"]): one for one in told["results"]}
+    assert {("none", "gather"), ("none", "gatherv"), ("none value_bits=16", "gather")} <= set(by_name)
+    assert ("bernoulli p=0.309017", "gatherv") in by_name
+    assert ("bernoulli p=0.309017", "gather") not in by_name, "it cannot carry that"
+    for one in told["results"]:
+        assert one["verdict"] == VALID, one["reasons"]
+        assert (one["ranks"], one["clients"], one["dimension"]) == (2, 2, 5)
+        assert (one["repetitions"], one["launches"]) == (20, 1)
+        assert set(one["phases"]) == set(PHASES)
+        assert all(phase["min"] <= phase["mean"] <= phase["max"] for phase in one["phases"].values())
+        times = one["microseconds"]
+        assert 0 < times["min"] <= times["median"] <= times["p90"] <= times["p99"]
+        assert len(one["quantiles"]) == 101
+        assert one["launch_medians"] == [times["median"]]
+        assert one["goodput"] > 0
+    none = by_name["none", "gather"]
+    assert none["bare_microseconds"] > 0
+    assert none["ratio"] > 0
+    assert none["compressor"] == {"kind": "none", "value_bits": 32}
+    assert (none["payload_bytes"], none["messages"]) == (20, 2)
+    assert none["transported_bytes"] == {"uplink": 40, "downlink": 80}
+    assert by_name["none value_bits=16", "gather"]["payload_bytes"] == 10
+    assert 0 < by_name["bernoulli p=0.309017", "gatherv"]["payload_bytes"] < 20
+
+
+def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path, alone):
+    """Three of them, here in a table; `--ranks 2` is refused before anything is measured."""
+    words = ("bench", *TINY[:2], "--compressor=quantization", "--route=gather", "--out=three.json")
+    ended = under_launcher(mpi_python, tmp_path, *words)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.rstrip().endswith(f"\n{VALID}")
+    (one,) = json.loads((tmp_path / "three.json").read_text())["results"]
+    assert (one["ranks"], one["messages"], one["launches"]) == (3, 3, 1)
+    ended = under_launcher(mpi_python, tmp_path, *words, "--ranks=2")
+    assert ended.returncode == 3
+    assert "--ranks 2 was asked for, and the launcher started 3" in ended.stderr
+
+
+def under_launcher(python, folder, *words):
+    with launch.prepared(3, [python, "-P", "-m", "mpi_fed", *words], python=python) as (command, surroundings):
+        where = {"cwd": folder, "env": surroundings | PLAIN, "stdin": subprocess.DEVNULL}
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, **where)
+
+
+def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path):
+    told = bench("--compressor=partial-participation", "--route=gatherv", "--launches=2")
+    (one,) = told["results"]
+    assert (one["launches"], one["repetitions"], len(one["launch_medians"])) == (2, 40, 2)
+    assert one["launch_spread"] >= 0
+    assert 1 <= one["messages"] <= 2
+    assert one["payload_bytes"] == 20
+    assert told["verdict"] == VALID
+
+
+WRONG = '''
+from typing import NamedTuple
+import numpy as np
+from mpi_fed.codec import decode, encode
+from mpi_fed.compressors import compressors
+from mpi_fed.compressors.none import NoCompression, NoneKernel
+from mpi_fed.downlink import Broadcast
+from mpi_fed.mpi import ROOT
+from mpi_fed.routes import routes
+from mpi_fed.routes.gather import Gather, GatherKernel
+from mpi_fed.wire import uplink
+
+class NoisyKernel(NamedTuple):
+    downlink: Broadcast
+    gather: GatherKernel
+
+@routes.register
+class Noisy(Gather):
+    """Adds to the mean in one round."""
+
+    kind = "noisy"
+    Kernel = NoisyKernel
+
+    def kernel(self, compressor, dimension):
+        downlink = self.downlink(dimension)
+        return NoisyKernel(downlink, GatherKernel(downlink))
+
+    @staticmethod
+    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
+        code = uplink(kernel.gather, comm, compressor, wire, jobs, round, seed, size, total)
+        if comm.rank == ROOT and round == 502:
+            total[0] += 1e-9
+        return code
+
+class ShortKernel(NamedTuple):
+    none: NoneKernel
+
+@compressors.register
+class Short(NoCompression):
+    """Says that its messages are longer than they are."""
+
+    kind = "short"
+    Kernel = ShortKernel
+
+    def payload_bytes_max(self, dimension):
+        return 4 * dimension + 8
+
+    def kernel(self, dimension):
+        return ShortKernel(super().kernel(dimension))
+
+    @staticmethod
+    def encode(kernel, x, payload, stream):
+        return encode(kernel.none, x, payload, stream)
+
+    @staticmethod
+    def decode(kernel, payload, weight, out, stream):
+        decode(kernel.none, payload[: 4 * len(out)], weight, out, stream)
+'''
+
+
+def test_what_is_wrong_is_invalid(bench, tmp_path):
+    (tmp_path / "wrong.py").write_text(WRONG)
+    words = ("--plugin=wrong.py", "--compressor", "none", "short", "--route", "gather", "noisy")
+    told = bench(*words, status=1)
+    assert told["verdict"] == "INVALID"
+    iterate = "the iterate is not, bit for bit, that of the same rounds on one rank"
+    length = "a message of 20 bytes was packed, where payload_bytes_max says 28"
+    booked = "the ledger has 56 bytes for a round in which 40 were packed"
+    found = {(one["compressor"]["kind"], one["route"]): one for one in told["results"]}
+    assert found["none", "gather"]["verdict"] == VALID
+    assert found["none", "noisy"]["reasons"] == [iterate]
+    for route in ("gather", "noisy"):
+        assert found["short", route]["reasons"] == [length, booked, iterate]
+    assert found["none", "noisy"]["bare_microseconds"] is None, "the route does not say"
+    assert found["none", "noisy"]["ratio"] is None
+
+
+def test_too_few_rounds_are_invalid(bench):
+    told = bench("--compressor=none", "--route=gather", "--repetitions=3", status=1)
+    assert told["results"][0]["reasons"] == ["3 rounds were timed, and fewer than 20 say too little"]
+
+
+# What is timed.
+
+
+def test_defaults_take_every_unbiased_compressor_at_equal_omega():
+    found = cases(2)
+    unbiased = {kind for kind, model in compressors.items() if not model.biased}
+    assert {c.compressor.kind for c in found if c.problem.dimension == 100} == unbiased
+    assert {c.problem.dimension for c in found} == {100, 10_000, 1_000_000}
+    assert {c.problem.dimension for c in found if c.compressor.kind == "sketch"} == {100}
+    assert not any(c.route.kind == "auto" for c in found)
+    assert len({c.id for c in found}) == len(found)
+    for configuration in found:
+        if configuration.compressor.kind != "none":
+            d = configuration.problem.dimension
+            assert 0.9 * d**0.5 < configuration.compressor.omega_bound(d) < 1.2 * d**0.5
+
+
+def test_a_compressor_that_has_no_omega_is_timed_by_its_example():
+    (one,) = cases(3, [64], ["top-k"], ["gather"])
+    assert one.compressor.kind == "top-k"
+    assert one.clients == 3
+
+
+# Figures from samples.
+
+
+def test_percentiles_are_nearest_ranks():
+    samples = np.array([15.0, 20.0, 35.0, 40.0, 50.0])
+    expected = {0: 15, 5: 15, 30: 20, 40: 20, 50: 35, 90: 50, 99: 50, 100: 50}
+    assert {percent: percentile(samples, percent) for percent in expected} == expected
+    hundred = np.random.default_rng(1).permutation(np.arange(1.0, 101.0))
+    assert [percentile(hundred, percent) for percent in (1, 50, 90, 99)] == [1, 50, 90, 99]
+
+
+def hand_made(factor=1.0, samples=20, bare=True, **changed):
+    """Two ranks whose phases take 1, 2, ... 7 and 7, 6, ... 1 microseconds, the bare collectives 5."""
+    own = np.arange(1.0, 8.0)
+    phases = factor * SECONDS * np.tile(np.array([own, own[::-1]])[:, None, :], (1, samples, 1))
+    bare_seconds = np.full((samples, 2), [2 * SECONDS, 3 * SECONDS]) if bare else None
+    given = {"route": "gather", "compressor": {"kind": "none"}, "label": "none", "dimension": 5, "clients": 2}
+    sizes = {"payload_bytes": 20.0, "messages": 2.0, "uplink": 40.0, "downlink": 80.0, "reasons": []}
+    return Measured(phases=phases, bare=bare_seconds, **(given | sizes | changed))
+
+
+def test_a_round_is_the_slowest_rank_before_and_after_the_wait():
+    """gradient + encode: 3 and 13; uplink + decode + update + downlink: 22 and 10."""
+    np.testing.assert_allclose(round_seconds(hand_made().phases), 35 * SECONDS)
+
+
+def test_figures_of_a_result():
+    told = summary([hand_made(), hand_made(2.0)])
+    assert told["microseconds"] == {"min": 35, "median": 35, "p90": 70, "p99": 70}
+    assert told["launch_medians"] == [35, 70]
+    assert told["launch_spread"] == 1
+    assert told["phases"]["wait"] == {"min": 3, "mean": 4, "max": 5}
+    assert told["communication_microseconds"] == 11
+    assert told["bare_microseconds"] == 5
+    assert told["ratio"] == 2.2
+    assert told["goodput"] == pytest.approx(40 / 11e-6, rel=1e-5)
+    assert told["repetitions"] == 40
+    assert told["verdict"] == VALID
+    assert summary([hand_made(bare=False)])["bare_microseconds"] is None
+    assert summary([hand_made(), hand_made(reasons=["no"])])["reasons"] == ["no"]
+    json.dumps(summary([hand_made(samples=0)]), allow_nan=False)
+
+
+# Comparisons of made-up files.
+
+
+def made_up(medians, samples=None, **machine):
+    """A file whose results have these launches' medians, or one launch of these samples each."""
+    results = []
+    for number, own in enumerate(medians if samples is None else samples, start=1):
+        quantiles = np.percentile(own, range(101), method="inverted_cdf").tolist()
+        times = TEMPLATE["microseconds"] | {"median": quantiles[50]}
+        told = {"dimension": number, "quantiles": quantiles, "microseconds": times, "repetitions": len(own)}
+        results.append(TEMPLATE | told | {"launch_medians": [*own] if samples is None else [times["median"]]})
+    return document({"cpu": ["a"]} | machine, []) | {"results": results}
+
+
+TEMPLATE = summary([hand_made()])
+
+
+def launches(rng, lines, factor=1.0):
+    return made_up(factor * 50 * np.exp(0.1 * rng.standard_normal((lines, 5))))
+
+
+def one_launch(rng, lines, factor=1.0):
+    return made_up(None, factor * (20 + 5 * rng.exponential(size=(lines, 100))))
+
+
+@pytest.mark.parametrize("make", [launches, one_launch])
+def test_equal_distributions_are_told_apart_as_seldom_as_stated(make):
+    """200 pairs of files, 8 lines each: one alarm in a whole pair has probability 5% at most.
+
+    So more than 20 have probability 2e-3, were the seed not fixed."""
+    rng = np.random.Generator(np.random.PCG64(3))
+    told = [comparison(make(rng, 8), make(rng, 8), 1.0) for _ in range(200)]
+    assert all(one["confidence"] == CONFIDENCE == 0.95 for one in told)
+    assert sum(one[SLOWER] + one[FASTER] > 0 for one in told) <= 20
+
+
+@pytest.mark.parametrize(("make", "kind"), [(launches, "between launches"), (one_launch, "within a launch")])
+def test_twofold_is_found(make, kind):
+    rng = np.random.Generator(np.random.PCG64(4))
+    one, other = make(rng, 20), make(rng, 20, 2.0)
+    slower, faster = comparison(one, other, 1.1), comparison(other, one, 1.1)
+    assert (slower[SLOWER], slower[FASTER]) == (20, 0)
+    assert (faster[SLOWER], faster[FASTER]) == (0, 20)
+    for line in slower["lines"]:
+        assert line["uncertainty"] == kind
+        assert 1 < line["low"] < line["ratio"] < line["high"]
+        assert line["low"] < 2 < line["high"]
+
+
+def test_few_samples_of_one_launch_tell_nothing():
+    told = comparison(made_up(None, [[1.0, 1.1, 1.2]]), made_up(None, [[5.0, 5.1, 5.2]]), 1.1)
+    assert told["lines"][0]["verdict"] == NEITHER
+    assert told["lines"][0]["low"] is told["lines"][0]["high"] is None
+
+
+def test_less_than_the_threshold_is_neither():
+    one, other = made_up([[100.0, 100.1, 99.9, 100.0]]), made_up([[105.0, 105.1, 104.9, 105.0]])
+    assert comparison(one, other, 1.1)["lines"][0]["verdict"] == NEITHER
+    assert comparison(one, other, 1.0)["lines"][0]["verdict"] == SLOWER
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch, alone):
+    """A file that holds this text or object."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mode, "compile_kernels", mode.compile_kernels)
+
+    def write(name, content):
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        return name
+
+    return write
+
+
+def test_compare_says_what_differs(saved, capsys):
+    steady = [50.0, 50.5, 49.5, 50.2]
+    first = saved("a.json", made_up([steady, steady, steady]))
+    second = made_up([steady, [2 * median for median in steady], steady, steady], cpu=["b"])
+    second["results"][2] |= {"verdict": "INVALID"}
+    second = saved("b.json", second)
+    assert cli.main(["compare", first, second]) == 1
+    output = capsys.readouterr().out
+    assert 'machine differs, cpu: ["a"] in A, ["b"] in B' in output
+    assert "only in B, not compared: none on gather, d = 4, 2 ranks" in output
+    assert "INVALID, not compared: none on gather, d = 3, 2 ranks" in output
+    assert "All 2 intervals hold together with 95%" in " ".join(output.split())
+    assert output.endswith("1 slower, 0 faster, 1 no difference shown\n")
+    assert cli.main(["compare", second, first, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [line["verdict"] for line in told["lines"]] == [NEITHER, FASTER]
+    assert told["only_in_first"] == ["none on gather, d = 4, 2 ranks"]
+
+
+def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, capsys):
+    file = saved("a.json", made_up(None, [np.linspace(40, 60, 100)]))
+    assert cli.main(["compare", file, file]) == 0
+    assert "how much launches differ is unknown" in capsys.readouterr().out
+
+
+# Bad input: one sentence, exit status 2, no launcher.
+
+
+@pytest.mark.parametrize(
+    ("words", "sentences"),
+    [
+        (["bench", "--route", "gahter"], ["--route gahter", 'did you mean "gather"']),
+        (["bench", "--compressor", "nothing"], ["--compressor nothing", "no compressor known here"]),
+        (["bench", "--compressor", "bernoulli", "--route", "gather"], ["gather --compressor bernoulli:", "vary"]),
+        (["bench", "--dimension", "20000000"], ["--dimension 20000000", "1 to 10,000,000"]),
+        (["bench", "--dimension", "0"], ["--dimension", "no integer of at least 1"]),
+        (["bench", "--dimension", "10000000", "--ranks", "99", "--route", "gather", "--compressor", "none"], ["bytes"]),
+        (["bench", "--repetitions", "many"], ["--repetitions"]),
+        (["bench", "--out", "no/such/folder.json"], ["--out no/such/folder.json", "a folder that is there"]),
+        (["bench", "--plugin", "nowhere.py"], ["nowhere.py: cannot read the file"]),
+        (["compare", "nowhere.json", "nowhere.json"], ["nowhere.json: cannot read the file"]),
+        (["compare", "a.json"], ["B.json"]),
+        (["compare", "a.json", "a.json", "--threshold", "0.5"], ["--threshold", "at least 1"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_bad_input(saved, capsys, monkeypatch, words, sentences):
+    monkeypatch.setattr(launch, "run_programs", lambda *arguments: pytest.fail("the launcher was started"))
+    assert cli.main(words) == 2
+    refused(capsys, sentences)
+
+
+def refused(capsys, sentences):
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert [text for text in sentences if text not in output.err] == []
+
+
+def broken(**changed):
+    told = made_up([[1.0, 2.0]])
+    (one,) = told["results"]
+    one |= {key: value for key, value in changed.items() if value is not None}
+    for key in [key for key, value in changed.items() if value is None]:
+        del one[key]
+    return told
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "it is not JSON"),
+        ("[1]", "it is no JSON object"),
+        ({"machine": {}}, "it lacks the key results"),
+        ({"machine": {}, "results": 3}, "its results is none"),
+        ({"machine": {}, "results": [3]}, "result 1 is no JSON object"),
+        (broken(route=None), "result 1 lacks the key route"),
+        (broken(quantiles=None), "result 1 lacks the key quantiles"),
+        (broken(microseconds={"median": "fast"}), "result 1 has no such microseconds"),
+        (broken(microseconds={"median": float("nan")}), "result 1 has no such microseconds"),
+        (broken(launch_medians=[]), "result 1 has no such launch_medians"),
+        (broken(launch_medians=[0.0]), "result 1 has no such launch_medians"),
+        (broken(quantiles=[1.0]), "result 1 has no such quantiles"),
+        (broken(repetitions=0), "result 1 has no such repetitions"),
+        (broken() | {"results": broken()["results"] * 2}, "result 2 is there twice"),
+    ],
+    ids=str,
+)
+def test_a_file_that_is_no_bench_result_is_refused(saved, capsys, content, sentence):
+    good = saved("good.json", made_up([[1.0, 2.0]]))
+    assert cli.main(["compare", good, saved("bad.json", content)]) == 2
+    refused(capsys, ["bad.json: no bench result: ", sentence])
+
+
+def test_files_with_nothing_in_common_are_refused(saved, capsys):
+    file, other = saved("a.json", made_up([[1.0, 2.0]])), saved("b.json", broken(ranks=3))
+    assert cli.main(["compare", file, other]) == 2
+    refused(capsys, ["a.json and b.json have no result in common"])
+
+
+def test_launches_inside_a_launcher_are_refused():
+    """And --ranks is looked at first, see above. A world of one, which MPI makes without a launcher."""
+    words = [sys.executable, "-P", "-m", "mpi_fed", "bench", "--launches=2"]
+    inside = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI", "SLURM_"))}
+    inside |= PLAIN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
+    ended = subprocess.run(words, env=inside, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert ended.returncode == 2, ended.stderr
+    assert "--launches 2: inside a launcher there is one" in ended.stderr
+
+
+def test_both_commands_are_known():
+    assert {"bench", "compare"} <= set(cli.COMMANDS)
+    assert arguments.parse(["bench"], cli.COMMANDS).dimension is None
