@@ -6,6 +6,7 @@ Rounds run uncompiled, as nothing here depends on how fast they are.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.machinery
 import importlib.util
 import json
@@ -108,11 +109,26 @@ def unavailable() -> str | None:
     return "making networks needs root" if os.geteuid() else None
 
 
+PROBE = """ip link add name hub type bridge && ip link add name cable type veth peer name e0 &&
+    ip link set cable master hub && tc qdisc add dev cable root tbf rate 1mbit burst 3k latency 50ms"""
+
+
+@functools.cache
+def refused() -> str | None:
+    """What the kernel, or the container, says where root may not make such a network: no test can mend that."""
+    words = ["unshare", "--net", "--mount", "--uts", "sh", "-c", PROBE]
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    tried = subprocess.run(words, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=PATIENCE)
+    return f"no network can be made here: {tried.stderr.strip()}" if tried.returncode else None
+
+
 @pytest.fixture
 def mpich(mpi_pythons, alone, monkeypatch, tmp_path) -> str:
     """The Python that has MPICH, in an empty current folder."""
     if reason := unavailable():
         pytest.fail(reason, pytrace=False) if MUST_HAVE_BOTH else pytest.skip(reason)
+    if reason := refused():
+        pytest.skip(reason)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     return next(one for one in mpi_pythons if launch.find_library(one).family == "MPICH")
