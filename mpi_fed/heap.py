@@ -1,8 +1,9 @@
-"""A heap in which MPI_Init finds no remains: what MPICH needs to start under `srun --mpi=pmi2`.
+"""A heap in which MPI_Init finds no remains: MPICH then mostly starts over several nodes under `srun --mpi=pmi2`.
 
 MPICH 5 with UCX publishes 4096 bytes from where a rank's address begins, a few hundred bytes long, so the heap behind
 it goes with it, with runs of zeros shortened. Slurm's server of PMI 1 cuts a line at 1024 bytes. Where text lay behind
-the address, ranks got each other's addresses spoilt: MPI_Init ended with an error, or waited for ever.
+the address, ranks got each other's addresses spoilt: MPI_Init ended with an error, or waited for ever. What MPI_Init
+itself leaves behind the address can still do the same. Ranks of one node publish no addresses.
 """
 
 from __future__ import annotations
