@@ -96,7 +96,7 @@ def test_messages_of_one_mask_add_up(world, tmp_path, compressor):
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
-def test_a_common_mask_is_another_law_but_the_same_for_one_client(world, tmp_path, compressor):
+def test_a_common_mask_is_another_draw_than_masks_of_their_own(world, tmp_path, compressor):
     (one,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
     (own,) = configurations(tmp_path, "gaussian", (compressor.replace("common", "own"),), rounds=ROUNDS)
     assert own.compressor.mask is None
