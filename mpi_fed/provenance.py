@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from . import environment
 from .world import World
 
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
@@ -45,6 +46,16 @@ def collect(world: World) -> dict[str, str]:
         "slurm": json.dumps({name: os.environ[name] for name in SLURM if name in os.environ}),
         "start_time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def roster(world: World) -> str | None:
+    """At the root of a Slurm job which process each rank is, if MPICH's launcher would tell a killed one's process alone.
+
+    Every rank calls it."""
+    if "hydra" not in launcher() or "SLURM_JOB_ID" not in os.environ or environment.SCRATCH in os.environ:
+        return None
+    places = world.comm.gather((world.host, os.getpid()))
+    return places and ", ".join(f"rank {rank} is process {own} on {host}" for rank, (host, own) in enumerate(places))
 
 
 def dependency_versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def run(
     world = start()
     plan = make_plan(studies, out, overrides, only, world.size, variant)
     facts = provenance.collect(world)
+    if roster := provenance.roster(world):
+        print(f"mpi-fed: {roster}", file=sys.stderr, flush=True)
     rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
     try:
         with Progress(rounds, enabled=world.is_root) as progress:

@@ -33,7 +33,7 @@ CLIENTS = 4
 """The ranks of a job that is not told, of a study that does not say how many clients it has."""
 LONGEST_ARRAY = 1000
 """Tasks of an array: Slurm's own default limit."""
-FLAGS = {"Open MPI": [], "MPICH": ["srun", "-K1", "--mpi=pmi2"]}
+SRUN = ["srun", "-K1", "--mpi=pmi2"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def main(given: Namespace) -> int:
     studies, asked = _studies(given, asked)
     if not given.dry_run and shutil.which("sbatch") is None:
         raise InputError("sbatch is not on PATH: submit where Slurm is, or look at the script with --dry-run")
-    launcher = asked.launch or _launcher(_ranks(asked))
+    launcher = asked.launch or _launcher(asked.nodes or 1, _ranks(asked))
     whole = load_studies(given.studies, given.set, None, _ranks(asked), given.variant)
     works = [_work(given, asked, study) for study in studies]
     asked = _with_time(asked, works)
@@ -88,13 +88,15 @@ def _ranks(asked: Resources) -> int:
     return (asked.nodes or 1) * (asked.tasks_per_node or 1)
 
 
-def _launcher(ranks: int) -> list[str]:
+def _launcher(nodes: int, ranks: int) -> list[str]:
     """The words that start the ranks of the MPI found here, inside a job."""
     try:
-        family = launch.find_library().family
-        if family == "Open MPI":
+        library = launch.find_library()
+        if library.family == "Open MPI":
             return [_beside(launch.find_launcher().path), "-n", str(ranks)]
-        return FLAGS[family]
+        if library.vendor == "MPICH" and nodes > 1:  # whose ranks may not meet under srun: see docs/cluster.md
+            return [launch.find_launcher().path, "-n", str(ranks)]
+        return SRUN
     except WorldError as error:
         raise InputError(f"{error}; or give a --profile with launcher") from None
 

@@ -153,12 +153,17 @@ def test_long_arrays_are_several(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("vendor", "words"),
-    [("Open MPI", "/mpi/bin/mpiexec -n 2"), ("MPICH", "srun -K1 --mpi=pmi2"), ("Intel MPI", "srun -K1 --mpi=pmi2")],
+    ("vendor", "nodes", "words"),
+    [
+        ("Open MPI", 1, "/mpi/bin/mpiexec -n 2"),
+        ("MPICH", 1, "srun -K1 --mpi=pmi2"),
+        ("MPICH", 2, "/mpi/bin/mpiexec -n 2"),
+        ("Intel MPI", 2, "srun -K1 --mpi=pmi2"),
+    ],
 )
-def test_the_launcher_is_that_of_the_mpi(capsys, monkeypatch, vendor, words):
+def test_the_launcher_is_that_of_the_mpi(capsys, monkeypatch, vendor, nodes, words):
     use_library(monkeypatch, vendor)
-    script, _ = scripts(capsys)
+    script, _ = scripts(capsys, f"--nodes={nodes}")
     assert f"\nlaunch=({words})\n" in script
 
 
