@@ -49,9 +49,9 @@ def collect(world: World) -> dict[str, str]:
 
 
 def roster(world: World) -> str | None:
-    """At the root of a Slurm job which process each rank is, if MPICH's launcher would tell a killed one's process alone.
+    """At the root which process each rank is, where all that tells of a killed one is MPICH's launcher in a Slurm job.
 
-    Every rank calls it."""
+    It tells the process, but not the rank. Every rank calls it."""
     if "hydra" not in launcher() or "SLURM_JOB_ID" not in os.environ or environment.SCRATCH in os.environ:
         return None
     places = world.comm.gather((world.host, os.getpid()))

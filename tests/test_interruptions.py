@@ -21,7 +21,7 @@ from command import arrays, assert_same
 from mpi_tests import MUST_HAVE_BOTH
 from processes import children, family, seconds_until_gone
 
-from mpi_fed import log_layout
+from mpi_fed import launch, log_layout
 
 pytestmark = pytest.mark.slow
 
@@ -206,6 +206,50 @@ def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path):
     assert again.returncode == 85
     with np.load(path, allow_pickle=False) as file:
         assert json.loads(file["meta"].tobytes())["done"] > done
+
+
+BY_FAMILY = {"Open MPI": [signal.SIGUSR1], "MPICH": [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT]}
+"""Signals on which a bare launcher leaves its ranks the time to save."""
+
+
+def test_signals_to_a_bare_launcher(mpi_python, tmp_path):
+    """Each saves, and the run goes on from there."""
+    (tmp_path / "test.toml").write_text(STUDY.format(repetitions=1))
+    launcher = launch.find_launcher(mpi_python)
+    surroundings = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    words = [launcher.path, "-n", "2", mpi_python, "-m", "mpi_fed", "run", "test.toml", "--no-analyze"]
+    words += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='last'"]
+    done = [0]
+    for signum in BY_FAMILY[launcher.family]:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        with subprocess.Popen(words, env=surroundings, cwd=tmp_path, text=True, **streams) as job:
+            wait_for(job, lambda: rounds_done(tmp_path) > done[-1])
+            job.send_signal(signum)
+            output, errors = job.communicate(timeout=60)
+        assert job.returncode == 85, f"{signum}: {output}{errors}"
+        with np.load(next(tmp_path.glob("runs/test/*.checkpoint")), allow_pickle=False) as file:
+            done.append(json.loads(file["meta"].tobytes())["done"])
+        assert done[-1] > done[-2]
+        with h5py.File(next(tmp_path.glob("runs/test/*.h5"))) as file:
+            assert file.attrs["status"] == b"interrupted"
+
+
+def rounds_done(folder: Path) -> int:
+    """Rounds of the one repetition in the log of the study below the folder, also while it is written."""
+    for path in folder.glob("runs/test/*.h5"):
+        with contextlib.suppress(OSError, KeyError), h5py.File(path, "r", locking=False) as file:
+            seen = np.isfinite(file["wall_seconds"][0]).sum()
+            return int(file["round"][max(0, seen - 1)])
+    return 0
+
+
+def test_a_disk_that_may_only_be_read(mpi_python, small_disk, study):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
+    ended = command.run("run", study, *options, python=mpi_python, status=2)
+    assert str(small_disk) in sentence(ended.stderr)
+    assert "Read-only file system" in sentence(ended.stderr)
+    assert "Traceback" not in ended.stderr
 
 
 def wait_for(job, condition):

@@ -198,7 +198,8 @@ def test_an_array_does_a_study_through_a_warning_and_again_nothing(slurm, mpi_py
     assert tasks == {"0", "1"}
     assert sorted(restarts) == [0, 1]  # the other task was left alone
     assert len(list(Path(out, "test", "jobs").glob("*.out"))) == 2
-    assert "2 done, 0 queued or running, 0 to submit" in submit(mpi_python, f"--out={out}", nodes=nodes, rounds=SECONDS_LONG)
+    again = submit(mpi_python, f"--out={out}", nodes=nodes, rounds=SECONDS_LONG)
+    assert "2 done, 0 queued or running, 0 to submit" in again
     assert jobs() == []
     assert not list(Path().rglob("pwned"))
 
@@ -261,7 +262,8 @@ def test_a_template_runs_through_a_warning(slurm, mpi_python, monkeypatch):
     words = launcher_words(mpi_python)
     name, options = ("single", []) if words == "mpirun" else ("array", ["--array=0-1"])
     text = (ROOT / "slurm" / f"{name}.sbatch").read_text()
-    edited = text.replace("--ntasks=4", f"--nodes={under_srun(mpi_python)} --ntasks=2").replace("(mpirun)", f"({words})")
+    places = f"--nodes={under_srun(mpi_python)} --ntasks=2"
+    edited = text.replace("--ntasks=4", places).replace("(mpirun)", f"({words})")
     assert edited.count("--ntasks=2") == 1
     Path("job.sbatch").write_text(edited)
     job = ask("sbatch", "--parsable", *options, "job.sbatch", write_study(rounds=SECONDS_LONG)).strip()
