@@ -42,7 +42,7 @@ iterates = "last"
 """
 MOST = 600
 """Repetitions that take seconds, so that a run is killed many times before they are done."""
-KILLS = 15
+KILLS = 8
 GONE = 2.0
 
 
