@@ -22,6 +22,7 @@ def bench(given: Namespace) -> int:
 
     Raises InputError and WorldError."""
     from .benchmark.cases import cases
+    from .benchmark.floor import add_floors
     from .benchmark.result import document
     from .launch import run_programs
 
@@ -46,7 +47,9 @@ def bench(given: Namespace) -> int:
             if status != 0:
                 return status
             found.append(pickle.loads(answer.read_bytes()))
-    return _tell(document(found[0][0], [results for _, results in found]), given)
+        told = document(found[0][0], [results for _, results in found])
+        add_floors(told["results"], Path(folder))
+    return _tell(told, given)
 
 
 def bench_here(given: Namespace) -> int:

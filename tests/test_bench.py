@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 from command import run
 
 from mpi_fed import arguments, cli, launch, mode
-from mpi_fed.benchmark import VALID
+from mpi_fed.benchmark import VALID, floor
 from mpi_fed.benchmark.cases import cases
 from mpi_fed.benchmark.result import Measured, document, percentile, round_seconds, summary
 from mpi_fed.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, comparison
@@ -61,6 +62,7 @@ def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
         assert len(one["quantiles"]) == 101
         assert one["launch_medians"] == [times["median"]]
         assert one["goodput"] > 0
+        assert (one["floor_microseconds"] or 0) > 0 if shutil.which("cc") else one["floor_microseconds"] is None
     none = by_name["none", "gather"]
     assert none["bare_microseconds"] > 0
     assert none["ratio"] > 0
@@ -69,6 +71,30 @@ def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
     assert none["transported_bytes"] == {"uplink": 40, "downlink": 80}
     assert by_name["none value_bits=16", "gather"]["payload_bytes"] == 10
     assert 0 < by_name["bernoulli p=0.309017", "gatherv"]["payload_bytes"] < 20
+
+
+def test_without_a_compiler_there_is_no_floor(tmp_path, monkeypatch):
+    launcher = launch.find_launcher()
+    if shutil.which("cc"):
+        assert floor.compiled(tmp_path).stat().st_size > 0
+    nowhere = launch.Launcher(str(tmp_path / "mpiexec"), launcher.family, launcher.version)
+    monkeypatch.setattr(launch, "find_launcher", lambda: nowhere)
+    assert floor.compiled(tmp_path) is None
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_floor_is_of_the_bytes_that_the_ledger_has(tmp_path, monkeypatch):
+    """What is asked of the program, and that a route it does not know is left out."""
+    asked = []
+    monkeypatch.setattr(launch, "run_programs", lambda ranks, programs: asked.append((ranks, *programs)) or [1])
+    known = {"route": "gather", "ranks": 4, "launches": 2, "repetitions": 40}
+    known |= {"transported_bytes": {"uplink": 80, "downlink": 800}}
+    everywhere = known | {"route": "allgather"}
+    results = [known | {"floor_microseconds": None}, everywhere, known | {"route": "auto"}]
+    floor.add_floors(results, tmp_path)
+    assert results[0]["floor_microseconds"] is None  # the launch has failed
+    assert [ranks for ranks, _ in asked] == [4]
+    assert (tmp_path / "floor.txt").read_text() == "gather 20 200 20\nallgather 20 0 20\n"
 
 
 def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path, alone):

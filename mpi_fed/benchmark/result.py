@@ -98,6 +98,7 @@ def summary(launches: Sequence[Measured]) -> dict[str, Any]:
         "quantiles": [_short(percentile(samples, percent)) for percent in range(101)] if count else [],
         "phases": _by_phase(phases) if count else None,
         **_communication(phases[0], launches, first.payload_bytes * first.messages if count else 0.0),
+        "floor_microseconds": None,
         "verdict": INVALID if reasons else VALID,
         "reasons": reasons,
     }

@@ -52,7 +52,7 @@ def print_table(told: dict[str, Any]) -> None:
     table.add_column("route", overflow="fold")
     for heading in (
         "bytes a\nmessage", "round, us\nmedian", "\np90", "\np99", "launches\ndiffer by", "wait,\nus",
-        "comm.,\nus", "bare,\nus", "ratio", "goodput,\nB/s",
+        "comm.,\nus", "bare,\nus", "ratio", "C,\nus", "goodput,\nB/s",
     ):  # fmt: skip
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -79,6 +79,7 @@ def _row(result: Result) -> list[str]:
         number(result["communication_microseconds"]),
         number(result["bare_microseconds"]),
         number(result["ratio"]),
+        number(result["floor_microseconds"]),
         amount(result["goodput"]),
         result["verdict"],
     ]
@@ -92,8 +93,8 @@ def remarks(told: dict[str, Any]) -> list[str]:
         f"{ranks} rank{'s' * (ranks > 1)}, one client each, {machine['mpi_library']}, {', '.join(machine['cpu'])}, "
         f"{machine['cores']} cores, {launches} launch{'es' * (launches > 1)}: {CONVENTION}; launches differ by: the "
         "greatest of their medians over the least, less 1; wait: for the slowest rank, the greatest of the ranks' "
-        "medians, in no other column; bare: the same collectives without the rest of the round; goodput: packed bytes "
-        "over communication."
+        "medians, in no other column; bare: the same collectives without the rest of the round; C: the same from a "
+        "program in C, in a launch of its own; goodput: packed bytes over communication."
     ]
     if launches == 1:
         lines.append("A single launch: how much launches differ from each other is unknown.")
