@@ -55,7 +55,9 @@ def roster(world: World) -> str | None:
     if "hydra" not in launcher() or "SLURM_JOB_ID" not in os.environ or environment.SCRATCH in os.environ:
         return None
     places = world.comm.gather((world.host, os.getpid()))
-    return places and ", ".join(f"rank {rank} is process {own} on {host}" for rank, (host, own) in enumerate(places))
+    if places is None:
+        return None
+    return ", ".join(f"rank {rank} is process {own} on {host}" for rank, (host, own) in enumerate(places))
 
 
 def dependency_versions() -> dict[str, str]:
