@@ -43,6 +43,8 @@ class Algorithm(Component):
 
     restless: ClassVar[bool] = False
     """w moves even in a round in which nobody sends."""
+    two_way: ClassVar[bool] = True
+    """The direction of its step may be compressed again on its way down, without bias."""
 
     step_size: Literal["constant", "horizon", "decreasing"] | Annotated[float, Field(gt=0)] = "constant"
     step_scale: float | None = Field(None, gt=0)
