@@ -23,7 +23,6 @@ from .round import SNAPSHOTS, Snapshots, State, advance
 from .sampling import jobs_of
 from .self_check import TRAILER, CheckedKernel, checked, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
-from .two_way import step_omega
 from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, Wire
 
 JOBS_LIMIT = 10**7
@@ -66,7 +65,7 @@ class Simulation:
                 f"[algorithm] local_steps = {algorithm.local_steps:,} for {last - first:,} clients on one rank is more "
                 f"than {JOBS_LIMIT:,} gradients a round; lower it, or start more ranks"
             )
-        self.omega = step_omega(algorithm, compressor, configuration.downlink, d)
+        self.omega = algorithm.step_omega(compressor, configuration.downlink, d)
         self.steps = algorithm.steps(self.omega, population.trace, configuration.rounds)
         problem = configuration.problem.kernel(population, first, last)
         if algorithm.local_steps > 1:

@@ -1,4 +1,4 @@
-"""Compression both ways: what a study's [[downlink]] may be, and what omega its step has to allow for."""
+"""Compression both ways: what a study's [[downlink]] may be."""
 
 from __future__ import annotations
 
@@ -36,12 +36,3 @@ def check_downlink(downlink: Compressor, algorithm: Algorithm, route: Route) -> 
             "and route.downlink_bits exclude each other, as no w is broadcast here; "
             "leave downlink_bits out, and give the downlink value_bits"
         )
-
-
-def step_omega(algorithm: Algorithm, compressor: Compressor, downlink: Compressor | None, dimension: int) -> float:
-    """The omega that the step size allows for: of both compressions, one after the other,
-
-        omega + 1 = (omega_up + 1) (omega_down + 1),   as E||C_down(C_up(x))||^2 <= (omega_down + 1) E||C_up(x)||^2.
-    """
-    up = algorithm.omega_of(compressor, dimension)
-    return up if downlink is None else (up + 1) * (algorithm.omega_of(downlink, dimension) + 1) - 1
