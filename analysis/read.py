@@ -235,6 +235,8 @@ def _tables(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for name in TABLES:
         if not (isinstance(tables, dict) and isinstance(tables.get(name), dict)):
             raise ValueError(f"its configuration has no table {name}")
+    if not isinstance(tables.get("downlink", {}), dict):
+        raise ValueError("its configuration's downlink is no table")
     if "clients" not in tables["study"]:
         raise ValueError("its configuration has no key study.clients")
     return tables

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 BAND = (10, 90)
 """Percentiles over repetitions that a curve's band spans."""
-WITHIN = {"compressor", "route", "log"}
+WITHIN = {"compressor", "downlink", "route", "log"}
 """Tables in which the series of one panel may differ; so may study.repetitions."""
 
 
@@ -69,7 +69,7 @@ def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
 
 
 def grouped(logs: Sequence[Log]) -> list[tuple[str, list[int]]]:
-    """The logs that share all but the compressor and the route, as positions; the title says in what groups differ."""
+    """The logs that share all but compressors and route, as positions; the title says in what groups differ."""
     groups: dict[str, list[int]] = {}
     for i, log in enumerate(logs):
         groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
@@ -97,8 +97,8 @@ def curve(log: Log, forecast: Forecast) -> Curve:
 
 
 def names_of(logs: Sequence[Log]) -> list[str]:
-    """A name for each log's compressor; the route is part of it where a compressor ran over several."""
-    names = [compressor_name(log.configuration["compressor"]) for log in logs]
+    """A name for each log's compressors; the route is part of it where they ran over several."""
+    names = [messages_name(log.configuration) for log in logs]
     kinds = [log.configuration["route"]["kind"] for log in logs]
     routes: dict[str, set[str]] = {}
     for name, kind in zip(names, kinds, strict=True):
@@ -106,6 +106,12 @@ def names_of(logs: Sequence[Log]) -> list[str]:
     return [
         f"{name}, {kind}" if len(routes[name]) > 1 else name for name, kind in zip(names, kinds, strict=True)
     ]
+
+
+def messages_name(tables: dict[str, dict[str, Any]]) -> str:
+    """The compressor's name, and that of the downlink where there is one."""
+    up = compressor_name(tables["compressor"])
+    return f"{up} downlink={compressor_name(tables['downlink'])}" if "downlink" in tables else up
 
 
 def compressor_name(table: dict[str, Any]) -> str:

@@ -59,6 +59,7 @@ def _entry(log: Log, forecast: Forecast) -> Entry:
     found = reasons(log, comparison, forecast)
     return {
         **{name: log.configuration[name] for name in ("compressor", "algorithm", "problem", "route")},
+        "downlink": log.configuration.get("downlink"),
         "clients": log.clients,
         "rounds": log.rounds,
         "repetitions": int(kept.sum()),

@@ -1,4 +1,4 @@
-"""One configuration of a study: a problem, an algorithm, a compressor and a route, checked and resolved."""
+"""One configuration of a study: a problem, an algorithm, compressors up and down and a route, checked and resolved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .component import Registry
 from .compressors import Compressor, compressors
 from .problems import Problem, problems
 from .routes import Route, routes
-from .tables import Table, check_shape
+from .tables import LISTED, Table, check_shape
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 REGISTRIES: dict[str, Registry] = {
@@ -26,6 +26,10 @@ REGISTRIES: dict[str, Registry] = {
     "compressor": compressors,
     "route": routes,
 }
+
+
+FAMILIES: dict[str, Registry] = {**REGISTRIES, "downlink": compressors}
+"""The registries of all tables that have a kind; there need not be a downlink."""
 
 
 class StudyOptions(BaseModel):
@@ -86,6 +90,8 @@ class Configuration:
     """A short text that tells the configuration apart from the others of its study."""
     position: int = 0
     """Its place in the study's grid, whichever of them are run."""
+    downlink: Compressor | None = None
+    """What compresses the direction of the step on its way to the clients; None where w itself goes out."""
 
     @cached_property
     def tables(self) -> dict[str, Table]:
@@ -96,7 +102,7 @@ class Configuration:
             "repetitions": self.seeds,
             "clients": self.clients,
         }
-        parts = {name: getattr(self, name).table() for name in REGISTRIES}
+        parts = {name: part.table() for name in FAMILIES if (part := getattr(self, name)) is not None}
         return json.loads(
             json.dumps({"study": study, **parts, "log": self.log.model_dump()}, allow_nan=False)
         )
@@ -116,11 +122,13 @@ class Configuration:
 
 def configuration_from_tables(tables: dict[str, Any]) -> Configuration:
     """The configuration of `Configuration.tables`, as a log holds them. Reads no data; raises InputError."""
-    check_shape({**tables, "compressor": [tables.get("compressor", {})]}, "configuration")
+    listed = {name: [tables.get(name, {})] for name in LISTED if name in tables}
+    check_shape({**tables, "compressor": [{}], **listed}, "configuration")
     study = fields.model(StudyOptions, tables.get("study", {}), "configuration: [study]")
     parts = {
         name: fields.component(registry, tables.get(name, {}), f"configuration: [{name}]")
-        for name, registry in REGISTRIES.items()
+        for name, registry in FAMILIES.items()
+        if name in REGISTRIES or name in tables
     }
     return Configuration(
         study=study.name,
@@ -128,6 +136,6 @@ def configuration_from_tables(tables: dict[str, Any]) -> Configuration:
         seeds=study.seeds,
         clients=study.clients or 1,
         log=fields.model(LogOptions, tables.get("log", {}), "configuration: [log]"),
-        label=labels.describe(parts["compressor"]),
+        label=labels.messages(parts["compressor"], parts.get("downlink")),
         **parts,
     )

@@ -1,22 +1,26 @@
 """How the new iterate comes to every rank: what a route's kernel holds as `downlink`, whose type chooses the code.
 
-everywhere(downlink)                                            every rank has the mean message and updates for itself
+gathered(downlink)                                              the uplink has brought every rank the messages
+share(downlink, comm, wire, round, seed, total, overflow)       the step's direction, which the root has in total, to
+                                                                every rank's, and into the ledger; MPI's error code
+everywhere(downlink)                                            every rank has that direction then, and updates itself
 send_back(downlink, comm, wire, round, seed, w, model)          the root's w to everyone's `model`, at which gradients
                                                                 are taken, and into the ledger; MPI's error code
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .codec import decode, encode, length
 from .jit import Operation
-from .mpi import ROOT, bcast, bcast_bytes
-from .streams import EVERYONE, Stream
+from .mpi import ROOT, bcast, bcast_bytes, bcast_counts
+from .streams import EVERYONE, THE_ROOT, Stream
 from .values import CHUNK, pack, unpack
-from .wire import DOWNLINK
+from .wire import DECODE, DOWNLINK, ENCODE, SEND_BACK, mark
 
 
 class Broadcast(NamedTuple):
@@ -39,7 +43,17 @@ class Everywhere(NamedTuple):
     kind: int
 
 
-Downlink = Broadcast | RoundedBroadcast | Everywhere
+class CompressedBroadcast(NamedTuple):
+    """MPI_Bcast of the compressed direction of the step, which every rank, the root included, decodes."""
+
+    compressor: Any  # its kernel
+    fixed_size: int  # bytes of every message, or -1 where lengths vary
+    counted: bool  # lengths are the root's alone to know, so that they are broadcast too
+    payload: NDArray[np.uint8]
+    length: NDArray[np.int32]  # (1,)
+
+
+Downlink = Broadcast | RoundedBroadcast | Everywhere | CompressedBroadcast
 
 
 def broadcast(bits: int, dimension: int) -> Downlink:
@@ -49,12 +63,43 @@ def broadcast(bits: int, dimension: int) -> Downlink:
     return RoundedBroadcast(bits, np.empty(bits // 8 * dimension, np.uint8), np.empty(CHUNK))
 
 
-def _at_the_root(downlink):
+def _no(downlink):
     return False
 
 
-def _everywhere(downlink):
+def _yes(downlink):
     return True
+
+
+def _kept(downlink, comm, wire, round, seed, total, overflow):
+    return 0
+
+
+def _compressed(downlink, comm, wire, round, seed, total, overflow):
+    stream, size, code = Stream(seed, THE_ROOT, np.uint64(round)), np.int64(0), 0
+    if comm.rank == ROOT:
+        size = np.int64(encode(downlink.compressor, total, downlink.payload, stream))
+        if size < 0:
+            size = -size
+            if overflow[0] == -1:
+                overflow[0], overflow[1] = np.int64(THE_ROOT), round
+        mark(wire.clock, ENCODE)
+    elif not downlink.counted:
+        size = downlink.fixed_size if downlink.fixed_size >= 0 else np.int64(length(downlink.compressor, stream))
+    if downlink.counted:
+        downlink.length[0] = size
+        code = bcast_counts(comm, downlink.length)
+        size = np.int64(downlink.length[0])
+    if code == 0:
+        code = bcast_bytes(comm, downlink.payload[:size])
+    mark(wire.clock, SEND_BACK)
+    if code == 0:
+        if comm.rank == ROOT:
+            wire.totals[DOWNLINK] += (size + (4 if downlink.counted else 0)) * comm.size
+        total.fill(0.0)
+        decode(downlink.compressor, downlink.payload[:size], 1.0, total, stream)
+        mark(wire.clock, DECODE)
+    return code
 
 
 def _broadcast(downlink, comm, wire, round, seed, w, model):
@@ -76,8 +121,14 @@ def _nothing(downlink, comm, wire, round, seed, w, model):
     return 0
 
 
-_is_everywhere, _send_back = Operation("everywhere", _at_the_root), Operation("send_back", _broadcast)
-_is_everywhere.implement(Everywhere, _everywhere)
+_gathered, _share = Operation("gathered", _no), Operation("share", _kept)
+_is_everywhere, _send_back = Operation("everywhere", _no), Operation("send_back", _broadcast)
+_gathered.implement(Everywhere, _yes)
+_share.implement(CompressedBroadcast, _compressed)
+_is_everywhere.implement(Everywhere, _yes)
+_is_everywhere.implement(CompressedBroadcast, _yes)
 _send_back.implement(RoundedBroadcast, _rounded_broadcast)
 _send_back.implement(Everywhere, _nothing)
+_send_back.implement(CompressedBroadcast, _nothing)
+gathered, share = _gathered.call, _share.call
 everywhere, send_back = _is_everywhere.call, _send_back.call

@@ -36,6 +36,17 @@ def describe(component: Component, also: frozenset[str] = frozenset()) -> str:
     return " ".join([component.kind, *assignments("", component, keys)])
 
 
+def messages(
+    compressor: Component,
+    downlink: Component | None,
+    also: frozenset[str] = frozenset(),
+    also_down: frozenset[str] = frozenset(),
+) -> str:
+    """`quantization levels=1 downlink=rand-h h=3`: how messages are compressed, up and, where they are, down."""
+    up = describe(compressor, also)
+    return up if downlink is None else f"{up} downlink={describe(downlink, also_down)}"
+
+
 def assignments(family: str, choice: BaseModel, keys: Sequence[str] | frozenset[str]) -> list[str]:
     """`key=value` for those of the keys that are set; the kind as `family=kind`."""
     kind = [f"{family}={getattr(choice, 'kind', '')}"] if "kind" in keys else []

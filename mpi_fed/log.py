@@ -211,7 +211,7 @@ def origin(configuration: Configuration) -> dict[str, Any]:
     """What the configuration's tables name but do not hold, as digests: data, a start, the code of plugins."""
     facts = dict(configuration.problem.facts())
     parts = (configuration.problem, configuration.algorithm, configuration.compressor, configuration.route)
-    modules = {type(part).__module__ for part in parts}
+    modules = {type(part).__module__ for part in (*parts, configuration.downlink)}
     if own := sorted(modules & plugins.loaded.keys()):
         facts["plugin_modules"] = " ".join(own)  # a module's name holds a digest of its source
     start = getattr(configuration.algorithm, "initial", None)

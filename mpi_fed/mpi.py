@@ -160,6 +160,11 @@ if COMPILED:
         return _bcast(array.ctypes.data, len(array), comm.byte, np.int32(ROOT), comm.handle)
 
     @inlined
+    def bcast_counts(comm, array):
+        """MPI_Bcast of an int32 array from the root."""
+        return _bcast(array.ctypes.data, len(array), comm.int32, np.int32(ROOT), comm.handle)
+
+    @inlined
     def bcast(comm, array):
         """MPI_Bcast of a float64 array from the root."""
         return _bcast(array.ctypes.data, len(array), comm.float64, np.int32(ROOT), comm.handle)
@@ -228,6 +233,11 @@ else:
     def bcast_bytes(comm, array):
         """MPI_Bcast of a byte array from the root."""
         _communicators[comm.handle].Bcast([array, _bind().BYTE], ROOT)
+        return 0
+
+    def bcast_counts(comm, array):
+        """MPI_Bcast of an int32 array from the root."""
+        _communicators[comm.handle].Bcast([array, _bind().INT32_T], ROOT)
         return 0
 
     def bcast(comm, array):

@@ -1,7 +1,8 @@
 """The compiled loop: rounds from log point to log point, with MPI inside.
 
 Of each round: local gradients, what the algorithm compresses, encode, the route's collective, decode and mean at the
-root, the update, the downlink of w; before it, w enters the Polyak-Ruppert average.
+root, the update, the downlink of w (or of the update's direction, compressed, before it); before all of this, w enters
+the Polyak-Ruppert average.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codec import encode
-from .descent import outgoing, sent, update
-from .downlink import everywhere, send_back
+from .descent import direction, outgoing, sent, update
+from .downlink import everywhere, gathered, send_back, share
 from .jit import kernel
 from .mpi import ROOT, barrier, wtime
 from .sampling import gradient, plan
@@ -46,12 +47,12 @@ class State(NamedTuple):
     w: Array  # (d,): the iterate, where the route has it updated
     model: Array  # (d,): what clients know of it, equal on all ranks; w itself unless the downlink rounds
     sum: Array  # (d,): the root's sum of the iterates in the average
-    total: Array  # (d,): the root's mean of the decoded messages
+    total: Array  # (d,): the root's mean of the decoded messages, then the direction of the step
     g: Array  # (d,)
     averaging_start: int
     restless: bool  # w moves even in a round in which nobody sends
     seconds: Array  # [elapsed, start of the present block]
-    overflow: NDArray[np.int64]  # [client, round] of the first number beyond the wire's floats, or [-1, -1]
+    overflow: NDArray[np.int64]  # [sender, round] of the first number beyond the wire's floats, or [-1, -1]
 
 
 class Snapshots(NamedTuple):
@@ -111,7 +112,7 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
             written = encode(compressor, g, wire.send[size:], stream)
             if written < 0:
                 written = -written
-                if state.overflow[0] < 0:
+                if state.overflow[0] == -1:
                     state.overflow[0], state.overflow[1] = jobs.first + client, k
             sent(algorithm, client, compressor, wire.send[size : size + written], stream)
             wire.sizes[slot] = written
@@ -127,6 +128,11 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 mark(clock, WAIT)
             if anyone and code == 0:
                 code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
+            if code == 0 and (comm.rank == ROOT or gathered(route.downlink)):
+                direction(algorithm, k, state.total)
+                mark(clock, UPDATE)
+            if code == 0:
+                code = share(route.downlink, comm, wire, k, seed, state.total, state.overflow)
             if code == 0 and (comm.rank == ROOT or everywhere(route.downlink)):
                 update(algorithm, k, state.total, w)
                 mark(clock, UPDATE)

@@ -22,6 +22,7 @@ from .plan import make_plan
 from .problems.population import Population
 from .progress import Progress
 from .recorder import CHECKPOINT_SECONDS, Recorder
+from .self_check import sender_name
 from .simulation import Simulation
 from .world import World, await_reader, start
 
@@ -187,14 +188,16 @@ def _save(world: World, simulation: Simulation, recorder: Recorder | None) -> No
 
 def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
     """float16 has a range that a sound run may leave; float32's is left by diverging alone, which the log says."""
-    if simulation.configuration.compressor.value_bits != 16:
+    configuration = simulation.configuration
+    senders = (configuration.compressor, configuration.downlink)
+    if all(compressor is None or compressor.value_bits != 16 for compressor in senders):
         return
-    for client, round in world.comm.allgather(tuple(simulation.state.overflow.tolist())):
-        if client >= 0:
+    for sender, round in world.comm.allgather(tuple(simulation.state.overflow.tolist())):
+        if sender != -1:
             if recorder:
                 recorder.close()
             raise InputError(
-                f"{simulation.configuration.label}: in round {round} client {client} had to send a number beyond "
+                f"{configuration.label}: in round {round} {sender_name(sender)} had to send a number beyond "
                 f"float16's 65504; give this compressor value_bits = 32"
             )
 

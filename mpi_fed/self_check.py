@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .codec import OPERATIONS, UNKNOWN, decode, encode, information_bits, length, participants
 from .jit import bits_of, kernel
+from .streams import THE_ROOT
 
 TRAILER = 16
 """Bytes of the two checksums."""
@@ -27,7 +28,7 @@ class CheckedKernel(NamedTuple):
 
     inner: Any
     decoded: NDArray[np.float64]  # (d,)
-    fault: NDArray[np.int64]  # [client, round, BYTES or VECTOR] of the first message found wrong, or SOUND
+    fault: NDArray[np.int64]  # [sender, round, BYTES or VECTOR] of the first message found wrong, or SOUND
 
 
 def complaint(kernel: CheckedKernel) -> str | None:
@@ -38,7 +39,12 @@ def complaint(kernel: CheckedKernel) -> str | None:
     how = "its bytes are not those that were sent"
     if what == VECTOR:
         how = "it decodes to another vector than its sender decoded"
-    return f"in round {round} the message of client {client} is wrong: {how}"
+    return f"in round {round} the message of {sender_name(client)} is wrong: {how}"
+
+
+def sender_name(client: int) -> str:
+    """Who a client number, as an int64, means."""
+    return "the root" if client == np.int64(THE_ROOT) else f"client {client}"
 
 
 def checked(inner: NamedTuple, dimension: int) -> CheckedKernel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from .algorithms.base import arrays_of
 from .algorithms.local_steps import local_steps_kernel
 from .codec import UNKNOWN, length
+from .compressors import Compressor
 from .configuration import Configuration
+from .downlink import CompressedBroadcast
 from .errors import InputError
 from .jit import compiling, kernel
 from .log_layout import CLIENTS_LIMIT
@@ -39,6 +41,14 @@ def draw_start(seed, out):
     normals(Stream(seed, EVERYONE, np.uint64(0)), INITIAL, np.uint64(0), len(out), out)
 
 
+def _counted(compressor: Compressor, packing: NamedTuple) -> bool:
+    """Whether a message's length is its sender's alone to know."""
+    if compressor.fixed_length:
+        return False
+    with compiling(), np.errstate(all="ignore"):
+        return bool(shared_length(packing, 0) == UNKNOWN)
+
+
 class Simulation:
     """The repetitions of one configuration. Every rank of `comm` makes one and calls the same methods."""
 
@@ -55,19 +65,16 @@ class Simulation:
                 f"[algorithm] local_steps = {algorithm.local_steps:,} for {last - first:,} clients on one rank is more "
                 f"than {JOBS_LIMIT:,} gradients a round; lower it, or start more ranks"
             )
-        self.omega = algorithm.omega_of(compressor, d)
+        self.omega = algorithm.step_omega(compressor, configuration.downlink, d)
         self.steps = algorithm.steps(self.omega, population.trace, configuration.rounds)
         problem = configuration.problem.kernel(population, first, last)
         if algorithm.local_steps > 1:
             problem = local_steps_kernel(problem, self.steps, d)
-        packing = compressor.kernel(d)
-        if configuration.route.self_check:
-            packing = checked(packing, d)
         self.kernels = (
             problem,
-            packing,
-            algorithm.kernel(d, self.omega, self.steps, last - first),
-            configuration.route.kernel(compressor, d),
+            self._packing(compressor, d),
+            self._memories(last - first),
+            self._route(d),
         )
         self.jobs = jobs_of(first, last, n, algorithm.local_steps)
         self.wire = self._wire(hosts, d)
@@ -85,10 +92,36 @@ class Simulation:
         self.seed = np.uint64(0)
         self.done = 0
 
+    def _packing(self, compressor: Compressor, d: int) -> NamedTuple:
+        """A compressor's kernel, whose messages are checked where the route wants it."""
+        inner = compressor.kernel(d)
+        return checked(inner, d) if self.configuration.route.self_check else inner
+
+    def _memories(self, hosted: int) -> NamedTuple:
+        """The algorithm's kernel for so many clients: their memories know of the uplink's omega alone."""
+        algorithm, d = self.configuration.algorithm, self.population.dimension
+        return algorithm.kernel(d, algorithm.omega_of(self.configuration.compressor, d), self.steps, hosted)
+
+    def _route(self, d: int) -> NamedTuple:
+        """The route's kernel, with the study's own downlink in the place of the route's where there is one."""
+        route: Any = self.configuration.route.kernel(self.configuration.compressor, d)
+        compressor = self.configuration.downlink
+        if compressor is None:
+            return route
+        packing, most = self._packing(compressor, d), self._longest(compressor, d)
+        fixed = most if compressor.fixed_length else -1
+        counted = _counted(compressor, packing)
+        buffers = np.zeros(max(1, most), np.uint8), np.zeros(1, np.int32)
+        return route._replace(downlink=CompressedBroadcast(packing, fixed, counted, *buffers))
+
+    def _longest(self, compressor: Compressor, d: int) -> int:
+        """Bytes of the longest message on the wire."""
+        return compressor.payload_bytes_max(d) + (TRAILER if self.configuration.route.self_check else 0)
+
     def _wire(self, hosts: NDArray[np.int64], d: int) -> Wire:
         compressor, size = self.configuration.compressor, self.comm.size
         longest = compressor.payload_bytes_max(d)
-        most = longest + (TRAILER if self.configuration.route.self_check else 0)
+        most = self._longest(compressor, d)
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         everything = most * slots * size
@@ -99,8 +132,7 @@ class Simulation:
                 f"lower problem.dimension or study.clients"
             )
         fixed = compressor.fixed_length
-        with compiling(), np.errstate(all="ignore"):
-            counted = not fixed and shared_length(self.kernels[1], 0) == UNKNOWN
+        counted = _counted(compressor, self.kernels[1])
         grain = -(-(longest + 1) // HISTOGRAM_BINS)
         return Wire(
             most if fixed else -1,
@@ -164,8 +196,7 @@ class Simulation:
         """What this rank holds of it for each of its clients, a row a client; views.
 
         Of the algorithm's arrays they are those whose length is the number of clients."""
-        algorithm, d = self.configuration.algorithm, len(self.state.w)
-        one, two = (arrays_of(algorithm.kernel(d, self.omega, self.steps, hosted)) for hosted in (1, 2))
+        one, two = (arrays_of(self._memories(hosted)) for hosted in (1, 2))
         shared = {name for name, array in one.items() if array.shape == two[name].shape}
         return {name: array for name, array in arrays_of(self.kernels[2]).items() if name not in shared}
 
@@ -176,8 +207,12 @@ class Simulation:
 
     def wrong_message(self) -> str | None:
         """What this rank found wrong with a message, where messages are checked."""
-        packing = self.kernels[1]
-        return complaint(packing) if isinstance(packing, CheckedKernel) else None
+        route: Any = self.kernels[3]
+        down = route.downlink
+        for packing in (self.kernels[1], down.compressor if isinstance(down, CompressedBroadcast) else None):
+            if isinstance(packing, CheckedKernel) and (found := complaint(packing)):
+                return found
+        return None
 
     def phase_seconds(self) -> NDArray[np.float64]:
         """Mean seconds a round of each phase on this rank, (7,), over the rounds timed."""

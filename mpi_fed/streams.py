@@ -21,6 +21,9 @@ who takes part; the order of passes over data; the start."""
 EVERYONE = np.uint64(0xFFFFFFFFFFFFFFFF)
 """The client number of draws that all clients have in common."""
 
+THE_ROOT = np.uint64(0xFFFFFFFFFFFFFFFE)
+"""The client number of what the root compresses: no client's, so that its draws are independent of theirs."""
+
 SEED_LIMIT = 2**56
 
 _ONE = np.uint64(0x3FF0000000000000)

@@ -16,9 +16,22 @@ from typing import Any, NamedTuple
 
 from . import fields, labels
 from .component import Component
-from .configuration import REGISTRIES, Configuration, LogOptions, StudyOptions, configuration_from_tables
+from .configuration import FAMILIES, Configuration, LogOptions, StudyOptions, configuration_from_tables
 from .errors import InputError
-from .tables import TABLES, Table, alternatives, check_count, check_shape, join, override, plain, read, take_variant
+from .tables import (
+    LISTED,
+    TABLES,
+    Table,
+    alternatives,
+    check_count,
+    check_shape,
+    join,
+    override,
+    plain,
+    read,
+    take_variant,
+)
+from .two_way import check_downlink
 
 __all__ = ["Configuration", "LogOptions", "Study", "configuration_from_tables", "load_study"]
 
@@ -79,8 +92,10 @@ def _choices(tables: dict[str, Any], file: str, folder: Path) -> dict[str, list[
         )
     choices: dict[str, list[Choice]] = {}
     for name in [*tables, *(name for name in TABLES if name not in tables)]:
-        if name == "compressor":
-            places = [(f"{file}: [[compressor]] {i}", table) for i, table in enumerate(tables[name], start=1)]
+        if name in LISTED:
+            places = [(f"{file}: [[{name}]] {i}", table) for i, table in enumerate(tables.get(name, []), start=1)]
+            if not places:
+                continue
         else:
             places = [(f"{file}: [{name}]", tables.get(name, {}))]
         choices[name] = [Choice(p, model) for p, table in places for model in _models(name, table, p, folder)]
@@ -96,7 +111,7 @@ def _models(name: str, table: Table, place: str, folder: Path) -> Iterator[Any]:
         for entry in alternatives(table, {"name", "repetitions"}, place):
             yield fields.model(StudyOptions, entry, place)
     else:
-        registry = REGISTRIES[name]
+        registry = FAMILIES[name]
         table = {**KINDS.get(name, {}), **table}
         kinds = alternatives({key: value for key, value in table.items() if key == "kind"}, (), place)
         lists = {key for kind in kinds for key in fields.kind_of(registry, kind, place).lists}
@@ -133,7 +148,10 @@ def _configuration(
     study = chosen["study"].model
     compressor = chosen["compressor"].ask("resolve", dimension)
     chosen["algorithm"].ask("check", compressor, dimension)
-    others = [labels.assignments(n, c.model, vary[n]) for n, c in chosen.items() if n != "compressor"]
+    route = chosen["route"].ask("resolve", compressor)
+    downlink = _downlink(chosen.get("downlink"), chosen["algorithm"].model, route, dimension)
+    others = [labels.assignments(n, c.model, vary[n]) for n, c in chosen.items() if n not in LISTED]
+    messages = labels.messages(compressor, downlink, vary["compressor"], vary.get("downlink", frozenset()))
     return Configuration(
         study=study.name,
         rounds=study.rounds,
@@ -142,10 +160,21 @@ def _configuration(
         problem=chosen["problem"].model,
         algorithm=chosen["algorithm"].model,
         compressor=compressor,
-        route=chosen["route"].ask("resolve", compressor),
+        route=route,
         log=chosen["log"].model,
-        label=" ".join([labels.describe(compressor, vary["compressor"]), *chain(*others)]),
+        label=" ".join([messages, *chain(*others)]),
+        downlink=downlink,
     )
+
+
+def _downlink(choice: Choice | None, algorithm: Any, route: Any, dimension: int) -> Any:
+    """The compressor of the downlink, if there is one, resolved and checked against the rest."""
+    if choice is None:
+        return None
+    downlink = choice.ask("resolve", dimension)
+    with placed(choice.place):
+        check_downlink(downlink, algorithm, route)
+    return downlink
 
 
 def _distinct(placed_configurations: Iterable[tuple[str, Configuration]]) -> tuple[Configuration, ...]:

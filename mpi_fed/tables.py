@@ -15,8 +15,10 @@ from .errors import InputError
 
 Table = dict[str, Any]
 
-TABLES = ("study", "problem", "algorithm", "compressor", "route", "log")
-"""The tables of a study file; `compressor` is a list of them."""
+TABLES = ("study", "problem", "algorithm", "compressor", "downlink", "route", "log")
+"""The tables of a study file."""
+LISTED = ("compressor", "downlink")
+"""Those of which there may be several, each headed with two brackets."""
 GRID_LIMIT = 10_000
 """The most configurations that a study may have: more is a slip of the pen."""
 
@@ -38,7 +40,8 @@ def read(path: Path, what: str = "study file") -> dict[str, Any]:
 def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
     """Take the tables `[variant.NAME.TABLE]` out, in place, and set what the one asked for sets.
 
-    `[variant.NAME.compressor]` sets keys of every compressor, `[[variant.NAME.compressor]]` stands in their place.
+    `[variant.NAME.compressor]` sets keys of every compressor, `[[variant.NAME.compressor]]` stands in their place; so
+    do those of `downlink`.
     The study's name gets `-NAME` behind.
     """
     variants = tables.pop("variant", {})
@@ -49,7 +52,7 @@ def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
     if name not in variants:
         raise InputError(f"--variant {plain(name)}: {file} has no such variant{nearest(name, variants)}")
     for table, keys in variants[name].items():
-        if table == "compressor" and isinstance(keys, list):
+        if table in LISTED and isinstance(keys, list):
             tables[table] = keys
             continue
         if table not in TABLES or not isinstance(keys, dict):
@@ -62,7 +65,7 @@ def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
 
 
 def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
-    """Set keys, in place, from texts like `problem.dimension=50`; `compressor` means every compressor."""
+    """Set keys, in place, from texts like `problem.dimension=50`; `compressor` means every compressor, and so on."""
     for text in overrides:
         place, equals, value = text.partition("=")
         name, dot, key = place.strip().partition(".")
@@ -74,7 +77,7 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
 
 
 def _set(tables: dict[str, Any], name: str, key: str, value: Any) -> None:
-    target = tables.get(name, []) if name == "compressor" else [tables.setdefault(name, {})]
+    target = tables.get(name, []) if name in LISTED else [tables.setdefault(name, {})]
     for table in target if isinstance(target, list) else []:
         if isinstance(table, dict):  # anything else is refused when its table is looked at
             table[key] = value
@@ -96,9 +99,9 @@ def check_shape(tables: dict[str, Any], file: str) -> None:
             raise InputError(
                 f"{file}: no table or key {show(name)} belongs at the top{nearest(name, TABLES)}"
             )
-        if name == "compressor":
+        if name in LISTED:
             if not isinstance(table, list) or not all(isinstance(entry, dict) for entry in table):
-                raise InputError(f"{file}: write [[compressor]], with two brackets, once for each compressor")
+                raise InputError(f"{file}: write [[{name}]], with two brackets, once for each compressor")
         elif not isinstance(table, dict):
             raise InputError(f"{file}: {name} must be one table, headed [{name}]")
         for entry in table if isinstance(table, list) else [table]:

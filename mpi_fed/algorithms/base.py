@@ -38,11 +38,13 @@ class Algorithm(Component):
     Steps: constant gamma = 1/(2 (omega+1) R^2); horizon gamma = K^(-2/5); decreasing
     gamma_k = step_scale (k+1)^(-step_exponent); or a number. omega is the paper's constant, or the tight one.
     With `local_steps` = t a client does t steps of its own between two messages (`local_steps.py`), and constant is
-    1/(2 (omega t + 1) R^2): what it compresses is the sum of t gradients.
+    1/(2 (omega t + 1) R^2): what it compresses is the sum of t gradients. Compression both ways: `step_omega`.
     """
 
     restless: ClassVar[bool] = False
     """w moves even in a round in which nobody sends."""
+    two_way: ClassVar[bool] = True
+    """The direction of its step may be compressed again on its way down, without bias."""
 
     step_size: Literal["constant", "horizon", "decreasing"] | Annotated[float, Field(gt=0)] = "constant"
     step_scale: float | None = Field(None, gt=0)
@@ -64,9 +66,17 @@ class Algorithm(Component):
             raise ValueError("ridge with local_steps > 1 is not defined here; give one of them")
 
     def omega_of(self, compressor: Compressor, dimension: int) -> float:
-        """The omega that enters the step size."""
+        """The omega in use of one compressor: the paper's constant or the tight one."""
         tight = compressor.omega_tight(dimension) if self.omega == "tight" else None
         return compressor.omega_bound(dimension) if tight is None else tight
+
+    def step_omega(self, compressor: Compressor, downlink: Compressor | None, dimension: int) -> float:
+        """The omega that enters the step size: of both compressions, one after the other,
+
+        omega + 1 = (omega_up + 1) (omega_down + 1),   as E||C_down(C_up(x))||^2 <= (omega_down + 1) E||C_up(x)||^2.
+        """
+        up = self.omega_of(compressor, dimension)
+        return up if downlink is None else (up + 1) * (self.omega_of(downlink, dimension) + 1) - 1
 
     def constant_step(self, omega: float, trace: float) -> float:
         """The constant step size; `trace` is R^2, the mean of Tr H_i."""

@@ -17,7 +17,6 @@ class ControlVariatesKernel(NamedTuple):
     alpha: float
     memory: Array  # (hosted, d), h_i of the clients on this rank
     mean: Array  # (d,), the root's: the mean of all h_i
-    direction: Array  # (d,)
 
 
 @algorithms.register
@@ -44,7 +43,6 @@ class ControlVariates(Sgd):
             self.rate(omega),
             np.zeros((hosted, dimension)),
             np.zeros(dimension),
-            np.zeros(dimension),
         )
 
     @staticmethod
@@ -59,9 +57,13 @@ class ControlVariates(Sgd):
         decode(compressor, payload, kernel.alpha, kernel.memory[client], stream)
 
     @staticmethod
+    def direction(kernel, round, total):
+        mean = kernel.mean
+        for j in range(len(total)):
+            message = total[j]
+            total[j] = mean[j] + message
+            mean[j] += kernel.alpha * message
+
+    @staticmethod
     def update(kernel, round, total, w):
-        mean, direction = kernel.mean, kernel.direction
-        for j in range(len(w)):
-            direction[j] = mean[j] + total[j]
-            mean[j] += kernel.alpha * total[j]
-        update(kernel.sgd, round, direction, w)
+        update(kernel.sgd, round, total, w)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class ErrorFeedback(Sgd):
 
     kind = "error-feedback"
     Kernel = ErrorFeedbackKernel
+    two_way: ClassVar[bool] = False
 
     def check(self, compressor: Compressor, dimension: int) -> None:
         super().check(compressor, dimension)

@@ -81,6 +81,21 @@ class Compressor(Component):
         a, b, c = coefficients
         return a * moment + np.diag(b * np.diag(moment) + c * np.trace(moment))
 
+    def adjoint_second_moment(self, weights: Array) -> Array:
+        """K, (d, d), with Tr(K M) = Tr(weights second_moment(M)) for every M; both symmetric. Linear compressors only.
+
+        What has `moment_coefficients` is its own adjoint."""
+        d = len(weights)
+        if self.moment_coefficients(d) is not None:
+            return self.second_moment(weights)
+        result = np.empty((d, d))
+        for j in range(d):
+            for k in range(j + 1):
+                unit = np.zeros((d, d))
+                unit[j, k] = unit[k, j] = 0.5 if j != k else 1.0
+                result[j, k] = result[k, j] = (weights * self.second_moment(unit)).sum()
+        return result
+
     def variances(self, x: Array) -> Array:
         """Var C(x)_j at fixed x, for x of shape (..., d). Uncorrelated compressors only."""
         raise NotImplementedError

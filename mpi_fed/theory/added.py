@@ -175,11 +175,12 @@ def added_covariance(compressor: Compressor, moment: Array, rotation: Covariance
     """W, of D and W given in the eigenbasis of `rotation` (None: as they are); its shape frozen at D = `moment`
     (d, d), what is compressed taken for Gaussian, where the compressor is not linear."""
     if compressor.linear:
-        return _linear_covariance(compressor, len(moment), rotation)
+        return linear_covariance(compressor, len(moment), rotation)
     return _frozen_covariance(compressor, moment, rotation)
 
 
-def _linear_covariance(compressor: Compressor, dimension: int, rotation: Covariance | None) -> AddedCovariance:
+def linear_covariance(compressor: Compressor, dimension: int, rotation: Covariance | None) -> AddedCovariance:
+    """The same of a linear compressor, whatever D is."""
     coefficients = compressor.moment_coefficients(dimension)
     if coefficients is not None:
         a, b, c = coefficients

@@ -25,8 +25,10 @@ LARGEST_RESPONSE = 2000
 class DiagonalRecursion(Recursion):
     """The core is diag E[eta eta^T] and E[eta] in the eigenbasis, and 1: 2 d + 1 numbers."""
 
-    def __init__(self, law: GaussianLaw, batch: int | None, added: DiagonalAdded) -> None:
-        self.law, self.batch, self.added = law, batch, added
+    def __init__(
+        self, law: GaussianLaw, batch: int | None, added: DiagonalAdded, downlink: DiagonalAdded | None = None
+    ) -> None:
+        self.law, self.batch, self.added, self.downlink = law, batch, added, downlink
         self.eigenvalues = law.covariance.eigenvalues
         d = len(self.eigenvalues)
         self.core = 2 * d + 1
@@ -42,7 +44,10 @@ class DiagonalRecursion(Recursion):
         mean = h**2 * augmented[:, :-1]
         sampling = mean + (augmented[:, :-1] @ h + augmented[:, -1])[:, None] * h
         sampling = sampling / self.batch if self.batch else np.zeros_like(mean)
-        return (sampling + self.added(augmented, mean + sampling)) / self.law.weight
+        uplink = (sampling + self.added(augmented, mean + sampling)) / self.law.weight
+        if self.downlink is None:
+            return uplink
+        return uplink + self.downlink.of(uplink + h**2 * core[:, : len(h)])
 
     def _augmented(self, core: Array) -> Array:
         d = len(self.eigenvalues)
@@ -71,7 +76,10 @@ class DiagonalRecursion(Recursion):
 
     def noise_standard_error(self, core: Array) -> float:
         augmented = self._augmented(core[None])[0]
-        return self.added.standard_error(augmented, 1 / self.eigenvalues) / self.law.weight
+        inverse = 1 / self.eigenvalues
+        if self.downlink is not None:  # `of` is its own adjoint
+            inverse = inverse + self.downlink.of(inverse[None])[0]
+        return self.added.standard_error(augmented, inverse) / self.law.weight
 
     def identity(self) -> Array:
         return np.ones_like(self.eigenvalues)
@@ -89,8 +97,10 @@ class DiagonalAdded:
         self.flops = 2.0 * dimension**2 if fitted else 4.0 * dimension
 
     def __call__(self, augmented: Array, gradient: Array) -> Array:
-        if self.matrix is not None:
-            return augmented @ self.matrix
+        return self.of(gradient) if self.matrix is None else augmented @ self.matrix
+
+    def of(self, gradient: Array) -> Array:
+        """Of a linear compressor, from diag E[g g^T] alone, (n, d)."""
         a, b, c = self.coefficients
         return (a + b - 1) * gradient + c * gradient.sum(axis=1)[:, None]
 
@@ -100,21 +110,35 @@ class DiagonalAdded:
         return self.fitted.standard_error(np.diag(augmented), np.diag(inverse))
 
 
-def diagonal_recursion(laws: list[Law], compressor: Compressor, batch: int | None) -> DiagonalRecursion | None:
+def diagonal_recursion(
+    laws: list[Law], compressor: Compressor, batch: int | None, downlink: Compressor | None = None
+) -> DiagonalRecursion | None:
     """The recursion on the diagonal, or None where it does not close there."""
     law = laws[0]
     if len(laws) > 1 or not isinstance(law, GaussianLaw):
         return None
+    down = None if downlink is None else _linear(downlink, law)
+    if downlink is not None and down is None:
+        return None
+    added = _linear(compressor, law) if compressor.linear else _fitted(compressor, law, batch)
+    return None if added is None else DiagonalRecursion(law, batch, added, down)
+
+
+def _linear(compressor: Compressor, law: GaussianLaw) -> DiagonalAdded | None:
+    """Where it commutes with rotations, or with changes of sign while H is diagonal."""
+    d = law.covariance.dimension
+    coefficients = compressor.moment_coefficients(d)
+    if coefficients is None or (coefficients[1] != 0 and law.covariance.basis is not None):
+        return None
+    return DiagonalAdded(d, coefficients)
+
+
+def _fitted(compressor: Compressor, law: GaussianLaw, batch: int | None) -> DiagonalAdded | None:
     d, axis_aligned = law.covariance.dimension, law.covariance.basis is None
-    if compressor.linear:
-        coefficients = compressor.moment_coefficients(d)
-        if coefficients is None or (coefficients[1] != 0 and not axis_aligned):
-            return None
-        return DiagonalRecursion(law, batch, DiagonalAdded(d, coefficients))
     closes = axis_aligned and batch == 1 and compressor.homogeneous and compressor.uncorrelated
     if not closes or d > LARGEST_RESPONSE or not _even(compressor.variances, law):
         return None
-    return DiagonalRecursion(law, batch, DiagonalAdded(d, fitted=FittedVariances(compressor, law.covariance)))
+    return DiagonalAdded(d, fitted=FittedVariances(compressor, law.covariance))
 
 
 def _even(variances: Callable[[Array], Array], law: GaussianLaw) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..compressors import Compressor
 from ..problems.population import Covariance
-from .added import Added
+from .added import Added, LinearAdded
 from .laws import EmpiricalLaw, Law, sandwich
 from .packing import Array, inner_triangle, pack, packed_size, unpack
 from .recursion import Recursion
@@ -16,11 +17,19 @@ from .resolvent import FullResolvent, has_resolvent
 
 
 class FullRecursion(Recursion):
-    """The core is U packed, (d+1)(d+2)/2 numbers."""
+    """The core is U packed, (d+1)(d+2)/2 numbers. `downlink`: the linear compressor of the mean message, if any."""
 
-    def __init__(self, covariance: Covariance, laws: Sequence[Law], batch: int | None, added: Added) -> None:
+    def __init__(
+        self,
+        covariance: Covariance,
+        laws: Sequence[Law],
+        batch: int | None,
+        added: Added,
+        downlink: Compressor | None = None,
+    ) -> None:
         d = covariance.dimension
         self.covariance, self.laws, self.batch, self.added = covariance, laws, batch, added
+        self.downlink = None if downlink is None else LinearAdded(downlink)
         self.clients = sum(law.weight for law in laws)
         self.eigenvalues = covariance.eigenvalues
         self.basis = covariance.rotate(np.eye(d))
@@ -38,7 +47,10 @@ class FullRecursion(Recursion):
             mean += law.weight / self.clients * own
             if self.batch:
                 sampling += law.weight / (self.clients * self.batch) * law.sampling(second, own)
-        return (sampling + self.added(second, mean + sampling)) / self.clients
+        uplink = (sampling + self.added(second, mean + sampling)) / self.clients
+        if self.downlink is None:
+            return uplink
+        return uplink + self.downlink.of(uplink + sandwich(self.covariance.dense, second[:, :-1, :-1]))
 
     def unpacked(self, core: Array) -> Array:
         return unpack(core, len(self.eigenvalues) + 1)
@@ -76,6 +88,8 @@ class FullRecursion(Recursion):
 
     def noise_standard_error(self, core: Array) -> float:
         inverse = self.basis / self.eigenvalues @ self.basis.T
+        if self.downlink is not None:
+            inverse = self.downlink.compressor.adjoint_second_moment(inverse)
         return self.added.standard_error(self.unpacked(core), inverse) / self.clients
 
     def resolvent(self, gamma: float) -> FullResolvent | None:

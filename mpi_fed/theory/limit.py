@@ -35,10 +35,18 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
-def limit_trace(laws: Sequence[Law], compressor: Compressor, batch: int | None, covariance: Covariance) -> Estimate:
-    """Tr(C_ania H^-1), H = `covariance`, the clients' mean."""
+def limit_trace(
+    laws: Sequence[Law],
+    compressor: Compressor,
+    batch: int | None,
+    covariance: Covariance,
+    downlink: Compressor | None = None,
+) -> Estimate:
+    """Tr(C_ania H^-1), H = `covariance`, the clients' mean; `downlink`: a linear compressor of the mean message."""
     inverse = covariance.rotate(np.diag(1 / covariance.eigenvalues))
     inverse = covariance.rotate(np.ascontiguousarray(inverse.T))
+    if downlink is not None:  # Tr(c(C) H^-1) = Tr(C c*(H^-1))
+        inverse = downlink.adjoint_second_moment(inverse)
     members = [member for law in laws for member in law.members()]
     clients = sum(law.weight for law in members)
     parts = []
@@ -171,10 +179,10 @@ def memory_limits(setting: Setting) -> tuple[Array | None, Array]:
     spreads = [_stationary(setting, recursion, theta) for theta in thetas]
     known = [theta + v for theta, v in zip(thetas, spreads, strict=True) if v is not None]
     if len(known) < len(thetas):
-        return None, recursion.weights(ideal)
+        return None, recursion.weights(ideal, star)
     scale = 1 - recursion.alpha / 2
     settled = [scale * _compressed(setting, recursion, moment)[0] for moment in known]
-    return recursion.weights(settled), recursion.weights(ideal)
+    return recursion.weights(settled, star), recursion.weights(ideal, star)
 
 
 def _stationary(setting: Setting, recursion: MemoryRecursion, theta: Array) -> Array | None:

@@ -7,7 +7,8 @@ and A = I - gamma H the error still has E[eta_{k+1} | past] = A eta_k, so that o
     E[u h_i^T] <- T ((1-alpha) E[u h_i^T] + alpha E[u m_i^T]) - (gamma alpha/N) N_i, the last on eta alone,
     E[h_i h_i^T] <- (1-alpha)^2 E[h_i h_i^T] + alpha (1-alpha) (E[m_i h_i^T] + its transpose)
                     + alpha^2 (E[m_i m_i^T] + N_i).
-No moment of two clients' memories enters. For Gaussian clients of one covariance all of this is linear in means over
+No moment of two clients' memories enters. What a linear compressor of the downlink adds has no covariance with the
+messages, so that it enters U alone. For Gaussian clients of one covariance all of this is linear in means over
 clients, so that they share one block; alone, they are looked at in H's eigenbasis, where H is a row of numbers.
 """
 
@@ -97,10 +98,15 @@ class MemoryRecursion(Recursion):
     """The core: of each block E[u h^T], the mean of Delta E[h]^T where it has one, and E[h h^T]; then U, packed."""
 
     def __init__(
-        self, covariance: Covariance, blocks: Sequence[Block], alpha: float, rotation: Covariance | None
+        self,
+        covariance: Covariance,
+        blocks: Sequence[Block],
+        alpha: float,
+        rotation: Covariance | None,
+        downlink: AddedCovariance | None = None,
     ) -> None:
         d = covariance.dimension
-        self.blocks, self.alpha, self.rotation = blocks, alpha, rotation
+        self.blocks, self.alpha, self.rotation, self.downlink = blocks, alpha, rotation, downlink
         self.clients = sum(block.weight for block in blocks)
         self.eigenvalues = covariance.eigenvalues
         self.basis = None if rotation else covariance.rotate(np.eye(d))
@@ -137,6 +143,12 @@ class MemoryRecursion(Recursion):
         """D = E[(g - h)(g - h)^T]."""
         return gradient - cross - transposed(cross) + memory
 
+    def sent_back(self, noise: Array, second: Array) -> Array:
+        """The covariance (n, d, d) of the direction that clients get, from that of the direction at the root."""
+        if self.downlink is None:
+            return noise
+        return noise + self.downlink(noise + right(left(self.h, second[:, :-1, :-1]), self.h))
+
     def core_step(self, core: Array, gamma: float) -> Array:
         second, blocks = self.unpacked(core)
         d, alpha = len(self.eigenvalues), self.alpha
@@ -152,10 +164,11 @@ class MemoryRecursion(Recursion):
                 z = (1 - alpha) * z + alpha * block.pull_shifts(second)
             m = (1 - alpha) ** 2 * m + alpha * (1 - alpha) * (cross + transposed(cross)) + alpha**2 * (mean + noise)
             after.append((y, z, m))
+        noise = self.sent_back(total / self.clients, second)
         second = second.copy()
         second[:, :d] -= gamma * left(self.h, second[:, :d])
         second[:, :, :d] -= gamma * right(second[:, :, :d], self.h)
-        second[:, :d, :d] += gamma**2 / self.clients * total
+        second[:, :d, :d] += gamma**2 * noise
         return self.packed(second, after)
 
     def core_of(self, mean: Array, variance: float) -> Array:
@@ -174,22 +187,18 @@ class MemoryRecursion(Recursion):
         return float(np.maximum(0.0, self.noise_weights(core).sum()))
 
     def noise_weights(self, core: Array) -> Array:
-        return self.weights(self._noises(core))
-
-    def _noises(self, core: Array) -> list[Array]:
-        """The mean N (d, d) of each block."""
         second, blocks = self.unpacked(core[None])
         pairs = zip(self.blocks, blocks, strict=True)
-        return [self.noise(block, second, moments)[0][0] for block, moments in pairs]
+        return self.weights([self.noise(block, second, moments)[0][0] for block, moments in pairs], second)
 
     def _mean(self, noises: Sequence[Array]) -> Array:
         """C = N^-2 sum_i N_i."""
         parts = [block.weight / self.clients**2 * noise for block, noise in zip(self.blocks, noises, strict=True)]
         return np.sum(parts, axis=0)
 
-    def weights(self, noises: Sequence[Array]) -> Array:
-        """The eigenvalues of H^(-1/2) C H^(-1/2), from the mean N (d, d) of each block."""
-        c = self._mean(noises)
+    def weights(self, noises: Sequence[Array], second: Array) -> Array:
+        """The eigenvalues of H^(-1/2) C H^(-1/2), from the mean N (d, d) of each block and U (1, d+1, d+1)."""
+        c = self.sent_back(self._mean(noises)[None], second)[0]
         basis = np.eye(len(self.eigenvalues)) if self.basis is None else self.basis
         root = basis / np.sqrt(self.eigenvalues)
         scaled = root.T @ c @ root

@@ -169,4 +169,6 @@ def _product(left: Any, right: Array) -> Any:
 
 def has_memory_resolvent(recursion: MemoryRecursion) -> bool:
     """Whether the recursion has this structure."""
+    if recursion.downlink is not None:
+        return False
     return recursion.rotation is not None and isinstance(recursion.blocks[0].added, DiagonalCovariance)

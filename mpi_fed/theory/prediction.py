@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..algorithms import Algorithm, Steps
 from ..algorithms.control_variates import ControlVariates
 from ..algorithms.sgd import Sgd
-from ..compressors import Compressor
 from ..compressors.none import NoCompression
 from ..configuration import Configuration
 from ..problems.population import Population
@@ -42,11 +41,14 @@ class Prediction:
 
     label: str
     compressor: dict[str, Any]
+    downlink: dict[str, Any] | None
+    """What compresses the way back, if anything does."""
     algorithm: dict[str, Any]
     problem: dict[str, Any]
     clients: int
     dimension: int
     omega: float
+    """What the step size allows for: of both compressions together where the way back is compressed."""
     step_size: float
     """gamma, or gamma_0 where it decreases as (k+1)^-step_exponent."""
     step_exponent: float
@@ -54,6 +56,9 @@ class Prediction:
     payload_bits: float
     """Expected bits of a message."""
     payload_bytes_max: int
+    downlink_payload_bits: float | None
+    """The same of a compressed message to the clients; None where w is broadcast, or the messages themselves."""
+    downlink_payload_bytes_max: int | None
     limit_trace: float | None = None
     """Tr(C_ania H^-1): the excess risk of the average tends to limit_trace / (2 rounds) as the step vanishes."""
     limit_trace_error: float | None = None
@@ -88,7 +93,7 @@ def compute(
 ) -> Prediction:
     """The prediction; `log_rounds` (default: about 10 a decade) are the rounds at which risks are wanted."""
     prediction, steps = _facts(configuration, population)
-    unsupported = _unsupported(configuration.algorithm, configuration.compressor)
+    unsupported = _unsupported(configuration)
     if unsupported:
         return replace(prediction, note=unsupported)
     setting = setting_of(configuration, population)
@@ -109,7 +114,7 @@ def compute(
 def seconds(configuration: Configuration) -> float:
     """About how long the risk after all rounds takes to compute; infinite where there is none."""
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration.algorithm, configuration.compressor) or _common(configuration):
+    if _unsupported(configuration) or _common(configuration):
         return math.inf
     setting, steps = setting_of(configuration, population), _facts(configuration, population)[1]
     try:
@@ -128,7 +133,7 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     the compressor's covariance has no exact form.
     """
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration.algorithm, configuration.compressor) or _common(configuration):
+    if _unsupported(configuration) or _common(configuration):
         return None
     recursion = full_recursion(setting_of(configuration, population))
     if recursion is None:
@@ -147,17 +152,20 @@ def setting_of(configuration: Configuration, population: Population) -> Setting:
     batch, algorithm = configuration.problem.batch_size, configuration.algorithm
     omega = algorithm.omega_of(configuration.compressor, population.dimension)
     alpha = algorithm.rate(omega) if isinstance(algorithm, ControlVariates) else None
-    return Setting(population, configuration.compressor, None if batch == "full" else int(batch), alpha)
+    samples = None if batch == "full" else int(batch)
+    return Setting(population, configuration.compressor, samples, alpha, configuration.downlink)
 
 
 def _facts(configuration: Configuration, population: Population) -> tuple[Prediction, Steps]:
     """All that needs no theory of the noise."""
     algorithm, compressor, d = configuration.algorithm, configuration.compressor, population.dimension
-    omega = algorithm.omega_of(compressor, d)
+    downlink = configuration.downlink
+    omega = algorithm.step_omega(compressor, downlink, d)
     steps = algorithm.steps(omega, population.trace, configuration.rounds)
     prediction = Prediction(
         label=configuration.label,
         compressor=configuration.tables["compressor"],
+        downlink=configuration.tables.get("downlink"),
         algorithm=configuration.tables["algorithm"],
         problem=configuration.tables["problem"],
         clients=configuration.clients,
@@ -168,16 +176,21 @@ def _facts(configuration: Configuration, population: Population) -> tuple[Predic
         rounds=configuration.rounds,
         payload_bits=compressor.payload_bits(d),
         payload_bytes_max=compressor.payload_bytes_max(d),
+        downlink_payload_bits=None if downlink is None else downlink.payload_bits(d),
+        downlink_payload_bytes_max=None if downlink is None else downlink.payload_bytes_max(d),
     )
     return prediction, steps
 
 
-def _unsupported(algorithm: Algorithm, compressor: Compressor) -> str | None:
-    """Why theory has nothing for them, if so."""
+def _unsupported(configuration: Configuration) -> str | None:
+    """Why theory has nothing for it, if so."""
+    algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
     if algorithm.kind not in (Sgd.kind, ControlVariates.kind):
         return f"no theory for the algorithm {algorithm.kind}"
     if compressor.biased:
         return f"no theory for a biased compressor, as {compressor.kind} is"
+    if downlink is not None and not downlink.linear:
+        return f"no theory for {downlink.kind} on the downlink: its noise depends on the law of the mean message"
     if algorithm.local_steps > 1:
         return "no theory for local steps"
     if algorithm.ridge:
@@ -202,13 +215,14 @@ def _common_limit(setting: Setting) -> dict[str, Any]:
     if setting.batch is None:
         return {"limit_trace": 0.0, "limit_trace_error": 0.0}
     try:
-        recursion = full_recursion(replace(setting, compressor=NoCompression()))
+        recursion = full_recursion(replace(setting, compressor=NoCompression(), downlink=None))
     except OutOfReachError:
         recursion = None
     if recursion is None:
         return {}
     plain = recursion.noise_covariance(recursion.core_of(np.zeros(population.dimension), 0.0))
     noise = setting.compressor.second_moment(plain)
+    noise = noise if setting.downlink is None else setting.downlink.second_moment(noise)
     trace = float(np.trace(np.linalg.solve(population.covariance.dense, noise)))
     return {"limit_trace": trace, "limit_trace_error": 0.0}
 
@@ -228,7 +242,10 @@ def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
         estimate = Estimate(recursion.noise_trace(star), recursion.noise_standard_error(star))
         weights = _limit_weights(setting, recursion, star)
     elif population.dimension <= LARGEST_DENSE:
-        estimate = limit_trace(laws(population), setting.compressor, setting.batch, population.covariance)
+        members = laws(population)
+        estimate = limit_trace(
+            members, setting.compressor, setting.batch, population.covariance, setting.downlink
+        )
     else:
         return {}
     return {"limit_trace": estimate.value, "limit_trace_error": estimate.standard_error, **weights}
@@ -301,6 +318,8 @@ def _kind(configuration: Configuration, setting: Setting, error: float | None, h
     if configuration.compressor.value_bits == 16:
         reasons.append("the rounding to float16 is left out")
     if configuration.route.downlink_bits == 16:
+        reasons.append("the rounding of the downlink to float16 is left out")
+    if configuration.downlink is not None and configuration.downlink.value_bits == 16:
         reasons.append("the rounding of the downlink to float16 is left out")
     if not reasons:
         return {"prediction_kind": "exact"}

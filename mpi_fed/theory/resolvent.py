@@ -126,7 +126,7 @@ class FullResolvent:
 def has_resolvent(recursion: FullRecursion) -> bool:
     """Whether the recursion has this structure."""
     added = recursion.added
-    if len(recursion.laws) > 1 or not isinstance(recursion.laws[0], GaussianLaw):
+    if recursion.downlink is not None or len(recursion.laws) > 1 or not isinstance(recursion.laws[0], GaussianLaw):
         return False
     if isinstance(added, LinearAdded):
         return added.compressor.moment_coefficients(len(recursion.eigenvalues)) is not None

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..compressors import Compressor
 from ..problems.population import Covariance, Population
-from .added import AddedCovariance, added_covariance, exact_added, frozen_added, no_covariance
+from .added import AddedCovariance, added_covariance, exact_added, frozen_added, linear_covariance, no_covariance
 from .diagonal import diagonal_recursion
 from .full import FullRecursion
 from .laws import EmpiricalLaw, GaussianLaw, Law, laws
@@ -35,6 +35,7 @@ class Setting:
     compressor: Compressor
     batch: int | None  # None: true gradients
     alpha: float | None = None  # the rate of the clients' memories; None where they have none
+    downlink: Compressor | None = None  # a linear compressor of the mean message; None where it arrives as it is
 
 
 def exact_recursion(setting: Setting) -> Recursion | None:
@@ -43,7 +44,7 @@ def exact_recursion(setting: Setting) -> Recursion | None:
     if setting.alpha is not None:
         check_size(setting, members)
         return memory_recursion(setting) if has_exact(setting) else None
-    on_diagonal = diagonal_recursion(members, setting.compressor, setting.batch)
+    on_diagonal = diagonal_recursion(members, setting.compressor, setting.batch, setting.downlink)
     if on_diagonal is not None:
         return on_diagonal
     return full_recursion(setting)
@@ -57,7 +58,7 @@ def full_recursion(setting: Setting) -> FullRecursion | None:
     check_size(setting, members)
     added = exact_added(setting.compressor, members, setting.batch)
     assert added is not None
-    return FullRecursion(setting.population.covariance, members, setting.batch, added)
+    return FullRecursion(setting.population.covariance, members, setting.batch, added, setting.downlink)
 
 
 def has_exact(setting: Setting) -> bool:
@@ -90,7 +91,7 @@ def frozen_recursion(setting: Setting, core: Array) -> Recursion:
     check_size(setting, members)
     second = unpack(core, setting.population.dimension + 1)
     added = frozen_added(setting.compressor, members, setting.batch, second)
-    return FullRecursion(setting.population.covariance, members, setting.batch, added)
+    return FullRecursion(setting.population.covariance, members, setting.batch, added, setting.downlink)
 
 
 def reference_recursion(setting: Setting, mean: Array, variance: float) -> Recursion:
@@ -136,7 +137,10 @@ def memory_recursion(setting: Setting, core: Array | None = None) -> MemoryRecur
         moments = _differences(memory_recursion(setting), core)
     added = [added_covariance(compressor, m, rotation) for m in moments] or [no_covariance] * len(members)
     blocks = [_block(law, setting.batch, w) for law, w in zip(members, added, strict=True)]
-    return MemoryRecursion(population.covariance, blocks, setting.alpha, rotation)
+    downlink = None
+    if setting.downlink is not None:
+        downlink = linear_covariance(setting.downlink, population.dimension, rotation)
+    return MemoryRecursion(population.covariance, blocks, setting.alpha, rotation, downlink)
 
 
 def empty_memories(setting: Setting, mean: Array, variance: float) -> Array:
