@@ -130,7 +130,20 @@ def add_bench(parser: Parser) -> None:
         "--dimension", type=_positive, nargs="+", metavar="D", help="default: 100, 10,000 and 1,000,000"
     )
     parser.add_argument("--route", nargs="+", metavar="KIND", help="default: every one that carries the compressor")
-    parser.add_argument("--compressor", nargs="+", metavar="KIND", help="default: every unbiased one")
+    parser.add_argument(
+        "--compressor",
+        nargs="+",
+        metavar="KIND",
+        help='default: every unbiased one; with parameters as in "quantization levels=127"',
+    )
+    parser.add_argument(
+        "--downlink-bits",
+        type=int,
+        choices=(64, 32, 16),
+        nargs="+",
+        metavar="B",
+        help="of the floats in which the iterate comes back: 64, 32 or 16, or several (default: 64)",
+    )
     parser.add_argument(
         "--repetitions", type=_positive, metavar="R", help="timed rounds a launch (default: 20 to 1,000, by dimension)"
     )

@@ -3,6 +3,7 @@
 everywhere(downlink)                                            every rank has the mean message and updates for itself
 send_back(downlink, comm, wire, round, seed, w, model)          the root's w to everyone's `model`, at which gradients
                                                                 are taken, and into the ledger; MPI's error code
+bare_back(downlink, comm, w)                                    its MPI call alone, for `mpi-fed bench`
 """
 
 from __future__ import annotations
@@ -76,8 +77,23 @@ def _nothing(downlink, comm, wire, round, seed, w, model):
     return 0
 
 
+def _bare(downlink, comm, w):
+    return bcast(comm, w)
+
+
+def _bare_rounded(downlink, comm, w):
+    return bcast_bytes(comm, downlink.buffer)
+
+
+def _bare_nothing(downlink, comm, w):
+    return 0
+
+
 _is_everywhere, _send_back = Operation("everywhere", _at_the_root), Operation("send_back", _broadcast)
+_bare_back = Operation("bare_back", _bare)
 _is_everywhere.implement(Everywhere, _everywhere)
 _send_back.implement(RoundedBroadcast, _rounded_broadcast)
 _send_back.implement(Everywhere, _nothing)
-everywhere, send_back = _is_everywhere.call, _send_back.call
+_bare_back.implement(RoundedBroadcast, _bare_rounded)
+_bare_back.implement(Everywhere, _bare_nothing)
+everywhere, send_back, bare_back = _is_everywhere.call, _send_back.call, _bare_back.call
