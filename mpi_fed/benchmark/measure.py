@@ -160,10 +160,10 @@ def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray
 
 
 def _agrees(world: World, simulation: Simulation) -> bool:
-    """Whether this rank has the root's iterate."""
-    roots = simulation.state.w.copy()
+    """Whether this rank has the root's iterate, as the downlink has rounded it."""
+    roots = simulation.state.model.copy()
     world.comm.Bcast(roots)
-    return roots.tobytes() == simulation.state.w.tobytes()
+    return roots.tobytes() == simulation.state.model.tobytes()
 
 
 def _held_against_one_rank(
