@@ -168,6 +168,36 @@ def add_compare(parser: Parser) -> None:
     _add_json(parser)
 
 
+def add_model(parser: Parser) -> None:
+    parser.add_argument(
+        "results",
+        nargs="+",
+        metavar="FILE[@RATE]",
+        help="what `mpi-fed bench --out` saved; @1gbit: each rank was on a host with such a link",
+    )
+    parser.add_argument("--preset", nargs="+", metavar="NAME", help="machines (default: all that docs/model.md lists)")
+    texts = {
+        "--bandwidth": ("RATE", "of the links of a machine of your own, or instead of a preset's, as in 100mbit"),
+        "--down": ("RATE", "from the root to a client, where it is another"),
+        "--root-bandwidth": ("RATE", "of the root's own link (default: as the others)"),
+        "--latency": ("TIME", "of one way, as in 20ms"),
+    }
+    for option, (metavar, help) in texts.items():
+        parser.add_argument(option, metavar=metavar, help=help)
+    counts = {
+        "--clients": "how many (default for a machine of your own: 2)",
+        "--participants": "clients drawn for each round (default: all)",
+        "--cores": "of a shared memory, whose clients take turns on them",
+    }
+    for option, help in counts.items():
+        parser.add_argument(option, type=_positive, metavar="N", help=help)
+    parser.add_argument("--dimension", type=_positive, nargs="+", metavar="D", help="default: those of the files")
+    parser.add_argument("--risk", type=float, default=1e-3, metavar="EPS", help="the target (default: 0.001)")
+    parser.add_argument("--study", metavar="STUDY", help="whose problem it is (default: the bench's)")
+    _add_json(parser)
+    _add_plugin(parser)
+
+
 def add_analyze(parser: Parser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="logs, or folders of logs")
     parser.add_argument(

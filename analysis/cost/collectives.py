@@ -48,7 +48,8 @@ def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
         return _tree(ranks, size)
     if kind.everywhere:
         return Load(_levels(ranks), remote * size, remote * size, remote * size, _levels(ranks))
-    return Load(remote, remote * size, size if remote else 0.0, remote * size, 1.0 if remote else 0.0)
+    any_remote = min(1.0, remote)
+    return Load(remote, remote * size, any_remote * size, remote * size, any_remote)
 
 
 def downlink(route: str, machine: Machine, size: float) -> Load:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -94,7 +94,8 @@ class Costs:
             if (medium, what) in self.ways:
                 way = self.ways[medium, what]
                 return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
-        raise InputError(f"no result tells how long {'a downlink' if isinstance(what, int) else 'the route'} {what} takes")
+        name = f"a downlink of {what} bits" if isinstance(what, int) else f"the route {what}"
+        raise InputError(f"no result tells how long {name} takes")
 
 
 def busy(presence: float, machine: Machine) -> float:

@@ -46,7 +46,7 @@ class Machine:
             return f"{who}, one memory, {self.cores} cores"
         assert self.down is not None
         assert self.root is not None
-        links = told_rate(self.up) if self.up == self.down else f"{told_rate(self.up)} up and {told_rate(self.down)} down"
+        links = told_rate(self.up) + (f" up and {told_rate(self.down)} down" if self.up != self.down else "")
         root = "" if self.root == self.up == self.down else f", the root's link {told_rate(self.root)}"
         return f"{who}, {links}{root}, {told_seconds(self.latency)} one way"
 
@@ -87,7 +87,8 @@ def preset(name: str) -> Machine:
 def check(machine: Machine) -> Machine:
     """The machine, if it can be. Raises InputError."""
     if machine.participants is not None and machine.participants > machine.clients:
-        raise InputError(f"--participants {machine.participants}: there are {machine.clients} clients; give as many or fewer")
+        there = f"there are {machine.clients} clients; give as many or fewer"
+        raise InputError(f"--participants {machine.participants}: {there}")
     rates = [value for value in (machine.up, machine.down, machine.root) if value is not None]
     if rates and (len(rates) < 3 or not all(0 < value < math.inf for value in rates)):
         raise InputError("a machine with links needs a bandwidth above 0; give --bandwidth 100mbit")

@@ -82,7 +82,7 @@ def _cables(machine: dict[str, Any], link: float | None, file: str) -> tuple[flo
         return link, 0.0
     rates = {cable[way] for cable in cables for way in ("up", "down")}
     if len(rates) > 1 or None in rates:
-        raise InputError(f"{file}: cables without a rate, or with several, cannot be fitted; give virtual_cluster --rate")
+        raise InputError(f"{file}: cables without a rate, or of several, cannot be fitted; give virtual_cluster --rate")
     return float(rates.pop()), float(cables[0]["burst"])
 
 

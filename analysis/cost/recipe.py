@@ -14,8 +14,8 @@ from ...errors import InputError
 from ...labels import describe
 
 FLOATS = {64: "float64", 32: "float32", 16: "float16"}
-BASELINES = ("float32", "float16")
-"""Names of what nothing is compressed by."""
+BASELINES = {"float32": (32,), "float16": (16,), "uncompressed": (32, 16)}
+"""What a compressor is held against: the fastest that sends floats of so many bits both ways."""
 
 
 @dataclass(frozen=True)
