@@ -8,8 +8,6 @@ import math
 import numpy as np
 import pytest
 from command import run
-
-from mpi_fed import cli, mode
 from mpi_fed.analysis.cost.answer import Line, answer, break_even
 from mpi_fed.analysis.cost.costs import CACHE, Scheme, fit_costs
 from mpi_fed.analysis.cost.fit import fit
@@ -18,6 +16,8 @@ from mpi_fed.analysis.cost.machine import Machine, homes, linked
 from mpi_fed.analysis.cost.points import points
 from mpi_fed.analysis.cost.recipe import Recipe, recipe_of
 from mpi_fed.analysis.cost.rounds import bench_trace, study_traces
+
+from mpi_fed import cli, mode
 from mpi_fed.configuration import configuration_from_tables
 from mpi_fed.study import load_study
 from mpi_fed.theory import predict
@@ -48,7 +48,7 @@ def result(table, dimension, back, link, ranks, factor):
     wire = 8 * FRAME / link if link else 0.0
     up = 5e-6 * (ranks - 1) + (ranks - 1) * size * (0.2e-9 + wire)
     levels = math.ceil(math.log2(ranks))
-    moved = min(levels, 2 * (ranks - 1) / ranks) * back / 8 * dimension
+    moved = levels * back / 8 * dimension
     down = 7e-6 * levels + moved * (0.2e-9 + wire)
     codec = 1e-6 + 2e-9 * dimension
     phases = {"gradient": codec, "encode": codec, "wait": 0, "uplink": up, "decode": ranks * codec, "update": codec}

@@ -4,7 +4,8 @@ seconds = alpha calls + copy volume + stretch (8 FRAME / PAYLOAD) max(client / B
 
 alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD is what headers add. N ranks, one client
 each; m bytes a message; v bytes of the iterate; L = ceil(log2 N); W = min(L, 2 (N-1)/N), the better of a binomial tree
-and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005).
+and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005); for broadcasts to fewer than 8 ranks W = L, as
+MPI libraries take the tree there.
 
 | way | calls | volume = bytes on the root's link | on a client's | hops |
 |---|---|---|---|---|
@@ -25,6 +26,7 @@ from .machine import Machine
 
 FRAME, PAYLOAD = 1514, 1448
 """Bytes of a full Ethernet packet of TCP, and of what it carries."""
+FEWEST_TO_SCATTER = 8
 
 
 class Load(NamedTuple):
@@ -57,15 +59,17 @@ def downlink(route: str, machine: Machine, size: float) -> Load:
     if routes[route].everywhere:
         return NOTHING
     ranks = machine.active
-    return Load(ranks, ranks * size, size, ranks * size, 1.0) if machine.homes else _tree(ranks, size)
+    if machine.homes:
+        return Load(ranks, ranks * size, size, ranks * size, 1.0)
+    return _tree(ranks, size, scatters=ranks >= FEWEST_TO_SCATTER)
 
 
 def _levels(ranks: int) -> float:
     return float(math.ceil(math.log2(ranks)))
 
 
-def _tree(ranks: int, size: float) -> Load:
-    moved = min(_levels(ranks), 2 * (ranks - 1) / ranks) * size
+def _tree(ranks: int, size: float, scatters: bool = True) -> Load:
+    moved = (min(_levels(ranks), 2 * (ranks - 1) / ranks) if scatters else _levels(ranks)) * size
     return Load(_levels(ranks), moved, moved, moved, _levels(ranks))
 
 

@@ -45,7 +45,7 @@ def bench_trace(recipe: Recipe, dimension: int) -> Trace | None:
         return Trace(float((a + b) * d + c * eigenvalues.sum() * (1 / eigenvalues).sum()), 0.0)
     if not (compressor.uncorrelated and compressor.homogeneous):
         return None
-    rng, draws = np.random.Generator(np.random.PCG64(11)), int(max(FEWEST, min(20_000, NUMBERS / d)))
+    rng, draws = np.random.Generator(np.random.PCG64(11)), int(max(FEWEST, min(4_000, NUMBERS / d)))
     values = []
     for _ in range(draws):
         x = np.sqrt(eigenvalues) * rng.standard_normal(d)
