@@ -130,7 +130,20 @@ def add_bench(parser: Parser) -> None:
         "--dimension", type=_positive, nargs="+", metavar="D", help="default: 100, 10,000 and 1,000,000"
     )
     parser.add_argument("--route", nargs="+", metavar="KIND", help="default: every one that carries the compressor")
-    parser.add_argument("--compressor", nargs="+", metavar="KIND", help="default: every unbiased one")
+    parser.add_argument(
+        "--compressor",
+        nargs="+",
+        metavar="KIND",
+        help='default: every unbiased one; with parameters as in "quantization levels=127"',
+    )
+    parser.add_argument(
+        "--downlink-bits",
+        type=int,
+        choices=(64, 32, 16),
+        nargs="+",
+        metavar="B",
+        help="of the floats in which the iterate comes back: 64, 32 or 16, or several (default: 64)",
+    )
     parser.add_argument(
         "--repetitions", type=_positive, metavar="R", help="timed rounds a launch (default: 20 to 1,000, by dimension)"
     )
@@ -153,6 +166,36 @@ def add_compare(parser: Parser) -> None:
         help="slower or faster by less than this factor is told as neither (default: 1.1)",
     )
     _add_json(parser)
+
+
+def add_model(parser: Parser) -> None:
+    parser.add_argument(
+        "results",
+        nargs="+",
+        metavar="FILE[@RATE]",
+        help="what `mpi-fed bench --out` saved; @1gbit: each rank was on a host with such a link",
+    )
+    parser.add_argument("--preset", nargs="+", metavar="NAME", help="machines (default: all that docs/model.md lists)")
+    texts = {
+        "--bandwidth": ("RATE", "of the links of a machine of your own, or instead of a preset's, as in 100mbit"),
+        "--down": ("RATE", "from the root to a client, where it is another"),
+        "--root-bandwidth": ("RATE", "of the root's own link (default: as the others)"),
+        "--latency": ("TIME", "of one way, as in 20ms"),
+    }
+    for option, (metavar, help) in texts.items():
+        parser.add_argument(option, metavar=metavar, help=help)
+    counts = {
+        "--clients": "how many (default for a machine of your own: 2)",
+        "--participants": "clients drawn for each round (default: all)",
+        "--cores": "of a shared memory, whose clients take turns on them",
+    }
+    for option, help in counts.items():
+        parser.add_argument(option, type=_positive, metavar="N", help=help)
+    parser.add_argument("--dimension", type=_positive, nargs="+", metavar="D", help="default: those of the files")
+    parser.add_argument("--risk", type=float, default=1e-3, metavar="EPS", help="the target (default: 0.001)")
+    parser.add_argument("--study", metavar="STUDY", help="whose problem it is (default: the bench's)")
+    _add_json(parser)
+    _add_plugin(parser)
 
 
 def add_analyze(parser: Parser) -> None:

@@ -27,7 +27,7 @@ def bench(given: Namespace) -> int:
     from .launch import run_programs
 
     ranks, launches = given.ranks or RANKS, given.launches or LAUNCHES
-    configurations = cases(ranks, given.dimension, given.compressor, given.route)
+    configurations = cases(ranks, given.dimension, given.compressor, given.route, given.downlink_bits)
     _check_place(given.out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
     print(
@@ -67,7 +67,7 @@ def bench_here(given: Namespace) -> int:
         raise WorldError(f"--ranks {given.ranks} was asked for, and the launcher started {world.size}")
     if given.launches not in (None, 1):
         raise InputError(f"--launches {given.launches}: inside a launcher there is one; start without it")
-    configurations = cases(world.size, given.dimension, given.compressor, given.route)
+    configurations = cases(world.size, given.dimension, given.compressor, given.route, given.downlink_bits)
     if world.is_root:
         _check_place(given.out)
     shown = world.is_root and (TERMINAL_WIDTH in os.environ or sys.stderr.isatty())

@@ -186,6 +186,14 @@ def _compare(given: Namespace) -> int:
     return compare(given.first, given.second, threshold=given.threshold, json=given.json)
 
 
+def _model(given: Namespace) -> int:
+    """Say where compression pays, from bench results, on machines that nobody has here."""
+    _load_plugins(given)
+    from .analysis.cost.command import model
+
+    return model(given)
+
+
 def _analyze(given: Namespace) -> int:
     """Turn logs into tables, pictures and a report."""
     _load_plugins(given)
@@ -209,6 +217,7 @@ COMMANDS: arguments.Commands = {
     "certify": (arguments.add_certify, _certify),
     "bench": (arguments.add_bench, _bench),
     "compare": (arguments.add_compare, _compare),
+    "model": (arguments.add_model, _model),
     "analyze": (arguments.add_analyze, _analyze),
     "doctor": (arguments.add_doctor, _doctor),
 }

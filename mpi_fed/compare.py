@@ -19,7 +19,7 @@ SINGLE = "within a launch"
 SEVERAL = "between launches"
 
 Result = dict[str, Any]
-Key = tuple[str, str, int, int]
+Key = tuple[str, str, int, int, int]
 
 
 def compare(first: str, second: str, threshold: float = 1.1, json: bool = False) -> int:
@@ -30,7 +30,8 @@ def compare(first: str, second: str, threshold: float = 1.1, json: bool = False)
     documents = [load(first), load(second)]
     told = comparison(documents[0], documents[1], threshold)
     if not told["lines"] and not told["invalid"]:
-        raise InputError(f"{first} and {second} have no result in common: no route, compressor, dimension and ranks")
+        common = "no route, compressor, dimension, ranks and downlink"
+        raise InputError(f"{first} and {second} have no result in common: {common}")
     print(json_text.dumps(told, indent=2, allow_nan=False)) if json else _print_table(told)
     return 1 if told[SLOWER] else 0
 
@@ -81,6 +82,7 @@ def _line(before: Result, after: Result, error: float, threshold: float) -> dict
         verdict = FASTER
     return {
         **{name: before[name] for name in ("route", "compressor", "dimension", "ranks")},
+        "downlink_bits": before.get("downlink_bits"),
         "label": _label(before),
         "microseconds": [one["microseconds"]["median"] for one in (before, after)],
         "launches": [len(own) for own in launches],
@@ -198,7 +200,8 @@ def _are_times(values: list[Any]) -> bool:
 
 def _key(result: Result) -> Key:
     compressor = json_text.dumps(result["compressor"], sort_keys=True)
-    return result["route"], compressor, result["dimension"], result["ranks"]
+    back = result.get("downlink_bits") or 64  # where nothing comes back, too, and in files that do not say
+    return result["route"], compressor, result["dimension"], result["ranks"], back
 
 
 def _label(result: Result) -> str:
@@ -207,15 +210,17 @@ def _label(result: Result) -> str:
 
 
 def _name(result: Result) -> str:
+    from .benchmark.table import way
+
     ranks = result["ranks"]
-    return f"{_label(result)} on {result['route']}, d = {result['dimension']:,}, {ranks} rank{'s' * (ranks != 1)}"
+    return f"{_label(result)} on {way(result)}, d = {result['dimension']:,}, {ranks} rank{'s' * (ranks != 1)}"
 
 
 def _print_table(told: dict[str, Any]) -> None:
     from rich import box
     from rich.table import Table
 
-    from .benchmark.table import console, number
+    from .benchmark.table import console, number, way
 
     out = console()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -228,7 +233,7 @@ def _print_table(told: dict[str, Any]) -> None:
     table.add_column("verdict", no_wrap=True)
     for line in told["lines"]:
         ends = ("-" if line[end] is None else number(line[end]) for end in ("low", "high"))
-        cells = (f"{line['dimension']:,}", str(line["ranks"]), line["label"], line["route"])
+        cells = (f"{line['dimension']:,}", str(line["ranks"]), line["label"], way(line))
         times = (*map(number, line["microseconds"]), number(line["ratio"]), " to ".join(ends))
         table.add_row(*cells, *times, line["verdict"])
     out.print(table)

@@ -6,6 +6,8 @@ share(downlink, comm, wire, round, seed, total, overflow)       the step's direc
 everywhere(downlink)                                            every rank has that direction then, and updates itself
 send_back(downlink, comm, wire, round, seed, w, model)          the root's w to everyone's `model`, at which gradients
                                                                 are taken, and into the ledger; MPI's error code
+bare_send_back(downlink, comm, w)                               the MPI calls of share and send_back alone, with what
+                                                                they left in their buffers, for `mpi-fed bench`
 """
 
 from __future__ import annotations
@@ -86,8 +88,8 @@ def _compressed(downlink, comm, wire, round, seed, total, overflow):
         mark(wire.clock, ENCODE)
     elif not downlink.counted:
         size = downlink.fixed_size if downlink.fixed_size >= 0 else np.int64(length(downlink.compressor, stream))
+    downlink.length[0] = size
     if downlink.counted:
-        downlink.length[0] = size
         code = bcast_counts(comm, downlink.length)
         size = np.int64(downlink.length[0])
     if code == 0:
@@ -121,8 +123,32 @@ def _nothing(downlink, comm, wire, round, seed, w, model):
     return 0
 
 
+def _bare_broadcast(downlink, comm, w):
+    return bcast(comm, w)
+
+
+def _bare_rounded_broadcast(downlink, comm, w):
+    return bcast_bytes(comm, downlink.buffer)
+
+
+def _bare_compressed(downlink, comm, w):
+    code, size = 0, downlink.fixed_size
+    if downlink.counted:
+        code = bcast_counts(comm, downlink.length)
+    if size < 0:
+        size = np.int64(downlink.length[0])
+    if code != 0:
+        return code
+    return bcast_bytes(comm, downlink.payload[:size])
+
+
+def _bare_nothing(downlink, comm, w):
+    return 0
+
+
 _gathered, _share = Operation("gathered", _no), Operation("share", _kept)
 _is_everywhere, _send_back = Operation("everywhere", _no), Operation("send_back", _broadcast)
+_bare_send_back = Operation("bare_send_back", _bare_broadcast)
 _gathered.implement(Everywhere, _yes)
 _share.implement(CompressedBroadcast, _compressed)
 _is_everywhere.implement(Everywhere, _yes)
@@ -130,5 +156,8 @@ _is_everywhere.implement(CompressedBroadcast, _yes)
 _send_back.implement(RoundedBroadcast, _rounded_broadcast)
 _send_back.implement(Everywhere, _nothing)
 _send_back.implement(CompressedBroadcast, _nothing)
+_bare_send_back.implement(RoundedBroadcast, _bare_rounded_broadcast)
+_bare_send_back.implement(Everywhere, _bare_nothing)
+_bare_send_back.implement(CompressedBroadcast, _bare_compressed)
 gathered, share = _gathered.call, _share.call
-everywhere, send_back = _is_everywhere.call, _send_back.call
+everywhere, send_back, bare_send_back = _is_everywhere.call, _send_back.call, _bare_send_back.call

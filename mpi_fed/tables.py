@@ -73,7 +73,7 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
             raise InputError(
                 f"--set {plain(text)}: write TABLE.KEY=VALUE, with TABLE one of {', '.join(TABLES)}"
             )
-        _set(tables, name, key, _value(value.strip()))
+        _set(tables, name, key, parsed(value.strip()))
 
 
 def _set(tables: dict[str, Any], name: str, key: str, value: Any) -> None:
@@ -83,7 +83,7 @@ def _set(tables: dict[str, Any], name: str, key: str, value: Any) -> None:
             table[key] = value
 
 
-def _value(text: str) -> Any:
+def parsed(text: str) -> Any:
     """The TOML value that `text` spells, or else the text itself."""
     try:
         parsed = tomllib.loads(f"value = {text}")

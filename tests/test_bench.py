@@ -248,6 +248,7 @@ def hand_made(factor=1.0, samples=20, bare=True, **changed):
     phases = factor * SECONDS * np.tile(np.array([own, own[::-1]])[:, None, :], (1, samples, 1))
     bare_seconds = np.full((samples, 2), [2 * SECONDS, 3 * SECONDS]) if bare else None
     given = {"route": "gather", "compressor": {"kind": "none"}, "label": "none", "dimension": 5, "clients": 2}
+    given |= {"downlink_bits": 64}
     sizes = {"payload_bytes": 20.0, "messages": 2.0, "uplink": 40.0, "downlink": 80.0, "reasons": []}
     return Measured(phases=phases, bare=bare_seconds, **(given | sizes | changed))
 

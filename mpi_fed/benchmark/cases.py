@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..mpi import COUNT_LIMIT
 from ..routes import Route, routes
 from ..study import placed
+from ..tables import parsed
 
 DIMENSIONS = (100, 10_000, 1_000_000)
 LARGEST = 10_000_000
@@ -22,6 +23,8 @@ LARGEST_BY_DEFAULT = {"sketch": 1_000}
 """A sketch draws h d numbers a message, and makes a matrix of h^2."""
 FEWEST, MOST, SHARE = 20, 1_000, 2_000_000
 """Timed rounds of a launch: SHARE / d of them, within these bounds."""
+DOWNLINKS = (64,)
+"""Bits of the floats in which the iterate comes back, where nothing is said."""
 ROUNDS = 10**12
 """More than are ever done: nothing depends on them, for steps are constant."""
 
@@ -36,16 +39,18 @@ def cases(
     dimensions: Sequence[int] | None = None,
     kinds: Sequence[str] | None = None,
     route_kinds: Sequence[str] | None = None,
+    downlinks: Sequence[int] | None = None,
 ) -> list[Configuration]:
     """The configurations, with one client a rank. What cannot work is left out, unless it was asked for by name.
 
+    A route without a downlink is there once, whatever `downlinks`, the bits of a float on the way back, says.
     Raises InputError where it was, or where nothing is left."""
     for dimension in dimensions or ():
         if dimension > LARGEST:
             raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
-    ways = list(_routes(route_kinds))
-    for kind in kinds or ():
-        fields.kind_of(compressors, {"kind": kind}, f"--compressor {kind}:")
+    ways = list(_routes(route_kinds, downlinks or DOWNLINKS))
+    for text in kinds or ():
+        fields.kind_of(compressors, {"kind": _words(text)[0]}, f"--compressor {text}:")
     found: dict[str, Configuration] = {}
     for d in dimensions or DIMENSIONS:
         for compressor in _compressors(d, kinds):
@@ -66,11 +71,13 @@ def cases(
     return list(found.values())
 
 
-def _routes(kinds: Sequence[str] | None) -> Iterator[Route]:
-    """Those asked for, or all that need no parameters."""
+def _routes(kinds: Sequence[str] | None, downlinks: Sequence[int]) -> Iterator[Route]:
+    """Those asked for, or all that need no parameters, with each downlink that they have."""
     for kind in kinds or routes:
         try:
-            yield fields.component(routes, {"kind": kind}, f"--route {kind}:")
+            model = fields.kind_of(routes, {"kind": kind}, f"--route {kind}:")
+            for bits in dict.fromkeys([None] if model.everywhere else downlinks):
+                yield fields.component(routes, {"kind": kind, "downlink_bits": bits}, f"--route {kind}:")
         except InputError:
             if kinds is not None:
                 raise
@@ -78,18 +85,31 @@ def _routes(kinds: Sequence[str] | None) -> Iterator[Route]:
 
 def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[Compressor]:
     """Those asked for, or all that are unbiased, fitted to the dimension."""
-    for kind in dict.fromkeys(kinds or compressors):
+    for text in dict.fromkeys(kinds or compressors):
+        kind, parameters = _words(text)
         if kinds is None and (compressors[kind].biased or dimension > LARGEST_BY_DEFAULT.get(kind, LARGEST)):
             continue
-        for table in _tables(kind, dimension):
-            place = f"--compressor {kind}: at dimension {dimension}"
+        for table in [parameters] if parameters else recipes(kind, dimension):
+            place = f"--compressor {text}: at dimension {dimension}"
             compressor = fields.component(compressors, {"kind": kind, **table}, place)
             if kinds is not None or serves(compressor, dimension):
                 with placed(place):
                     yield compressor.resolve(dimension)
 
 
-def _tables(kind: str, dimension: int) -> Iterator[dict[str, Any]]:
+def _words(text: str) -> tuple[str, dict[str, Any]]:
+    """The kind and the parameters of "quantization levels=127"."""
+    kind, *rest = text.split()
+    parameters = {}
+    for word in rest:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f'--compressor "{text}": {word} is no KEY=VALUE, such as levels=127')
+        parameters[key] = parsed(value)
+    return kind, parameters
+
+
+def recipes(kind: str, dimension: int) -> Iterator[dict[str, Any]]:
     """omega = sqrt(d) where the kind has this key, else the first of its examples that serves."""
     model = compressors[kind]
     if "omega" in model.model_fields:

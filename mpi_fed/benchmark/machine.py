@@ -10,12 +10,16 @@ from .. import provenance
 from ..jit import COMPILED
 from ..world import World
 
+CABLES = "VIRTUAL_CLUSTER_CABLES"
+"""Where `scripts/virtual_cluster` says how fast the hosts' cables are."""
+
 
 def describe(world: World) -> dict[str, Any]:
     """CPU, cores, hosts, MPI and versions; every rank takes part, and the root alone gets more than nothing."""
     facts = provenance.collect(world)
     if not facts:
         return {}
+    cables = os.environ.get(CABLES)
     return {
         "cpu": json.loads(facts["cpu"]),
         "cores": os.cpu_count(),
@@ -28,4 +32,5 @@ def describe(world: World) -> dict[str, Any]:
         "git_commit": facts["git_commit"],
         "dependency_versions": json.loads(facts["dependency_versions"]),
         "compiled": COMPILED,
+        **({"cables": json.loads(cables)} if cables else {}),
     }

@@ -15,8 +15,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from ..configuration import Configuration
+from ..downlink import bare_send_back
 from ..jit import COMPILED, compiling, kernel
-from ..mpi import barrier, bcast, comm_of, wtime
+from ..mpi import barrier, comm_of, wtime
 from ..problems.population import Population
 from ..progress import Progress
 from ..round import TIMED
@@ -67,7 +68,7 @@ def bare_round(route, comm, wire, jobs, w, round, repeats, seconds):
             code = bare(route, comm, wire, size)
         between = wtime()
         if code == 0:
-            code = bcast(comm, w)
+            code = bare_send_back(route.downlink, comm, w)
         seconds[0], seconds[1] = between - begun, wtime() - between
         if code != 0:
             break
@@ -115,6 +116,7 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
         label=configuration.label,
         dimension=population.dimension,
         clients=configuration.clients,
+        downlink_bits=None if configuration.route.everywhere else configuration.route.downlink_bits or 64,
         phases=np.array([own for own, _ in everyone]),
         bare=bare_seconds[WARM_UP:] if says else None,
         payload_bytes=wire.totals[PAYLOAD] / max(1, messages),
@@ -158,18 +160,18 @@ def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray
 
 
 def _agrees(world: World, simulation: Simulation) -> bool:
-    """Whether this rank has the root's iterate."""
-    roots = simulation.state.w.copy()
+    """Whether this rank has the root's iterate, as the downlink has rounded it."""
+    roots = simulation.state.model.copy()
     world.comm.Bcast(roots)
-    return roots.tobytes() == simulation.state.w.tobytes()
+    return roots.tobytes() == simulation.state.model.tobytes()
 
 
 def _held_against_one_rank(
     simulation: Simulation, population: Population, rounds: Rounds, lead: int
 ) -> tuple[int, list[str]]:
     """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
-    given = simulation.configuration
-    plain = replace(given, route=Auto().resolve(given.compressor))
+    given, bits = simulation.configuration, simulation.configuration.route.downlink_bits
+    plain = replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
     alone = Simulation(plain, population, MPI.COMM_SELF, [0, given.rounds])
     alone.compile()
     alone.start(SEED)
@@ -196,7 +198,7 @@ def _held_against_one_rank(
     ):
         if not np.array_equal(own, its):
             reasons[f"the ledger's {what} are not those of the same rounds on one rank"] = None
-    return int(alone.wire.totals[DOWNLINK]) // (8 * population.dimension), list(reasons)
+    return int(alone.wire.totals[DOWNLINK]) // ((bits or 64) // 8 * population.dimension), list(reasons)
 
 
 def _of_messages(packed: NDArray, booked: int, configuration: Configuration, dimension: int) -> list[str]:

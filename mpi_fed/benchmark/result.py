@@ -26,6 +26,7 @@ class Measured:
     label: str
     dimension: int
     clients: int
+    downlink_bits: int | None  # of a float on the way back; None where nothing comes back
     phases: Array  # (ranks, samples, 7), seconds
     bare: Array | None  # (samples, 2), the root's seconds of uplink and downlink
     payload_bytes: float  # of a message, the mean
@@ -88,6 +89,7 @@ def summary(launches: Sequence[Measured]) -> dict[str, Any]:
         "dimension": first.dimension,
         "ranks": len(phases),
         "clients": first.clients,
+        "downlink_bits": first.downlink_bits,
         **{name: _short(value) for name, value in messages.items()},
         "transported_bytes": {name: _short(value) for name, value in transported.items()},
         "repetitions": count,

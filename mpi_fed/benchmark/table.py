@@ -71,7 +71,7 @@ def _row(result: Result) -> list[str]:
     spread = result["launch_spread"]
     return [
         result["label"],
-        result["route"],
+        way(result),
         amount(result["payload_bytes"]),
         *(number(times.get(name)) for name in ("median", "p90", "p99")),
         "-" if spread is None else f"{100 * spread:.0f}%",
@@ -83,6 +83,12 @@ def _row(result: Result) -> list[str]:
         amount(result["goodput"]),
         result["verdict"],
     ]
+
+
+def way(result: Result) -> str:
+    """The route, and of how many bits a float is on the way back, where not of 64."""
+    bits = result.get("downlink_bits") or 64
+    return str(result["route"]) if bits == 64 else f"{result['route']}, {bits} bits back"
 
 
 def remarks(told: dict[str, Any]) -> list[str]:
@@ -110,7 +116,7 @@ def verdict(told: dict[str, Any]) -> str:
     if told["verdict"] == VALID:
         return VALID
     wrong = [
-        f"{result['label']} on {result['route']} at d = {result['dimension']:,}: {'; '.join(result['reasons'])}"
+        f"{result['label']} on {way(result)} at d = {result['dimension']:,}: {'; '.join(result['reasons'])}"
         for result in told["results"]
         if result["verdict"] != VALID
     ]

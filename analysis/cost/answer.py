@@ -1,0 +1,167 @@
+"""What a machine gives: seconds of a round, rounds and seconds to a risk, and where compression breaks even."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+from ...errors import InputError
+from .collectives import allows
+from .costs import Costs, Scheme
+from .machine import Machine
+from .recipe import BASELINES
+from .rounds import Traces, rounds
+
+Row = dict[str, Any]
+
+
+class Line(NamedTuple):
+    """Seconds as fixed + wire / B, B the rate of the clients' links up; the others keep their proportion to it."""
+
+    fixed: float
+    wire: float
+
+    def times(self, factor: float) -> Line:
+        return Line(self.fixed * factor, self.wire * factor)
+
+
+def line(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> Line:
+    """Of a round on a machine with links."""
+    assert machine.up is not None
+    unlimited = replace(machine, up=math.inf, down=math.inf, root=math.inf)
+    fixed = costs.seconds(scheme, dimension, unlimited)
+    return Line(fixed, (costs.seconds(scheme, dimension, machine) - fixed) * machine.up)
+
+
+def break_even(one: Line, others: Sequence[Line]) -> tuple[float, float] | None:
+    """The bandwidths (low, high) between which `one` is faster than each of the others; 0 and infinity are ends too.
+
+    fixed + wire x is linear in x = 1/B, so that against one other the end is (wire - wire')/(fixed' - fixed)."""
+    low, high = 0.0, math.inf  # of x
+    for other in others:
+        head, gain = other.fixed - one.fixed, other.wire - one.wire  # faster where head + gain x > 0
+        if gain > 0:
+            low = max(low, -head / gain)
+        elif gain < 0:
+            high = min(high, head / -gain)
+        elif head <= 0:
+            return None
+    if low >= high:
+        return None
+    return (0.0 if math.isinf(high) else 1 / high, math.inf if low == 0 else 1 / low)
+
+
+def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk: float) -> list[Row]:
+    """A row for each compressor and number of bits on the way back, each by its fastest route.
+
+    Each says how many times as fast as each of the BASELINES it is."""
+    possible = [s for s in costs.schemes if allows(s.route, machine) and _exists(s, dimension)]
+    groups: dict[tuple[Any, int | None], list[Scheme]] = {}
+    for scheme in possible:
+        groups.setdefault((scheme.recipe, _bits(scheme)), []).append(scheme)
+    seconds = {scheme: costs.seconds(scheme, dimension, machine) for scheme in possible}
+    bases = {name: _base(bits, possible) for name, bits in BASELINES.items()}
+    rows = []
+    for schemes in groups.values():
+        best = min(schemes, key=lambda scheme: seconds[scheme])
+        trace = traces(best.recipe, dimension)
+        needed = None if trace is None else rounds(trace, risk, machine.active)
+        row: Row = {
+            "compressor": best.recipe.name,
+            "route": best.route,
+            "downlink_bits": best.bits,
+            "dimension": dimension,
+            "round_seconds": seconds[best],
+            "phases": costs.phases(best, dimension, machine),
+            "limit_trace": None if trace is None else trace.value / machine.active,
+            "limit_trace_error": None if trace is None else trace.error / machine.active,
+            "rounds": needed,
+            "seconds_to_risk": None if needed is None else needed * seconds[best],
+        }
+        for name, base in bases.items():
+            row[name] = _against(base, best, costs, traces, machine, dimension, seconds) if base else None
+        rows.append(row)
+    return rows
+
+
+def _bits(scheme: Scheme) -> int | None:
+    """By which rows are told apart: without a downlink the sum comes back, as long as what went up."""
+    if scheme.bits is None and scheme.recipe.is_baseline:
+        return int(scheme.recipe.at(1).value_bits)
+    return scheme.bits
+
+
+def _exists(scheme: Scheme, dimension: int) -> bool:
+    try:
+        scheme.recipe.at(dimension)
+    except InputError:
+        return False
+    return True
+
+
+def _base(bits: Sequence[int], schemes: Sequence[Scheme]) -> list[Scheme]:
+    """The schemes that send floats of one of these lengths both ways."""
+    return [s for s in schemes if s.recipe.is_baseline and s.recipe.at(1).value_bits == _bits(s) in bits]
+
+
+def _against(
+    base: Sequence[Scheme],
+    scheme: Scheme,
+    costs: Costs,
+    traces: Traces,
+    machine: Machine,
+    dimension: int,
+    seconds: dict[Scheme, float],
+) -> dict[str, Any]:
+    """How many times as fast as the fastest of `base`, a round and to a risk, and between which bandwidths."""
+    fastest = min(seconds[other] for other in base)
+    own, its = traces(scheme.recipe, dimension), traces(base[0].recipe, dimension)
+    more = own.value / its.value if own and its else None
+    told: dict[str, Any] = {
+        "round": fastest / seconds[scheme],
+        "rounds_needed": more,
+        "to_risk": None if more is None else fastest / (more * seconds[scheme]),
+        "faster_between": None,
+        "faster_to_risk_between": None,
+    }
+    if machine.is_memory or scheme in base:
+        return told
+    mine, others = line(costs, scheme, dimension, machine), [line(costs, o, dimension, machine) for o in base]
+    told["faster_between"] = _ends(break_even(mine, others))
+    if more is not None:
+        told["faster_to_risk_between"] = _ends(break_even(mine.times(more), others))
+    return told
+
+
+def _ends(found: tuple[float, float] | None) -> dict[str, float | None] | str:
+    """For JSON: "never", "always", or bits a second, null where there is no end."""
+    if found is None:
+        return "never"
+    low, high = found
+    if low == 0 and math.isinf(high):
+        return "always"
+    return {"above": low or None, "below": None if math.isinf(high) else high}
+
+
+def best(rows: Sequence[Row], key: str) -> Row | None:
+    """The row of the least of these seconds."""
+    known = [row for row in rows if row[key] is not None]
+    return min(known, key=lambda row: row[key]) if known else None
+
+
+def machine_facts(machine: Machine) -> dict[str, Any]:
+    """For JSON: rates in bits a second, null in a shared memory."""
+    facts = asdict(machine) | {"description": str(machine), "participants": machine.active}
+    del facts["burst"]
+    return facts
+
+
+def answers(
+    costs: Costs, traces: Traces, machines: Sequence[Machine], dimensions: Sequence[int], risk: float
+) -> Iterator[dict[str, Any]]:
+    """For each machine its facts and the rows of all dimensions."""
+    for machine in machines:
+        rows = [row for dimension in dimensions for row in answer(costs, traces, machine, dimension, risk)]
+        yield machine_facts(machine) | {"rows": rows}

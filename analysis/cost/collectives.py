@@ -1,0 +1,102 @@
+"""What a collective moves: the alpha-beta model of each way of a route, as a function of ranks and bytes.
+
+seconds = alpha calls + copy volume + stretch (8 FRAME / PAYLOAD) max(client / B_client, root / B_root) + hops latency
+
+alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD is what headers add. N ranks, one client
+each; m bytes a message; v bytes of the iterate; L = ceil(log2 N); W = min(L, 2 (N-1)/N), the better of a binomial tree
+and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005); for broadcasts to fewer than 8 ranks W = L, as
+MPI libraries take the tree there.
+
+| way | calls | volume = bytes on the root's link | on a client's | hops |
+|---|---|---|---|---|
+| uplink of gather and gatherv | remote messages | remote messages x m | m | 1 |
+| uplink of reduce, and all of allreduce | L | W m | W m | L |
+| all of allgather and allgatherv | L | remote messages x m | the same | L |
+| downlink, in a cluster | L | W v | W v | L |
+| downlink, to homes | participants | participants x v | v | 1 |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ...routes import routes
+from .machine import Machine
+
+FRAME, PAYLOAD = 1514, 1448
+"""Bytes of a full Ethernet packet of TCP, and of what it carries."""
+FEWEST_TO_SCATTER = 8
+
+
+class Load(NamedTuple):
+    """What one way of a round moves."""
+
+    calls: float
+    volume: float
+    client: float
+    root: float
+    hops: float
+
+
+NOTHING = Load(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
+    """So many messages of this many bytes, one from each rank that sends."""
+    ranks, kind = machine.active, routes[route]
+    remote = messages if machine.homes else messages * (ranks - 1) / ranks
+    if kind.adds:
+        return _tree(ranks, size)
+    if kind.everywhere:
+        return Load(_levels(ranks), remote * size, remote * size, remote * size, _levels(ranks))
+    any_remote = min(1.0, remote)
+    return Load(remote, remote * size, any_remote * size, remote * size, any_remote)
+
+
+def downlink(route: str, machine: Machine, size: float) -> Load:
+    """The iterate, of this many bytes, to everybody who is to compute."""
+    if routes[route].everywhere:
+        return NOTHING
+    ranks = machine.active
+    if machine.homes:
+        return Load(ranks, ranks * size, size, ranks * size, 1.0)
+    return _tree(ranks, size, scatters=ranks >= FEWEST_TO_SCATTER)
+
+
+def _levels(ranks: int) -> float:
+    return float(math.ceil(math.log2(ranks)))
+
+
+def _tree(ranks: int, size: float, scatters: bool = True) -> Load:
+    moved = (min(_levels(ranks), 2 * (ranks - 1) / ranks) if scatters else _levels(ranks)) * size
+    return Load(_levels(ranks), moved, moved, moved, _levels(ranks))
+
+
+def wire_seconds(load: Load, machine: Machine, up: bool) -> float:
+    """Of the links at their rates, headers included, but for what they let through at once."""
+    own = machine.up if up else machine.down
+    if own is None or machine.root is None:
+        return 0.0
+    return 8 * max(_waiting(load.client, machine) / own, _waiting(load.root, machine) / machine.root)
+
+
+def _waiting(size: float, machine: Machine) -> float:
+    return max(0.0, FRAME / PAYLOAD * size - machine.burst)
+
+
+def is_clear(load: Load, machine: Machine) -> bool:
+    """Whether what a link lets through at once is all or little of it; else no one knows how rested the link was."""
+    size = FRAME / PAYLOAD * load.root
+    return size <= machine.burst / 2 or size >= 4 * machine.burst
+
+
+def decoded(route: str, messages: float) -> float:
+    """How many messages are decoded one after the other."""
+    return 1.0 if routes[route].adds else messages
+
+
+def allows(route: str, machine: Machine) -> bool:
+    """Whether such a machine can do it: homes add nothing up for each other, and see no others' messages."""
+    kind = routes[route]
+    return not (machine.homes and (kind.adds or kind.everywhere))

@@ -1,0 +1,186 @@
+"""Fitted costs, and from them the seconds of a round on any machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import InputError
+from . import collectives
+from .collectives import Load, decoded, downlink, uplink, wire_seconds
+from .fit import Array, fit
+from .machine import Machine
+from .points import Point
+from .recipe import Recipe
+
+CACHE = 1 << 17
+"""Coordinates of a float64 vector of a megabyte, about what a core has for itself: each beyond it costs more."""
+MEMORY, TCP = "shared memory", "TCP"
+POOLED = {"gatherv": "gather", "allgatherv": "allgather"}
+"""Routes whose uplink costs what another's does for the same bytes."""
+
+
+class Scheme(NamedTuple):
+    """What is sent, and how."""
+
+    recipe: Recipe
+    route: str
+    bits: int | None
+
+
+class Transfer(NamedTuple):
+    """The fitted costs of one way."""
+
+    alpha: float
+    copy: float
+    stretch: float
+
+    def seconds(self, load: Load, machine: Machine, up: bool) -> float:
+        own = self.alpha * load.calls + self.copy * load.volume
+        return own + self.stretch * wire_seconds(load, machine, up) + load.hops * machine.latency
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Compute: of a phase, and for encode and decode of a recipe, seconds
+
+        a + b d + c max(0, d - CACHE) + e (bytes of a message);    gradient and update have e = 0."""
+
+    compute: dict[tuple[str, Recipe | None], Array]
+    ways: dict[tuple[str, Hashable], Transfer]
+    """By medium and by the uplink's route, or the bits of the downlink."""
+    schemes: tuple[Scheme, ...] = field(default=())
+    """Those that were measured, in order."""
+
+    def phases(self, scheme: Scheme, dimension: int, machine: Machine) -> dict[str, float]:
+        """Seconds of each phase of a round in which anybody sends. Raises InputError where nothing was measured."""
+        recipe, route, bits = scheme
+        size, presence = recipe.message_bytes(dimension), recipe.presence(dimension)
+        messages = machine.active * presence / busy(presence, machine)
+        turns = max(1, math.ceil(messages / machine.cores)) if machine.is_memory else 1
+        up = self._way(machine, POOLED.get(route, route)).seconds(uplink(route, machine, messages, size), machine, True)
+        back = 0.0
+        if bits is not None:
+            back = self._way(machine, bits).seconds(downlink(route, machine, bits / 8 * dimension), machine, False)
+        return {
+            "gradient": turns * self._compute("gradient", None, dimension),
+            "encode": turns * self._compute("encode", recipe, dimension),
+            "uplink": up,
+            "decode": decoded(route, messages) * self._compute("decode", recipe, dimension),
+            "update": self._compute("update", None, dimension),
+            "downlink": back,
+        }
+
+    def seconds(self, scheme: Scheme, dimension: int, machine: Machine) -> float:
+        """The mean of a round: one in which nobody sends takes nothing."""
+        share = busy(scheme.recipe.presence(dimension), machine)
+        return share * sum(self.phases(scheme, dimension, machine).values())
+
+    def _compute(self, phase: str, recipe: Recipe | None, dimension: int) -> float:
+        if recipe is not None and recipe.at(dimension).absences:
+            recipe = dense(recipe, dimension)
+        if (phase, recipe) not in self.compute:
+            raise InputError(f"no result tells how long {phase} of {recipe.name if recipe else 'a round'} takes")
+        size = recipe.message_bytes(dimension) if recipe else 0.0
+        return float(self.compute[phase, recipe] @ np.array(_features(dimension, size)))
+
+    def _way(self, machine: Machine, what: Hashable) -> Transfer:
+        """As measured over TCP for a machine with links, or else in memory, where software costs less."""
+        for medium in (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY):
+            if (medium, what) in self.ways:
+                way = self.ways[medium, what]
+                return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
+        name = f"a downlink of {what} bits" if isinstance(what, int) else f"the route {what}"
+        raise InputError(f"no result tells how long {name} takes")
+
+
+def busy(presence: float, machine: Machine) -> float:
+    """The probability that anybody sends in a round."""
+    return -math.expm1(machine.active * math.log1p(-presence)) if presence < 1 else 1.0
+
+
+def dense(recipe: Recipe, dimension: int) -> Recipe:
+    """What one that sends everything or nothing sends: floats, as none does."""
+    return Recipe("none", f'{{"value_bits": {recipe.at(dimension).value_bits}}}')
+
+
+def fit_costs(points: Sequence[Point]) -> Costs:
+    """The costs that fit the points. In a machine's own memory codecs are timed, where any point is from there."""
+    whole = [point for point in points if not point.absences]
+    own = [point for point in whole if point.link is None] or whole
+    compute: dict[tuple[str, Recipe | None], Array] = {}
+    for phase in ("gradient", "update"):
+        compute[phase, None] = _fit(own, phase, lambda p: _features(p.dimension, 0.0))
+    for recipe in dict.fromkeys(point.recipe for point in own):
+        points_of = [point for point in own if point.recipe == recipe]
+        compute["encode", recipe] = _fit(points_of, "encode", lambda p: _features(p.dimension, p.payload))
+        compute["decode", recipe] = _fit(points_of, "decode", _decode_features)
+    ways: dict[tuple[str, Hashable], Transfer] = {}
+    for medium, of_medium in ((MEMORY, [p for p in whole if not p.link]), (TCP, [p for p in whole if p.link])):
+        for route in dict.fromkeys(POOLED.get(p.route, p.route) for p in of_medium):
+            own = [p for p in of_medium if POOLED.get(p.route, p.route) == route and _clear(p, uplink_of)]
+            ways[medium, route] = Transfer(*_fit(own, "uplink", _uplink_features))
+        for bits in dict.fromkeys(p.bits for p in of_medium if p.bits):
+            own = [p for p in of_medium if p.bits == bits and _clear(p, downlink_of)]
+            ways[medium, bits] = Transfer(*_fit(own, "downlink", _downlink_features))
+    return Costs(compute, ways, tuple(dict.fromkeys(Scheme(p.recipe, p.route, p.bits) for p in points)))
+
+
+def _fit(points: Sequence[Point], phase: str, features: Callable[[Point], Sequence[float]]) -> Array:
+    chosen = [point for point in points if point.seconds[phase] > 0]
+    if not chosen:
+        return np.zeros(len(features(points[0])) if points else 4)
+    return fit(np.array([features(point) for point in chosen]), np.array([point.seconds[phase] for point in chosen]))
+
+
+def _features(dimension: int, size: float) -> list[float]:
+    return [1.0, float(dimension), max(0.0, dimension - CACHE), size]
+
+
+def _decode_features(point: Point) -> Sequence[float]:
+    count = decoded(point.route, point.messages)
+    return [count * one for one in _features(point.dimension, point.payload)]
+
+
+def _clear(point: Point, way: Callable[[Point], Load]) -> bool:
+    return collectives.is_clear(way(point), machine_of(point))
+
+
+def _uplink_features(point: Point) -> Sequence[float]:
+    load = uplink_of(point)
+    return load.calls, load.volume, wire_seconds(load, machine_of(point), True)
+
+
+def _downlink_features(point: Point) -> Sequence[float]:
+    load = downlink_of(point)
+    return load.calls, load.volume, wire_seconds(load, machine_of(point), False)
+
+
+def machine_of(point: Point) -> Machine:
+    """Where a point was measured: hosts on links without latency of their own, or one memory."""
+    link = point.link
+    return Machine(point.file, point.ranks, link, link, link, cores=point.ranks, burst=point.burst)
+
+
+def uplink_of(point: Point) -> Load:
+    return uplink(point.route, machine_of(point), point.messages, point.payload)
+
+
+def downlink_of(point: Point) -> Load:
+    return downlink(point.route, machine_of(point), (point.bits or 64) / 8 * point.dimension)
+
+
+def is_clear(point: Point) -> bool:
+    """Whether the links' bursts leave both ways of this round as the model has them."""
+    return _clear(point, uplink_of) and _clear(point, downlink_of)
+
+
+def predicted(costs: Costs, point: Point) -> float:
+    """Seconds of the round that a point is of."""
+    return costs.seconds(Scheme(point.recipe, point.route, point.bits), point.dimension, machine_of(point))
+
+

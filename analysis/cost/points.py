@@ -1,0 +1,127 @@
+"""Results of a bench as points to fit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...benchmark import VALID
+from ...compare import load
+from ...errors import InputError
+from ...routes import routes
+from .recipe import Recipe, recipe_of
+from .units import rate
+
+PHASES = ("gradient", "encode", "uplink", "decode", "update", "downlink")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One result: what was timed, over which links, and the seconds that it took."""
+
+    file: str
+    link: float | None
+    """Bits a second of each host's link, one rank a host; None in shared memory."""
+    burst: float
+    """Bytes that such a link lets through at once after a rest, as one of a virtual cluster does."""
+    route: str
+    recipe: Recipe
+    dimension: int
+    ranks: int
+    bits: int | None
+    """Of a float on the way back; None where nothing comes back."""
+    messages: float
+    """Of a round."""
+    payload: float
+    """Bytes of a message."""
+    seconds: dict[str, float]
+    """Of each phase and of the whole round, the median."""
+
+    @property
+    def absences(self) -> bool:
+        """Not everybody sends in every round, so that two ranks' medians are no round's."""
+        return self.recipe.at(self.dimension).absences
+
+
+def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
+    """The points of files, each FILE or FILE@RATE, and what the files say of their machines.
+
+    A file from a virtual cluster says how fast the links were, others from several hosts do not.
+
+    Raises InputError where a file is none of a bench, or says nothing that can be fitted."""
+    found, machines = [], []
+    for word in words:
+        file, link = _place(word)
+        told = load(file)
+        link, burst = _cables(told["machine"], link, file)
+        if link is None and len(told["machine"].get("hosts", ())) > 1:
+            raise InputError(f"{file} was measured on several hosts: say how fast their links were, as {file}@1gbit")
+        machines.append({"file": file, "link": link, **told["machine"]})
+        for number, result in enumerate(told["results"], start=1):
+            if result["verdict"] == VALID:
+                found.append(_point(result, file, link, burst, f"{file}: result {number}"))
+    if not found:
+        raise InputError(f"{' and '.join(words)}: no VALID result; run `mpi-fed bench --out FILE` again")
+    return found, machines
+
+
+def _place(word: str) -> tuple[str, float | None]:
+    file, _, text = word.rpartition("@")
+    if not file or not re.fullmatch(r"[0-9].*[a-z]", text):
+        return word, None
+    return file, rate(text, word)
+
+
+def _cables(machine: dict[str, Any], link: float | None, file: str) -> tuple[float | None, float]:
+    """Rate and burst of the cables of a virtual cluster; else the rate given, and no burst."""
+    cables = machine.get("cables")
+    if not cables:
+        return link, 0.0
+    rates = {cable[way] for cable in cables for way in ("up", "down")}
+    if len(rates) > 1 or None in rates:
+        raise InputError(f"{file}: cables without a rate, or of several, cannot be fitted; give virtual_cluster --rate")
+    return float(rates.pop()), float(cables[0]["burst"])
+
+
+def _point(result: dict[str, Any], file: str, link: float | None, burst: float, place: str) -> Point:
+    phases, ranks, messages, payload = (result.get(key) for key in ("phases", "ranks", "messages", "payload_bytes"))
+    for key, value in (("messages", messages), ("payload_bytes", payload)):
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise InputError(f"{place} has no such {key} as a bench writes")
+    if not isinstance(phases, dict) or not all(_is_phase(phases.get(name)) for name in PHASES):
+        raise InputError(f"{place} has no such phases as a bench writes")
+    if result["route"] not in routes:
+        raise InputError(f"{place}: route {result['route']} is not known here (one of your own needs --plugin)")
+    everywhere = routes[result["route"]].everywhere
+    return Point(
+        file=file,
+        link=link,
+        burst=burst,
+        route=result["route"],
+        recipe=recipe_of(result["compressor"], result["dimension"], f"{place}:"),
+        dimension=result["dimension"],
+        ranks=int(ranks or 1),
+        bits=None if everywhere else int(result.get("downlink_bits") or 64),
+        messages=float(messages or 0),
+        payload=float(payload or 0),
+        seconds=_seconds(phases, result["microseconds"]["median"], everywhere),
+    )
+
+
+def _is_phase(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), int | float) and 0 <= value[name] < math.inf for name in ("min", "max")
+    )
+
+
+def _seconds(phases: dict[str, dict[str, float]], whole: float, everywhere: bool) -> dict[str, float]:
+    """Each phase on the rank on which it takes longest; but on the way back those wait for the root's work.
+
+    So the downlink is what of the round the other phases leave, and at least what the root takes for it."""
+    told = {name: phases[name]["max"] for name in PHASES}
+    others = sum(value for name, value in told.items() if name != "downlink")
+    told["downlink"] = 0.0 if everywhere else max(whole - others, phases["downlink"]["min"])
+    return {"round": 1e-6 * whole} | {name: 1e-6 * value for name, value in told.items()}

@@ -1,0 +1,117 @@
+"""Answers as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .units import told_rate, told_seconds
+
+SQUARE_ROOT = ", omega = sqrt(d)"
+"""What a recipe's name has for a star in the table."""
+ASSUMPTIONS = (
+    "one client a rank; through the root's link go the messages of all others, which the root decodes one by one",
+    "reduce, allreduce and broadcasts are trees or scatter and gather among the ranks; to homes the root sends "
+    "w to each participant",
+    "1,448 of the 1,514 bytes of a full packet are payload (TCP with time stamps); links are full duplex, alike, and "
+    "carry nothing else; no packet is lost and no connection starts slowly",
+    "the software costs what it took in the files, at any number of ranks; latencies and rates of presets are assumed",
+    "rounds to a risk are limit trace / (2 risk): the noise that is left when the start is forgotten; roundings to "
+    "float16 are left out; clients' data are alike",
+)
+
+
+def print_answers(told: dict[str, Any]) -> None:
+    """A table for each machine, then what the model is wrong by and takes for granted."""
+    from rich import box
+    from rich.table import Table
+
+    from ...benchmark.table import console
+
+    out = console()
+    for machine in told["machines"]:
+        table = Table(
+            title=f"{machine['name']}: {machine['description']}",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        table.add_column("d", justify="right", no_wrap=True)
+        table.add_column("compressor", overflow="fold", min_width=23)
+        table.add_column("route, bits back", no_wrap=True)
+        for heading in (
+            "round", "over\nfloat32", "over\nfloat16", "over both\nat",
+            "rounds\nneeded", "to the\nrisk", "over\nboth", "over both\nat",
+        ):  # fmt: skip
+            table.add_column(heading, justify="right")
+        last = None
+        for row in machine["rows"]:
+            first = f"{row['dimension']:,}" if row["dimension"] != last else ""
+            table.add_row(first, *cells(row))
+            last = row["dimension"]
+        out.print(table)
+    for text in remarks(told):
+        out.print(text)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Of one row."""
+    single, half, plain = (row[name] or {} for name in ("float32", "float16", "uncompressed"))
+    return [
+        row["compressor"].replace(SQUARE_ROOT, " *"),
+        row["route"] + ("" if row["downlink_bits"] is None else f", {row['downlink_bits']}"),
+        told_seconds(row["round_seconds"]),
+        factor(single.get("round")),
+        factor(half.get("round")),
+        between(plain.get("faster_between")),
+        factor(plain.get("rounds_needed")),
+        "-" if row["seconds_to_risk"] is None else told_seconds(row["seconds_to_risk"]),
+        factor(plain.get("to_risk")),
+        between(plain.get("faster_to_risk_between")),
+    ]
+
+
+def factor(value: float | None) -> str:
+    """1.23, 0.00123, 45,600."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def between(ends: Any) -> str:
+    """never, always, < 120 Mbit/s."""
+    if ends is None or isinstance(ends, str):
+        return ends or "-"
+    parts = [f"{sign} {told_rate(ends[word])}" for word, sign in (("above", ">"), ("below", "<")) if ends[word]]
+    return ", ".join(parts)
+
+
+def remarks(told: dict[str, Any]) -> Iterator[str]:
+    """What the columns mean, how wrong the model is, and what it takes for granted."""
+    yield (
+        f"*: omega = sqrt(d). Over: how many times as fast, a round and to the risk {told['risk']:g}, as such floats "
+        "both ways, by the fastest route that was measured. Over both at: the rates of the clients' links, the others "
+        "in proportion, at which it is faster than float32 and float16. Rounds needed: times those without compression. "
+        "A round is the mean; those in which nobody sends take nothing."
+    )
+    for where, text in (("between", "sizes between measured ones"), ("beyond", "sizes beyond the measured ones")):
+        yield error_line(told["held_out"][where], text)
+    yield f"Taken for granted: {'; '.join(ASSUMPTIONS)}."
+
+
+def percent(share: float) -> str:
+    """4%, 0.4%."""
+    return f"{100 * share:.{1 if share < 0.0095 else 0}f}%"
+
+
+def error_line(summary: dict[str, Any] | None, text: str) -> str:
+    """Median and worst error of held-out points."""
+    if summary is None:
+        return f"Held-out error, {text}: unknown, for that takes three dimensions or more."
+    worst = summary["worst_is"]
+    link = "in memory" if worst["link"] is None else f"at {told_rate(worst['link'])}"
+    return (
+        f"Held-out error of a round, {text}: median {percent(summary['median'])}, worst {percent(summary['worst'])} "
+        f"({worst['compressor']}, d = {worst['dimension']:,}, {link}), of {summary['count']}."
+    )

@@ -1,0 +1,151 @@
+"""What the page tells of a link: rows of the model over dimensions, and ratios that were measured."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mpi_fed.analysis.cost.answer import Row, answer
+from mpi_fed.analysis.cost.costs import Costs, is_clear, predicted
+from mpi_fed.analysis.cost.machine import Machine
+from mpi_fed.analysis.cost.points import Point
+from mpi_fed.analysis.cost.rounds import bench_trace
+
+RISK = 1e-3
+DECADES = (1_000, 10_000, 100_000, 1_000_000)
+GRID = tuple(sorted({*DECADES, *np.rint(10 ** np.arange(3, 6.01, 0.125)).astype(int).tolist()}))
+"""Dimensions of a curve."""
+PAYS = 1.05
+"""A gain that is worth a word: model and machine are not known better than that."""
+
+
+def short(name: str) -> str:
+    """A compressor's name for tables; the star says omega = sqrt(d)."""
+    return name.replace(", omega = sqrt(d)", "*").replace(" levels=", " ")
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A machine, and the model's answers for it."""
+
+    title: str
+    machine: Machine
+    costs: Costs
+
+    @property
+    def link(self) -> float | None:
+        """As points have it, for two hosts."""
+        return self.machine.up
+
+    @functools.cached_property
+    def rows(self) -> dict[int, list[Row]]:
+        """By dimension."""
+        return {d: answer(self.costs, bench_trace, self.machine, d, RISK) for d in GRID}
+
+    def at(self, dimension: int) -> list[Row]:
+        return self.rows[dimension]
+
+    def best(self, name: str, key: str = "round") -> list[tuple[int, Row]]:
+        """Of a compressor at each dimension the row of the better downlink."""
+        found = []
+        for dimension, rows in self.rows.items():
+            own = [row for row in rows if short(row["compressor"]) == name and gain(row, key) is not None]
+            if own:
+                found.append((dimension, max(own, key=lambda row: gain(row, key) or 0.0)))
+        return found
+
+    def gains(self, name: str, key: str) -> list[tuple[int, float]]:
+        """How many times as fast as without compression, at each dimension."""
+        return [(dimension, gain(row, key) or 0.0) for dimension, row in self.best(name, key)]
+
+
+def gain(row: Row, key: str) -> float | None:
+    """Over the faster of float32 and float16; `key` is "round" or "to_risk"."""
+    base = row["uncompressed"]
+    return None if base is None else base[key]
+
+
+def winner(rows: Sequence[Row], key: str) -> Row | None:
+    """The compressor that is fastest, whatever it is against no compression."""
+    known = [row for row in rows if _counts(row, key)]
+    return max(known, key=lambda row: gain(row, key) or 0.0) if known else None
+
+
+def _counts(row: Row, key: str) -> bool:
+    """A client that is absent does not make a round faster, so that rounds of it are not told."""
+    absent = row["compressor"].startswith("partial-participation")
+    return not row["compressor"].startswith("float") and gain(row, key) is not None and not (absent and key == "round")
+
+
+def span(curve: Sequence[tuple[int, float]]) -> str:
+    """Where a curve lies above PAYS: "from 2,000", "up to 30,000", "everywhere", "nowhere"."""
+    above = [value >= PAYS for _, value in curve]
+    if all(above):
+        return "everywhere"
+    if not any(above):
+        return "nowhere"
+    first, last = above.index(True), len(above) - 1 - above[::-1].index(True)
+    low, high = _about(curve[first][0]), _about(curve[last][0])
+    if last == len(above) - 1:
+        return f"from {low}"
+    return f"up to {high}" if first == 0 else f"{low} to {high}"
+
+
+def _about(value: int) -> str:
+    return f"{float(f'{value:.2g}'):,.0f}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A round of a compressor beside those of floats, all three measured over the same link."""
+
+    link: float | None
+    hosts: int
+    name: str
+    dimension: int
+    gain: float
+    """Over the faster of float32 and float16."""
+    modelled: float
+    seconds: float
+
+
+def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
+    """Every compressor where floats were measured with it; the better downlink of the two."""
+    groups: dict[tuple[Any, ...], list[Point]] = {}
+    for point in points:
+        if not point.absences and is_clear_or_memory(point):
+            groups.setdefault((point.link, point.ranks, point.dimension), []).append(point)
+    found = []
+    for (link, ranks, dimension), own in groups.items():
+        plain = [p for p in own if p.recipe.is_baseline and p.bits in (None, p.recipe.at(1).value_bits)]
+        for name in dict.fromkeys(short(p.recipe.name) for p in own if not p.recipe.is_baseline):
+            mine = [p for p in own if short(p.recipe.name) == name]
+            if len({p.recipe for p in plain}) < 1 or not any(p.recipe.name == "float16" for p in plain):
+                continue
+            best = min(mine, key=lambda p: p.seconds["round"])
+            base = min(p.seconds["round"] for p in plain)
+            said = min(predicted(costs, p) for p in plain) / min(predicted(costs, p) for p in mine)
+            found.append(
+                Measured(link, ranks, name, dimension, base / best.seconds["round"], said, best.seconds["round"])
+            )
+    return found
+
+
+def is_clear_or_memory(point: Point) -> bool:
+    """A cable's burst hides how fast it is where messages are as short."""
+    return point.link is None or is_clear(point)
+
+
+def names(costs: Costs) -> list[str]:
+    """Compressors, as they were measured."""
+    return list(dict.fromkeys(short(s.recipe.name) for s in costs.schemes if not s.recipe.is_baseline))
+
+
+def downlinks(setup: Setup, name: str, dimension: int) -> dict[int, Row]:
+    """Of a compressor the rows by bits on the way back."""
+    return {row["downlink_bits"]: row for row in setup.at(dimension) if short(row["compressor"]) == name}
+
+

@@ -1,0 +1,89 @@
+"""Which benches are run: in shared memory, and on a virtual cluster at several rates, where that is permitted."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER = ROOT / "scripts" / "virtual_cluster"
+FLOATS, FEW = ("none",), ("none", "quantization levels=127", "rand-h")
+LINEAR = ("bernoulli", "rand-h")
+QUANTIZED = ("quantization levels=1", "quantization levels=127", "quantization levels=1023")
+ALL = (*FLOATS, *QUANTIZED, *LINEAR)
+REFUSED = 2
+"""The exit status of virtual_cluster where it cannot make one."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One file of results."""
+
+    name: str
+    compressors: tuple[str, ...]
+    dimensions: tuple[int, ...]
+    downlinks: tuple[int, ...] = (32, 16)
+    route: str = "auto"
+    rate: str | None = None
+    """Of the hosts' cables; None in shared memory."""
+    hosts: int = 2
+    repetitions: int | None = None
+    checks: bool = False
+    """It is held against the model, which is fitted to the others."""
+
+    def words(self, file: Path, launches: int) -> list[str]:
+        """The arguments of mpi-fed."""
+        words = ["bench", "--route", self.route, "--compressor", *self.compressors]
+        words += ["--dimension", *map(str, self.dimensions), "--downlink-bits", *map(str, self.downlinks)]
+        words += ["--repetitions", str(self.repetitions)] if self.repetitions else []
+        return [*words, *([] if self.rate else ["--launches", str(launches)]), "--out", str(file)]
+
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+SUMMED = {"compressors": ("none value_bits=32",), "downlinks": (32,), "route": "allreduce"}
+BENCHES = (
+    Bench("memory", (*ALL, "partial-participation"), SIZES),
+    Bench("memory-allreduce", dimensions=SIZES, **SUMMED),
+    Bench("1gbit", ALL, SIZES, rate="1gbit", repetitions=20),
+    Bench("1gbit-allreduce", dimensions=SIZES, rate="1gbit", repetitions=20, **SUMMED),
+    Bench("100mbit", ALL, SIZES[:3], rate="100mbit", repetitions=20),
+    Bench("300mbit", ALL, (30_000, 100_000), rate="300mbit", repetitions=20, checks=True),
+    Bench("30mbit", FEW, (30_000, 100_000), (16,), rate="30mbit", repetitions=20, checks=True),
+    Bench("10mbit", FEW, (30_000,), (16,), rate="10mbit", repetitions=20, checks=True),
+    Bench("30mbit-4-hosts", FEW, (30_000,), (16,), rate="30mbit", hosts=4, repetitions=20, checks=True),
+)
+
+
+def small(benches: tuple[Bench, ...]) -> tuple[Bench, ...]:
+    """What takes seconds, for a look at the page: its figures mean little."""
+    chosen = [bench for bench in benches if bench.name in ("memory", "1gbit", "300mbit")]
+    return tuple(Bench(b.name, FEW, (1_000, 30_000, 100_000), b.downlinks, rate=b.rate, repetitions=20, checks=b.checks)
+                 for b in chosen)  # fmt: skip
+
+
+def measure(benches: tuple[Bench, ...], out: Path, mpich: Path, launches: int) -> None:
+    """Run what is not in `out` yet; without links where none can be shaped, which is said."""
+    out.mkdir(parents=True, exist_ok=True)
+    for bench in benches:
+        file = out / f"{bench.name}.json"
+        if file.exists():
+            continue
+        command = _command(bench, file, mpich, launches)
+        print(shlex.join(command), flush=True)
+        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        if bench.rate and ended.returncode == REFUSED:
+            print("does_it_pay: no link can be shaped here (the line above says why); the page will lack them")
+            return
+        if ended.returncode:
+            raise SystemExit(f"does_it_pay: the bench ended with status {ended.returncode}")
+
+
+def _command(bench: Bench, file: Path, mpich: Path, launches: int) -> list[str]:
+    words = bench.words(file.absolute(), launches)
+    if bench.rate is None:
+        return [sys.executable, "-m", "mpi_fed", *words]
+    ranks = [str(mpich.absolute() / "bin" / "mpi-fed"), *words]
+    return [str(CLUSTER), "run", "--hosts", str(bench.hosts), "--rate", bench.rate, "--", *ranks]
