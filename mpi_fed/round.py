@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .codec import encode
 from .descent import outgoing, sent, update
-from .downlink import everywhere, send_back
+from .downlink import decodes, send_back
 from .jit import kernel
 from .mpi import ROOT, barrier, wtime
 from .sampling import gradient, plan
@@ -127,7 +127,7 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 mark(clock, WAIT)
             if anyone and code == 0:
                 code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
-            if code == 0 and (comm.rank == ROOT or everywhere(route.downlink)):
+            if code == 0 and decodes(route.downlink, comm):
                 update(algorithm, k, state.total, w)
                 mark(clock, UPDATE)
             if code == 0:

@@ -15,8 +15,9 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from ..configuration import Configuration
+from ..downlink import bare_send_back
 from ..jit import COMPILED, compiling, kernel
-from ..mpi import barrier, bcast, comm_of, wtime
+from ..mpi import barrier, comm_of, wtime
 from ..problems.population import Population
 from ..progress import Progress
 from ..round import TIMED
@@ -67,7 +68,7 @@ def bare_round(route, comm, wire, jobs, w, round, repeats, seconds):
             code = bare(route, comm, wire, size)
         between = wtime()
         if code == 0:
-            code = bcast(comm, w)
+            code = bare_send_back(route.downlink, comm, w)
         seconds[0], seconds[1] = between - begun, wtime() - between
         if code != 0:
             break
