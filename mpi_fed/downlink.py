@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codec import decode, encode, length
-from .jit import Operation
+from .jit import Operation, inlined
 from .mpi import ROOT, bcast, bcast_bytes, bcast_counts
 from .streams import EVERYONE, THE_ROOT, Stream
 from .values import CHUNK, pack, unpack
-from .wire import DECODE, DOWNLINK, ENCODE, SEND_BACK, mark
+from .wire import DECODE, DOWNLINK, ENCODE, SEND_BACK, UPLINK, mark
 
 
 class Broadcast(NamedTuple):
@@ -110,6 +110,10 @@ def _broadcast(downlink, comm, wire, round, seed, w, model):
     return bcast(comm, w)
 
 
+def _bare_broadcast(downlink, comm, w):
+    return bcast(comm, w)
+
+
 def _rounded_broadcast(downlink, comm, wire, round, seed, w, model):
     if comm.rank == ROOT:
         pack(w, downlink.bits, downlink.buffer, Stream(seed, EVERYONE, np.uint64(round)), downlink.dither)
@@ -119,16 +123,12 @@ def _rounded_broadcast(downlink, comm, wire, round, seed, w, model):
     return code
 
 
-def _nothing(downlink, comm, wire, round, seed, w, model):
-    return 0
-
-
-def _bare_broadcast(downlink, comm, w):
-    return bcast(comm, w)
-
-
 def _bare_rounded_broadcast(downlink, comm, w):
     return bcast_bytes(comm, downlink.buffer)
+
+
+def _nothing(downlink, comm, wire, round, seed, w, model):
+    return 0
 
 
 def _bare_compressed(downlink, comm, w):
@@ -161,3 +161,18 @@ _bare_send_back.implement(Everywhere, _bare_nothing)
 _bare_send_back.implement(CompressedBroadcast, _bare_compressed)
 gathered, share = _gathered.call, _share.call
 everywhere, send_back, bare_send_back = _is_everywhere.call, _send_back.call, _bare_send_back.call
+
+
+@inlined
+def decodes(downlink, comm):
+    """Whether this rank decodes the round's messages."""
+    return comm.rank == ROOT or gathered(downlink)
+
+
+@inlined
+def transported(downlink, comm, wire, sent, received):
+    """Enter the bytes that all ranks handed to MPI, and what each of them got where the uplink goes everywhere."""
+    if comm.rank == ROOT:
+        wire.totals[UPLINK] += sent
+        if gathered(downlink):
+            wire.totals[DOWNLINK] += comm.size * received

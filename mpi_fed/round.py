@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .codec import encode
 from .descent import direction, outgoing, sent, update
-from .downlink import everywhere, gathered, send_back, share
+from .downlink import decodes, everywhere, send_back, share
 from .jit import kernel
 from .mpi import ROOT, barrier, wtime
 from .sampling import gradient, plan
@@ -128,7 +128,7 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 mark(clock, WAIT)
             if anyone and code == 0:
                 code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
-            if code == 0 and (comm.rank == ROOT or gathered(route.downlink)):
+            if code == 0 and decodes(route.downlink, comm):
                 direction(algorithm, k, state.total)
                 mark(clock, UPDATE)
             if code == 0:

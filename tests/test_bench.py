@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from command import run
+from trajectories import configurations
 
 from mpi_fed import arguments, cli, launch, mode
 from mpi_fed.benchmark import VALID, floor
@@ -18,6 +20,7 @@ from mpi_fed.benchmark.cases import cases
 from mpi_fed.benchmark.result import Measured, document, percentile, round_seconds, summary
 from mpi_fed.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, comparison
 from mpi_fed.compressors import compressors
+from mpi_fed.routes import routes
 from mpi_fed.wire import PHASES
 
 PLAIN = {"NUMBA_DISABLE_JIT": "1"}
@@ -63,9 +66,10 @@ def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
         assert one["launch_medians"] == [times["median"]]
         assert one["goodput"] > 0
         assert (one["floor_microseconds"] or 0) > 0 if shutil.which("cc") else one["floor_microseconds"] is None
+        assert one["bare_microseconds"] > 0, "every route of the package says what its bare collectives are"
+        assert one["ratio"] > 0
+    assert {route for _, route in by_name} == routes.keys() - {"auto"}
     none = by_name["none", "gather"]
-    assert none["bare_microseconds"] > 0
-    assert none["ratio"] > 0
     assert none["compressor"] == {"kind": "none", "value_bits": 32}
     assert (none["payload_bytes"], none["messages"]) == (20, 2)
     assert none["transported_bytes"] == {"uplink": 40, "downlink": 80}
@@ -201,6 +205,50 @@ def test_what_is_wrong_is_invalid(bench, tmp_path):
         assert found["short", route]["reasons"] == [length, booked, iterate]
     assert found["none", "noisy"]["bare_microseconds"] is None, "the route does not say"
     assert found["none", "noisy"]["ratio"] is None
+
+
+BARE = [
+    *((route, {}, 'kind = "none"') for route in routes if route != "auto"),
+    *(("gather", {"downlink_bits": bits}, 'kind = "none"') for bits in (32, 16)),
+    *((route, {}, 'kind = "bernoulli"\np = 0.3\nindices = "explicit"') for route in ("gatherv", "allgatherv")),
+]
+
+
+@pytest.mark.mpi(ranks=3)
+@pytest.mark.parametrize(("kind", "options", "compressor"), BARE, ids=lambda value: str(value).split("\n")[0])
+def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind, options, compressor):
+    """Up, what had arrived arrives again; down, the root's w in the floats of its downlink, or nothing."""
+    from mpi4py import MPI
+
+    from mpi_fed.benchmark.measure import bare_round
+    from mpi_fed.downlink import Everywhere
+    from mpi_fed.jit import compiling
+    from mpi_fed.mpi import comm_of
+    from mpi_fed.simulation import Simulation
+
+    (given,) = configurations(tmp_path, "gaussian", (compressor,), rounds=1)
+    given = replace(given, route=routes[kind](**options).resolve(given.compressor))
+    simulation = Simulation(given, given.problem.prepare(given.clients), world.comm, [0, 1])
+    simulation.compile()
+    simulation.start(0)
+    simulation.advance(1)
+    route, wire, jobs, w = simulation.kernels[3], simulation.wire, simulation.jobs, simulation.state.w
+    with compiling():
+        bare_round(route, comm_of(MPI.COMM_SELF), wire, jobs, w, 0, 0, np.zeros(2))
+    arrived, before = wire.receive.copy(), w.copy()
+    bits = None if isinstance(route.downlink, Everywhere) else options.get("downlink_bits", 64)
+    sent_back = w if bits in (None, 64) else route.downlink.buffer
+    for array in (wire.receive, wire.all_sizes, *([] if world.is_root else [w, sent_back])):
+        array.fill(0)
+    assert bare_round(route, simulation.comm, wire, jobs, w, 0, 1, np.zeros(2)) == 0
+    assert wire.receive.tobytes() == arrived.tobytes()
+    assert not (world.is_root or bits is None) or wire.receive.any()
+    assert world.is_root or w.any() == (bits == 64), "w itself is sent as float64 alone"
+    if bits:
+        assert sent_back.nbytes == bits // 8 * len(w)
+        assert sent_back.any()
+        assert len(set(world.comm.allgather(sent_back.tobytes()))) == 1
+    assert not world.is_root or w.tobytes() == before.tobytes()
 
 
 def test_too_few_rounds_are_invalid(bench):

@@ -8,16 +8,25 @@ import numpy as np
 
 from ..codec import decode
 from ..compressors import Compressor
-from ..downlink import Downlink
-from ..jit import kernel
-from ..mpi import ROOT, gather_bytes
+from ..downlink import Downlink, decodes, gathered, transported
+from ..jit import inlined, kernel
+from ..mpi import allgather_bytes, gather_bytes
 from ..streams import Stream
-from ..wire import DECODE, RECEIVE, UPLINK, enter, mark
+from ..wire import DECODE, RECEIVE, enter, mark
 from .base import Route, routes
 
 
 class GatherKernel(NamedTuple):
     downlink: Downlink
+
+
+@inlined
+def collect(kernel, comm, wire):
+    """The MPI call of this route, or of `allgather` where the kernel's downlink says so."""
+    block = np.int32(wire.slots * wire.fixed_size)
+    if gathered(kernel.downlink):
+        return allgather_bytes(comm, wire.send, block, wire.receive)
+    return gather_bytes(comm, wire.send, block, wire.receive)
 
 
 @kernel
@@ -53,15 +62,15 @@ class Gather(Route):
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        block = wire.slots * wire.fixed_size
-        code = gather_bytes(comm, wire.send, np.int32(block), wire.receive)
+        code = collect(kernel, comm, wire)
         mark(wire.clock, RECEIVE)
-        if comm.rank == ROOT and code == 0:
-            wire.totals[UPLINK] += comm.size * block
+        sent = comm.size * wire.slots * wire.fixed_size
+        transported(kernel.downlink, comm, wire, sent, sent)
+        if code == 0 and decodes(kernel.downlink, comm):
             decode_slots(comm, compressor, wire, jobs, round, seed, total)
             mark(wire.clock, DECODE)
         return code
 
     @staticmethod
     def bare(kernel, comm, wire, size):
-        return gather_bytes(comm, wire.send, np.int32(wire.slots * wire.fixed_size), wire.receive)
+        return collect(kernel, comm, wire)

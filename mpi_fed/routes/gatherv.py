@@ -8,16 +8,34 @@ import numpy as np
 
 from ..codec import decode, length
 from ..compressors import Compressor
-from ..downlink import Downlink
-from ..jit import kernel
-from ..mpi import ROOT, gather_counts, gatherv_bytes
+from ..downlink import Downlink, decodes, gathered, transported
+from ..jit import inlined, kernel
+from ..mpi import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
 from ..streams import Stream
-from ..wire import DECODE, RECEIVE, UPLINK, enter, mark
+from ..wire import DECODE, RECEIVE, enter, mark
 from .base import Route, routes
 
 
 class GathervKernel(NamedTuple):
     downlink: Downlink
+
+
+@inlined
+def collect_counts(kernel, comm, wire):
+    """The first MPI call of this route, or of `allgatherv`, where counts travel."""
+    if not wire.counted:
+        return 0
+    if gathered(kernel.downlink):
+        return allgather_counts(comm, wire.sizes, wire.all_sizes)
+    return gather_counts(comm, wire.sizes, wire.all_sizes)
+
+
+@inlined
+def collect(kernel, comm, wire, size):
+    """The second one, which brings the messages."""
+    if gathered(kernel.downlink):
+        return allgatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+    return gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
 
 
 @kernel
@@ -78,26 +96,23 @@ class Gatherv(Route):
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        if wire.counted:
-            code = gather_counts(comm, wire.sizes, wire.all_sizes)
-            if code != 0:
-                return code
-        if comm.rank == ROOT:
+        code = collect_counts(kernel, comm, wire)
+        if code != 0:
+            return code
+        here = decodes(kernel.downlink, comm)
+        if here:
             lay_out(comm, compressor, wire, jobs, round, seed)
             mark(wire.clock, DECODE)  # the lengths come from drawing the masks
-        code = gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+        code = collect(kernel, comm, wire, size)
         mark(wire.clock, RECEIVE)
-        if comm.rank == ROOT and code == 0:
-            counts = 4 * len(wire.all_sizes) if wire.counted else 0
-            wire.totals[UPLINK] += counts + decode_in_order(compressor, wire, jobs, round, seed, total)
+        if here and code == 0:
+            sent = decode_in_order(compressor, wire, jobs, round, seed, total)
             mark(wire.clock, DECODE)
+            sent += 4 * len(wire.all_sizes) if wire.counted else 0
+            transported(kernel.downlink, comm, wire, sent, sent)
         return code
 
     @staticmethod
     def bare(kernel, comm, wire, size):
-        code = 0
-        if wire.counted:
-            code = gather_counts(comm, wire.sizes, wire.all_sizes)
-        if code != 0:
-            return code
-        return gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
+        code = collect_counts(kernel, comm, wire)
+        return collect(kernel, comm, wire, size) if code == 0 else code

@@ -8,12 +8,12 @@ import numpy as np
 
 from ..codec import decode, length
 from ..compressors import Compressor
-from ..downlink import Downlink
-from ..jit import kernel
-from ..mpi import ROOT, reduce_sum
+from ..downlink import Downlink, decodes, gathered, transported
+from ..jit import inlined, kernel
+from ..mpi import allreduce_sum, reduce_sum
 from ..streams import EVERYONE, Stream
 from ..values import CHUNK, pack, unpack
-from ..wire import DECODE, ENCODE, RECEIVE, UPLINK, enter, mark
+from ..wire import DECODE, ENCODE, RECEIVE, enter, mark
 from .base import Array, Route, routes
 
 
@@ -23,6 +23,15 @@ class ReduceKernel(NamedTuple):
     sum: Array
     values: Array
     dither: Array
+
+
+@inlined
+def collect(kernel, comm, wire, each):
+    """The MPI call of this route, or of `allreduce`, where the kernel's downlink says so."""
+    count, kind = np.int32(8 * each // kernel.bits), comm.float64 if kernel.bits == 64 else comm.float32
+    if gathered(kernel.downlink):
+        return allreduce_sum(comm, wire.send, wire.receive, count, kind)
+    return reduce_sum(comm, wire.send, wire.receive, count, kind)
 
 
 @kernel
@@ -81,10 +90,13 @@ class Reduce(Route):
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
         stream = Stream(seed, EVERYONE, np.uint64(round))
         each = add_up(kernel, compressor, wire, stream, size)
-        kind = comm.float64 if kernel.bits == 64 else comm.float32
-        code = reduce_sum(comm, wire.send, wire.receive, np.int32(8 * each // kernel.bits), kind)
+        code = collect(kernel, comm, wire, each)
         mark(wire.clock, RECEIVE)
-        if comm.rank == ROOT and code == 0:
-            wire.totals[UPLINK] += comm.size * each
+        transported(kernel.downlink, comm, wire, comm.size * each, each)
+        if code == 0 and decodes(kernel.downlink, comm):
             decode_sum(compressor, wire, jobs, stream, each, total)
         return code
+
+    @staticmethod
+    def bare(kernel, comm, wire, size):
+        return collect(kernel, comm, wire, wire.sizes[0])
