@@ -16,7 +16,7 @@ from .codec import participants
 from .jit import Operation, kernel
 
 AHEAD = 512
-"""Gradients that are listed ahead, where a round has fewer."""
+"""Gradients that are listed ahead, about, where a round has fewer."""
 
 _gradient = Operation("gradient")
 gradient = _gradient.call
@@ -32,45 +32,48 @@ class Jobs(NamedTuple):
     steps: int  # gradients that a client owes in a round, one job after the other
     window: NDArray[np.int64]  # [first round, end) of the plan, [2] = number of the first job, counting for ever
     everyone: NDArray[np.int64]  # participants of all ranks, by round, ascending
-    everyone_start: NDArray[np.int64]  # (rounds + 1,)
+    everyone_start: NDArray[np.int64]  # (most rounds + 1,)
     client: NDArray[np.int64]  # of each job, counted from `first`
     round: NDArray[np.int64]  # of each job
-    start: NDArray[np.int64]  # (rounds + 1,): the jobs of each round
+    start: NDArray[np.int64]  # (most rounds + 1,): the jobs of each round
 
 
 def jobs_of(first: int, last: int, clients: int, steps: int) -> Jobs:
     """An empty plan for the clients first <= i < last of N, `steps` gradients each a round."""
-    rounds = max(1, AHEAD // (clients * steps))
+    rounds = max(1, AHEAD // steps)
+    room = clients + rounds - 1
+    owed = steps * min(room, rounds * (last - first))
     return Jobs(
         first,
         last,
         clients,
         steps,
         np.zeros(3, np.int64),
-        np.empty(rounds * clients, np.int64),
+        np.empty(room, np.int64),
         np.zeros(rounds + 1, np.int64),
-        np.empty(rounds * (last - first) * steps, np.int64),
-        np.empty(rounds * (last - first) * steps, np.int64),
+        np.empty(owed, np.int64),
+        np.empty(owed, np.int64),
         np.zeros(rounds + 1, np.int64),
     )
 
 
 @kernel
 def plan(jobs, compressor, seed, round):
-    """Plan the rounds from `round` on."""
+    """Plan the rounds from `round` on: one, and others while there is room for all clients in the next."""
     jobs.window[2] += jobs.start[jobs.window[1] - jobs.window[0]]
-    count, owed = 0, 0
-    for i in range(len(jobs.start) - 1):
-        drawn = participants(compressor, seed, np.uint64(round + i), jobs.clients, jobs.everyone[count:])
+    count, owed, planned = 0, 0, 0
+    while planned < len(jobs.start) - 1 and count + jobs.clients <= len(jobs.everyone):
+        drawn = participants(compressor, seed, np.uint64(round + planned), jobs.clients, jobs.everyone[count:])
         for j in range(count, count + drawn):
             client = jobs.everyone[j]
             if jobs.first <= client < jobs.last:
                 for _ in range(jobs.steps):
                     jobs.client[owed] = client - jobs.first
-                    jobs.round[owed] = round + i
+                    jobs.round[owed] = round + planned
                     owed += 1
         count += drawn
-        jobs.everyone_start[i + 1] = count
-        jobs.start[i + 1] = owed
+        planned += 1
+        jobs.everyone_start[planned] = count
+        jobs.start[planned] = owed
     jobs.window[0] = round
-    jobs.window[1] = round + len(jobs.start) - 1
+    jobs.window[1] = round + planned

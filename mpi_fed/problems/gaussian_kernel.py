@@ -26,14 +26,15 @@ Array = NDArray[np.float64]
 
 
 class GaussianKernel(NamedTuple):
-    """Fresh samples. `laws` are the distinct (H_i, w*_i, noise) on this rank."""
+    """Fresh samples. `laws` are the distinct (H_i, w*_i, noise) on this rank, `forms` the distinct H_i."""
 
     batch: int
     shape: int  # DENSE, DIAGONAL or HOUSEHOLDER
-    law: NDArray[np.int64]  # (hosted,), of each hosted client
-    client: NDArray[np.uint64]  # (hosted,), its number
-    factors: Array  # DENSE: (laws, d', d') lower triangular, d' = d rounded up to a multiple of 4, zero beyond d
-    scales: Array  # else (laws, d): square roots of the eigenvalues
+    first: int  # the number of the first hosted client
+    law: NDArray[np.int32]  # (hosted,), of each hosted client
+    form: NDArray[np.int32]  # (laws,)
+    factors: Array  # DENSE: (forms, d', d') lower triangular, d' = d rounded up to a multiple of 4, zero beyond d
+    scales: Array  # else (forms, d): square roots of the eigenvalues
     optima: Array  # (laws, d)
     noise: Array  # (laws,): standard deviations
     single: Array  # not DENSE: the normals of one sample
@@ -42,8 +43,8 @@ class GaussianKernel(NamedTuple):
     rows: Array  # (samples held, d)
     errors: Array  # (samples held,): the label noise of each
     held: NDArray[np.int64]  # numbers [first, end) of the samples held: b times the job's number, plus the position
-    order: NDArray[np.uint64]  # (samples held,), sorted by law
-    ends: NDArray[np.int64]  # (laws + 1,)
+    order: NDArray[np.uint64]  # (samples held,), sorted by form
+    ends: NDArray[np.int64]  # (forms + 1,)
     due: NDArray[np.uint64]  # (3, samples held): of each the client, the round and the first block of counters
     tile: NDArray[np.uint64]  # (3, TILE): the same for each lane
 
@@ -52,16 +53,23 @@ class TrueGradientKernel(NamedTuple):
     """g = H_i (w - w*_i)."""
 
     shape: int
-    law: NDArray[np.int64]
-    matrices: Array  # DENSE: (laws, d, d), H_i
-    eigenvalues: Array  # else (laws, d)
+    law: NDArray[np.int32]
+    form: NDArray[np.int32]
+    matrices: Array  # DENSE: (forms, d, d), H_i
+    eigenvalues: Array  # else (forms, d)
     optima: Array
     difference: Array  # (d,)
 
 
 @kernel
-def fill_tile(k, seed, law, at, count):
-    """Draw the samples k.order[at : at + count], at most TILE and all of one law, into k.rows and k.errors."""
+def law_of(k, client):
+    """Where all clients have one law, memory is left alone: of a million clients those of a round are far apart."""
+    return np.int64(k.law[client]) if len(k.form) > 1 else 0
+
+
+@kernel
+def fill_tile(k, seed, form, at, count):
+    """Draw the samples k.order[at : at + count], at most TILE and all of one form, into k.rows and k.errors."""
     d, word, rows, z, x = k.rows.shape[1], key(seed, DATA), k.order[at : at + count], k.z, k.x
     clients, rounds, blocks = k.tile[0], k.tile[1], k.tile[2]
     for r in range(count):
@@ -71,8 +79,9 @@ def fill_tile(k, seed, law, at, count):
         for r in range(TILE):
             a, b = threefry(word, clients[r], rounds[r], blocks[r] + np.uint64(m))
             z[2 * m, r], z[2 * m + 1, r] = normal_pair(a, b)
-    colour(k.factors[law], z, x)
+    colour(k.factors[form], z, x)
     for r in range(count):
+        law = law_of(k, np.int64(clients[r]) - k.first)
         k.errors[rows[r]] = k.noise[law] * z[2 * pairs, r]
         row = k.rows[rows[r]]
         for j in range(d):
@@ -104,32 +113,32 @@ def colour(factor, z, x):
 
 @kernel
 def draw_ahead(k, jobs, job, sample, seed):
-    """Draw as many samples as k.rows holds, from `sample` of `job` on, law by law."""
-    count = min(len(k.order), (jobs.start[len(jobs.start) - 1] - job) * k.batch - sample)
+    """Draw as many samples as k.rows holds, from `sample` of `job` on, form by form."""
+    count = min(len(k.order), (jobs.start[jobs.window[1] - jobs.window[0]] - job) * k.batch - sample)
     k.held[0] = (jobs.window[2] + job) * k.batch + sample
     k.held[1] = k.held[0] + count
     k.ends.fill(0)
     stride, step = (k.rows.shape[1] + 1) // 2 + 1, job % jobs.steps
     for i in range(count):
         client = jobs.client[job]
-        k.due[0, i], k.due[1, i] = k.client[client], np.uint64(jobs.round[job])
+        k.due[0, i], k.due[1, i] = np.uint64(k.first + client), np.uint64(jobs.round[job])
         k.due[2, i] = np.uint64((step * k.batch + sample) * stride)
-        k.ends[k.law[client] + 1] += 1
+        k.ends[k.form[law_of(k, client)] + 1] += 1
         sample += 1
         if sample == k.batch:
             job, sample = job + 1, 0
             step = step + 1 if step + 1 < jobs.steps else 0
-    for law in range(len(k.noise)):
-        k.ends[law + 1] += k.ends[law]
+    for form in range(len(k.factors)):
+        k.ends[form + 1] += k.ends[form]
     for i in range(count):
-        law = k.law[np.int64(k.due[0, i] - k.client[0])]
-        k.order[k.ends[law]] = np.uint64(i)
-        k.ends[law] += 1
+        form = k.form[law_of(k, np.int64(k.due[0, i]) - k.first)]
+        k.order[k.ends[form]] = np.uint64(i)
+        k.ends[form] += 1
     at = 0
-    for law in range(len(k.noise)):
-        while at < k.ends[law]:
-            lanes = min(TILE, k.ends[law] - at)
-            fill_tile(k, seed, law, at, lanes)
+    for form in range(len(k.factors)):
+        while at < k.ends[form]:
+            lanes = min(TILE, k.ends[form] - at)
+            fill_tile(k, seed, form, at, lanes)
             at += lanes
 
 
@@ -137,11 +146,11 @@ def draw_ahead(k, jobs, job, sample, seed):
 def draw_one(k, client, round, sample, law, seed):
     """Draw one sample of a diagonal or reflected H into the first row and error held."""
     x, pairs = k.rows[0], (k.rows.shape[1] + 1) // 2
-    stream = Stream(seed, k.client[client], np.uint64(round))
+    stream, form = Stream(seed, np.uint64(k.first + client), np.uint64(round)), k.form[law]
     normals(stream, DATA, np.uint64(sample * (pairs + 1)), 2 * pairs + 1, k.single)
     k.errors[0] = k.noise[law] * k.single[2 * pairs]
     for j in range(len(x)):
-        x[j] = k.scales[law, j] * k.single[j]
+        x[j] = k.scales[form, j] * k.single[j]
     if k.shape == HOUSEHOLDER:
         reflect(x)
 
@@ -149,7 +158,7 @@ def draw_one(k, client, round, sample, law, seed):
 def sampled_gradient(kernel, jobs, job, seed, w, g):
     """g <- (1/b) sum over b fresh samples of (<x, w> - y) x."""
     client = jobs.client[job]
-    law, weight = kernel.law[client], 1.0 / np.float64(kernel.batch)
+    law, weight = law_of(kernel, client), 1.0 / np.float64(kernel.batch)
     optimum, first = kernel.optima[law], (jobs.window[2] + job) * kernel.batch
     g.fill(0.0)
     for s in range(kernel.batch):
@@ -185,17 +194,18 @@ def reflect(x):
 
 def true_gradient(kernel, jobs, job, seed, w, g):
     """g <- H_i (w - w*_i)."""
-    law, v = kernel.law[jobs.client[job]], kernel.difference
+    law, v = law_of(kernel, jobs.client[job]), kernel.difference
+    form = kernel.form[law]
     for j in range(len(w)):
         v[j] = w[j] - kernel.optima[law, j]
     if kernel.shape == DENSE:
         for j in range(len(w)):
-            g[j] = dot(kernel.matrices[law, j], v)
+            g[j] = dot(kernel.matrices[form, j], v)
         return
     if kernel.shape == HOUSEHOLDER:
         reflect(v)
     for j in range(len(w)):
-        g[j] = kernel.eigenvalues[law, j] * v[j]
+        g[j] = kernel.eigenvalues[form, j] * v[j]
     if kernel.shape == HOUSEHOLDER:
         reflect(g)
 
@@ -211,29 +221,28 @@ def gaussian_kernel(
     clients: Sequence[Any], first: int, batch: int | str
 ) -> GaussianKernel | TrueGradientKernel:
     """The kernel for the hosted clients, numbered from `first`."""
-    laws = list({id(c): c for c in clients}.values())
-    position = {id(c): n for n, c in enumerate(laws)}
-    law = np.array([position[id(c)] for c in clients], np.int64)
-    d = laws[0].covariance.dimension
-    shape = _shape([c.covariance for c in laws])
+    laws, law = _distinct(clients)
+    forms, form = _distinct([c.covariance for c in laws])
+    d, shape = forms[0].dimension, _shape(forms)
     optima = np.array([c.optimum for c in laws], np.float64)
-    eigenvalues = np.array([c.covariance.eigenvalues for c in laws] if shape != DENSE else np.zeros((1, 1)))
+    eigenvalues = np.array([one.eigenvalues for one in forms] if shape != DENSE else np.zeros((1, 1)))
     if batch == "full":
-        matrices = np.array([c.covariance.dense for c in laws]) if shape == DENSE else np.empty((1, 1, 1))
-        return TrueGradientKernel(shape, law, matrices, eigenvalues, optima, np.empty(d))
+        matrices = np.array([one.dense for one in forms]) if shape == DENSE else np.empty((1, 1, 1))
+        return TrueGradientKernel(shape, law, form, matrices, eigenvalues, optima, np.empty(d))
     batch = int(batch)
     size = -(-d // 4) * 4 if shape == DENSE else 1
-    factors = np.zeros((len(laws) if shape == DENSE else 1, size, size))
+    factors = np.zeros((len(forms) if shape == DENSE else 1, size, size))
     held = 1
     if shape == DENSE:
-        for n, c in enumerate(laws):
-            factors[n, :d, :d] = _triangular(c.covariance)
-        held = max(TILE, min(TILE * len(laws), HELD_BYTES // (8 * d)))
+        for n, one in enumerate(forms):
+            factors[n, :d, :d] = _triangular(one)
+        held = max(TILE, min(TILE * len(forms), HELD_BYTES // (8 * d)))
     return GaussianKernel(
         batch,
         shape,
+        first,
         law,
-        np.arange(first, first + len(clients), dtype=np.uint64),
+        form,
         factors,
         np.sqrt(eigenvalues),
         optima,
@@ -245,10 +254,17 @@ def gaussian_kernel(
         np.empty(held),
         np.full(2, -1, np.int64),
         np.empty(held, np.uint64),
-        np.empty(len(laws) + 1, np.int64),
+        np.empty(len(factors) + 1, np.int64),
         np.empty((3, held), np.uint64),
         np.zeros((3, TILE), np.uint64),
     )
+
+
+def _distinct(objects: Sequence[Any]) -> tuple[list[Any], NDArray[np.int32]]:
+    """The distinct objects, and of each which of them it is."""
+    distinct = list({id(one): one for one in objects}.values())
+    position = {id(one): n for n, one in enumerate(distinct)}
+    return distinct, np.array([position[id(one)] for one in objects], np.int32)
 
 
 def _shape(covariances: list[Covariance]) -> int:
