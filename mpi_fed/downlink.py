@@ -5,6 +5,12 @@ send_back(downlink, comm, wire, round, seed, w, model)          the root's w to 
                                                                 are taken, and into the ledger; MPI's error code
 bare_send_back(downlink, comm, w)                               the MPI calls of send_back alone, with what it left in
                                                                 its buffers, for `mpi-fed bench`; MPI's error code
+
+A broadcast has a `path`, whose type chooses likewise how the root's array travels: in one MPI_Bcast, or down a tree.
+
+pass_on(path, comm, array)                                      the root's float64 or byte array to everyone; MPI's
+                                                                error code
+receipts(path, comm)                                            how often a rank gets it, summed over ranks
 """
 
 from __future__ import annotations
@@ -15,21 +21,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .jit import Operation, inlined
-from .mpi import ROOT, bcast, bcast_bytes
+from .mpi import ROOT, bcast
 from .streams import EVERYONE, Stream
+from .tree import Tree
 from .values import CHUNK, pack, unpack
 from .wire import DOWNLINK, UPLINK
 
 
-class Broadcast(NamedTuple):
-    """MPI_Bcast of w in float64: `model` is w itself."""
+class Direct(NamedTuple):
+    """One MPI_Bcast to all ranks."""
 
     kind: int
 
 
-class RoundedBroadcast(NamedTuple):
-    """MPI_Bcast of w in floats of 32 or 16 bits. The root keeps the w that it rounds, so no rounding accumulates."""
+DIRECT = Direct(0)
+Path = Direct | Tree
 
+
+class Broadcast(NamedTuple):
+    """w goes down in float64: `model` is w itself."""
+
+    path: Path
+
+
+class RoundedBroadcast(NamedTuple):
+    """w goes down in floats of 32 or 16 bits. The root keeps the w that it rounds, so no rounding accumulates."""
+
+    path: Path
     bits: int
     buffer: NDArray[np.uint8]
     dither: NDArray[np.float64]
@@ -44,11 +62,34 @@ class Everywhere(NamedTuple):
 Downlink = Broadcast | RoundedBroadcast | Everywhere
 
 
-def broadcast(bits: int, dimension: int) -> Downlink:
+def broadcast(bits: int, dimension: int, path: Path = DIRECT) -> Downlink:
     """The broadcast in floats of 64, 32 or 16 bits."""
     if bits == 64:
-        return Broadcast(0)
-    return RoundedBroadcast(bits, np.empty(bits // 8 * dimension, np.uint8), np.empty(CHUNK))
+        return Broadcast(path)
+    return RoundedBroadcast(path, bits, np.empty(bits // 8 * dimension, np.uint8), np.empty(CHUNK))
+
+
+def _directly(path, comm, array):
+    return bcast(comm, array)
+
+
+def _down_the_tree(path, comm, array):
+    code = bcast(path.leaders, array) if path.leads else 0
+    return bcast(path.group, array) if code == 0 else code
+
+
+def _once_a_rank(path, comm):
+    return comm.size
+
+
+def _leaders_twice(path, comm):
+    return comm.size + path.leaders.size
+
+
+_pass_on, _receipts = Operation("pass_on", _directly), Operation("receipts", _once_a_rank)
+_pass_on.implement(Tree, _down_the_tree)
+_receipts.implement(Tree, _leaders_twice)
+pass_on, receipts = _pass_on.call, _receipts.call
 
 
 def _at_the_root(downlink):
@@ -61,25 +102,25 @@ def _everywhere(downlink):
 
 def _broadcast(downlink, comm, wire, round, seed, w, model):
     if comm.rank == ROOT:
-        wire.totals[DOWNLINK] += 8 * len(w) * comm.size
-    return bcast(comm, w)
+        wire.totals[DOWNLINK] += 8 * len(w) * receipts(downlink.path, comm)
+    return pass_on(downlink.path, comm, w)
 
 
 def _bare_broadcast(downlink, comm, w):
-    return bcast(comm, w)
+    return pass_on(downlink.path, comm, w)
 
 
 def _rounded_broadcast(downlink, comm, wire, round, seed, w, model):
     if comm.rank == ROOT:
         pack(w, downlink.bits, downlink.buffer, Stream(seed, EVERYONE, np.uint64(round)), downlink.dither)
-        wire.totals[DOWNLINK] += len(downlink.buffer) * comm.size
-    code = bcast_bytes(comm, downlink.buffer)
+        wire.totals[DOWNLINK] += len(downlink.buffer) * receipts(downlink.path, comm)
+    code = pass_on(downlink.path, comm, downlink.buffer)
     unpack(downlink.buffer, downlink.bits, model)
     return code
 
 
 def _bare_rounded_broadcast(downlink, comm, w):
-    return bcast_bytes(comm, downlink.buffer)
+    return pass_on(downlink.path, comm, downlink.buffer)
 
 
 def _nothing(downlink, comm, wire, round, seed, w, model):

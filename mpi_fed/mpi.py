@@ -46,6 +46,11 @@ def comm_of(comm: MPI.Comm) -> Comm:
     return Comm(handle, byte, int32, float32, float64, addition, comm.rank, comm.size)
 
 
+def disconnect(comm: Comm) -> None:
+    """Free a communicator that was made for compiled code. Every rank of it calls this."""
+    _communicators.pop(comm.handle).Free()
+
+
 _communicators: dict[int, MPI.Comm] = {}
 
 
@@ -155,14 +160,10 @@ if COMPILED:
         return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.sum, comm.handle)
 
     @inlined
-    def bcast_bytes(comm, array):
-        """MPI_Bcast of a byte array from the root."""
-        return _bcast(array.ctypes.data, len(array), comm.byte, np.int32(ROOT), comm.handle)
-
-    @inlined
     def bcast(comm, array):
-        """MPI_Bcast of a float64 array from the root."""
-        return _bcast(array.ctypes.data, len(array), comm.float64, np.int32(ROOT), comm.handle)
+        """MPI_Bcast of a float64 or byte array from the root."""
+        kind = comm.float64 if array.itemsize == 8 else comm.byte
+        return _bcast(array.ctypes.data, len(array), kind, np.int32(ROOT), comm.handle)
 
     @inlined
     def barrier(comm):
@@ -225,14 +226,10 @@ else:
         _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], MPI.SUM)
         return 0
 
-    def bcast_bytes(comm, array):
-        """MPI_Bcast of a byte array from the root."""
-        _communicators[comm.handle].Bcast([array, _bind().BYTE], ROOT)
-        return 0
-
     def bcast(comm, array):
-        """MPI_Bcast of a float64 array from the root."""
-        _communicators[comm.handle].Bcast([array, _bind().DOUBLE], ROOT)
+        """MPI_Bcast of a float64 or byte array from the root."""
+        kind = _bind().DOUBLE if array.itemsize == 8 else _bind().BYTE
+        _communicators[comm.handle].Bcast([array, kind], ROOT)
         return 0
 
     def barrier(comm):

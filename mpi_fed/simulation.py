@@ -18,6 +18,7 @@ from .log_layout import CLIENTS_LIMIT
 from .mpi import COUNT_LIMIT, Comm, comm_of
 from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
+from .routes.base import Place
 from .sampling import jobs_of
 from .self_check import TRAILER, CheckedKernel, checked, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
@@ -67,7 +68,7 @@ class Simulation:
             problem,
             packing,
             algorithm.kernel(d, self.omega, self.steps, last - first),
-            configuration.route.kernel(compressor, d),
+            configuration.route.kernel_at(Place(comm, hosts, self._longest(d)), compressor, d),
         )
         self.jobs = jobs_of(first, last, n, algorithm.local_steps)
         self.wire = self._wire(hosts, d)
@@ -85,10 +86,14 @@ class Simulation:
         self.seed = np.uint64(0)
         self.done = 0
 
+    def _longest(self, d: int) -> int:
+        """Bytes of the longest message, its checksums included."""
+        checksums = TRAILER if self.configuration.route.self_check else 0
+        return self.configuration.compressor.payload_bytes_max(d) + checksums
+
     def _wire(self, hosts: NDArray[np.int64], d: int) -> Wire:
         compressor, size = self.configuration.compressor, self.comm.size
-        longest = compressor.payload_bytes_max(d)
-        most = longest + (TRAILER if self.configuration.route.self_check else 0)
+        longest, most = compressor.payload_bytes_max(d), self._longest(d)
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         everything = most * slots * size
@@ -134,6 +139,10 @@ class Simulation:
         with compiling(), np.errstate(all="ignore"):
             draw_start(np.uint64(0), np.empty(padded(len(self.state.w))))
             self._advance(0, 0, comm_of(MPI.COMM_SELF))  # the others may be waiting for the lock
+
+    def close(self) -> None:
+        """Free what this simulation has of MPI, if anything. Every rank calls it, at the end of all that went well."""
+        self.configuration.route.close(self.kernels[3])
 
     def start(self, seed: int) -> None:
         """Begin the repetition of this seed: w_0, empty memories, an empty average, an empty ledger."""

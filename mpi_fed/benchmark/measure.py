@@ -101,6 +101,7 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
     phases, bare_seconds, says = _samples(simulation, rounds, lead)
     everyone = world.comm.gather((phases[WARM_UP:], simulation.state.w.tobytes() if world.is_root else None))
     same = world.comm.gather(_agrees(world, simulation))
+    simulation.close()
     if everyone is None or same is None:
         return None
     wire, sending, reasons = simulation.wire, 1, []

@@ -1,6 +1,18 @@
 """The routes, one file each. Importing this package registers them."""
 
-from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce
+from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce, tree, tree_reduce
 from .base import Route, routes
 
-__all__ = ["Route", "allgather", "allgatherv", "allreduce", "auto", "gather", "gatherv", "reduce", "routes"]
+__all__ = [
+    "Route",
+    "allgather",
+    "allgatherv",
+    "allreduce",
+    "auto",
+    "gather",
+    "gatherv",
+    "reduce",
+    "routes",
+    "tree",
+    "tree_reduce",
+]

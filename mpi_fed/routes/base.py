@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,21 @@ from pydantic import AfterValidator
 
 from ..component import Component, Registry
 from ..compressors import Compressor
-from ..downlink import Downlink, Everywhere, broadcast
+from ..downlink import DIRECT, Downlink, Everywhere, Path, broadcast
 from ..wire import OPERATIONS
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 Array = NDArray[np.float64]
+
+
+class Place(NamedTuple):
+    """A rank among the others, and what they host."""
+
+    comm: MPI.Comm
+    hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
+    longest: int  # bytes of the longest message
 
 
 class Route(Component):
@@ -46,13 +57,20 @@ class Route(Component):
         self.check(compressor)
         return self
 
-    def downlink(self, dimension: int) -> Downlink:
+    def downlink(self, dimension: int, path: Path = DIRECT) -> Downlink:
         """What brings the iterate back in the compiled round."""
-        return Everywhere(0) if self.everywhere else broadcast(self.downlink_bits or 64, dimension)
+        return Everywhere(0) if self.everywhere else broadcast(self.downlink_bits or 64, dimension, path)
 
     def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
         """What the compiled exchange gets."""
         raise NotImplementedError
+
+    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        """The same on this rank, for a route that has communicators or buffers by place. Every rank calls it."""
+        return self.kernel(compressor, dimension)
+
+    def close(self, kernel: Any) -> None:
+        """Free the communicators of a kernel. Every rank calls it."""
 
 
 routes: Registry[Route] = Registry("route", OPERATIONS)
