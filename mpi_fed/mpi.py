@@ -28,10 +28,13 @@ class Comm(NamedTuple):
 
     handle: int
     byte: int
+    int8: int
+    int16: int
     int32: int
     float32: int
     float64: int
     sum: int
+    max: int
     rank: int
     size: int
 
@@ -41,9 +44,8 @@ def comm_of(comm: MPI.Comm) -> Comm:
     MPI = _bind()
     handle = _handle(MPI, comm)
     _communicators[handle] = comm
-    kinds = MPI.BYTE, MPI.INT32_T, MPI.FLOAT, MPI.DOUBLE, MPI.SUM
-    byte, int32, float32, float64, addition = (_handle(MPI, kind) for kind in kinds)
-    return Comm(handle, byte, int32, float32, float64, addition, comm.rank, comm.size)
+    kinds = MPI.BYTE, MPI.INT8_T, MPI.INT16_T, MPI.INT32_T, MPI.FLOAT, MPI.DOUBLE, MPI.SUM, MPI.MAX
+    return Comm._make([handle, *(_handle(MPI, kind) for kind in kinds), comm.rank, comm.size])
 
 
 def disconnect(comm: Comm) -> None:
@@ -151,13 +153,18 @@ if COMPILED:
 
     @inlined
     def reduce_sum(comm, send, receive, count, kind):
-        """MPI_Reduce to the root, MPI_SUM of `count` floats of the MPI type `kind`."""
+        """MPI_Reduce to the root, MPI_SUM of `count` numbers of the MPI type `kind`."""
         return _reduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.sum, np.int32(ROOT), comm.handle)
 
     @inlined
     def allreduce_sum(comm, send, receive, count, kind):
         """MPI_Allreduce, MPI_SUM of `count` floats of the MPI type `kind`."""
         return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.sum, comm.handle)
+
+    @inlined
+    def allreduce_max(comm, send, receive, count, kind):
+        """MPI_Allreduce, MPI_MAX of `count` floats of the MPI type `kind`."""
+        return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.max, comm.handle)
 
     @inlined
     def bcast(comm, array):
@@ -176,6 +183,11 @@ if COMPILED:
         return _wtime()
 
 else:
+
+    def _kind(comm, handle):
+        MPI = _bind()
+        known = {comm.int8: MPI.INT8_T, comm.int16: MPI.INT16_T, comm.int32: MPI.INT32_T, comm.float32: MPI.FLOAT}
+        return known.get(handle, MPI.DOUBLE)
 
     def gather_bytes(comm, send, count, receive):
         """MPI_Gather of `count` bytes from every rank to the root."""
@@ -212,18 +224,22 @@ else:
         return 0
 
     def reduce_sum(comm, send, receive, count, kind):
-        """MPI_Reduce to the root, MPI_SUM of `count` floats of the MPI type `kind`."""
-        MPI = _bind()
-        of = MPI.FLOAT if kind == comm.float32 else MPI.DOUBLE
+        """MPI_Reduce to the root, MPI_SUM of `count` numbers of the MPI type `kind`."""
+        of = _kind(comm, kind)
         target = [receive, count, of] if comm.rank == ROOT else None
-        _communicators[comm.handle].Reduce([send, count, of], target, MPI.SUM, ROOT)
+        _communicators[comm.handle].Reduce([send, count, of], target, _bind().SUM, ROOT)
         return 0
 
     def allreduce_sum(comm, send, receive, count, kind):
         """MPI_Allreduce, MPI_SUM of `count` floats of the MPI type `kind`."""
-        MPI = _bind()
-        of = MPI.FLOAT if kind == comm.float32 else MPI.DOUBLE
-        _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], MPI.SUM)
+        of = _kind(comm, kind)
+        _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], _bind().SUM)
+        return 0
+
+    def allreduce_max(comm, send, receive, count, kind):
+        """MPI_Allreduce, MPI_MAX of `count` floats of the MPI type `kind`."""
+        of = _kind(comm, kind)
+        _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], _bind().MAX)
         return 0
 
     def bcast(comm, array):

@@ -20,7 +20,7 @@ from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
 from .routes.base import Place
 from .sampling import jobs_of
-from .self_check import TRAILER, CheckedKernel, checked, complaint
+from .self_check import TRAILER, CheckedKernel, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
 from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, Wire
 
@@ -61,14 +61,12 @@ class Simulation:
         problem = configuration.problem.kernel(population, first, last)
         if algorithm.local_steps > 1:
             problem = local_steps_kernel(problem, self.steps, d)
-        packing = compressor.kernel(d)
-        if configuration.route.self_check:
-            packing = checked(packing, d)
+        place = Place(comm, hosts, self._longest(d))
         self.kernels = (
             problem,
-            packing,
+            configuration.route.packing(place, compressor, d),
             algorithm.kernel(d, self.omega, self.steps, last - first),
-            configuration.route.kernel_at(Place(comm, hosts, self._longest(d)), compressor, d),
+            configuration.route.kernel_at(place, compressor, d),
         )
         self.jobs = jobs_of(first, last, n, algorithm.local_steps)
         self.wire = self._wire(hosts, d)
@@ -88,12 +86,14 @@ class Simulation:
 
     def _longest(self, d: int) -> int:
         """Bytes of the longest message, its checksums included."""
-        checksums = TRAILER if self.configuration.route.self_check else 0
-        return self.configuration.compressor.payload_bytes_max(d) + checksums
+        route, clients = self.configuration.route, self.configuration.clients
+        checksums = TRAILER if route.self_check else 0
+        return route.payload_bytes(self.configuration.compressor, d, clients) + checksums
 
     def _wire(self, hosts: NDArray[np.int64], d: int) -> Wire:
         compressor, size = self.configuration.compressor, self.comm.size
-        longest, most = compressor.payload_bytes_max(d), self._longest(d)
+        most = self._longest(d)
+        longest = most - (TRAILER if self.configuration.route.self_check else 0)
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         everything = most * slots * size

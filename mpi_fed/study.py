@@ -133,6 +133,7 @@ def _configuration(
     study = chosen["study"].model
     compressor = chosen["compressor"].ask("resolve", dimension)
     chosen["algorithm"].ask("check", compressor, dimension)
+    chosen["route"].ask("check_algorithm", chosen["algorithm"].model)
     others = [labels.assignments(n, c.model, vary[n]) for n, c in chosen.items() if n != "compressor"]
     return Configuration(
         study=study.name,

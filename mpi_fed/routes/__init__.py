@@ -1,6 +1,6 @@
 """The routes, one file each. Importing this package registers them."""
 
-from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce, tree, tree_reduce
+from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce, reduce_levels, tree, tree_reduce
 from .base import Route, routes
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "gather",
     "gatherv",
     "reduce",
+    "reduce_levels",
     "routes",
     "tree",
     "tree_reduce",

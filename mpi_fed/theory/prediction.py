@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..algorithms import Algorithm, Steps
 from ..algorithms.control_variates import ControlVariates
 from ..algorithms.sgd import Sgd
-from ..compressors import Compressor
 from ..compressors.none import NoCompression
 from ..configuration import Configuration
 from ..problems.population import Population
@@ -88,7 +87,7 @@ def compute(
 ) -> Prediction:
     """The prediction; `log_rounds` (default: about 10 a decade) are the rounds at which risks are wanted."""
     prediction, steps = _facts(configuration, population)
-    unsupported = _unsupported(configuration.algorithm, configuration.compressor)
+    unsupported = _unsupported(configuration)
     if unsupported:
         return replace(prediction, note=unsupported)
     setting = setting_of(configuration, population)
@@ -109,7 +108,7 @@ def compute(
 def seconds(configuration: Configuration) -> float:
     """About how long the risk after all rounds takes to compute; infinite where there is none."""
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration.algorithm, configuration.compressor) or _common(configuration):
+    if _unsupported(configuration) or _common(configuration):
         return math.inf
     setting, steps = setting_of(configuration, population), _facts(configuration, population)[1]
     try:
@@ -128,7 +127,7 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     the compressor's covariance has no exact form.
     """
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration.algorithm, configuration.compressor) or _common(configuration):
+    if _unsupported(configuration) or _common(configuration):
         return None
     recursion = full_recursion(setting_of(configuration, population))
     if recursion is None:
@@ -167,13 +166,16 @@ def _facts(configuration: Configuration, population: Population) -> tuple[Predic
         step_exponent=steps.exponent,
         rounds=configuration.rounds,
         payload_bits=compressor.payload_bits(d),
-        payload_bytes_max=compressor.payload_bytes_max(d),
+        payload_bytes_max=configuration.route.payload_bytes(compressor, d, configuration.clients),
     )
     return prediction, steps
 
 
-def _unsupported(algorithm: Algorithm, compressor: Compressor) -> str | None:
-    """Why theory has nothing for them, if so."""
+def _unsupported(configuration: Configuration) -> str | None:
+    """Why theory has nothing for it, if so."""
+    algorithm, compressor = configuration.algorithm, configuration.compressor
+    if configuration.route.joint and configuration.clients > 1:
+        return f"no theory for the route {configuration.route.kind} with several clients, who share a scale"
     if algorithm.kind not in (Sgd.kind, ControlVariates.kind):
         return f"no theory for the algorithm {algorithm.kind}"
     if compressor.biased:
