@@ -66,13 +66,19 @@ def _inconsistent(log: Log) -> list[str]:
     found = []
     if (held & (8 * payload < bits)).any():
         found.append("fewer payload bytes than information bits / 8")
-    added_up = log.configuration["route"].get("kind") in ("reduce", "allreduce")  # a rank's messages before they travel
-    if (held & (transported < payload)).any() and not added_up:
+    if (held & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
         found.append("fewer transported bytes than payload bytes")
     for name in COUNTS:
         if (held[:, 1:] & (np.diff(getattr(log, name)) < 0)).any():
             found.append(f"{name} falls")
     return found + _contradictions(log)
+
+
+def _adds(kind: str) -> bool:
+    """Whether a route adds a rank's messages up before they travel."""
+    from ..routes import routes
+
+    return kind in routes and routes[kind].adds
 
 
 def _contradictions(log: Log) -> list[str]:

@@ -7,7 +7,14 @@ everywhere(downlink)                                            every rank has t
 send_back(downlink, comm, wire, round, seed, w, model)          the root's w to everyone's `model`, at which gradients
                                                                 are taken, and into the ledger; MPI's error code
 bare_send_back(downlink, comm, w)                               the MPI calls of share and send_back alone, with what
-                                                                they left in their buffers, for `mpi-fed bench`
+                                                                they left in their buffers, for `mpi-fed bench`; MPI's
+                                                                error code
+
+A broadcast has a `path`, whose type chooses likewise how the root's array travels: in one MPI_Bcast, or down a tree.
+
+pass_on(path, comm, array)                                      the root's float64 or byte array to everyone; MPI's
+                                                                error code
+receipts(path, comm)                                            how often a rank gets it, summed over ranks
 """
 
 from __future__ import annotations
@@ -19,21 +26,33 @@ from numpy.typing import NDArray
 
 from .codec import decode, encode, length
 from .jit import Operation, inlined
-from .mpi import ROOT, bcast, bcast_bytes, bcast_counts
+from .mpi import ROOT, bcast
 from .streams import EVERYONE, THE_ROOT, Stream
+from .tree import Tree
 from .values import CHUNK, pack, unpack
 from .wire import DECODE, DOWNLINK, ENCODE, SEND_BACK, UPLINK, mark
 
 
-class Broadcast(NamedTuple):
-    """MPI_Bcast of w in float64: `model` is w itself."""
+class Direct(NamedTuple):
+    """One MPI_Bcast to all ranks."""
 
     kind: int
 
 
-class RoundedBroadcast(NamedTuple):
-    """MPI_Bcast of w in floats of 32 or 16 bits. The root keeps the w that it rounds, so no rounding accumulates."""
+DIRECT = Direct(0)
+Path = Direct | Tree
 
+
+class Broadcast(NamedTuple):
+    """w goes down in float64: `model` is w itself."""
+
+    path: Path
+
+
+class RoundedBroadcast(NamedTuple):
+    """w goes down in floats of 32 or 16 bits. The root keeps the w that it rounds, so no rounding accumulates."""
+
+    path: Path
     bits: int
     buffer: NDArray[np.uint8]
     dither: NDArray[np.float64]
@@ -46,23 +65,56 @@ class Everywhere(NamedTuple):
 
 
 class CompressedBroadcast(NamedTuple):
-    """MPI_Bcast of the compressed direction of the step, which every rank, the root included, decodes."""
+    """The compressed direction of the step goes down, which every rank, the root included, decodes."""
 
+    path: Path
     compressor: Any  # its kernel
     fixed_size: int  # bytes of every message, or -1 where lengths vary
-    counted: bool  # lengths are the root's alone to know, so that they are broadcast too
+    counted: bool  # lengths are the root's alone to know, so that they go down too
     payload: NDArray[np.uint8]
     length: NDArray[np.int32]  # (1,)
+    length_bytes: NDArray[np.uint8]  # (4,): the same
 
 
 Downlink = Broadcast | RoundedBroadcast | Everywhere | CompressedBroadcast
 
 
-def broadcast(bits: int, dimension: int) -> Downlink:
+def broadcast(bits: int, dimension: int, path: Path = DIRECT) -> Downlink:
     """The broadcast in floats of 64, 32 or 16 bits."""
     if bits == 64:
-        return Broadcast(0)
-    return RoundedBroadcast(bits, np.empty(bits // 8 * dimension, np.uint8), np.empty(CHUNK))
+        return Broadcast(path)
+    return RoundedBroadcast(path, bits, np.empty(bits // 8 * dimension, np.uint8), np.empty(CHUNK))
+
+
+def compressed(path: Path, compressor: Any, fixed_size: int, counted: bool, longest: int) -> CompressedBroadcast:
+    """The broadcast of messages of at most `longest` bytes of this compressor's kernel."""
+    size = np.zeros(1, np.int32)
+    return CompressedBroadcast(
+        path, compressor, fixed_size, counted, np.zeros(max(1, longest), np.uint8), size, size.view(np.uint8)
+    )
+
+
+def _directly(path, comm, array):
+    return bcast(comm, array)
+
+
+def _down_the_tree(path, comm, array):
+    code = bcast(path.leaders, array) if path.leads else 0
+    return bcast(path.group, array) if code == 0 else code
+
+
+def _once_a_rank(path, comm):
+    return comm.size
+
+
+def _leaders_twice(path, comm):
+    return comm.size + path.leaders.size
+
+
+_pass_on, _receipts = Operation("pass_on", _directly), Operation("receipts", _once_a_rank)
+_pass_on.implement(Tree, _down_the_tree)
+_receipts.implement(Tree, _leaders_twice)
+pass_on, receipts = _pass_on.call, _receipts.call
 
 
 def _no(downlink):
@@ -90,14 +142,14 @@ def _compressed(downlink, comm, wire, round, seed, total, overflow):
         size = downlink.fixed_size if downlink.fixed_size >= 0 else np.int64(length(downlink.compressor, stream))
     downlink.length[0] = size
     if downlink.counted:
-        code = bcast_counts(comm, downlink.length)
+        code = pass_on(downlink.path, comm, downlink.length_bytes)
         size = np.int64(downlink.length[0])
     if code == 0:
-        code = bcast_bytes(comm, downlink.payload[:size])
+        code = pass_on(downlink.path, comm, downlink.payload[:size])
     mark(wire.clock, SEND_BACK)
     if code == 0:
         if comm.rank == ROOT:
-            wire.totals[DOWNLINK] += (size + (4 if downlink.counted else 0)) * comm.size
+            wire.totals[DOWNLINK] += (size + (4 if downlink.counted else 0)) * receipts(downlink.path, comm)
         total.fill(0.0)
         decode(downlink.compressor, downlink.payload[:size], 1.0, total, stream)
         mark(wire.clock, DECODE)
@@ -106,25 +158,25 @@ def _compressed(downlink, comm, wire, round, seed, total, overflow):
 
 def _broadcast(downlink, comm, wire, round, seed, w, model):
     if comm.rank == ROOT:
-        wire.totals[DOWNLINK] += 8 * len(w) * comm.size
-    return bcast(comm, w)
+        wire.totals[DOWNLINK] += 8 * len(w) * receipts(downlink.path, comm)
+    return pass_on(downlink.path, comm, w)
 
 
 def _bare_broadcast(downlink, comm, w):
-    return bcast(comm, w)
+    return pass_on(downlink.path, comm, w)
 
 
 def _rounded_broadcast(downlink, comm, wire, round, seed, w, model):
     if comm.rank == ROOT:
         pack(w, downlink.bits, downlink.buffer, Stream(seed, EVERYONE, np.uint64(round)), downlink.dither)
-        wire.totals[DOWNLINK] += len(downlink.buffer) * comm.size
-    code = bcast_bytes(comm, downlink.buffer)
+        wire.totals[DOWNLINK] += len(downlink.buffer) * receipts(downlink.path, comm)
+    code = pass_on(downlink.path, comm, downlink.buffer)
     unpack(downlink.buffer, downlink.bits, model)
     return code
 
 
 def _bare_rounded_broadcast(downlink, comm, w):
-    return bcast_bytes(comm, downlink.buffer)
+    return pass_on(downlink.path, comm, downlink.buffer)
 
 
 def _nothing(downlink, comm, wire, round, seed, w, model):
@@ -132,14 +184,10 @@ def _nothing(downlink, comm, wire, round, seed, w, model):
 
 
 def _bare_compressed(downlink, comm, w):
-    code, size = 0, downlink.fixed_size
-    if downlink.counted:
-        code = bcast_counts(comm, downlink.length)
-    if size < 0:
-        size = np.int64(downlink.length[0])
+    code = pass_on(downlink.path, comm, downlink.length_bytes) if downlink.counted else 0
     if code != 0:
         return code
-    return bcast_bytes(comm, downlink.payload[:size])
+    return pass_on(downlink.path, comm, downlink.payload[: downlink.length[0]])
 
 
 def _bare_nothing(downlink, comm, w):

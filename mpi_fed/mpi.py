@@ -28,10 +28,13 @@ class Comm(NamedTuple):
 
     handle: int
     byte: int
+    int8: int
+    int16: int
     int32: int
     float32: int
     float64: int
     sum: int
+    max: int
     rank: int
     size: int
 
@@ -41,9 +44,13 @@ def comm_of(comm: MPI.Comm) -> Comm:
     MPI = _bind()
     handle = _handle(MPI, comm)
     _communicators[handle] = comm
-    kinds = MPI.BYTE, MPI.INT32_T, MPI.FLOAT, MPI.DOUBLE, MPI.SUM
-    byte, int32, float32, float64, addition = (_handle(MPI, kind) for kind in kinds)
-    return Comm(handle, byte, int32, float32, float64, addition, comm.rank, comm.size)
+    kinds = MPI.BYTE, MPI.INT8_T, MPI.INT16_T, MPI.INT32_T, MPI.FLOAT, MPI.DOUBLE, MPI.SUM, MPI.MAX
+    return Comm._make([handle, *(_handle(MPI, kind) for kind in kinds), comm.rank, comm.size])
+
+
+def disconnect(comm: Comm) -> None:
+    """Free a communicator that was made for compiled code. Every rank of it calls this."""
+    _communicators.pop(comm.handle).Free()
 
 
 _communicators: dict[int, MPI.Comm] = {}
@@ -146,7 +153,7 @@ if COMPILED:
 
     @inlined
     def reduce_sum(comm, send, receive, count, kind):
-        """MPI_Reduce to the root, MPI_SUM of `count` floats of the MPI type `kind`."""
+        """MPI_Reduce to the root, MPI_SUM of `count` numbers of the MPI type `kind`."""
         return _reduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.sum, np.int32(ROOT), comm.handle)
 
     @inlined
@@ -155,19 +162,15 @@ if COMPILED:
         return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.sum, comm.handle)
 
     @inlined
-    def bcast_bytes(comm, array):
-        """MPI_Bcast of a byte array from the root."""
-        return _bcast(array.ctypes.data, len(array), comm.byte, np.int32(ROOT), comm.handle)
-
-    @inlined
-    def bcast_counts(comm, array):
-        """MPI_Bcast of an int32 array from the root."""
-        return _bcast(array.ctypes.data, len(array), comm.int32, np.int32(ROOT), comm.handle)
+    def allreduce_max(comm, send, receive, count, kind):
+        """MPI_Allreduce, MPI_MAX of `count` floats of the MPI type `kind`."""
+        return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.max, comm.handle)
 
     @inlined
     def bcast(comm, array):
-        """MPI_Bcast of a float64 array from the root."""
-        return _bcast(array.ctypes.data, len(array), comm.float64, np.int32(ROOT), comm.handle)
+        """MPI_Bcast of a float64 or byte array from the root."""
+        kind = comm.float64 if array.itemsize == 8 else comm.byte
+        return _bcast(array.ctypes.data, len(array), kind, np.int32(ROOT), comm.handle)
 
     @inlined
     def barrier(comm):
@@ -180,6 +183,11 @@ if COMPILED:
         return _wtime()
 
 else:
+
+    def _kind(comm, handle):
+        MPI = _bind()
+        known = {comm.int8: MPI.INT8_T, comm.int16: MPI.INT16_T, comm.int32: MPI.INT32_T, comm.float32: MPI.FLOAT}
+        return known.get(handle, MPI.DOUBLE)
 
     def gather_bytes(comm, send, count, receive):
         """MPI_Gather of `count` bytes from every rank to the root."""
@@ -216,33 +224,28 @@ else:
         return 0
 
     def reduce_sum(comm, send, receive, count, kind):
-        """MPI_Reduce to the root, MPI_SUM of `count` floats of the MPI type `kind`."""
-        MPI = _bind()
-        of = MPI.FLOAT if kind == comm.float32 else MPI.DOUBLE
+        """MPI_Reduce to the root, MPI_SUM of `count` numbers of the MPI type `kind`."""
+        of = _kind(comm, kind)
         target = [receive, count, of] if comm.rank == ROOT else None
-        _communicators[comm.handle].Reduce([send, count, of], target, MPI.SUM, ROOT)
+        _communicators[comm.handle].Reduce([send, count, of], target, _bind().SUM, ROOT)
         return 0
 
     def allreduce_sum(comm, send, receive, count, kind):
         """MPI_Allreduce, MPI_SUM of `count` floats of the MPI type `kind`."""
-        MPI = _bind()
-        of = MPI.FLOAT if kind == comm.float32 else MPI.DOUBLE
-        _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], MPI.SUM)
+        of = _kind(comm, kind)
+        _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], _bind().SUM)
         return 0
 
-    def bcast_bytes(comm, array):
-        """MPI_Bcast of a byte array from the root."""
-        _communicators[comm.handle].Bcast([array, _bind().BYTE], ROOT)
-        return 0
-
-    def bcast_counts(comm, array):
-        """MPI_Bcast of an int32 array from the root."""
-        _communicators[comm.handle].Bcast([array, _bind().INT32_T], ROOT)
+    def allreduce_max(comm, send, receive, count, kind):
+        """MPI_Allreduce, MPI_MAX of `count` floats of the MPI type `kind`."""
+        of = _kind(comm, kind)
+        _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], _bind().MAX)
         return 0
 
     def bcast(comm, array):
-        """MPI_Bcast of a float64 array from the root."""
-        _communicators[comm.handle].Bcast([array, _bind().DOUBLE], ROOT)
+        """MPI_Bcast of a float64 or byte array from the root."""
+        kind = _bind().DOUBLE if array.itemsize == 8 else _bind().BYTE
+        _communicators[comm.handle].Bcast([array, kind], ROOT)
         return 0
 
     def barrier(comm):

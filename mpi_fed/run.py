@@ -99,6 +99,7 @@ def _run_configuration(
             recorder = Recorder(log, simulation, progress, found, checkpoint_seconds)
         with contextlib.closing(recorder) if recorder else contextlib.nullcontext():
             _repetitions(world, simulation, recorder, progress)
+            simulation.close()
         if recorder:
             progress.done(label, recorder.message())
 

@@ -13,13 +13,14 @@ from .algorithms.local_steps import local_steps_kernel
 from .codec import UNKNOWN, length
 from .compressors import Compressor
 from .configuration import Configuration
-from .downlink import CompressedBroadcast
+from .downlink import CompressedBroadcast, compressed
 from .errors import InputError
 from .jit import compiling, kernel
 from .log_layout import CLIENTS_LIMIT
 from .mpi import COUNT_LIMIT, Comm, comm_of
 from .problems.population import Population
 from .round import SNAPSHOTS, Snapshots, State, advance
+from .routes.base import Place
 from .sampling import jobs_of
 from .self_check import TRAILER, CheckedKernel, checked, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
@@ -70,11 +71,12 @@ class Simulation:
         problem = configuration.problem.kernel(population, first, last)
         if algorithm.local_steps > 1:
             problem = local_steps_kernel(problem, self.steps, d)
+        place = Place(comm, hosts, self._longest(d))
         self.kernels = (
             problem,
-            self._packing(compressor, d),
+            configuration.route.packing(place, compressor, d),
             self._memories(last - first),
-            self._route(d),
+            self._route(place, d),
         )
         self.jobs = jobs_of(first, last, n, algorithm.local_steps)
         self.wire = self._wire(hosts, d)
@@ -92,36 +94,39 @@ class Simulation:
         self.seed = np.uint64(0)
         self.done = 0
 
-    def _packing(self, compressor: Compressor, d: int) -> NamedTuple:
-        """A compressor's kernel, whose messages are checked where the route wants it."""
-        inner = compressor.kernel(d)
-        return checked(inner, d) if self.configuration.route.self_check else inner
-
     def _memories(self, hosted: int) -> NamedTuple:
         """The algorithm's kernel for so many clients: their memories know of the uplink's omega alone."""
         algorithm, d = self.configuration.algorithm, self.population.dimension
         return algorithm.kernel(d, algorithm.omega_of(self.configuration.compressor, d), self.steps, hosted)
 
-    def _route(self, d: int) -> NamedTuple:
+    def _route(self, place: Place, d: int) -> NamedTuple:
         """The route's kernel, with the study's own downlink in the place of the route's where there is one."""
-        route: Any = self.configuration.route.kernel(self.configuration.compressor, d)
+        route: Any = self.configuration.route.kernel_at(place, self.configuration.compressor, d)
         compressor = self.configuration.downlink
         if compressor is None:
             return route
-        packing, most = self._packing(compressor, d), self._longest(compressor, d)
+        packing = compressor.kernel(d)
+        if self.configuration.route.self_check:
+            packing = checked(packing, d)
+        counted, most = _counted(compressor, packing), compressor.payload_bytes_max(d) + self._trailer
         fixed = most if compressor.fixed_length else -1
-        counted = _counted(compressor, packing)
-        buffers = np.zeros(max(1, most), np.uint8), np.zeros(1, np.int32)
-        return route._replace(downlink=CompressedBroadcast(packing, fixed, counted, *buffers))
+        downlink = compressed(route.downlink.path, packing, fixed, counted, most)
+        return route._replace(downlink=downlink)
 
-    def _longest(self, compressor: Compressor, d: int) -> int:
-        """Bytes of the longest message on the wire."""
-        return compressor.payload_bytes_max(d) + (TRAILER if self.configuration.route.self_check else 0)
+    @property
+    def _trailer(self) -> int:
+        """Bytes of a message's checksums."""
+        return TRAILER if self.configuration.route.self_check else 0
+
+    def _longest(self, d: int) -> int:
+        """Bytes of the longest message of a client, its checksums included."""
+        compressor, clients = self.configuration.compressor, self.configuration.clients
+        return self.configuration.route.payload_bytes(compressor, d, clients) + self._trailer
 
     def _wire(self, hosts: NDArray[np.int64], d: int) -> Wire:
         compressor, size = self.configuration.compressor, self.comm.size
-        longest = compressor.payload_bytes_max(d)
-        most = self._longest(compressor, d)
+        most = self._longest(d)
+        longest = most - self._trailer
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         everything = most * slots * size
@@ -166,6 +171,10 @@ class Simulation:
         with compiling(), np.errstate(all="ignore"):
             draw_start(np.uint64(0), np.empty(padded(len(self.state.w))))
             self._advance(0, 0, comm_of(MPI.COMM_SELF))  # the others may be waiting for the lock
+
+    def close(self) -> None:
+        """Free what this simulation has of MPI, if anything. Every rank calls it, at the end of all that went well."""
+        self.configuration.route.close(self.kernels[3])
 
     def start(self, seed: int) -> None:
         """Begin the repetition of this seed: w_0, empty memories, an empty average, an empty ledger."""

@@ -149,6 +149,7 @@ def _configuration(
     compressor = chosen["compressor"].ask("resolve", dimension)
     chosen["algorithm"].ask("check", compressor, dimension)
     route = chosen["route"].ask("resolve", compressor)
+    chosen["route"].ask("check_algorithm", chosen["algorithm"].model)
     downlink = _downlink(chosen.get("downlink"), chosen["algorithm"].model, route, dimension)
     others = [labels.assignments(n, c.model, vary[n]) for n, c in chosen.items() if n not in LISTED]
     messages = labels.messages(compressor, downlink, vary["compressor"], vary.get("downlink", frozenset()))

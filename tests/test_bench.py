@@ -44,7 +44,7 @@ def bench(tmp_path, alone):
 
 
 def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
-    words = ("--compressor", "none", "bernoulli", "--out", "saved.json")
+    words = ("--compressor", "none", "bernoulli", "quantization", "--out", "saved.json")
     told = bench(*words, python=mpi_python)
     assert json.loads((tmp_path / "saved.json").read_text()) == told
     assert told["verdict"] == VALID
@@ -208,7 +208,8 @@ def test_what_is_wrong_is_invalid(bench, tmp_path):
 
 
 BARE = [
-    *((route, {}, 'kind = "none"') for route in routes if route != "auto"),
+    *((route, {}, 'kind = "none"') for route in routes if route not in ("auto", "reduce-levels")),
+    ("reduce-levels", {}, 'kind = "quantization"'),
     *(("gather", {"downlink_bits": bits}, 'kind = "none"') for bits in (32, 16)),
     *((route, {}, 'kind = "bernoulli"\np = 0.3\nindices = "explicit"') for route in ("gatherv", "allgatherv")),
 ]

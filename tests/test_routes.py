@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from trajectories import ALGORITHMS, CLIENTS, COMPRESSORS, DIMENSION, configurations, trajectory
 
+from mpi_fed.self_check import TRAILER
 from mpi_fed.wire import DOWNLINK, PAYLOAD, UPLINK
 
 ROUNDS = 60
 NONE = ('kind = "none"\nvalue_bits = 64',)
+SUMS = (("reduce", {}), ("allreduce", {}), ("tree-reduce", {"group_size": 2}))
 MEMORIES = next(case for case in ALGORITHMS if "control-variates" in case[2])
 
 
@@ -56,14 +59,92 @@ def test_memories_move_alike_on_all_ranks(world, tmp_path):
         assert trajectory(routed(configuration, "allgatherv"), world.comm) == trajectory(configuration, world.comm)
 
 
+TREES = (
+    'kind = "quantization"\nlevels = 3',
+    'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
+)
+"""Of one length, of lengths that the shared seed tells, that the sender alone knows."""
+
+
+@pytest.mark.mpi(ranks=[3, 4], slow=[4])
+@pytest.mark.parametrize("compressor", TREES, ids=["fixed", "varying"])
+def test_a_tree_changes_no_bit(world, tmp_path, compressor):
+    """In groups of two (a third rank is alone in its own), of all ranks, and of ranks that are no neighbours."""
+    from mpi_fed.routes.tree import TreeRoute
+
+    class InTurn(TreeRoute):
+        def split(self, comm):
+            return comm.Split((comm.rank + 1) // 2 % 2, comm.rank)
+
+    for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
+        expected = trajectory(configuration, world.comm)
+        for route in (TreeRoute(group_size=2), TreeRoute(), InTurn()):
+            assert trajectory(replace(configuration, route=route), world.comm) == expected
+
+
+@pytest.mark.mpi(ranks=[3, 4], slow=[4])
+def test_ledger_of_a_tree(world, tmp_path):
+    """Both levels: each rank's messages to its leader, each group's to the root; w to two leaders, then to all."""
+    groups = 2
+    d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    for kind, up in (("tree", 2 * n * d), ("tree-reduce", (ranks + groups) * d)):
+        totals = simulated(routed(configuration, kind, group_size=2), world.comm).wire.totals
+        if world.is_root:
+            expected = [ROUNDS * n * d, ROUNDS * up, ROUNDS * (ranks + groups) * d]
+            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == expected, kind
+    _, explicit = configurations(tmp_path, "gaussian", (TREES[1],), rounds=ROUNDS)
+    totals = simulated(routed(explicit, "tree", group_size=2), world.comm).wire.totals
+    if world.is_root:
+        counts = 4 * 2 * ranks  # an int32 for each of two clients at most on a rank
+        assert totals[UPLINK] == 2 * (totals[PAYLOAD] + ROUNDS * counts)
+
+
+@pytest.mark.mpi(ranks=3)
+def test_a_tree_carries_checksums(world, tmp_path):
+    (configuration,) = configurations(tmp_path, "gaussian", (TREES[0],), rounds=ROUNDS)
+    plain, checked = (
+        simulated(routed(configuration, "tree", group_size=2, self_check=check), world.comm) for check in (None, True)
+    )
+    assert checked.wrong_message() is None
+    assert checked.state.w.tobytes() == plain.state.w.tobytes()
+    if world.is_root:
+        assert (checked.wire.totals - plain.wire.totals).tolist() == [0, 0, 2 * ROUNDS * CLIENTS * TRAILER, 0]
+
+
+@pytest.mark.mpi(ranks=3)
+def test_a_tree_goes_on_from_a_checkpoint_without_its_ranks(world, tmp_path):
+    """The root takes up alone what three ranks have begun; and the tree's communicators are freed."""
+    from mpi4py import MPI
+
+    from mpi_fed import checkpoint, mpi
+
+    (configuration,) = configurations(tmp_path, "gaussian", (TREES[0],), rounds=ROUNDS)
+    configuration = routed(configuration, "tree", group_size=2)
+    before = len(mpi._communicators)
+    whole, first = (simulated(configuration, world.comm, stop) for stop in (ROUNDS, 25))
+    log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
+    checkpoint.save(world, log, first)
+    assert len(mpi._communicators) > before
+    whole.close()
+    first.close()
+    assert len(mpi._communicators) == before
+    if world.is_root:
+        alone = replace(world, comm=MPI.COMM_SELF, node=MPI.COMM_SELF, rank=0, size=1)
+        second = simulated(configuration, MPI.COMM_SELF, 3)
+        checkpoint.restore(alone, checkpoint.load(log, configuration), second)
+        second.advance(ROUNDS)
+        assert second.state.w.tobytes() == whole.state.w.tobytes()
+
+
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize(("bits", "tolerance"), [(64, 1e-13), (32, 1e-5)])
 def test_sums_are_those_of_the_root(world, tmp_path, bits, tolerance):
     """But for rounding: a rank's clients are added before, and MPI adds ranks in an order of its own."""
     (configuration,) = configurations(tmp_path, "gaussian", (f'kind = "none"\nvalue_bits = {bits}',), rounds=ROUNDS)
     expected = simulated(configuration, world.comm).state.w
-    for kind in ("reduce", "allreduce"):
-        found = simulated(routed(configuration, kind), world.comm)
+    for kind, options in SUMS:
+        found = simulated(routed(configuration, kind, **options), world.comm)
         np.testing.assert_allclose(found.state.w, expected, rtol=tolerance, atol=tolerance)
         assert same_everywhere(world, found.state.model)
         if world.is_root and world.size > 1 and bits == 32:
@@ -117,10 +198,12 @@ def test_ledger(world, tmp_path):
         "allgatherv": (n * d, ranks * n * d),
         "reduce": (ranks * d, ranks * d),
         "allreduce": (ranks * d, ranks * d),
+        "tree": (2 * n * d, (ranks + 1) * d),  # of one node, whose leader is the root
+        "tree-reduce": ((ranks + 1) * d, (ranks + 1) * d),
     }
     from mpi_fed.routes import routes
 
-    assert expected.keys() == routes.keys() - {"auto"}
+    assert expected.keys() == routes.keys() - {"auto", "reduce-levels"}  # for that see test_shared_scale.py
     for kind, (up, down) in expected.items():
         totals = simulated(routed(configuration, kind), world.comm).wire.totals
         if world.is_root:
@@ -129,7 +212,7 @@ def test_ledger(world, tmp_path):
 
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize("bits", [32, 16])
-@pytest.mark.parametrize("kind", ["gather", "reduce"])
+@pytest.mark.parametrize("kind", ["gather", "reduce", "tree"])
 def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
     """Everyone computes at the same rounding of the root's w, whatever the number of ranks."""
     from mpi4py import MPI
@@ -149,16 +232,15 @@ def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
         else:
             lower = np.abs(w) * (1 - 2.0**-10) - 2.0**-24
             assert ((np.abs(model) >= lower) & (np.abs(model) <= np.abs(w) * (1 + 2.0**-10) + 2.0**-24)).all()
-        assert found.wire.totals[DOWNLINK] == ROUNDS * bits // 8 * DIMENSION * world.size
-    if kind == "gather":
+        receipts = world.size + (kind == "tree")
+        assert found.wire.totals[DOWNLINK] == ROUNDS * bits // 8 * DIMENSION * receipts
+    if kind != "reduce":
         alone = simulated(configuration, MPI.COMM_SELF)
         assert alone.state.model.tobytes() == model.tobytes()
 
 
 @pytest.mark.mpi(ranks=2)
 def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
-    from pathlib import Path
-
     from mpi_fed import checkpoint
 
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
@@ -183,6 +265,9 @@ def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
         ('kind = "reduce"\nself_check = true', 'kind = "none"', ["[route]", "reduce", "checksums", '"gather"']),
         ('kind = "allreduce"\ndownlink_bits = 32', 'kind = "none"', ["[route]", "allreduce", "downlink_bits"]),
         ('kind = "reduce"', 'kind = "rand-h"\nh = 2', ["[route]", "reduce", "rand-h", 'mask = "common"']),
+        ('kind = "tree-reduce"\nself_check = true', 'kind = "none"', ["[route]", "tree-reduce", "checksums", "gather"]),
+        ('kind = "tree-reduce"', 'kind = "quantization"\nlevels = 1', ["[route]", "tree-reduce", "quantization"]),
+        ('kind = "tree"\ngroup_size = 0', 'kind = "none"', ["[route]", "group_size", "at least 1"]),
         ('kind = "auto"', 'kind = "rand-h"\nh = 2\nmask = "common"\nindices = "explicit"', ["mask", "indices"]),
         ('kind = "auto"\ndownlink_bits = 8', 'kind = "none"', ["[route]", "downlink_bits", "8"]),
     ],

@@ -101,6 +101,7 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
     phases, bare_seconds, says = _samples(simulation, rounds, lead)
     everyone = world.comm.gather((phases[WARM_UP:], simulation.state.w.tobytes() if world.is_root else None))
     same = world.comm.gather(_agrees(world, simulation))
+    simulation.close()
     if everyone is None or same is None:
         return None
     wire, sending, reasons = simulation.wire, 1, []
@@ -171,15 +172,16 @@ def _held_against_one_rank(
 ) -> tuple[int, list[str]]:
     """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
     given, bits = simulation.configuration, simulation.configuration.route.downlink_bits
-    plain = replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
+    plain = given if given.route.joint else replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
     alone = Simulation(plain, population, MPI.COMM_SELF, [0, given.rounds])
     alone.compile()
     alone.start(SEED)
     reasons: dict[str, None] = {}
+    down = 0
     for round in rounds:
         alone.go_to(round - lead)
         alone.advance(round)
-        before = alone.wire.totals[PAYLOAD], alone.wire.histogram.sum()
+        before, down = (alone.wire.totals[PAYLOAD], alone.wire.histogram.sum()), int(alone.wire.totals[DOWNLINK])
         alone.advance(round + 1)
         booked = alone.wire.totals[PAYLOAD] - before[0]
         packed = alone.wire.sizes[: alone.wire.histogram.sum() - before[1]]
@@ -187,9 +189,10 @@ def _held_against_one_rank(
     if not np.isfinite(alone.state.w).all():
         reasons["the iterate is not finite"] = None
     w, expected = simulation.state.w, alone.state.w
-    if given.route.adds and not np.allclose(w, expected, rtol=ROUNDING, atol=ROUNDING):
+    rounds_otherwise = given.route.adds and not given.route.joint
+    if rounds_otherwise and not np.allclose(w, expected, rtol=ROUNDING, atol=ROUNDING):
         reasons["the iterate is not, but for rounding, that of the same rounds on one rank"] = None
-    if not given.route.adds and w.tobytes() != expected.tobytes():
+    if not rounds_otherwise and w.tobytes() != expected.tobytes():
         reasons["the iterate is not, bit for bit, that of the same rounds on one rank"] = None
     for what, own, its in (
         ("bits and bytes", simulation.wire.totals[:2], alone.wire.totals[:2]),
@@ -198,12 +201,14 @@ def _held_against_one_rank(
     ):
         if not np.array_equal(own, its):
             reasons[f"the ledger's {what} are not those of the same rounds on one rank"] = None
-    return int(alone.wire.totals[DOWNLINK]) // ((bits or 64) // 8 * population.dimension), list(reasons)
+    all_down = int(alone.wire.totals[DOWNLINK])
+    return all_down // (all_down - down), list(reasons)
 
 
 def _of_messages(packed: NDArray, booked: int, configuration: Configuration, dimension: int) -> list[str]:
     """What is wrong with the bytes of a round's messages."""
-    most, fixed = configuration.compressor.payload_bytes_max(dimension), configuration.compressor.fixed_length
+    most = configuration.route.payload_bytes(configuration.compressor, dimension, configuration.clients)
+    fixed = configuration.compressor.fixed_length
     wrong = [size for size in packed.tolist() if size > most or (fixed and size < most)]
     reasons = [f"a message of {wrong[0]:,} bytes was packed, where payload_bytes_max says {most:,}"] if wrong else []
     if packed.sum() != booked:

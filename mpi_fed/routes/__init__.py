@@ -1,6 +1,19 @@
 """The routes, one file each. Importing this package registers them."""
 
-from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce
+from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce, reduce_levels, tree, tree_reduce
 from .base import Route, routes
 
-__all__ = ["Route", "allgather", "allgatherv", "allreduce", "auto", "gather", "gatherv", "reduce", "routes"]
+__all__ = [
+    "Route",
+    "allgather",
+    "allgatherv",
+    "allreduce",
+    "auto",
+    "gather",
+    "gatherv",
+    "reduce",
+    "reduce_levels",
+    "routes",
+    "tree",
+    "tree_reduce",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,22 @@ from pydantic import AfterValidator
 
 from ..component import Component, Registry
 from ..compressors import Compressor
-from ..downlink import Downlink, Everywhere, broadcast
+from ..downlink import DIRECT, Downlink, Everywhere, Path, broadcast
+from ..self_check import checked
 from ..wire import OPERATIONS
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 Array = NDArray[np.float64]
+
+
+class Place(NamedTuple):
+    """A rank among the others, and what they host."""
+
+    comm: MPI.Comm
+    hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
+    longest: int  # bytes of the longest message
 
 
 class Route(Component):
@@ -25,7 +37,11 @@ class Route(Component):
     """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
 
     adds: ClassVar[bool] = False
-    """MPI adds messages up, in an order of its own: iterates are those of other routes but for rounding."""
+    """MPI adds messages up, in an order of its own: iterates are those of other routes but for rounding, unless
+    `joint`; and a rank adds its own before they travel."""
+
+    joint: ClassVar[bool] = False
+    """A client's message depends on what the others send: iterates are not those of other routes, but exact sums."""
 
     self_check: Annotated[bool | None, AfterValidator(lambda given: given or None)] = None
     """Each message carries checksums (`self_check.py`). None for no, so that a log's identity does not depend on it."""
@@ -41,18 +57,42 @@ class Route(Component):
                 f'route kind = "{self.kind}" has no downlink: every rank updates for itself; leave downlink_bits out'
             )
 
+    def check_algorithm(self, algorithm: Component) -> None:
+        """Raise ValueError, one sentence, where this route cannot serve the algorithm."""
+        if self.joint and hasattr(type(algorithm), "sent"):
+            raise ValueError(
+                f'route kind = "{self.kind}" makes the messages of a round together, and {algorithm.kind} needs each '
+                f'as soon as it is sent; give algorithm kind = "sgd", or route kind = "auto"'
+            )
+
     def resolve(self, compressor: Compressor) -> Route:
         """The route that is taken for this compressor: itself, but for `auto`."""
         self.check(compressor)
         return self
 
-    def downlink(self, dimension: int) -> Downlink:
+    def downlink(self, dimension: int, path: Path = DIRECT) -> Downlink:
         """What brings the iterate back in the compiled round."""
-        return Everywhere(0) if self.everywhere else broadcast(self.downlink_bits or 64, dimension)
+        return Everywhere(0) if self.everywhere else broadcast(self.downlink_bits or 64, dimension, path)
 
     def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
         """What the compiled exchange gets."""
         raise NotImplementedError
+
+    def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
+        """Bytes of the longest message, without checksums."""
+        return compressor.payload_bytes_max(dimension)
+
+    def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        """The compressor's kernel as it is used on this route."""
+        inner = compressor.kernel(dimension)
+        return checked(inner, dimension) if self.self_check else inner
+
+    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        """The same on this rank, for a route that has communicators or buffers by place. Every rank calls it."""
+        return self.kernel(compressor, dimension)
+
+    def close(self, kernel: Any) -> None:
+        """Free the communicators of a kernel. Every rank calls it."""
 
 
 routes: Registry[Route] = Registry("route", OPERATIONS)

@@ -63,22 +63,24 @@ def lay_out(comm, compressor, wire, jobs, round, seed):
 
 @kernel
 def decode_in_order(compressor, wire, jobs, round, seed, total):
-    """total += the mean of the messages in wire.receive, one after the other; their bytes."""
-    at = round - jobs.window[0]
-    first, last = jobs.everyone_start[at], jobs.everyone_start[at + 1]
+    """total += the mean of the messages in wire.receive, a rank's one after the other; their bytes."""
+    planned = round - jobs.window[0]
+    first, last = jobs.everyone_start[planned], jobs.everyone_start[planned + 1]
     weight = 1.0 / np.float64(jobs.clients)
-    at, rank, slot = 0, 0, 0
+    rank, slot, at, sent = 0, 0, np.int64(wire.starts[0]), np.int64(0)
     for j in range(first, last):
         client = jobs.everyone[j]
         while client >= wire.hosts[rank + 1]:
             rank, slot = rank + 1, 0
+            at = np.int64(wire.starts[rank])
         each = wire.all_sizes[rank * wire.slots + slot]
         stream = Stream(seed, np.uint64(client), np.uint64(round))
         decode(compressor, wire.receive[at : at + each], weight, total, stream)
         enter(wire, compressor, client, each)
         at += each
+        sent += each
         slot += 1
-    return at
+    return sent
 
 
 @routes.register

@@ -175,7 +175,7 @@ def _facts(configuration: Configuration, population: Population) -> tuple[Predic
         step_exponent=steps.exponent,
         rounds=configuration.rounds,
         payload_bits=compressor.payload_bits(d),
-        payload_bytes_max=compressor.payload_bytes_max(d),
+        payload_bytes_max=configuration.route.payload_bytes(compressor, d, configuration.clients),
         downlink_payload_bits=None if downlink is None else downlink.payload_bits(d),
         downlink_payload_bytes_max=None if downlink is None else downlink.payload_bytes_max(d),
     )
@@ -185,6 +185,8 @@ def _facts(configuration: Configuration, population: Population) -> tuple[Predic
 def _unsupported(configuration: Configuration) -> str | None:
     """Why theory has nothing for it, if so."""
     algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
+    if configuration.route.joint and configuration.clients > 1:
+        return f"no theory for the route {configuration.route.kind} with several clients, who share a scale"
     if algorithm.kind not in (Sgd.kind, ControlVariates.kind):
         return f"no theory for the algorithm {algorithm.kind}"
     if compressor.biased:

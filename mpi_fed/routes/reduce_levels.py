@@ -1,0 +1,208 @@
+"""MPI_Reduce of quantization levels: with one scale for all clients they add up as integers, without rounding."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec import OPERATIONS
+from ..compressors import Compressor
+from ..compressors.quantization import Quantization, QuantizationKernel, round_levels
+from ..downlink import Downlink
+from ..errors import InputError
+from ..jit import inlined, kernel
+from ..lanes import norm
+from ..mpi import ROOT, allreduce_max, reduce_sum
+from ..streams import PRIVATE, Stream, dithers
+from ..values import CHUNK, pack, unpack
+from ..wire import DECODE, DOWNLINK, ENCODE, RECEIVE, UPLINK, enter, mark
+from .base import Array, Place, Route, routes
+
+
+class StagedKernel(NamedTuple):
+    """Of quantization, whose messages wait for the scale: this rank's vectors of the round, and their norms."""
+
+    inner: QuantizationKernel
+    first: int  # the first client on this rank
+    size: int  # bytes of a message
+    vectors: Array  # (hosted, d)
+    norms: Array  # (hosted,)
+
+
+def _stage(kernel, x, payload, stream):
+    client = np.int64(stream.client) - kernel.first
+    row = kernel.vectors[client]
+    for j in range(len(x)):
+        row[j] = x[j]
+    kernel.norms[client] = norm(x)
+    return kernel.size
+
+
+OPERATIONS["encode"].implement(StagedKernel, _stage)
+
+
+class ReduceLevelsKernel(NamedTuple):
+    downlink: Downlink
+    width: int  # bytes of an integer
+    own: NDArray[np.uint8]  # the greatest norm on this rank, as a float of the payload
+    shared: NDArray[np.uint8]  # the greatest of all
+    scale: Array  # (1,), the same
+    sums: NDArray[np.int32]  # (d,)
+
+
+@kernel
+def greatest(norms):
+    """The greatest norm, infinite where one is no number."""
+    found = np.float64(0.0)
+    for i in range(len(norms)):
+        if not norms[i] <= found:
+            found = norms[i] if norms[i] < np.inf else np.float64(np.inf)
+    return found
+
+
+@kernel
+def add_levels(quantization, x, scale, stream, sums):
+    """sums += the signed levels of x."""
+    for start in range(0, len(x), CHUNK):
+        part, target = x[start : min(start + CHUNK, len(x))], sums[start:]
+        dithers(stream, PRIVATE, np.uint64(start // 4), len(part), quantization.dither)
+        round_levels(part, scale, quantization.levels, quantization.dither, quantization.level)
+        for j in range(len(part)):
+            target[j] += -quantization.level[j] if part[j] < 0.0 else quantization.level[j]
+
+
+@kernel
+def narrow(sums, width, payload):
+    """The integers in `width` bytes each."""
+    if width == 1:
+        one = payload[: len(sums)].view(np.int8)
+        for j in range(len(sums)):
+            one[j] = np.int8(sums[j])
+    elif width == 2:
+        two = payload[: 2 * len(sums)].view(np.int16)
+        for j in range(len(sums)):
+            two[j] = np.int16(sums[j])
+    else:
+        four = payload[: 4 * len(sums)].view(np.int32)
+        for j in range(len(sums)):
+            four[j] = sums[j]
+
+
+@kernel
+def add_scaled(payload, width, unit, out):
+    """out += unit times the integers."""
+    if width == 1:
+        one = payload[: len(out)].view(np.int8)
+        for j in range(len(out)):
+            out[j] += unit * np.float64(one[j])
+    elif width == 2:
+        two = payload[: 2 * len(out)].view(np.int16)
+        for j in range(len(out)):
+            out[j] += unit * np.float64(two[j])
+    else:
+        four = payload[: 4 * len(out)].view(np.int32)
+        for j in range(len(out)):
+            out[j] += unit * np.float64(four[j])
+
+
+@inlined
+def agree(kernel, comm):
+    """MPI_Allreduce, MPI_MAX of one float."""
+    kind = comm.float64 if len(kernel.own) == 8 else comm.float32
+    return allreduce_max(comm, kernel.own, kernel.shared, np.int32(1), kind)
+
+
+@inlined
+def collect(kernel, comm, wire):
+    """MPI_Reduce, MPI_SUM of d integers."""
+    kind = comm.int32
+    if kernel.width < 4:
+        kind = comm.int8 if kernel.width == 1 else comm.int16
+    return reduce_sum(comm, wire.send, wire.receive, np.int32(len(kernel.sums)), kind)
+
+
+@routes.register
+class ReduceLevels(Route):
+    """C_i(x)_j = S sgn(x_j) (l_j + b_j)/s with S = max_i ||x_i||, l_j = floor(s|x_j|/S), b_j ~ Bernoulli(its fraction).
+
+    An integer has the fewest bytes that hold s N. Sums are exact, so iterates do not depend on the number of ranks.
+    Unbiased; Var C_i(x)_j = (S/s)^2 f_j (1-f_j), f_j = frac(s|x_j|/S): at s = 1 it is S|x_j| - x_j^2. One client has
+    S = ||x||, which is plain quantization."""
+
+    kind = "reduce-levels"
+    adds = True
+    joint = True
+    Kernel = ReduceLevelsKernel
+
+    def check(self, compressor: Compressor) -> None:
+        super().check(compressor)
+        if not isinstance(compressor, Quantization) or compressor.bucket:
+            what = "buckets have" if isinstance(compressor, Quantization) else f"{compressor.kind} has"
+            raise ValueError(
+                f'route kind = "{self.kind}" adds the levels of a quantization with one scale, which {what} not; '
+                f'give kind = "auto"'
+            )
+        if self.self_check:
+            raise ValueError(f'route kind = "{self.kind}" adds messages up, and checksums do not add; give "gather"')
+        if compressor.value_bits == 16:
+            raise ValueError(f'route kind = "{self.kind}": MPI compares no floats of 16 bits; give value_bits = 32')
+
+    def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
+        return compressor.value_bits // 8 + self._width(compressor, clients) * dimension
+
+    def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        first, last = place.hosts[place.comm.rank : place.comm.rank + 2].tolist()
+        inner: Any = compressor.kernel(dimension)
+        vectors, norms = np.zeros((last - first, dimension)), np.zeros(last - first)
+        return StagedKernel(inner, first, place.longest, vectors, norms)
+
+    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        own, shared = np.zeros((2, compressor.value_bits // 8), np.uint8)
+        width = self._width(compressor, int(place.hosts[-1]))
+        return self.Kernel(self.downlink(dimension), width, own, shared, np.zeros(1), np.zeros(dimension, np.int32))
+
+    def _width(self, compressor: Any, clients: int) -> int:
+        most = compressor.levels * clients
+        if most >= 2**31:
+            raise InputError(
+                f'[route] kind = "{self.kind}": sums of {compressor.levels:,} levels of {clients:,} clients do not fit '
+                f"into 32 bits; give fewer levels"
+            )
+        return 1 if most < 2**7 else 2 if most < 2**15 else 4
+
+    @staticmethod
+    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
+        bits = 8 * len(kernel.own)
+        kernel.scale[0] = greatest(compressor.norms)
+        pack(kernel.scale, bits, kernel.own, Stream(seed, np.uint64(0), np.uint64(round)), compressor.inner.dither)
+        mark(wire.clock, ENCODE)
+        code = agree(kernel, comm)
+        mark(wire.clock, RECEIVE)
+        if code != 0:
+            return code
+        unpack(kernel.shared, bits, kernel.scale)
+        kernel.sums.fill(0)
+        for i in range(len(compressor.norms)):
+            stream = Stream(seed, np.uint64(jobs.first + i), np.uint64(round))
+            add_levels(compressor.inner, compressor.vectors[i], kernel.scale[0], stream, kernel.sums)
+        narrow(kernel.sums, kernel.width, wire.send)
+        mark(wire.clock, ENCODE)
+        code = collect(kernel, comm, wire)
+        mark(wire.clock, RECEIVE)
+        if comm.rank == ROOT and code == 0:
+            wire.totals[UPLINK] += comm.size * compressor.size
+            wire.totals[DOWNLINK] += comm.size * len(kernel.shared)
+            weight = 1.0 / np.float64(jobs.clients)
+            unit = weight * (kernel.scale[0] / np.float64(compressor.inner.levels))
+            add_scaled(wire.receive, kernel.width, unit, total)
+            for client in range(jobs.clients):
+                enter(wire, compressor, client, compressor.size)
+            mark(wire.clock, DECODE)
+        return code
+
+    @staticmethod
+    def bare(kernel, comm, wire, size):
+        code = agree(kernel, comm)
+        return collect(kernel, comm, wire) if code == 0 else code
