@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from . import memory
 from .errors import InputError
 from .study import Configuration, Study, load_study, placed
 
@@ -30,15 +31,17 @@ class Plan:
                 f"logs in {self.out / study.name}"
             )
             width = max(len(configuration.label) for configuration in study.configurations)
-            lines += [f"  {_row(configuration, width)}" for configuration in study.configurations]
+            lines += [f"  {_row(configuration, width, self.ranks)}" for configuration in study.configurations]
         return lines
 
 
-def _row(configuration: Configuration, width: int) -> str:
+def _row(configuration: Configuration, width: int, ranks: int) -> str:
+    """Its memory is the root's, who needs the most."""
     sizes = [
         f"{configuration.rounds:,} rounds",
         _count(len(configuration.seeds), "repetition"),
         _count(configuration.clients, "client"),
+        f"up to {memory.shown(sum(memory.of_rank(configuration, ranks).values()))}",
     ]
     end = [configuration.route.kind, configuration.file_name]
     return "  ".join([configuration.label.ljust(width), *sizes, *end])
@@ -56,9 +59,11 @@ def make_plan(
     ranks: int | None = None,
     variant: str | None = None,
     jobs: int = 1,
+    here: int | None = None,
 ) -> Plan:
     """The plan for these studies. Without `ranks`, as many as clients, at most a job's share of the cores.
 
+    `here` of the ranks run on this machine, all of them where it is not told: they must find memory.
     Raises InputError for whatever is wrong: a study, its data, fewer clients than ranks, a folder that cannot
     be written. Writes nothing.
     """
@@ -75,6 +80,8 @@ def make_plan(
         _check_clients(study, wanted)
         _check_writable(Path(out), Path(out) / study.name)
     check_problems(studies)
+    for study in studies:
+        memory.check(str(study.path), study.configurations, wanted, wanted if here is None else here)
     return Plan(tuple(studies), wanted, Path(out))
 
 

@@ -12,7 +12,6 @@ from .checkpoint import Checkpoint
 from .log import Block, Log, final_status
 from .log_layout import COMPLETE, DIVERGED
 from .progress import Progress
-from .round import SNAPSHOTS
 from .simulation import Simulation
 
 CALL_SECONDS = 0.2
@@ -82,8 +81,9 @@ class Recorder:
             return None
         points, cursor = self.simulation.rounds[:-1], int(self.simulation.snapshots.cursor[0])
         stop = self.done + max(1, int(self.rate * CALL_SECONDS))  # the first call does one round, to learn the rate
-        if cursor + SNAPSHOTS <= len(points):
-            stop = min(stop, int(points[cursor + SNAPSHOTS - 1]))
+        room = len(self.simulation.snapshots.seconds)
+        if cursor + room <= len(points):
+            stop = min(stop, int(points[cursor + room - 1]))
         self.called = time.perf_counter()
         return min(stop, self.rounds)
 

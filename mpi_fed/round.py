@@ -26,6 +26,8 @@ from .wire import (
     ROUNDS,
     RUNNING,
     SEND_BACK,
+    TOO_LONG,
+    TOO_MANY,
     UPDATE,
     WAIT,
     mark,
@@ -34,9 +36,6 @@ from .wire import (
 
 TIMED = 251
 """One round in so many is timed phase by phase; a prime, so that it meets drawing ahead as often as any other round."""
-
-SNAPSHOTS = 64
-"""Log points that one call can pass."""
 
 Array = NDArray[np.float64]
 
@@ -56,15 +55,15 @@ class State(NamedTuple):
 
 
 class Snapshots(NamedTuple):
-    """The root's log points of one call, evaluated and written outside the timed loop."""
+    """The root's log points of one call, S at most, evaluated and written outside the timed loop."""
 
     rounds: NDArray[np.int64]  # all log points of the study
     cursor: NDArray[np.int64]  # [next log point, snapshots held]
-    iterate: Array  # (SNAPSHOTS, d)
-    average: Array  # (SNAPSHOTS, d)
-    totals: NDArray[np.int64]  # (SNAPSHOTS, 4)
-    client_payload: NDArray[np.int64]  # (SNAPSHOTS, N), or (SNAPSHOTS, 0) above 1,000 clients
-    seconds: Array  # (SNAPSHOTS,)
+    iterate: Array  # (S, d)
+    average: Array  # (S, d)
+    totals: NDArray[np.int64]  # (S, 4)
+    client_payload: NDArray[np.int64]  # (S, N), or (S, 0) above 1,000 clients
+    seconds: Array  # (S,)
 
 
 @kernel
@@ -85,7 +84,8 @@ def snapshot(state, wire, snapshots, done):
 
 @kernel
 def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snapshots, start, stop, seed):
-    """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code.
+    """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code,
+    TOO_LONG or TOO_MANY.
 
     A block of rounds is timed between two barriers: from the start, or the last log point, to the next."""
     w, model, g, clock = state.w, state.model, state.g, wire.clock
@@ -98,7 +98,10 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
             for j in range(len(w)):
                 state.sum[j] += w[j]
         at = k - jobs.window[0]
-        job, slot, size = jobs.start[at], 0, 0
+        job, slot, size, longest = jobs.start[at], 0, 0, 0
+        if jobs.everyone_start[at + 1] - jobs.everyone_start[at] > wire.room:
+            code = TOO_MANY
+            break
         clock[RUNNING] = 1.0 if k % TIMED == 0 else 0.0
         if clock[RUNNING] > 0.0:
             clock[ROUNDS] += 1.0
@@ -117,9 +120,13 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
             sent(algorithm, client, compressor, wire.send[size : size + written], stream)
             wire.sizes[slot] = written
             size += written
+            longest = max(longest, written)
             job += jobs.steps
             slot += 1
             mark(clock, ENCODE)
+        if longest > wire.longest:
+            code = TOO_LONG
+            break
         anyone = jobs.everyone_start[at] < jobs.everyone_start[at + 1]
         if anyone or state.restless:  # else nothing is sent, and w stays
             state.total.fill(0.0)

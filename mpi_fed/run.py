@@ -45,7 +45,7 @@ def run(
 
     A repetition in progress is saved every `checkpoint_seconds`, and where `interruption` has noted a signal."""
     world = start()
-    plan = make_plan(studies, out, overrides, only, world.size, variant)
+    plan = make_plan(studies, out, overrides, only, world.size, variant, here=world.node_size)
     facts = provenance.collect(world)
     if roster := provenance.roster(world):
         print(f"mpi-fed: {roster}", file=sys.stderr, flush=True)

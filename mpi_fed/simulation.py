@@ -14,17 +14,17 @@ from .codec import UNKNOWN, length
 from .compressors import Compressor
 from .configuration import Configuration
 from .downlink import CompressedBroadcast, compressed
-from .errors import InputError
+from .errors import InputError, RunError
 from .jit import compiling, kernel
 from .log_layout import CLIENTS_LIMIT
-from .mpi import COUNT_LIMIT, Comm, comm_of
+from .mpi import Comm, comm_of
 from .problems.population import Population
-from .round import SNAPSHOTS, Snapshots, State, advance
+from .round import Snapshots, State, advance
 from .routes.base import Place
 from .sampling import jobs_of
 from .self_check import TRAILER, CheckedKernel, checked, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
-from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, Wire
+from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, SLACK, TOO_LONG, TOO_MANY, Wire, snapshots_of
 
 JOBS_LIMIT = 10**7
 """Gradients that a rank may owe in one round: their list takes 16 bytes each."""
@@ -81,15 +81,15 @@ class Simulation:
         self.jobs = jobs_of(first, last, n, algorithm.local_steps)
         self.wire = self._wire(hosts, d)
         self.state = self._state(d)
-        held = n if n <= CLIENTS_LIMIT else 0
+        held, passed = n if n <= CLIENTS_LIMIT else 0, snapshots_of(d)
         self.snapshots = Snapshots(
             self.rounds,
             np.zeros(2, np.int64),
-            np.empty((SNAPSHOTS, d)),
-            np.empty((SNAPSHOTS, d)),
-            np.empty((SNAPSHOTS, 4), np.int64),
-            np.empty((SNAPSHOTS, held), np.int64),
-            np.empty(SNAPSHOTS),
+            np.empty((passed, d)),
+            np.empty((passed, d)),
+            np.empty((passed, 4), np.int64),
+            np.empty((passed, held), np.int64),
+            np.empty(passed),
         )
         self.seed = np.uint64(0)
         self.done = 0
@@ -129,24 +129,21 @@ class Simulation:
         longest = most - self._trailer
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
-        everything = most * slots * size
+        fixed, room = compressor.fixed_length, compressor.participants_max(self.configuration.clients)
         collects = self.comm.rank == 0 or self.configuration.route.everywhere
-        if everything > COUNT_LIMIT:
-            raise InputError(
-                f"the root would gather {everything:,} bytes a round, more than an MPI call counts ({COUNT_LIMIT:,}); "
-                f"lower problem.dimension or study.clients"
-            )
-        fixed = compressor.fixed_length
+        received = (slots * size if fixed else room) if collects else 0
         counted = _counted(compressor, self.kernels[1])
         grain = -(-(longest + 1) // HISTOGRAM_BINS)
         return Wire(
+            most,
+            room,
             most if fixed else -1,
             int(compressor.payload_bits(d)) if fixed else -1,
             counted,
             slots,
             hosts,
-            np.zeros(max(1, most * (slots if fixed else hosted)), np.uint8),
-            np.zeros(max(1, everything if collects else 1), np.uint8),
+            np.zeros(most * (slots if fixed else min(hosted, room)) + SLACK, np.uint8),
+            np.zeros(max(1, most * received), np.uint8),
             np.zeros(slots, np.int32),
             np.zeros(slots * size, np.int32),
             np.zeros(size, np.int32),
@@ -243,6 +240,16 @@ class Simulation:
         self.snapshots.cursor[1] = 0
         with np.errstate(all="ignore"):
             code = self._advance(self.done, stop, self.comm)
+        if code == TOO_LONG:
+            raise RunError(
+                f"{self.configuration.label}: a message of more than the {self.wire.longest:,} bytes that the "
+                f"compressor's payload_bytes_max gives was packed; mend its encode or its payload_bytes_max"
+            )
+        if code == TOO_MANY:
+            raise RunError(
+                f"{self.configuration.label}: more clients take part in a round than the {self.wire.room:,} that the "
+                f"compressor's participants_max gives; mend that"
+            )
         if code != 0:
             raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
         self.done = stop

@@ -79,7 +79,7 @@ def _studies(given: Namespace, asked: Resources) -> tuple[Sequence[Study], Resou
         loaded = load_studies(given.studies, given.set, given.only, CLIENTS * nodes, given.variant)
         fewest = min(c.clients for study in loaded for c in study.configurations)
         tasks = max(1, min(TASKS, fewest // nodes))
-    plan = make_plan(given.studies, given.out, given.set, given.only, nodes * tasks, given.variant)
+    plan = make_plan(given.studies, given.out, given.set, given.only, nodes * tasks, given.variant, here=0)
     settled = {"nodes": nodes, "tasks_per_node": tasks, "cpus_per_task": asked.cpus_per_task or 1}
     return plan.studies, asked.model_copy(update=settled)
 

@@ -24,15 +24,24 @@ INFORMATION_BITS, PAYLOAD, UPLINK, DOWNLINK = 0, 1, 2, 3
 """Columns of the ledger's totals."""
 
 HISTOGRAM_BINS = 1024
+SNAPSHOTS, SNAPSHOT_BYTES = 64, 2**26
+"""Log points that one call of the loop can pass, and the most bytes for their two iterates each."""
 
 PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
 GRADIENT, ENCODE, WAIT, RECEIVE, DECODE, UPDATE, SEND_BACK, LAST, RUNNING, ROUNDS = range(10)
 """Of the clock: the seconds of each phase, the last mark, whether this round is timed, how many have been."""
 
 
+def snapshots_of(dimension: int) -> int:
+    """Log points that one call of the loop can pass at this dimension."""
+    return max(1, min(SNAPSHOTS, SNAPSHOT_BYTES // (16 * dimension)))
+
+
 class Wire(NamedTuple):
     """Buffers and ledger of one configuration on one rank."""
 
+    longest: int  # bytes of a message, checksums included
+    room: int  # messages of a round
     fixed_size: int  # bytes of every message, or -1 where lengths vary
     fixed_bits: int  # its information bits
     counted: bool  # lengths are the senders' alone to know, so that counts are exchanged
@@ -73,6 +82,10 @@ def mark(clock, phase):
 
 UNTOLD = -1
 """Of a route that does not say what its bare collectives are."""
+TOO_LONG, TOO_MANY = -2, -3
+"""Of a round with a message that is longer than its compressor says, or with more clients than there is room for."""
+SLACK = 4096
+"""Bytes behind the send buffer, so that such a message spoils nothing before it is found."""
 
 
 def _untold(kernel, comm, wire, size):

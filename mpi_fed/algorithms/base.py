@@ -116,6 +116,10 @@ class Algorithm(Component):
         """The first k whose w_k enters the average."""
         return 0 if self.averaging == "all" else rounds - max(1, round(self.tail_fraction * rounds))
 
+    def client_bytes(self, dimension: int) -> int:
+        """Bytes of what a client keeps from round to round."""
+        return 0
+
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
         """The parameters and memories that the compiled steps get, for `hosted` local clients."""
         raise NotImplementedError

@@ -37,6 +37,9 @@ class ControlVariates(Sgd):
         """alpha."""
         return 1 / (2 * (omega + 1)) if self.alpha == "default" else float(self.alpha)
 
+    def client_bytes(self, dimension: int) -> int:
+        return 8 * dimension
+
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
         return ControlVariatesKernel(
             SgdKernel(steps, self.ridge),

@@ -48,6 +48,9 @@ class ErrorFeedback(Sgd):
     def constant_step(self, omega: float, trace: float) -> float:
         return (1 - omega) / (2 * self.local_steps * trace)
 
+    def client_bytes(self, dimension: int) -> int:
+        return 8 * dimension
+
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
         return ErrorFeedbackKernel(SgdKernel(steps, self.ridge), np.zeros((hosted, dimension)))
 

@@ -18,7 +18,7 @@ from ..tables import parsed
 
 DIMENSIONS = (100, 10_000, 1_000_000)
 LARGEST = 10_000_000
-"""The most dimensions: a rank reserves a kilobyte for each."""
+"""The most dimensions."""
 LARGEST_BY_DEFAULT = {"sketch": 1_000}
 """A sketch draws h d numbers a message, and makes a matrix of h^2."""
 FEWEST, MOST, SHARE = 20, 1_000, 2_000_000

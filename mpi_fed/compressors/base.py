@@ -115,6 +115,10 @@ class Compressor(Component):
         """Bytes of the longest message; the length of every message where `fixed_length`."""
         raise NotImplementedError
 
+    def participants_max(self, clients: int) -> int:
+        """The most clients that take part in a round; a run ends where more do."""
+        return clients
+
     def kernel(self, dimension: int) -> NamedTuple:
         """The `Kernel` tuple of this compressor at dimension d."""
         raise NotImplementedError

@@ -32,6 +32,10 @@ class Problem(Component):
         """The clients' laws. The same for every repetition and every compressor."""
         raise NotImplementedError
 
+    def bytes_of(self, clients: int, hosted: int) -> int:
+        """Bytes of what a rank holds of all clients' laws and of its own clients' data, as far as they are known."""
+        return 0
+
     def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
         """What the compiled gradient of clients first <= i < last needs, as a NamedTuple of this problem's own."""
         raise NotImplementedError

@@ -1,0 +1,114 @@
+"""What a configuration takes of memory, known before anything is allocated or started.
+
+An upper bound of what grows with the dimension and the clients; pages of a buffer that are never touched cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .configuration import Configuration
+from .errors import InputError
+from .mpi import COUNT_LIMIT
+from .wire import snapshots_of
+
+BASE = 200_000_000
+"""Bytes of a rank that has loaded what it needs, all of it compiled before, and holds nothing yet."""
+_VECTORS, _AT_A_LOG_POINT = 12, 4
+"""Vectors of d float64: of a rank (iterate, sums, gradient, message, drawn numbers), and of the root for each log point
+that it holds (two iterates, and what evaluating them takes)."""
+
+
+def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
+    """The largest counts that the round's MPI calls get, by what they count."""
+    d, n, route = configuration.problem.dimension_of(), configuration.clients, configuration.route
+    message = route.payload_bytes(configuration.compressor, d, n)
+    down = (route.downlink_bits or 8) // 8
+    return {
+        "bytes of messages": message * _messages(configuration, ranks),
+        "the downlink's numbers" if down == 1 else "the downlink's bytes": 0 if route.everywhere else down * d,
+    }
+
+
+def _messages(configuration: Configuration, ranks: int) -> int:
+    """The most messages of a round, empty slots included where every rank sends as many as the fullest."""
+    n, compressor = configuration.clients, configuration.compressor
+    return ranks * -(-n // ranks) if compressor.fixed_length else compressor.participants_max(n)
+
+
+def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict[str, int]:
+    """Bytes of the root, or of another rank that hosts the most clients, by what they are for."""
+    d, n = configuration.problem.dimension_of(), configuration.clients
+    compressor, algorithm, route = configuration.compressor, configuration.algorithm, configuration.route
+    hosted, message = -(-n // ranks), route.payload_bytes(compressor, d, n)
+    room = compressor.participants_max(n)
+    received = _messages(configuration, ranks) if root or route.everywhere else 0
+    return {
+        "the program": BASE,
+        "vectors": 8 * d * _VECTORS,
+        "messages": message * (min(hosted, room) + received),
+        "memories": hosted * algorithm.client_bytes(d),
+        "data": configuration.problem.bytes_of(n, hosted),
+        "log points": 8 * d * _AT_A_LOG_POINT * snapshots_of(d) if root else 0,
+    }
+
+
+def check(place: str, configurations: Sequence[Configuration], ranks: int, here: int) -> None:
+    """Refuse what `here` of the ranks, the root among them, cannot hold on this machine, or MPI cannot count.
+
+    Raises InputError. `here` 0: on this machine nothing will run."""
+    free = available() if here else None
+    for configuration in configurations:
+        for what, count in counts_of(configuration, ranks).items():
+            if count > COUNT_LIMIT:
+                raise InputError(
+                    f"{place}: {configuration.label}: {count:,} is more {what} than an MPI call counts "
+                    f"({COUNT_LIMIT:,}); lower problem.dimension or study.clients"
+                )
+        parts = of_rank(configuration, ranks)
+        others = of_rank(configuration, ranks, root=False)
+        needed = {what: size + (here - 1) * others[what] for what, size in parts.items()}
+        if free is not None and sum(needed.values()) > free:
+            what = max(needed, key=lambda name: needed[name])
+            raise InputError(
+                f"{place}: {configuration.label} needs {shown(sum(needed.values()))} of memory here, {what} "
+                f"{shown(needed[what])} of it, and {shown(free)} are free; lower problem.dimension or study.clients, "
+                f"or run it on more machines"
+            )
+
+
+def available() -> int | None:
+    """Bytes that this process and its children may still take: of the machine, and of its control group."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    return min([free, *_group_limits()])
+
+
+def _group_limits() -> list[int]:
+    """What the control groups above this process leave, page cache not counted."""
+    try:
+        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return []
+    found = []
+    top = Path("/sys/fs/cgroup")
+    group = top / own.removeprefix("0::").strip("/")
+    for folder in [group, *group.parents]:
+        try:
+            limit = int((folder / "memory.max").read_text())
+            cached = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            found.append(limit - int((folder / "memory.current").read_text()) + int(cached.get("file", 0)))
+        except (OSError, ValueError):
+            pass  # no limit, or none that may be read
+        if folder == top:
+            break
+    return found
+
+
+def shown(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
