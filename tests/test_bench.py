@@ -281,6 +281,15 @@ def test_a_compressor_that_has_no_omega_is_timed_by_its_example():
     assert one.clients == 3
 
 
+def test_downlinks_are_timed_apart_and_once_where_there_is_none():
+    found = cases(2, [64], ["none value_bits=32", "quantization levels=3"], ["gather", "allgather"], [32, 16, 32])
+    told = [(c.route.kind, c.route.downlink_bits, c.compressor.kind) for c in found]
+    ways = [("gather", 32), ("gather", 16), ("allgather", None)]
+    assert told == [(*way, kind) for kind in ("none", "quantization") for way in ways]
+    assert found[-1].compressor.levels == 3
+    assert {c.route.downlink_bits for c in cases(2, [64], ["none"])} == {None}, "64 bits"
+
+
 # Figures from samples.
 
 
@@ -418,6 +427,17 @@ def test_compare_says_what_differs(saved, capsys):
     assert told["only_in_first"] == ["none on gather, d = 4, 2 ranks"]
 
 
+def test_compare_holds_equal_downlinks_against_each_other(saved, capsys):
+    first = made_up([[50.0, 50.5], [50.0, 50.5]])
+    del first["results"][0]["downlink_bits"]
+    first["results"][1] |= {"dimension": 1, "downlink_bits": 16}
+    second = made_up([[50.0, 50.5]])
+    assert cli.main(["compare", saved("a.json", first), saved("b.json", second)]) == 0
+    output = capsys.readouterr().out
+    assert "only in A, not compared: none on gather, 16 bits back, d = 1, 2 ranks" in output
+    assert output.endswith("0 slower, 0 faster, 1 no difference shown\n")
+
+
 def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, capsys):
     file = saved("a.json", made_up(None, [np.linspace(40, 60, 100)]))
     assert cli.main(["compare", file, file]) == 0
@@ -438,6 +458,9 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
         (["bench", "--dimension", "10000000", "--ranks", "99", "--route", "gather", "--compressor", "none"], ["bytes"]),
         (["bench", "--repetitions", "many"], ["--repetitions"]),
         (["bench", "--out", "no/such/folder.json"], ["--out no/such/folder.json", "a folder that is there"]),
+        (["bench", "--downlink-bits", "8"], ["--downlink-bits", "64, 32, 16"]),
+        (["bench", "--compressor", "quantization levels"], ['--compressor "quantization levels"', "levels=127"]),
+        (["bench", "--compressor", "quantization level=3"], ["at dimension 100", 'no key "level"', '"levels"']),
         (["bench", "--plugin", "nowhere.py"], ["nowhere.py: cannot read the file"]),
         (["compare", "nowhere.json", "nowhere.json"], ["nowhere.json: cannot read the file"]),
         (["compare", "a.json"], ["B.json"]),

@@ -37,7 +37,7 @@ def made_up(dimensions=DIMENSIONS, link=None, ranks=2, factor=1.0, bits=(32, 16)
     for dimension in dimensions:
         for table in ({"kind": "none", "value_bits": 32}, {"kind": "none", "value_bits": 16}, {"kind": "rand-h"}):
             results += [result(table, dimension, back, link, ranks, factor) for back in bits]
-    machine = {"hosts": ["a", "b"] if link else ["a"], "cores": 2}
+    machine = {"hosts": [*map(str, range(ranks))] if link else ["a"], "cores": 2}
     return {"machine": machine, "results": results}
 
 
@@ -122,6 +122,14 @@ def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exact
     assert max(abs(miss.error) for miss in misses) < 1e-6
     twice = points(saved(twice=made_up((20_000,), factor=2.0)))[0]
     assert {round(miss.error, 6) for miss in checked(found, twice)} == {-0.5}
+
+
+def test_what_was_measured_in_memory_alone_is_not_held_against_what_was_over_links(saved):
+    saved(memory=made_up(), slow=made_up(link=1e8, bits=(16,)))
+    costs, machine = fit_costs(points(["memory.json", "slow.json@100mbit"])[0]), linked("here", 4, 1e7, 0.0)
+    assert {row["downlink_bits"] for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
+    alone = fit_costs(points(["memory.json"])[0])
+    assert {row["downlink_bits"] for row in answer(alone, bench_trace, machine, 1_000, 1e-3)} == {32, 16}
 
 
 def test_two_sizes_leave_nothing_to_hold_out(saved):
@@ -264,6 +272,8 @@ def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):
         (["nowhere.json"], ["nowhere.json: cannot read the file"]),
         (["empty.json"], ["empty.json: no VALID result"]),
         (["hosts.json"], ["hosts.json was measured on several hosts", "hosts.json@1gbit"]),
+        (["ranks.json@1gbit"], ["ranks.json: behind links the model has one rank a host"]),
+        (["sums.json", "--preset", "homes-1m"], ["homes-1m: nothing in the files can be done there"]),
         (["good.json@fastbit"], ["good.json@fastbit: cannot read the file"]),
         (["good.json@0mbit"], ["good.json@0mbit: 0mbit is no rate above 0"]),
         (["good.json", "--preset", "moon"], ["--preset moon: no such machine; known: memory"]),
@@ -290,6 +300,9 @@ def test_bad_input(saved, capsys, words, sentences):
 
     empty = {"machine": {}, "results": []}
     saved(good=made_up((1_000,)), empty=empty, hosts=made_up((1_000,), link=1e9), phases=changed(phases={}))
+    sums = made_up((1_000,))
+    sums["results"] = [one | {"route": "allreduce"} for one in sums["results"][::2]]
+    saved(ranks=made_up((1_000,)), sums=sums)
     saved(route=changed(route="pigeon"), kind=changed(compressor={"kind": "nothing"}))
     assert cli.main(["model", *words]) == 2
     output = capsys.readouterr()

@@ -57,7 +57,7 @@ def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk:
     """A row for each compressor and number of bits on the way back, each by its fastest route.
 
     Each says how many times as fast as each of the BASELINES it is."""
-    possible = [s for s in costs.schemes if allows(s.route, machine) and _exists(s, dimension)]
+    possible = [s for s in costs.schemes if allows(s.route, machine) and costs.covers(s, dimension, machine)]
     groups: dict[tuple[Any, int | None], list[Scheme]] = {}
     for scheme in possible:
         groups.setdefault((scheme.recipe, _bits(scheme)), []).append(scheme)
@@ -91,14 +91,6 @@ def _bits(scheme: Scheme) -> int | None:
     if scheme.bits is None and scheme.recipe.is_baseline:
         return int(scheme.recipe.at(1).value_bits)
     return scheme.bits
-
-
-def _exists(scheme: Scheme, dimension: int) -> bool:
-    try:
-        scheme.recipe.at(dimension)
-    except InputError:
-        return False
-    return True
 
 
 def _base(bits: Sequence[int], schemes: Sequence[Scheme]) -> list[Scheme]:
@@ -164,4 +156,6 @@ def answers(
     """For each machine its facts and the rows of all dimensions."""
     for machine in machines:
         rows = [row for dimension in dimensions for row in answer(costs, traces, machine, dimension, risk)]
+        if not rows:
+            raise InputError(f"{machine.name}: nothing in the files can be done there; homes need gather or gatherv")
         yield machine_facts(machine) | {"rows": rows}

@@ -80,6 +80,14 @@ class Costs:
         share = busy(scheme.recipe.presence(dimension), machine)
         return share * sum(self.phases(scheme, dimension, machine).values())
 
+    def covers(self, scheme: Scheme, dimension: int, machine: Machine) -> bool:
+        """Whether all that such a round consists of was measured, and the compressor exists at this dimension."""
+        try:
+            self.phases(scheme, dimension, machine)
+        except InputError:
+            return False
+        return True
+
     def _compute(self, phase: str, recipe: Recipe | None, dimension: int) -> float:
         if recipe is not None and recipe.at(dimension).absences:
             recipe = dense(recipe, dimension)
@@ -89,11 +97,12 @@ class Costs:
         return float(self.compute[phase, recipe] @ np.array(_features(dimension, size)))
 
     def _way(self, machine: Machine, what: Hashable) -> Transfer:
-        """As measured over TCP for a machine with links, or else in memory, where software costs less."""
-        for medium in (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY):
-            if (medium, what) in self.ways:
-                way = self.ways[medium, what]
-                return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
+        """As measured over TCP for a machine with links; where nothing was, in memory, where software costs less."""
+        own, other = (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY)
+        medium = own if any(medium == own for medium, _ in self.ways) else other
+        if (medium, what) in self.ways:
+            way = self.ways[medium, what]
+            return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
         name = f"a downlink of {what} bits" if isinstance(what, int) else f"the route {what}"
         raise InputError(f"no result tells how long {name} takes")
 
@@ -115,25 +124,33 @@ def fit_costs(points: Sequence[Point]) -> Costs:
     compute: dict[tuple[str, Recipe | None], Array] = {}
     for phase in ("gradient", "update"):
         compute[phase, None] = _fit(own, phase, lambda p: _features(p.dimension, 0.0))
-    for recipe in dict.fromkeys(point.recipe for point in own):
-        points_of = [point for point in own if point.recipe == recipe]
+    for recipe in dict.fromkeys(point.recipe for point in whole):
+        points_of = [point for point in own if point.recipe == recipe] or [p for p in whole if p.recipe == recipe]
         compute["encode", recipe] = _fit(points_of, "encode", lambda p: _features(p.dimension, p.payload))
         compute["decode", recipe] = _fit(points_of, "decode", _decode_features)
     ways: dict[tuple[str, Hashable], Transfer] = {}
     for medium, of_medium in ((MEMORY, [p for p in whole if not p.link]), (TCP, [p for p in whole if p.link])):
         for route in dict.fromkeys(POOLED.get(p.route, p.route) for p in of_medium):
-            own = [p for p in of_medium if POOLED.get(p.route, p.route) == route and _clear(p, uplink_of)]
-            ways[medium, route] = Transfer(*_fit(own, "uplink", _uplink_features))
+            chosen = [p for p in of_medium if POOLED.get(p.route, p.route) == route and _clear(p, uplink_of)]
+            ways[medium, route] = _transfer(chosen, "uplink", _uplink_features)
         for bits in dict.fromkeys(p.bits for p in of_medium if p.bits):
-            own = [p for p in of_medium if p.bits == bits and _clear(p, downlink_of)]
-            ways[medium, bits] = Transfer(*_fit(own, "downlink", _downlink_features))
+            chosen = [p for p in of_medium if p.bits == bits and _clear(p, downlink_of)]
+            ways[medium, bits] = _transfer(chosen, "downlink", _downlink_features)
     return Costs(compute, ways, tuple(dict.fromkeys(Scheme(p.recipe, p.route, p.bits) for p in points)))
 
 
+def _transfer(points: Sequence[Point], phase: str, features: Callable[[Point], Sequence[float]]) -> Transfer:
+    """The costs of one way. At a single rate all that grows with the bytes is put down to the link."""
+    if len({point.link for point in points}) > 1 or not points or points[0].link is None:
+        return Transfer(*_fit(points, phase, features))
+    alpha, stretch = _fit(points, phase, lambda point: features(point)[::2])
+    return Transfer(alpha, 0.0, stretch)
+
+
 def _fit(points: Sequence[Point], phase: str, features: Callable[[Point], Sequence[float]]) -> Array:
-    chosen = [point for point in points if point.seconds[phase] > 0]
+    chosen = [point for point in points if point.seconds[phase] > 0 and any(features(point))]
     if not chosen:
-        return np.zeros(len(features(points[0])) if points else 4)
+        return np.zeros(len(features(points[0])) if points else 3)
     return fit(np.array([features(point) for point in chosen]), np.array([point.seconds[phase] for point in chosen]))
 
 

@@ -59,6 +59,9 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
         link, burst = _cables(told["machine"], link, file)
         if link is None and len(told["machine"].get("hosts", ())) > 1:
             raise InputError(f"{file} was measured on several hosts: say how fast their links were, as {file}@1gbit")
+        hosts = len(told["machine"].get("hosts", ()))
+        if link is not None and any(result.get("ranks") != hosts for result in told["results"]):
+            raise InputError(f"{file}: behind links the model has one rank a host; measure with as many ranks as hosts")
         machines.append({"file": file, "link": link, **told["machine"]})
         for number, result in enumerate(told["results"], start=1):
             if result["verdict"] == VALID:

@@ -91,8 +91,8 @@ def remarks(told: dict[str, Any]) -> Iterator[str]:
     """What the columns mean, how wrong the model is, and what it takes for granted."""
     yield (
         f"*: omega = sqrt(d). Over: how many times as fast, a round and to the risk {told['risk']:g}, as such floats "
-        "both ways, by the fastest route that was measured. Over both at: the rates of the clients' links, the others "
-        "in proportion, at which it is faster than float32 and float16. Rounds needed: times those without compression. "
+        "both ways, by the fastest route measured. Over both at: the rates of the clients' links, the others "
+        "in proportion, at which it is faster than float32 and float16. Rounds needed: times those without. "
         "A round is the mean; those in which nobody sends take nothing."
     )
     for where, text in (("between", "sizes between measured ones"), ("beyond", "sizes beyond the measured ones")):

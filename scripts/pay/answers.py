@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from mpi_fed.analysis.cost.answer import Row, answer
-from mpi_fed.analysis.cost.costs import Costs, is_clear, predicted
+from mpi_fed.analysis.cost.costs import Costs, downlink_of, is_clear, predicted, uplink_of
 from mpi_fed.analysis.cost.machine import Machine
 from mpi_fed.analysis.cost.points import Point
 from mpi_fed.analysis.cost.rounds import bench_trace
@@ -88,13 +88,13 @@ def span(curve: Sequence[tuple[int, float]]) -> str:
     if not any(above):
         return "nowhere"
     first, last = above.index(True), len(above) - 1 - above[::-1].index(True)
-    low, high = _about(curve[first][0]), _about(curve[last][0])
+    low, high = about(curve[first][0]), about(curve[last][0])
     if last == len(above) - 1:
         return f"from {low}"
     return f"up to {high}" if first == 0 else f"{low} to {high}"
 
 
-def _about(value: int) -> str:
+def about(value: int) -> str:
     return f"{float(f'{value:.2g}'):,.0f}"
 
 
@@ -116,7 +116,7 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
     """Every compressor where floats were measured with it; the better downlink of the two."""
     groups: dict[tuple[Any, ...], list[Point]] = {}
     for point in points:
-        if not point.absences and is_clear_or_memory(point):
+        if not point.absences and _is_long(point):
             groups.setdefault((point.link, point.ranks, point.dimension), []).append(point)
     found = []
     for (link, ranks, dimension), own in groups.items():
@@ -134,9 +134,10 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
     return found
 
 
-def is_clear_or_memory(point: Point) -> bool:
-    """A cable's burst hides how fast it is where messages are as short."""
-    return point.link is None or is_clear(point)
+def _is_long(point: Point) -> bool:
+    """A round over a cable waits for it; one of short messages, which go at once, says nothing of a real link."""
+    load = downlink_of(point) if point.bits else uplink_of(point)
+    return is_clear(point) and load.root >= point.burst
 
 
 def names(costs: Costs) -> list[str]:

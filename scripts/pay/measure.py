@@ -50,6 +50,7 @@ BENCHES = (
     Bench("1gbit", ALL, SIZES, rate="1gbit", repetitions=20),
     Bench("1gbit-allreduce", dimensions=SIZES, rate="1gbit", repetitions=20, **SUMMED),
     Bench("100mbit", ALL, SIZES[:3], rate="100mbit", repetitions=20),
+    Bench("100mbit-allreduce", dimensions=SIZES[:3], rate="100mbit", repetitions=20, **SUMMED),
     Bench("300mbit", ALL, (30_000, 100_000), rate="300mbit", repetitions=20, checks=True),
     Bench("30mbit", FEW, (30_000, 100_000), (16,), rate="30mbit", repetitions=20, checks=True),
     Bench("10mbit", FEW, (30_000,), (16,), rate="10mbit", repetitions=20, checks=True),

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mpi_fed.analysis.cost.units import told_rate
 
 from .answers import Measured, Setup
@@ -15,6 +14,8 @@ from .results import Results
 COLOURS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
 DPI = 110
+HIGHEST = 1e12
+"""What is faster at any rate is drawn at this one, bits a second."""
 
 
 def gains(setups: Sequence[Setup], names: Sequence[str], key: str, measured: Sequence[Measured], file: Path) -> None:
@@ -35,6 +36,8 @@ def gains(setups: Sequence[Setup], names: Sequence[str], key: str, measured: Seq
         panel.grid(alpha=0.25, which="both", lw=0.4)
     _label(axes, "dimension $d$", "times as fast")
     for panel in axes[: len(setups)]:
+        if key == "to_risk":
+            panel.set_ylim(0.01, 2)
         _plain(panel)
     _legend(figure, axes[len(setups) :], names)
     _save(figure, file)
@@ -48,7 +51,7 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
         [
             (setups[0], "faster_between", f"a round, {setups[0].machine.clients} hosts"),
             (setups[1], "faster_between", f"a round, {setups[1].machine.clients} hosts"),
-            (setups[1], "faster_to_risk_between", f"to a risk, {setups[1].machine.clients} hosts"),
+            (setups[0], "faster_to_risk_between", f"to a risk, {setups[0].machine.clients} hosts"),
         ],
         strict=True,
     ):
@@ -59,23 +62,22 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlim(0.8e3, 1.25e6)
-        panel.set_ylim(1e5, 1e12)
-        rates = [10.0**power for power in range(5, 13)]
+        panel.set_ylim(1e7, 1.5 * HIGHEST)
+        rates = [10.0**power for power in range(7, 13)]
         panel.set_yticks(rates, [told_rate(rate) for rate in rates], fontsize=8)
         panel.set_title(title, fontsize=10)
         panel.grid(alpha=0.25, lw=0.4)
     _label(axes, "dimension $d$", "faster below this rate")
-    figure.subplots_adjust(wspace=0.5)
-    figure.legend(*_handles(names), loc="lower center", ncols=3, fontsize=8, frameon=False)
-    figure.subplots_adjust(bottom=0.3)
+    figure.legend(*_handles(names), loc="lower center", ncols=5, fontsize=8, frameon=False)
+    figure.subplots_adjust(left=0.1, right=0.985, wspace=0.42, bottom=0.27, top=0.92)
     _save(figure, file)
 
 
 def _ends(setup: Setup, name: str, key: str) -> Iterator[tuple[int, float]]:
     for dimension, row in setup.best(name):
         ends = row["uncompressed"][key]
-        if isinstance(ends, dict) and ends["below"] is not None:
-            yield dimension, ends["below"]
+        if ends == "always" or isinstance(ends, dict):
+            yield dimension, min(HIGHEST, (ends["below"] if isinstance(ends, dict) else None) or HIGHEST)
 
 
 def errors(results: Results, file: Path) -> None:
@@ -138,9 +140,10 @@ def _label(axes: Any, x: str, y: str) -> None:
 def _plain(panel: Any) -> None:
     """Factors as 0.5, 1, 2, not as powers of ten, where the axis is short."""
     low, high = panel.get_ylim()
-    ticks = [t for t in (1e-4, 1e-3, 0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= t <= high]
-    if high / low > 1e3:
-        ticks = [t for t in ticks if np.isclose(np.log10(t) % 1, 0)]
+    choices = {2.5: (1, 1.2, 1.4, 1.6, 2, 6, 7, 8, 9), 5: (1, 1.5, 2, 3, 5, 7), 300: (1, 2, 5), float("inf"): (1,)}
+    choice = next(factors for most, factors in choices.items() if high / low <= most)
+    ticks = [10.0**power * factor for power in range(-5, 4) for factor in choice]
+    ticks = [tick for tick in ticks if low <= tick <= high]
     panel.set_yticks(ticks, [f"{t:g}" for t in ticks])
     panel.minorticks_off()
 

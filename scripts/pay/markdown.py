@@ -1,0 +1,26 @@
+"""Tables, paragraphs and pictures of a Markdown page."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+
+def picture(page: Path, name: str, caption: str) -> tuple[Path, str]:
+    file = page.with_name(f"{page.stem}-{name}.png")
+    return file, f"![{caption}]({file.name})"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def paragraph(text: str, bullet: bool = False) -> Iterator[str]:
+    """A paragraph in lines, and an empty one; a bullet without."""
+    yield from textwrap.wrap(text, 116, initial_indent="* " * bullet, subsequent_indent="  " * bullet)
+    if not bullet:
+        yield ""
