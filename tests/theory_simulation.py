@@ -45,12 +45,21 @@ def simulate(
     gammas: np.ndarray,
     start: np.ndarray,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Iterates (K+1, R, d) of R repetitions from `start` (R, d), one round for each of the K steps `gammas`."""
-    w = [start]
+    downlink: Compressor | None = None,
+    alpha: float = 0.0,
+) -> np.ndarray:
+    """Iterates (K+1, R, d) of R repetitions from `start` (R, d), one round for each of the K steps `gammas`.
+
+    With `alpha` clients have memories, and `downlink` compresses the direction of the step."""
+    w, memories = [start], np.zeros((len(population.clients), *start.shape))
     for gamma in gammas:
-        total = sum(compress(compressor, _gradient(c, batch, w[-1], rng), rng) for c in population.clients)
-        w.append(w[-1] - gamma * total / len(population.clients))
+        total = np.zeros_like(start)
+        for client, memory in zip(population.clients, memories, strict=True):
+            message = compress(compressor, _gradient(client, batch, w[-1], rng) - memory, rng)
+            total += memory + message
+            memory += alpha * message
+        direction = total / len(population.clients)
+        w.append(w[-1] - gamma * (direction if downlink is None else compress(downlink, direction, rng)))
     return np.array(w)
 
 

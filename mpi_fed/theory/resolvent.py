@@ -3,7 +3,7 @@
 In H's eigenbasis (eigenvalues l, a = 1 - gamma l) a round takes S = E[eta eta^T] to
     a_i a_j S_ij + gamma^2 E_ij B_ij + gamma^2 sum_k y_k (q_k q_k^T)_ij + gamma^2 y_d l_i 1{i=j},
 B = S and what the clients' shifts add, q_k the eigenbasis' k-th coordinates: all that couples one S_ij to another goes
-through the d + 1 numbers y, linear in the state (the compressor's diagonal covariance, and Tr(H B) of the samples). So
+through the d + 1 numbers y, linear in the state (the compressors' diagonal covariances, and Tr(H B) of the samples). So
 (z - T)^-1 is a division by z - a_i a_j - gamma^2 E_ij and a system of d + 1 equations: d^4 operations in place of d^6.
 """
 
@@ -57,12 +57,17 @@ class FullResolvent:
         self.constant = forms.reshape(d + 1, -1) @ self.spread.ravel() + noise * law.noise_variance
         if isinstance(added, ResponseAdded):
             self._respond(added.matrix, forms)
-        self.forms = multiplicity(d) * pack(forms) / clients
-        self.means, self.constant = self.means / clients, self.constant / clients
+        forms, self.means, self.constant = forms / clients, self.means / clients, self.constant / clients
+        decay = gamma * self.eigenvalues
+        gap = decay[:, None] + decay - np.outer(decay, decay)  # 1 - a_i a_j
+        down = None if recursion.downlink is None else recursion.downlink.compressor.moment_coefficients(d)
+        if down is not None:
+            gap -= (down[0] - 1) * np.outer(decay, decay)
+            self._send_back(down, forms, columns)
+        self.forms = multiplicity(d) * pack(forms)
         rows, columns_ = triangle(d)
         self.diagonal = np.flatnonzero(rows == columns_)
-        decay = gamma * self.eigenvalues
-        self.gap = pack(decay[:, None] + decay - np.outer(decay, decay) - self.elementwise)  # 1 - a_i a_j - E_ij
+        self.gap = pack(gap - self.elementwise)
 
     def _respond(self, matrix: Array, forms: Array) -> None:
         """The compressor's diagonal as pack(U) @ matrix, of which `matrix` (., d) knows the shifts and the noise."""
@@ -71,6 +76,23 @@ class FullResolvent:
         forms[:d] = self.basis.T @ whole[:, :d, :d] @ self.basis
         self.means[:d] = 2 * whole[:, :d, d] @ self.basis
         self.constant[:d] = whole[:, d, d]
+
+    def _send_back(self, coefficients: tuple[float, float, float], forms: Array, columns: Array) -> None:
+        """The noise N = E o B + sum_k y_k columns_k becomes a N + (a-1) l l^T o S + b Diag(M) + c Tr(M) I.
+
+        M = N + l l^T o S, the second moment of what the downlink compresses; Diag in the original basis."""
+        a, b, c = coefficients
+        d = len(self.eigenvalues)
+        weights = b * columns[:d] + c * np.eye(d)
+        own = weights * (self.elementwise / self.gamma**2)
+        coupling = weights.reshape(d, -1) @ columns.reshape(d + 1, -1).T
+        added = own + weights * np.outer(self.eigenvalues, self.eigenvalues) + np.tensordot(coupling, forms, 1)
+        means, constant = coupling @ self.means, coupling @ self.constant
+        for part in (forms, self.means, self.constant, self.elementwise):
+            part *= a
+        forms[:d] += added
+        self.means[:d] += means + 2 * own @ self.shift
+        self.constant[:d] += constant + own.reshape(d, -1) @ self.spread.ravel()
 
     def start(self, state: Array) -> Array:
         d = len(self.eigenvalues)
@@ -126,8 +148,14 @@ class FullResolvent:
 def has_resolvent(recursion: FullRecursion) -> bool:
     """Whether the recursion has this structure."""
     added = recursion.added
-    if recursion.downlink is not None or len(recursion.laws) > 1 or not isinstance(recursion.laws[0], GaussianLaw):
+    if len(recursion.laws) > 1 or not isinstance(recursion.laws[0], GaussianLaw):
+        return False
+    if recursion.downlink is not None and not _has_coefficients(recursion.downlink, len(recursion.eigenvalues)):
         return False
     if isinstance(added, LinearAdded):
-        return added.compressor.moment_coefficients(len(recursion.eigenvalues)) is not None
+        return _has_coefficients(added, len(recursion.eigenvalues))
     return isinstance(added, ResponseAdded) and added.matrix.shape[1] == len(recursion.eigenvalues)
+
+
+def _has_coefficients(added: LinearAdded, dimension: int) -> bool:
+    return added.compressor.moment_coefficients(dimension) is not None
