@@ -144,6 +144,11 @@ def test_what_a_cable_lets_through_at_once_is_not_waited_for_and_near_it_nothing
     kept = {(m.point.dimension, m.point.recipe.name, m.point.bits) for m in checked(found, cabled)}
     assert (1_000, "float32", 32) not in kept, "4 kB, where 5 kB go at once"
     assert (30_000, "float32", 32) in kept
+    free = made_up(link=math.inf)
+    free["machine"]["cables"] = [{"up": None, "down": None, "burst": None}] * 2
+    unlimited = points(saved(free=free))[0]
+    assert {point.link for point in unlimited} == {math.inf}
+    assert max(abs(miss.error) for miss in checked(found, unlimited)) < 1e-6
     told["machine"]["cables"][0] = {"up": None, "down": 10**8, "burst": 5_000}
     assert cli.main(["model", *saved(uneven=told)]) == 2
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import InputError
 from .costs import fit_costs, is_clear, predicted
-from .points import Point
+from .points import Point, told_link
 
 FEWEST = 3
 """Dimensions that there must be, so that two are left to fit."""
@@ -86,7 +86,7 @@ def summary(misses: Sequence[Miss]) -> dict[str, Any] | None:
             "route": worst.point.route,
             "downlink_bits": worst.point.bits,
             "dimension": worst.point.dimension,
-            "link": worst.point.link,
+            "link": told_link(worst.point.link),
             "measured_seconds": worst.point.seconds["round"],
             "predicted_seconds": float(worst.seconds),
         },

@@ -24,7 +24,7 @@ class Point:
 
     file: str
     link: float | None
-    """Bits a second of each host's link, one rank a host; None in shared memory."""
+    """Bits a second of each host's link, one rank a host; infinite where nothing limits it, None in shared memory."""
     burst: float
     """Bytes that such a link lets through at once after a rest, as one of a virtual cluster does."""
     route: str
@@ -62,13 +62,18 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
         hosts = len(told["machine"].get("hosts", ()))
         if link is not None and any(result.get("ranks") != hosts for result in told["results"]):
             raise InputError(f"{file}: behind links the model has one rank a host; measure with as many ranks as hosts")
-        machines.append({"file": file, "link": link, **told["machine"]})
+        machines.append({"file": file, "link": told_link(link), **told["machine"]})
         for number, result in enumerate(told["results"], start=1):
             if result["verdict"] == VALID:
                 found.append(_point(result, file, link, burst, f"{file}: result {number}"))
     if not found:
         raise InputError(f"{' and '.join(words)}: no VALID result; run `mpi-fed bench --out FILE` again")
     return found, machines
+
+
+def told_link(link: float | None) -> float | str | None:
+    """For JSON, which has no infinity."""
+    return "unlimited" if link == math.inf else link
 
 
 def _place(word: str) -> tuple[str, float | None]:
@@ -84,9 +89,10 @@ def _cables(machine: dict[str, Any], link: float | None, file: str) -> tuple[flo
     if not cables:
         return link, 0.0
     rates = {cable[way] for cable in cables for way in ("up", "down")}
-    if len(rates) > 1 or None in rates:
-        raise InputError(f"{file}: cables without a rate, or of several, cannot be fitted; give virtual_cluster --rate")
-    return float(rates.pop()), float(cables[0]["burst"])
+    if len(rates) > 1:
+        raise InputError(f"{file}: cables of several rates cannot be fitted; give virtual_cluster --rate alone")
+    rate = rates.pop()
+    return (math.inf, 0.0) if rate is None else (float(rate), float(cables[0]["burst"]))
 
 
 def _point(result: dict[str, Any], file: str, link: float | None, burst: float, place: str) -> Point:

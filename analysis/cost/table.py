@@ -110,7 +110,8 @@ def error_line(summary: dict[str, Any] | None, text: str) -> str:
     if summary is None:
         return f"Held-out error, {text}: unknown, for that takes three dimensions or more."
     worst = summary["worst_is"]
-    link = "in memory" if worst["link"] is None else f"at {told_rate(worst['link'])}"
+    at = worst["link"]
+    link = "in memory" if at is None else "over links without a limit" if at == "unlimited" else f"at {told_rate(at)}"
     return (
         f"Held-out error of a round, {text}: median {percent(summary['median'])}, worst {percent(summary['worst'])} "
         f"({worst['compressor']}, d = {worst['dimension']:,}, {link}), of {summary['count']}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ...errors import InputError
@@ -33,6 +34,8 @@ def _amount(text: str, units: dict[str, float], wrong: str, least: float | None 
 
 def told_rate(bits: float) -> str:
     """100 Mbit/s."""
+    if bits == math.inf:
+        return "no limit"
     return _told(bits, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0)), "bit/s")
 
 

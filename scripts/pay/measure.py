@@ -47,6 +47,8 @@ SUMMED = {"compressors": ("none value_bits=32",), "downlinks": (32,), "route": "
 BENCHES = (
     Bench("memory", (*ALL, "partial-participation"), SIZES),
     Bench("memory-allreduce", dimensions=SIZES, **SUMMED),
+    Bench("unlimited", ALL, SIZES, rate="none", repetitions=20),
+    Bench("unlimited-allreduce", dimensions=SIZES, rate="none", repetitions=20, **SUMMED),
     Bench("1gbit", ALL, SIZES, rate="1gbit", repetitions=20),
     Bench("1gbit-allreduce", dimensions=SIZES, rate="1gbit", repetitions=20, **SUMMED),
     Bench("100mbit", ALL, SIZES[:3], rate="100mbit", repetitions=20),

@@ -97,8 +97,8 @@ def break_even(
     yield ""
     yield from paragraph(
         "At which rates of all links a compressor is faster than float32 and float16 both ways, at d = 100,000 and "
-        "with the latency of the 1 Gbit/s preset. Above 1 Gbit/s nothing was measured. In the picture what is faster "
-        "at any rate stands at the top."
+        "with the latency of the 1 Gbit/s preset. Rates above 1 Gbit/s were not measured. In the picture what is "
+        "faster at any rate stands at the top."
     )
     rows = []
     for name in kinds:

@@ -91,7 +91,7 @@ def errors(results: Results, file: Path) -> None:
         panel.axhline(1, color="black", lw=0.8)
         groups: dict[str, list[Any]] = {}
         for miss in misses:
-            link = "shared memory" if miss.point.link is None else told_rate(miss.point.link)
+            link = "shared memory" if miss.point.link is None else f"links, {told_rate(miss.point.link)}"
             hosts = f", {miss.point.ranks} hosts" if miss.point.link and miss.point.ranks > 2 else ""
             groups.setdefault(link + hosts, []).append(miss)
         for (name, own), colour, mark in zip(groups.items(), COLOURS, MARKS, strict=False):
