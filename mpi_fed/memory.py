@@ -11,24 +11,33 @@ from pathlib import Path
 from .configuration import Configuration
 from .errors import InputError
 from .mpi import COUNT_LIMIT
+from .self_check import TRAILER
 from .wire import snapshots_of
 
-BASE = 200_000_000
-"""Bytes of a rank that has loaded what it needs, all of it compiled before, and holds nothing yet."""
+BASE = 350_000_000
+"""Bytes of a rank that has imported, and compiled, what it needs, and holds nothing yet: about 200 MB where all of it
+was compiled before."""
 _VECTORS, _AT_A_LOG_POINT = 12, 4
 """Vectors of d float64: of a rank (iterate, sums, gradient, message, drawn numbers), and of the root for each log point
 that it holds (two iterates, and what evaluating them takes)."""
+_OF_EACH_CLIENT, _OF_EACH_HOSTED = 32, 40
+"""Bytes of lists: who takes part, what each client has sent, which law it has; and of a rank's own, what they owe."""
 
 
 def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
     """The largest counts that the round's MPI calls get, by what they count."""
-    d, n, route = configuration.problem.dimension_of(), configuration.clients, configuration.route
-    message = route.payload_bytes(configuration.compressor, d, n)
+    d, route, message = configuration.problem.dimension_of(), configuration.route, _message(configuration)
     down = (route.downlink_bits or 8) // 8
     return {
         "bytes of messages": message * _messages(configuration, ranks),
         "the downlink's numbers" if down == 1 else "the downlink's bytes": 0 if route.everywhere else down * d,
     }
+
+
+def _message(configuration: Configuration) -> int:
+    """Bytes of the longest, checksums included."""
+    d, n, route = configuration.problem.dimension_of(), configuration.clients, configuration.route
+    return route.payload_bytes(configuration.compressor, d, n) + (TRAILER if route.self_check else 0)
 
 
 def _messages(configuration: Configuration, ranks: int) -> int:
@@ -41,7 +50,7 @@ def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict
     """Bytes of the root, or of another rank that hosts the most clients, by what they are for."""
     d, n = configuration.problem.dimension_of(), configuration.clients
     compressor, algorithm, route = configuration.compressor, configuration.algorithm, configuration.route
-    hosted, message = -(-n // ranks), route.payload_bytes(compressor, d, n)
+    hosted, message = -(-n // ranks), _message(configuration)
     room = compressor.participants_max(n)
     received = _messages(configuration, ranks) if root or route.everywhere else 0
     return {
@@ -49,6 +58,7 @@ def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict
         "vectors": 8 * d * _VECTORS,
         "messages": message * (min(hosted, room) + received),
         "memories": hosted * algorithm.client_bytes(d),
+        "lists": _OF_EACH_CLIENT * n + _OF_EACH_HOSTED * hosted,
         "data": configuration.problem.bytes_of(n, hosted),
         "log points": 8 * d * _AT_A_LOG_POINT * snapshots_of(d) if root else 0,
     }

@@ -345,6 +345,14 @@ def test_a_diverged_repetition_leaves_no_mean(tmp_path, analysed):
     assert entry["reasons"] == ["1 of 3 repetitions diverged"]
 
 
+@pytest.mark.parametrize(("route", "verdict"), [("tree-reduce", "VALID"), ("tree", "INVALID")])
+def test_routes_that_add_up_transport_less_than_was_packed(tmp_path, analysed, route, verdict):
+    write_log(tmp_path / "a.h5", tables(route={"kind": route}))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["uplink_transported_bytes"][...] //= 2
+    assert analysed(tmp_path)["configurations"][0]["verdict"] == verdict
+
+
 @pytest.mark.parametrize(
     ("dataset", "change", "reason"),
     [

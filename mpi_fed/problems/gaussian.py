@@ -66,11 +66,11 @@ class Gaussian(Problem):
         return Population(members)
 
     def bytes_of(self, clients: int, hosted: int) -> int:
-        d, index = self.dimension, 24 * clients
+        d = self.dimension
         dense = 8 * d * d if self.rotation in ("dct", "haar") else 0
         if self.shift in ("covariate", "both"):  # a rotation of its own for each, and a factor for each that is hosted
-            return index + 8 * d * d * (clients + hosted) + 16 * d * clients
-        return index + 2 * dense + (16 * d * clients if self.shift == "optimum" else 0)
+            return 8 * d * d * (clients + hosted) + 16 * d * clients
+        return 2 * dense + (16 * d * clients if self.shift == "optimum" else 0)
 
     def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
         return gaussian_kernel(population.clients[first:last], first, self.batch_size)
