@@ -64,8 +64,8 @@ def tell(**more):
 MEET = f"""{TELL}
 from mpi_fed.world import start
 world = start()
-links = sorted(os.listdir("/sys/class/net"))
-tell(size=world.comm.allreduce(1), node_size=world.node_size, host=world.host, links=links)
+links, cables = sorted(os.listdir("/sys/class/net")), os.environ["VIRTUAL_CLUSTER_CABLES"]
+tell(size=world.comm.allreduce(1), node_size=world.node_size, host=world.host, links=links, cables=cables)
 """
 STAY = f"""{TELL}
 import signal, time
@@ -196,13 +196,17 @@ def inhabitants(net: str) -> list[int]:
 @pytest.mark.parametrize(("hosts", "ranks_per_host"), [(3, 1), (2, 2)])
 def test_ranks_on_different_hosts_meet(mpich, hosts, ranks_per_host):
     size = hosts * ranks_per_host
-    run(f"--hosts={hosts}", f"--ranks-per-host={ranks_per_host}", "--", mpich, "-P", "-c", MEET)
+    rates = ("--up=8mbit", "--root-rate=none")
+    run(f"--hosts={hosts}", f"--ranks-per-host={ranks_per_host}", *rates, "--", mpich, "-P", "-c", MEET)
     ranks = told(size)
     assert [one["size"] for one in ranks] == [size] * size
     assert [one["node_size"] for one in ranks] == [ranks_per_host] * size
     assert [one["host"] for one in ranks] == [f"h{1 + rank // ranks_per_host}" for rank in range(size)]
     assert len({one["net"] for one in ranks} - {os.readlink("/proc/self/ns/net")}) == hosts
     assert all(one["links"] == ["e0", "lo"] for one in ranks)
+    free, burst = {"up": None, "down": None, "burst": None}, 2 * (HEADERS + SEGMENT)
+    cables = [free, {"up": 8_000_000, "down": None, "burst": burst}]
+    assert all(json.loads(one["cables"])[:2] == cables for one in ranks)
 
 
 def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich):
