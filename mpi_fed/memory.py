@@ -121,4 +121,5 @@ def _group_limits() -> list[int]:
 
 def shown(size: int) -> str:
     """Bytes for people."""
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+    scale, unit = next((one for one in ((1e12, "TB"), (1e9, "GB")) if size >= one[0]), (1e6, "MB"))
+    return f"{size / scale:.3g} {unit}"

@@ -110,9 +110,8 @@ def test_a_dry_run_shows_it(capsys, study, alone):
 
 
 def test_what_cannot_fit_is_refused_before_a_rank_starts(capsys, study, alone):
-    said = refusal(capsys, "problem.shift='covariate'", "study.clients=1_000_000", "problem.dimension=100")
-    assert "study.toml: none needs 244 GB" in said  # 80 for all rotations on either rank, and 80 for factors
-    assert "data" in said
+    said = refusal(capsys, "problem.shift='covariate'", "study.clients=100_000", "problem.dimension=2000")
+    assert "study.toml: none needs 9.61 TB of memory here, data 9.61 TB of it" in said
     assert "lower problem.dimension or study.clients" in said
 
 
