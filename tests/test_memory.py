@@ -151,11 +151,13 @@ print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     large = {"dimension": 10**6, "clients": 4}
     Path("study.toml").write_text(STUDY.replace("clients = 2", "clients = 4").replace("= 50", "= 1_000_000"))
+    taken = []
     for algorithm in ("sgd", "control-variates"):
         inside = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}  # a world of one, which MPI makes by itself
         words = [sys.executable, "-P", "-c", program, f"--set=algorithm.kind='{algorithm}'"]
         ended = subprocess.run(words, env=os.environ | inside, capture_output=True, text=True, timeout=600)
         assert ended.returncode == 0, ended.stderr
-        taken = int(ended.stdout.splitlines()[-1])
+        taken.append(int(ended.stdout.splitlines()[-1]))
         said = sum(memory.of_rank(configuration(algorithm=algorithm, **large), 1).values())
-        assert 0.3 * said < taken < said
+        assert 0.3 * said < taken[-1] < said
+    assert taken[1] - taken[0] > 0.9 * 4 * 8e6, "the four memories"
