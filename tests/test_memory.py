@@ -149,15 +149,18 @@ from mpi_fed.cli import main
 main(["run", "study.toml", "--no-analyze", *sys.argv[1:]])
 print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-    large = {"dimension": 10**6, "clients": 4}
-    Path("study.toml").write_text(STUDY.replace("clients = 2", "clients = 4").replace("= 50", "= 1_000_000"))
-    taken = []
+    large = {"dimension": 10**6, "clients": 16}
+    Path("study.toml").write_text(STUDY.replace("clients = 2", "clients = 16").replace("= 50", "= 1_000_000"))
+    inside = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}  # a world of one, which MPI makes by itself
+    taken = {}
     for algorithm in ("sgd", "control-variates"):
-        inside = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}  # a world of one, which MPI makes by itself
-        words = [sys.executable, "-P", "-c", program, f"--set=algorithm.kind='{algorithm}'"]
-        ended = subprocess.run(words, env=os.environ | inside, capture_output=True, text=True, timeout=600)
-        assert ended.returncode == 0, ended.stderr
-        taken.append(int(ended.stdout.splitlines()[-1]))
         said = sum(memory.of_rank(configuration(algorithm=algorithm, **large), 1).values())
-        assert 0.3 * said < taken[-1] < said
-    assert taken[1] - taken[0] > 0.9 * 4 * 8e6, "the four memories"
+        for rounds in (19, 20):  # the first may compile
+            overrides = [f"--set=study.rounds={rounds}", f"--set=algorithm.kind='{algorithm}'"]
+            words = [sys.executable, "-P", "-c", program, *overrides]
+            ended = subprocess.run(words, env=os.environ | inside, capture_output=True, text=True, timeout=600)
+            assert ended.returncode == 0, ended.stderr
+            taken[algorithm] = int(ended.stdout.splitlines()[-1])
+            assert 0.3 * said < taken[algorithm] < said
+    memories = 16 * 8e6  # resident sets of the same run were seen to differ by 40 MB
+    assert taken["control-variates"] - taken["sgd"] > memories - 50e6
