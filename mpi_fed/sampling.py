@@ -39,8 +39,7 @@ class Jobs(NamedTuple):
 
 
 def jobs_of(first: int, last: int, clients: int, steps: int, least: int = 1) -> Jobs:
-    """An empty plan, of `least` rounds at least, for the clients first <= i < last of N, `steps` gradients each a round.
-    """
+    """An empty plan, of `least` rounds or more, for the clients first <= i < last of N, `steps` gradients each."""
     rounds = max(least, AHEAD // steps)
     room = max(least * clients, clients + rounds - 1)
     owed = steps * min(room, rounds * (last - first))
