@@ -22,7 +22,7 @@ from mpi_fed.errors import InputError, RunError
 from mpi_fed.simulation import Simulation
 
 ROUNDS, BEFORE = 120, 47
-CASES = [("epochs", SOME_COMPRESSORS[1], 'averaging = "tail"'), ALGORITHMS[0], ALGORITHMS[2], ALGORITHMS[5]]
+CASES = [("epochs", SOME_COMPRESSORS[1], 'averaging = "tail"'), *(ALGORITHMS[i] for i in (0, 2, 5, 6))]
 
 
 def one_line(text):

@@ -42,6 +42,8 @@ class Grouped(Route):
     group_size: int | None = Field(None, ge=1)
     """Ranks a group, in their order; None for the ranks that share a node."""
 
+    may_overlap: ClassVar[bool] = False
+
     def split(self, comm: MPI.Comm) -> MPI.Comm:
         """This rank's group, in the order of ranks."""
         if self.group_size:
