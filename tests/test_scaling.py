@@ -189,6 +189,14 @@ def test_machines_and_versions_are_told_apart(told, refused):
     assert [column(group, "speed_up", "estimate")[1] for group in groups] == pytest.approx([2, 4])
 
 
+def test_commits_that_differ_are_named(told, capsys):
+    write("1.h5", 1, 8, 8e-6, git_commit="0123456789abcdef")
+    write("2.h5", 2, 8, 4e-6, git_commit="fedcba9876543210-dirty")
+    assert told(".")["groups"][0]["git_commits"] == ["0123456789abcdef", "fedcba9876543210-dirty"]
+    scaling(["."])
+    assert "none should have changed what a round does: 0123456789ab, fedcba987654-dirty" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("cores", "expected"),
     [

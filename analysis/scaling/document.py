@@ -79,10 +79,17 @@ def told(group: Group, name: str, title: str) -> dict[str, Any]:
         "clients_a_rank": share(first, WEAK) if group.kind == WEAK else None,
         "configuration": json.loads(first.key),
         "setting": json.loads(first.setting),
+        "git_commits": commits(group),
         "iterates": None if same is None else same._asdict(),
         "verdict": INVALID if same is not None and same.verdict == DIFFER else VALID,
         "points": [figures(point, first) for point in group.points],
     }
+
+
+def commits(group: Group) -> list[str]:
+    """The commits of the program by which the logs were made, where they tell one."""
+    found = [launch.log.attributes.get("git_commit") for point in group.points for launch in point.launches]
+    return sorted({str(commit) for commit in found if commit})
 
 
 def figures(point: Point, first: Point) -> dict[str, Any]:
@@ -125,18 +132,13 @@ def speed_up(point: Point, first: Point) -> dict[str, float | None]:
     """How many times as many clients a second are served: N T_0 / (N_0 T), with Welch's interval for the logarithms.
 
     For the same clients this is how many times as fast a round is. The fewest ranks have 1, and no interval."""
-    growth = point.clients / first.clients
     if point is first:
         return {"estimate": 1.0, "low": None, "high": None}
-    times = point.seconds, first.seconds
-    if min(map(len, times)) < 2:
-        return {
-            "estimate": growth * interval(times[1])["estimate"] / interval(times[0])["estimate"],
-            "low": None,
-            "high": None,
-        }
-    found = between_launches(*map(list, times), 1 - CONFIDENCE)
-    return {end: scaled(value, growth) for end, value in zip(("estimate", "low", "high"), found, strict=True)}
+    growth, low, high = point.clients / first.clients, None, None
+    ratio = float(np.exp(np.log(first.seconds).mean() - np.log(point.seconds).mean()))
+    if min(len(point.seconds), len(first.seconds)) > 1:
+        _, low, high = between_launches(point.seconds.tolist(), first.seconds.tolist(), 1 - CONFIDENCE)
+    return {"estimate": growth * ratio, "low": scaled(low, growth), "high": scaled(high, growth)}
 
 
 def scaled(value: float | None, factor: float) -> float | None:

@@ -33,22 +33,24 @@ def groups_of(points: Sequence[Point]) -> list[Group]:
     return [
         Group(kind, sorted(members, key=lambda point: point.ranks))
         for kind, sign in SIGNS.items()
-        for members in gathered(points, lambda point, sign=sign: (point.key, point.setting, sign(point)))
+        for members in gathered(points, sign, apart=True)
     ]
 
 
-def gathered(points: Sequence[Point], sign: Sign) -> list[list[Point]]:
-    """Points of one sign, where there is more than one number of ranks among them."""
+def gathered(points: Sequence[Point], sign: Sign, apart: bool) -> list[list[Point]]:
+    """Points of one configuration and sign, where there is more than one number of ranks among them.
+
+    Settings are kept `apart`, or not looked at."""
     found: dict[Any, list[Point]] = {}
     for point in points:
-        found.setdefault(sign(point), []).append(point)
+        found.setdefault((point.key, sign(point), apart and point.setting), []).append(point)
     return [members for members in found.values() if len({point.ranks for point in members}) > 1]
 
 
 def why_none(points: Sequence[Point]) -> InputError:
     """Why points make no group, in one sentence with the mend."""
     for sign in SIGNS.values():
-        for members in gathered(points, lambda point, sign=sign: (point.key, sign(point))):
+        for members in gathered(points, sign, apart=False):
             differ = differing([point.setting for point in members])
             texts = " and ".join(str(point.log.path) for point in members[:2])
             return InputError(

@@ -19,7 +19,6 @@ SETTING = (
     "cpu",
     "mpi_library",
     "package_version",
-    "git_commit",
     "python_version",
     "dependency_versions",
     "dataset_digest",

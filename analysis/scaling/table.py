@@ -111,12 +111,22 @@ def remarks(told: Entry) -> Iterator[str]:
         yield f"{CROWDED} More ranks than cores: times measure the machine's scheduling, and say nothing about scaling."
     if any(point["more_ranks_than_cores"] is None for point in points):
         yield "Some logs do not say on which cores their ranks ran: there may have been more ranks than cores."
+    commits = sorted({commit for group in told["groups"] for commit in group["git_commits"]})
+    if len(commits) > 1:
+        texts = ", ".join(_short(commit) for commit in commits)
+        yield f"Logs are of several commits, of which none should have changed what a round does: {texts}"
     for group in told["groups"]:
         yield from (f"{group['kind']}, {heading_of(group)}, {text}" for text in _doubts(group["points"]))
     yield from _agreements(told["groups"])
     if told["left_out"]:
         yield f"Left out, as no other number of ranks goes with it: {', '.join(told['left_out'])}"
     yield told["verdict"] + (": iterates differ where they must not" if told["verdict"] == INVALID else "")
+
+
+def _short(commit: str) -> str:
+    """The first digits of a commit, and that there were changes."""
+    name, dash, dirty = commit.partition("-")
+    return name[:12] + dash + dirty
 
 
 def _doubts(points: list[Entry]) -> Iterator[str]:
