@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -12,9 +13,11 @@ import h5py
 import numpy as np
 import pytest
 from mpi_fed.analysis import load
+from mpi_fed.analysis.scaling import table as scaling_table
 from mpi_fed.analysis.scaling.command import scaling
 from mpi_fed.analysis.scaling.document import PHASES
 from mpi_fed.analysis.scaling.points import launch_of, numbers, room, seconds_a_round
+from rich.console import Console
 from scipy import stats
 from synthetic_log import points, tables, write_log
 
@@ -291,6 +294,21 @@ def test_tables_and_picture_are_written(capsys):
     assert Path("runs/scaling.txt").read_text() in printed
     assert cli.main(["scaling", "runs", "--json", "--out", "elsewhere"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(Path("elsewhere/scaling.json").read_text())
+
+
+def test_a_narrow_terminal_gets_the_figures_without_intervals(capsys, monkeypatch):
+    for ranks in (1, 2):
+        write(f"{ranks}.h5", ranks, 8, np.array([8e-6, 8.1e-6, 8.2e-6]) / ranks)
+    wide = Console(width=140, file=io.StringIO())
+    narrow = Console(width=90, file=io.StringIO())
+    for out in (wide, narrow):
+        monkeypatch.setattr(scaling_table, "console", lambda out=out: out)
+        assert scaling(["."]) == 0
+    shown = [out.file.getvalue() for out in (wide, narrow)]
+    assert ["±" in text.split("Speed-up:")[0] for text in shown] == [True, False]
+    assert ["Intervals and errors are left out" in text for text in shown] == [False, True]
+    assert "…" not in shown[1]
+    assert all("2.00 (1.9" in text for text in shown)
 
 
 def test_json_alone_writes_nothing(told):

@@ -5,31 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from ...benchmark.table import WIDTH, console, number
+from ...benchmark.table import console, number
 from ...compare import SINGLE
 from .document import INVALID, PHASES
 from .groups import STRONG, WEAK
 from .iterates import DIFFER, EQUAL, ROUNDING, UNKNOWN
 
 Entry = dict[str, Any]
+Cells = Callable[[Entry, bool], list[str]]
+"""Of a point, and whether briefly."""
 
 TITLES = {
     STRONG: "STRONG SCALING: the same clients on more ranks",
     WEAK: "WEAK SCALING: as many clients on each rank, so that clients grow with the ranks",
 }
 WHERE = "Where a round's time goes, us"
-TIMES = ("round, us", "speed-up", "efficiency, %")
+TIMES = ("clients", "hosts", "cores", "round, us", "speed-up", "efficiency, %")
 CROWDED = "*"
+UNBOUNDED = 1000
+"""Characters of a line that is as long as the table needs."""
 
 
 def print_tables(told: Entry, file: IO[str] | None = None) -> None:
-    """Of each kind of scaling the times and the phases, then what has to be known of them, and the verdict."""
+    """Of each kind of scaling the times and the phases, then what has to be known of them, and the verdict.
+
+    A terminal that is too narrow gets no intervals but those of speed-ups."""
     out = console() if file is None else _plain(file)
+    narrow = False
     for kind in TITLES:
         groups = [group for group in told["groups"] if group["kind"] == kind]
         if groups:
-            out.print(_table(TITLES[kind], groups, ("clients", "hosts", "cores", *TIMES), times))
-            out.print(_table(WHERE, groups, (*PHASES, "sum"), path))
+            for table in (TITLES[kind], TIMES, times), (WHERE, (*PHASES, "sum"), path):
+                whole, brief = (_table(groups, *table, brief=brief) for brief in (False, True))
+                fits = out.measure(whole, options=out.options.update(width=UNBOUNDED)).maximum <= out.width
+                narrow |= not fits
+                out.print(whole if fits else brief)
+    if narrow:
+        out.print("Intervals and errors are left out, as lines are too short for them.", soft_wrap=True)
     for line in remarks(told):
         out.print(line, soft_wrap=True)
 
@@ -37,10 +49,10 @@ def print_tables(told: Entry, file: IO[str] | None = None) -> None:
 def _plain(file: IO[str]) -> Any:
     from rich.console import Console
 
-    return Console(file=file, width=WIDTH, highlight=False, markup=False, emoji=False)
+    return Console(file=file, width=UNBOUNDED, highlight=False, markup=False, emoji=False)
 
 
-def _table(title: str, groups: list[Entry], headings: tuple[str, ...], cells: Callable[[Entry], list[str]]) -> Any:
+def _table(groups: list[Entry], title: str, headings: tuple[str, ...], cells: Cells, brief: bool) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -51,7 +63,7 @@ def _table(title: str, groups: list[Entry], headings: tuple[str, ...], cells: Ca
     for group in groups:
         for i, point in enumerate(group["points"]):
             ranks = f"{point['ranks']:,}{CROWDED if point['more_ranks_than_cores'] else ' '}"
-            table.add_row("" if i else heading_of(group), ranks, *cells(point))
+            table.add_row("" if i else heading_of(group), ranks, *cells(point, brief))
     return table
 
 
@@ -60,11 +72,13 @@ def heading_of(group: Entry) -> str:
     return ", ".join(text for text in (group["name"], group["title"]) if text)
 
 
-def times(point: Entry) -> list[str]:
-    """Where it ran; time, speed-up and efficiency, each with its interval."""
+def times(point: Entry, brief: bool) -> list[str]:
+    """Where it ran; time, speed-up and efficiency, each with its interval, but for a brief one."""
     where = ["-" if point[name] is None else f"{point[name]:,}" for name in ("clients", "hosts", "cores")]
     round = {end: None if value is None else 1e6 * value for end, value in point["seconds_a_round"].items()}
     percent = {end: None if value is None else 100 * value for end, value in point["efficiency"].items()}
+    if brief:
+        return [*where, number(round["estimate"]), spanned(point["speed_up"]), number(percent["estimate"])]
     return [*where, spanned(round), spanned(point["speed_up"]), spanned(percent)]
 
 
@@ -75,19 +89,17 @@ def spanned(figure: dict[str, float | None]) -> str:
     return f"{number(figure['estimate'])} ({number(figure['low'])} to {number(figure['high'])})"
 
 
-def path(point: Entry) -> list[str]:
-    """The phases on the path, each with its standard error, and their sum."""
+def path(point: Entry, brief: bool) -> list[str]:
+    """The phases on the path, each with its standard error, but for a brief one, and their sum."""
     found = point["phases"]
     if found is None:
         return ["-"] * (len(PHASES) + 1)
-    sums = sum(found[name]["path"] for name in PHASES)
-    return [_with_error(**{key: found[name][key] for key in ("path", "standard_error")}) for name in PHASES] + [
-        number(1e6 * sums)
-    ]
+    own = [(found[name]["path"], None if brief else found[name]["standard_error"]) for name in PHASES]
+    return [*(_with_error(*one) for one in own), number(1e6 * sum(seconds for seconds, _ in own))]
 
 
-def _with_error(path: float, standard_error: float | None) -> str:
-    return number(1e6 * path) + ("" if standard_error is None else f" ±{number(1e6 * standard_error, 2)}")
+def _with_error(seconds: float, error: float | None) -> str:
+    return number(1e6 * seconds) + ("" if error is None else f" ±{number(1e6 * error, 2)}")
 
 
 def remarks(told: Entry) -> Iterator[str]:
@@ -105,7 +117,7 @@ def remarks(told: Entry) -> Iterator[str]:
     if any(point["uncertainty"] == SINGLE for point in points):
         yield (
             "A single launch of some number of ranks: intervals are of its repetitions, and how much launches differ "
-            "is unknown; run the study again with another --out, and give both folders."
+            "is unknown; run the study three times, each with an --out of its own, and give all folders."
         )
     if any(point["more_ranks_than_cores"] for point in points):
         yield f"{CROWDED} More ranks than cores: times measure the machine's scheduling, and say nothing about scaling."
