@@ -29,7 +29,9 @@ def parse(argv: Sequence[str], commands: Commands) -> argparse.Namespace:
     parser = _parser(commands)
     arguments, others = parser.parse_known_args(argv)
     if not hasattr(arguments, "command"):
-        raise InputError(f"no command is given; give one of {', '.join(commands)} (mpi-fed --help tells more)")
+        raise InputError(
+            f"no command is given; give one of {', '.join(commands)} (mpi-fed --help tells more)"
+        )
     stray = [text for text in others if text.startswith("-") or not hasattr(arguments, "studies")]
     if stray:
         raise InputError(f"unknown argument {stray[0]} (mpi-fed --help tells more)")
@@ -198,7 +200,9 @@ def add_model(parser: Parser) -> None:
 
 def add_analyze(parser: Parser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="logs, or folders of logs")
-    parser.add_argument("--target", type=float, metavar="RISK", help="default: 1.1 times the worst final mean")
+    parser.add_argument(
+        "--target", type=float, metavar="RISK", help="default: 1.1 times the worst final mean"
+    )
     parser.add_argument("--out", metavar="DIR", help="the report's folder (default: beside the logs)")
     _add_json(parser)
     _add_plugin(parser)
@@ -240,7 +244,9 @@ def _add_checkpoint_seconds(parser: Parser) -> None:
 
 
 def _add_out(parser: Parser) -> None:
-    parser.add_argument("--out", default="runs", metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)")
+    parser.add_argument(
+        "--out", default="runs", metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)"
+    )
 
 
 def _add_json(parser: Parser) -> None:
