@@ -35,8 +35,8 @@ def print_tables(told: Entry, file: IO[str] | None = None) -> None:
     for kind in TITLES:
         groups = [group for group in told["groups"] if group["kind"] == kind]
         if groups:
-            for table in (TITLES[kind], TIMES, times), (WHERE, (*PHASES, "sum"), path):
-                whole, brief = (_table(groups, *table, brief=brief) for brief in (False, True))
+            for title, headings, cells in (TITLES[kind], TIMES, times), (WHERE, (*PHASES, "sum"), path):
+                whole, brief = (_table(groups, title, headings, cells, brief) for brief in (False, True))
                 fits = out.measure(whole, options=out.options.update(width=UNBOUNDED)).maximum <= out.width
                 narrow |= not fits
                 out.print(whole if fits else brief)
