@@ -208,6 +208,13 @@ def add_analyze(parser: Parser) -> None:
     _add_plugin(parser)
 
 
+def add_scaling(parser: Parser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="logs of several numbers of ranks, or folders of them")
+    parser.add_argument("--out", metavar="DIR", help="the folder of table, JSON and picture (default: beside the logs)")
+    _add_json(parser)
+    _add_plugin(parser)
+
+
 def add_doctor(parser: Parser) -> None:
     """It takes no arguments."""
 
