@@ -136,7 +136,7 @@ p = 0.3
 [log]
 points_per_decade = 20
 """
-ROUNDS_OF_SECONDS = 200_000
+ROUNDS_OF_SECONDS = 400_000
 BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
 
 
