@@ -508,7 +508,7 @@ def broken(**changed):
         (broken(repetitions=0), "result 1 has no such repetitions"),
         (broken() | {"results": broken()["results"] * 2}, "result 2 is there twice"),
     ],
-    ids=str,
+    ids=lambda value: "" if isinstance(value, dict) else str(value),  # the time in it is not the same for all workers
 )
 def test_a_file_that_is_no_bench_result_is_refused(saved, capsys, content, sentence):
     good = saved("good.json", made_up([[1.0, 2.0]]))

@@ -212,6 +212,25 @@ def test_signals_save_what_was_done(mpi_python, study, whole, signum):
 
 
 @pytest.mark.slow
+def test_a_killed_run_with_a_compressed_downlink_goes_on(study):
+    """From the last checkpoint, on another number of ranks: the log is that of a run that nothing interrupted."""
+    text = study.read_text().replace("repetitions = 2", "repetitions = 1")
+    study.write_text(text + '[[downlink]]\nkind = "bernoulli"\np = 0.5\n')
+    status, errors = interrupted(study, sys.executable, signal.SIGKILL, 2)
+    assert status == -signal.SIGKILL, errors
+    folder = study.parent / "runs" / "test"
+    seed, done = saved(folder)
+    assert (seed, 0 < done < ROUNDS_OF_SECONDS) == (0, True)
+    command.run("run", study, "--ranks=3", f"--out={study.parent / 'runs'}", "--no-analyze")
+    command.run("run", study, "--ranks=2", f"--out={study.parent / 'whole'}", "--no-analyze")
+    (found,), (expected,) = (command.logs(study.parent / out / "test").values() for out in ("runs", "whole"))
+    assert_same(found, expected, BY_RANKS)
+    assert found["repetition_status"].all()
+    with h5py.File(next(folder.iterdir())) as file:
+        assert file.attrs["restarts"] == 1
+
+
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_refused(study):
     folder = study.parent / "runs" / "test"
     status, errors = interrupted(study, sys.executable, signal.SIGTERM, 2)
