@@ -20,6 +20,7 @@ from mpi_fed.benchmark.cases import cases
 from mpi_fed.benchmark.result import Measured, document, percentile, round_seconds, summary
 from mpi_fed.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, comparison
 from mpi_fed.compressors import compressors
+from mpi_fed.errors import InputError
 from mpi_fed.routes import routes
 from mpi_fed.wire import PHASES
 
@@ -302,6 +303,13 @@ def test_downlinks_are_timed_apart_and_once_where_there_is_none():
     assert {c.route.downlink_bits for c in cases(2, [64], ["none"])} == {None}, "64 bits"
 
 
+def test_a_route_may_leave_out_the_second_length_of_floats():
+    (one,) = cases(2, [64], ["none"], ["reduce"])
+    assert one.compressor.value_bits == 32
+    with pytest.raises(InputError, match="MPI adds no floats of 16 bits"):
+        cases(2, [64], ["none value_bits=16"], ["reduce"])
+
+
 # Figures from samples.
 
 
@@ -465,6 +473,11 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
         (["bench", "--route", "gahter"], ["--route gahter", 'did you mean "gather"']),
         (["bench", "--compressor", "nothing"], ["--compressor nothing", "no compressor known here"]),
         (["bench", "--compressor", "bernoulli", "--route", "gather"], ["gather --compressor bernoulli:", "vary"]),
+        (["bench", "--compressor", ""], ["--compressor", 'kind is ""']),
+        (
+            ["bench", "--dimension", "10000000", "--compressor", "sketch", "--route", "gather"],
+            ["sketch h=3161 needs", "scratch space 506 GB of it", "lower --dimension or --ranks"],
+        ),
         (["bench", "--dimension", "20000000"], ["--dimension 20000000", "1 to 10,000,000"]),
         (["bench", "--dimension", "0"], ["--dimension", "no integer of at least 1"]),
         (["bench", "--dimension", "10000000", "--ranks", "99", "--route", "gather", "--compressor", "none"], ["bytes"]),
