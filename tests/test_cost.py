@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from command import run
 from mpi_fed.analysis.cost.answer import Line, answer, break_even
-from mpi_fed.analysis.cost.costs import CACHE, Scheme, fit_costs
+from mpi_fed.analysis.cost.costs import CACHE, Scheme, fit_costs, message_bytes
 from mpi_fed.analysis.cost.fit import fit
 from mpi_fed.analysis.cost.heldout import checked, held_out_sizes
 from mpi_fed.analysis.cost.machine import Machine, homes, linked
@@ -198,6 +199,27 @@ def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
     assert phases["decode"] == pytest.approx(1_000 * (1e-6 + 2e-9 * d), rel=1e-6)
     alone, four = (costs.phases(scheme, d, Machine("here", clients, cores=1)) for clients in (1, 4))
     assert four["gradient"] == pytest.approx(4 * alone["gradient"])
+
+
+def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
+    """The sum of 3 levels of each of 16 clients fits into a byte, that of 100 does not."""
+    levels = Recipe("quantization", json.dumps({"levels": 3}))
+    shared = Scheme(levels, "reduce-levels", 32)
+    assert [message_bytes(shared, 1_000, clients) for clients in (16, 100)] == [1_004, 2_004]
+    assert message_bytes(Scheme(levels, "gather", 32), 1_000, 100) == 4 + 3 * 125
+    more = [
+        replace(point, recipe=levels, route=route, payload=message_bytes(Scheme(levels, route, 32), point.dimension, 2))
+        for point in found
+        if point.recipe == FLOAT32 and point.bits == 32
+        for route in ("gather", "reduce-levels")
+    ]
+    rows = answer(fit_costs([*found, *more]), bench_trace, linked("links", 100, 1e8, 0.0), 1_000, 1e-3)
+    own = {row["route"]: row for row in rows if row["compressor"].startswith("quantization")}
+    assert own.keys() == {"gather", "reduce-levels"}
+    assert own["gather"]["rounds"] > 0
+    assert own["gather"]["float32"]["to_risk"] > 0
+    assert (own["reduce-levels"]["rounds"], own["reduce-levels"]["float32"]["to_risk"]) == (None, None)
+    assert own["reduce-levels"]["float32"]["round"] > 0
 
 
 def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found):
