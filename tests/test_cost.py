@@ -314,6 +314,9 @@ def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):
         (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give 1 to 100,000,000"]),
         (["good.json", "--study", "nowhere.toml"], ["nowhere.toml: cannot read the study file"]),
         (["phases.json"], ["phases.json: result 1 has no such phases as a bench writes"]),
+        (["names.json"], ["names.json: its machine has no such hosts as a bench writes"]),
+        (["cables.json"], ["cables.json: its machine has no such cables as a bench writes"]),
+        (["messages.json"], ["messages.json: result 1 has no such messages as a bench writes"]),
         (["route.json"], ["route.json: result 1: route pigeon is not known here"]),
         (["kind.json"], ["kind.json: result 1:", "no compressor known here"]),
     ],
@@ -330,6 +333,10 @@ def test_bad_input(saved, capsys, words, sentences):
     sums = made_up((1_000,))
     sums["results"] = [one | {"route": "allreduce"} for one in sums["results"][::2]]
     saved(ranks=made_up((1_000,)), sums=sums)
+    names, cables = made_up((1_000,)), made_up((1_000,), link=1e9)
+    names["machine"]["hosts"] = None
+    cables["machine"]["cables"] = [{"up": 10**6, "down": 10**6, "burst": None}] * 2
+    saved(names=names, cables=cables, messages=changed(messages=10**400))
     saved(route=changed(route="pigeon"), kind=changed(compressor={"kind": "nothing"}))
     assert cli.main(["model", *words]) == 2
     output = capsys.readouterr()
