@@ -15,12 +15,15 @@ from typing import Any
 from .errors import InputError, WorldError
 
 RANKS, LAUNCHES = 2, 5
+MEND = "lower --dimension or --ranks"
+"""What to do about one that is too large."""
 
 
 def bench(given: Namespace) -> int:
     """Time rounds on ranks started for it, several times over; 0 where every result is VALID, else 1.
 
     Raises InputError and WorldError."""
+    from . import memory
     from .benchmark.cases import cases
     from .benchmark.floor import add_floors
     from .benchmark.result import document
@@ -28,6 +31,7 @@ def bench(given: Namespace) -> int:
 
     ranks, launches = given.ranks or RANKS, given.launches or LAUNCHES
     configurations = cases(ranks, given.dimension, given.compressor, given.route, given.downlink_bits)
+    memory.check("mpi-fed bench", configurations, ranks, ranks, MEND)
     _check_place(given.out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
     print(
@@ -54,6 +58,7 @@ def bench(given: Namespace) -> int:
 
 def bench_here(given: Namespace) -> int:
     """Time rounds on the ranks of this world, which a launcher has started. Every rank calls it; the exit status."""
+    from . import memory
     from .benchmark.cases import cases
     from .benchmark.machine import describe
     from .benchmark.measure import measure_all
@@ -68,6 +73,7 @@ def bench_here(given: Namespace) -> int:
     if given.launches not in (None, 1):
         raise InputError(f"--launches {given.launches}: inside a launcher there is one; start without it")
     configurations = cases(world.size, given.dimension, given.compressor, given.route, given.downlink_bits)
+    memory.check("mpi-fed bench", configurations, world.size, world.node_size, MEND)
     if world.is_root:
         _check_place(given.out)
     shown = world.is_root and (TERMINAL_WIDTH in os.environ or sys.stderr.isatty())

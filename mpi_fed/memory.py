@@ -22,6 +22,8 @@ _VECTORS, _AT_A_LOG_POINT = 12, 4
 that it holds (two iterates, and what evaluating them takes)."""
 _OF_EACH_CLIENT, _OF_EACH_HOSTED = 32, 40
 """Bytes of lists: who takes part, what each client has sent, which law it has; and of a rank's own, what they owe."""
+MEND = "lower problem.dimension or study.clients"
+"""What to do about a study that is too large."""
 
 
 def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
@@ -57,6 +59,7 @@ def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict
         "the program": BASE,
         "vectors": 8 * d * _VECTORS,
         "messages": message * (min(hosted, room) + received),
+        "scratch space": _scratch(configuration, message, hosted, received),
         "memories": hosted * algorithm.client_bytes(d),
         "lists": _OF_EACH_CLIENT * n + _OF_EACH_HOSTED * hosted,
         "data": configuration.problem.bytes_of(n, hosted),
@@ -64,17 +67,24 @@ def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict
     }
 
 
-def check(place: str, configurations: Sequence[Configuration], ranks: int, here: int) -> None:
+def _scratch(configuration: Configuration, message: int, hosted: int, received: int) -> int:
+    """What compressors and route hold of their own."""
+    d, compressors = configuration.problem.dimension_of(), (configuration.compressor, configuration.downlink)
+    own = sum(compressor.scratch_bytes(d) for compressor in compressors if compressor is not None)
+    return own + configuration.route.scratch_bytes(message, d, hosted, received)
+
+
+def check(place: str, configurations: Sequence[Configuration], ranks: int, here: int, mend: str = MEND) -> None:
     """Refuse what `here` of the ranks, the root among them, cannot hold on this machine, or MPI cannot count.
 
-    Raises InputError. `here` 0: on this machine nothing will run."""
+    Raises InputError, in which `mend` says what to do. `here` 0: on this machine nothing will run."""
     free = available() if here else None
     for configuration in configurations:
         for what, count in counts_of(configuration, ranks).items():
             if count > COUNT_LIMIT:
                 raise InputError(
                     f"{place}: {configuration.label}: {count:,} is more {what} than an MPI call counts "
-                    f"({COUNT_LIMIT:,}); lower problem.dimension or study.clients"
+                    f"({COUNT_LIMIT:,}); {mend}"
                 )
         parts = of_rank(configuration, ranks)
         others = of_rank(configuration, ranks, root=False)
@@ -83,8 +93,7 @@ def check(place: str, configurations: Sequence[Configuration], ranks: int, here:
             what = max(needed, key=lambda name: needed[name])
             raise InputError(
                 f"{place}: {configuration.label} needs {shown(sum(needed.values()))} of memory here, {what} "
-                f"{shown(needed[what])} of it, and {shown(free)} are free; lower problem.dimension or study.clients, "
-                f"or run it on more machines"
+                f"{shown(needed[what])} of it, and {shown(free)} are free; {mend}, or run it on more machines"
             )
 
 

@@ -77,6 +77,17 @@ def test_the_parts_of_a_ranks_memory():
     assert memory.of_rank(configuration(10, dimension=10**7), 1)["log points"] == 32 * 10**7  # one at a time
 
 
+def test_what_compressors_and_routes_hold_is_counted():
+    sketch = {"kind": "sketch", "h": 20}
+    assert memory.of_rank(configuration(10, sketch), 4)["scratch space"] == 8 * 20 * (100 + 20)
+    tree = configuration(10, route={"kind": "tree"})
+    assert memory.of_rank(tree, 4)["scratch space"] == 400 * 12, "what leaders pass on"
+    assert memory.of_rank(tree, 4, root=False)["scratch space"] == 0
+    staged = configuration(10, {"kind": "quantization", "levels": 1}, route={"kind": "reduce-levels"})
+    assert memory.of_rank(staged, 4)["scratch space"] == 8 * 100 * 3
+    assert memory.of_rank(configuration(10), 4)["scratch space"] == 0
+
+
 def test_messages_are_counted_by_who_may_take_part():
     few = {"kind": "partial-participation", "p": 1e-4}
     many = configuration(10**6, few, route={"kind": "gatherv"}, dimension=10_000)

@@ -115,6 +115,10 @@ class Compressor(Component):
         """Bytes of the longest message; the length of every message where `fixed_length`."""
         raise NotImplementedError
 
+    def scratch_bytes(self, dimension: int) -> int:
+        """Bytes of what its kernel holds besides a few vectors of d numbers."""
+        return 0
+
     def participants_max(self, clients: int) -> int:
         """The most clients that take part in a round; a run ends where more do."""
         return clients
