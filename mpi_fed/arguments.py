@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .errors import InputError
+from .tables import TABLES
 
-OVERRIDE = re.compile(r"(study|problem|algorithm|compressor|route|log)\.[^=/]*=")
+OVERRIDE = re.compile(rf"({'|'.join(TABLES)})\.[^=/]*=")
 """What tells an override from a study file's path where both may stand."""
 
 

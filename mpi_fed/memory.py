@@ -71,7 +71,8 @@ def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict
     return {
         "the program": BASE,
         "vectors": 8 * d * _VECTORS + compressor.scratch_bytes(d) + decoded,
-        "messages": message * (min(hosted, room) + received),
+        "messages": message * (min(hosted, room) * (2 if route.overlapping(algorithm) else 1) + received),
+        "the route": route.scratch_bytes(message, d, hosted, received),
         "the downlink": downlink.scratch_bytes(d) + _downlink_message(configuration) + decoded if downlink else 0,
         "memories": hosted * algorithm.client_bytes(d),
         "lists": _OF_EACH_CLIENT * n + _OF_EACH_HOSTED * hosted,

@@ -158,6 +158,22 @@ def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch,
     assert "5 GB are free; give a smaller --dimension or fewer --ranks, or run it on more machines" in line
 
 
+def test_what_routes_hold_is_counted():
+    tree = configuration(10, route={"kind": "tree"})
+    assert memory.of_rank(tree, 4)["the route"] == 400 * 12, "what leaders pass on"
+    assert memory.of_rank(tree, 4, root=False)["the route"] == 0
+    staged = configuration(10, {"kind": "quantization", "levels": 1}, route={"kind": "reduce-levels"})
+    assert memory.of_rank(staged, 4)["the route"] == 8 * 100 * 3
+    assert memory.of_rank(configuration(10), 4)["the route"] == 0
+
+
+def test_messages_that_travel_meanwhile_are_held_twice():
+    late = {"kind": "delayed-sgd"}
+    waits = configuration(10, algorithm=late, route={"kind": "gather", "overlap": False})
+    travels = configuration(10, algorithm=late, route={"kind": "gather"})
+    assert memory.of_rank(travels, 4)["messages"] - memory.of_rank(waits, 4)["messages"] == 400 * 3
+
+
 def test_messages_are_counted_by_who_may_take_part():
     few = {"kind": "partial-participation", "p": 1e-4}
     many = configuration(10**6, few, route={"kind": "gatherv"}, dimension=10_000)

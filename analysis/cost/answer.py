@@ -8,11 +8,12 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from ...errors import InputError
+from ...routes import routes
 from .collectives import allows
 from .costs import Costs, Scheme
 from .machine import Machine
 from .recipe import BASELINES
-from .rounds import Traces, rounds
+from .rounds import Trace, Traces, rounds
 
 Row = dict[str, Any]
 
@@ -54,19 +55,20 @@ def break_even(one: Line, others: Sequence[Line]) -> tuple[float, float] | None:
 
 
 def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk: float) -> list[Row]:
-    """A row for each compressor and number of bits on the way back, each by its fastest route.
+    """A row for each compressor and number of bits on the way back, each by its fastest route; one more by the fastest
+    that makes the messages of a round together.
 
     Each says how many times as fast as each of the BASELINES it is."""
     possible = [s for s in costs.schemes if allows(s.route, machine) and costs.covers(s, dimension, machine)]
-    groups: dict[tuple[Any, int | None], list[Scheme]] = {}
+    groups: dict[tuple[Any, int | None, bool], list[Scheme]] = {}
     for scheme in possible:
-        groups.setdefault((scheme.recipe, _bits(scheme)), []).append(scheme)
+        groups.setdefault((scheme.recipe, _bits(scheme), routes[scheme.route].joint), []).append(scheme)
     seconds = {scheme: costs.seconds(scheme, dimension, machine) for scheme in possible}
     bases = {name: _base(bits, possible) for name, bits in BASELINES.items()}
     rows = []
     for schemes in groups.values():
         best = min(schemes, key=lambda scheme: seconds[scheme])
-        trace = traces(best.recipe, dimension)
+        trace = _trace(traces, best, dimension)
         needed = None if trace is None else rounds(trace, risk, machine.active)
         row: Row = {
             "compressor": best.recipe.name,
@@ -93,6 +95,11 @@ def _bits(scheme: Scheme) -> int | None:
     return scheme.bits
 
 
+def _trace(traces: Traces, scheme: Scheme, dimension: int) -> Trace | None:
+    """T; none where a route makes of the compressor another one, as those do that are `joint`."""
+    return None if routes[scheme.route].joint else traces(scheme.recipe, dimension)
+
+
 def _base(bits: Sequence[int], schemes: Sequence[Scheme]) -> list[Scheme]:
     """The schemes that send floats of one of these lengths both ways."""
     return [s for s in schemes if s.recipe.is_baseline and s.recipe.at(1).value_bits == _bits(s) in bits]
@@ -109,7 +116,7 @@ def _against(
 ) -> dict[str, Any]:
     """How many times as fast as the fastest of `base`, a round and to a risk, and between which bandwidths."""
     fastest = min(seconds[other] for other in base)
-    own, its = traces(scheme.recipe, dimension), traces(base[0].recipe, dimension)
+    own, its = _trace(traces, scheme, dimension), traces(base[0].recipe, dimension)
     more = own.value / its.value if own and its else None
     told: dict[str, Any] = {
         "round": fastest / seconds[scheme],

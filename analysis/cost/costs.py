@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import InputError
+from ...routes import routes
 from . import collectives
 from .collectives import Load, decoded, downlink, uplink, wire_seconds
 from .fit import Array, fit
@@ -59,7 +60,7 @@ class Costs:
     def phases(self, scheme: Scheme, dimension: int, machine: Machine) -> dict[str, float]:
         """Seconds of each phase of a round in which anybody sends. Raises InputError where nothing was measured."""
         recipe, route, bits = scheme
-        size, presence = recipe.message_bytes(dimension), recipe.presence(dimension)
+        size, presence = message_bytes(scheme, dimension, machine.active), recipe.presence(dimension)
         messages = machine.active * presence / busy(presence, machine)
         turns = max(1, math.ceil(messages / machine.cores)) if machine.is_memory else 1
         up = self._way(machine, POOLED.get(route, route)).seconds(uplink(route, machine, messages, size), machine, True)
@@ -68,9 +69,9 @@ class Costs:
             back = self._way(machine, bits).seconds(downlink(route, machine, bits / 8 * dimension), machine, False)
         return {
             "gradient": turns * self._compute("gradient", None, dimension),
-            "encode": turns * self._compute("encode", recipe, dimension),
+            "encode": turns * self._compute("encode", recipe, dimension, size),
             "uplink": up,
-            "decode": decoded(route, messages) * self._compute("decode", recipe, dimension),
+            "decode": decoded(route, messages) * self._compute("decode", recipe, dimension, size),
             "update": self._compute("update", None, dimension),
             "downlink": back,
         }
@@ -88,12 +89,11 @@ class Costs:
             return False
         return True
 
-    def _compute(self, phase: str, recipe: Recipe | None, dimension: int) -> float:
+    def _compute(self, phase: str, recipe: Recipe | None, dimension: int, size: float = 0.0) -> float:
         if recipe is not None and recipe.at(dimension).absences:
             recipe = dense(recipe, dimension)
         if (phase, recipe) not in self.compute:
             raise InputError(f"no result tells how long {phase} of {recipe.name if recipe else 'a round'} takes")
-        size = recipe.message_bytes(dimension) if recipe else 0.0
         return float(self.compute[phase, recipe] @ np.array(_features(dimension, size)))
 
     def _way(self, machine: Machine, what: Hashable) -> Transfer:
@@ -105,6 +105,14 @@ class Costs:
             return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
         name = f"a downlink of {what} bits" if isinstance(what, int) else f"the route {what}"
         raise InputError(f"no result tells how long {name} takes")
+
+
+def message_bytes(scheme: Scheme, dimension: int, clients: int) -> float:
+    """Of a message that is sent, the mean: of a route that makes the messages of a round together, it says itself."""
+    kind = routes[scheme.route]
+    if not kind.joint:
+        return scheme.recipe.message_bytes(dimension)
+    return float(kind().payload_bytes(scheme.recipe.at(dimension), dimension, clients))
 
 
 def busy(presence: float, machine: Machine) -> float:

@@ -53,9 +53,9 @@ def cases(
         fields.kind_of(compressors, {"kind": _words(text)[0]}, f"--compressor {text}:")
     found: dict[str, Configuration] = {}
     for d in dimensions or DIMENSIONS:
-        for compressor in _compressors(d, kinds):
+        for compressor, named in _compressors(d, kinds):
             for way in ways:
-                explicit = kinds is not None and route_kinds is not None
+                explicit = named and route_kinds is not None
                 try:
                     with placed(f"--route {way.kind} --compressor {compressor.kind}:"):
                         route = way.resolve(compressor)
@@ -83,23 +83,24 @@ def _routes(kinds: Sequence[str] | None, downlinks: Sequence[int]) -> Iterator[R
                 raise
 
 
-def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[Compressor]:
-    """Those asked for, or all that are unbiased, fitted to the dimension."""
+def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[tuple[Compressor, bool]]:
+    """Those asked for, or all that are unbiased, fitted to the dimension; and whether it was asked for by name, which a
+    kind's second recipe is not."""
     for text in dict.fromkeys(kinds or compressors):
         kind, parameters = _words(text)
         if kinds is None and (compressors[kind].biased or dimension > LARGEST_BY_DEFAULT.get(kind, LARGEST)):
             continue
-        for table in [parameters] if parameters else recipes(kind, dimension):
+        for number, table in enumerate([parameters] if parameters else recipes(kind, dimension)):
             place = f"--compressor {text}: at dimension {dimension}"
             compressor = fields.component(compressors, {"kind": kind, **table}, place)
             if kinds is not None or serves(compressor, dimension):
                 with placed(place):
-                    yield compressor.resolve(dimension)
+                    yield compressor.resolve(dimension), kinds is not None and number == 0
 
 
 def _words(text: str) -> tuple[str, dict[str, Any]]:
     """The kind and the parameters of "quantization levels=127"."""
-    kind, *rest = text.split()
+    kind, *rest = text.split() or [text]
     parameters = {}
     for word in rest:
         key, equals, value = word.partition("=")

@@ -102,6 +102,10 @@ class Route(Component):
         """Bytes of the longest message, without checksums."""
         return compressor.payload_bytes_max(dimension)
 
+    def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
+        """Bytes of a rank's buffers besides those of its clients' messages and of the `received` ones."""
+        return 0
+
     def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         """The compressor's kernel as it is used on this route."""
         inner = compressor.kernel(dimension)

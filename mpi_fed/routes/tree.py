@@ -123,6 +123,10 @@ class TreeRoute(Grouped):
     kind = "tree"
     Kernel: ClassVar[type] = TreeKernel
 
+    def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
+        """What all leaders on the root's machine relay."""
+        return message * received
+
     def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         tree = self.tree(place.comm)
         hosted, members = np.diff(place.hosts), np.diff(tree.bounds)
