@@ -476,7 +476,7 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
         (["bench", "--compressor", ""], ["--compressor", 'kind is ""']),
         (
             ["bench", "--dimension", "10000000", "--compressor", "sketch", "--route", "gather"],
-            ["sketch h=3161 needs", "vectors 760 GB of it", "give a smaller --dimension"],
+            ["sketch h=3161 needs", "vectors 762 GB of it", "give a smaller --dimension"],
         ),
         (["bench", "--dimension", "20000000"], ["--dimension 20000000", "1 to 10,000,000"]),
         (["bench", "--dimension", "0"], ["--dimension", "no integer of at least 1"]),

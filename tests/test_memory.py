@@ -168,7 +168,7 @@ def test_what_routes_hold_is_counted():
 
 
 def test_messages_that_travel_meanwhile_are_held_twice():
-    late = {"kind": "delayed-sgd"}
+    late = "delayed-sgd"
     waits = configuration(10, algorithm=late, route={"kind": "gather", "overlap": False})
     travels = configuration(10, algorithm=late, route={"kind": "gather"})
     assert memory.of_rank(travels, 4)["messages"] - memory.of_rank(waits, 4)["messages"] == 400 * 3

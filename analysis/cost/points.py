@@ -104,9 +104,8 @@ def _is_cable(cable: Any) -> bool:
         return False
     up, down, burst = (cable.get(key) for key in ("up", "down", "burst"))
     limited = up is not None or down is not None
-    return (burst is not None) == limited and all(
-        one is None or (_is_number(one) and one > 0) for one in (up, down, burst)
-    )
+    whole = (burst is not None) == limited and (burst is None or _is_number(burst))
+    return whole and all(one is None or (_is_number(one) and one > 0) for one in (up, down))
 
 
 def _is_number(value: Any) -> bool:
