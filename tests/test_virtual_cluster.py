@@ -257,8 +257,9 @@ COUNT = '"$@" && cat /proc/net/netstat > "$PMI_RANK.netstat"'
 def test_leaders_alone_talk_between_hosts(mpich):
     """Two hosts of two ranks, each of a client: h2 sends one message a round in a tree, and two without.
 
-    A message, also a leader's, fits into one packet; a fifth more is for log points, and for what start-up varies by,
-    which is 20,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
+    A message, also a leader's, fits into one packet; half a one more is for log points, for what start-up varies by, and
+    for ranks that meet between calls of the loop: how often they do goes by how fast rounds are, so more often on a busy
+    machine. All this is 40,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
     messages, and one w of four; in a tree of the messages, which count twice, a quarter, of six sums one, and one w of
     six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own."""
     Path("study.toml").write_text(STUDY)
@@ -280,9 +281,9 @@ def test_leaders_alone_talk_between_hosts(mpich):
             else:
                 command.assert_same(log, one, command.TIMED | TRANSPORTED)
         rounds = 300 * len(logs)
-        assert messages * rounds <= sent <= (messages + 0.2) * rounds, kind
+        assert messages * rounds <= sent <= (messages + 0.5) * rounds, kind
         for carried, measured in ((up // ups, measured_up), (down // downs, measured_down)):
-            assert carried <= measured <= carried + 3 * HEADERS * messages * rounds + 20_000, kind
+            assert carried <= measured <= carried + 3 * HEADERS * messages * rounds + 40_000, kind
 
 
 def traffic(python: str, *options: str) -> np.ndarray:
