@@ -257,11 +257,12 @@ COUNT = '"$@" && cat /proc/net/netstat > "$PMI_RANK.netstat"'
 def test_leaders_alone_talk_between_hosts(mpich):
     """Two hosts of two ranks, each of a client: h2 sends one message a round in a tree, and two without.
 
-    A message, also a leader's, fits into one packet; half a one more is for log points, for what start-up varies by, and
-    for ranks that meet between calls of the loop: how often they do goes by how fast rounds are, so more often on a busy
-    machine. All this is 40,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
-    messages, and one w of four; in a tree of the messages, which count twice, a quarter, of six sums one, and one w of
-    six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own."""
+    A message, also a leader's, fits into one packet; what is allowed beyond, less than one more, is for log points, for
+    what start-up varies by, and for ranks that meet between calls of the loop: how often they do goes by how fast
+    rounds are, more often on a busy machine. All this is 40,000 bytes at most. Of the ledger's bytes those cross the
+    cable that are h2's: without a tree half of the messages, and one w of four; in a tree of the messages, which count
+    twice, a quarter, of six sums one, and one w of six. Each packet has headers, and may be answered by one of headers
+    alone; as much again is for MPI's own."""
     Path("study.toml").write_text(STUDY)
     settings = ("problem.dimension=150", "study.clients=4", "log.points_per_decade=3")
     words = ["study.toml", "--no-analyze", *(f"--set={one}" for one in settings)]
@@ -281,7 +282,7 @@ def test_leaders_alone_talk_between_hosts(mpich):
             else:
                 command.assert_same(log, one, command.TIMED | TRANSPORTED)
         rounds = 300 * len(logs)
-        assert messages * rounds <= sent <= (messages + 0.5) * rounds, kind
+        assert messages * rounds <= sent <= (messages + 0.8) * rounds, kind
         for carried, measured in ((up // ups, measured_up), (down // downs, measured_down)):
             assert carried <= measured <= carried + 3 * HEADERS * messages * rounds + 40_000, kind
 
