@@ -252,17 +252,33 @@ def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich):
 TRANSPORTED = {"uplink_transported_bytes", "downlink_transported_bytes"}
 COUNT = '"$@" && cat /proc/net/netstat > "$PMI_RANK.netstat"'
 """A rank's command, and then what TCP has counted on its host."""
+TWO_CALLS = """
+import sys
+import mpi_fed.world
+
+begin = mpi_fed.world.start
+
+def start():
+    world = begin()
+    import mpi_fed.recorder
+    mpi_fed.recorder.CALL_SECONDS = 1e9
+    return world
+
+mpi_fed.world.start = start
+from mpi_fed.cli import main
+sys.exit(main())
+"""
+"""mpi-fed, whose loop does the first round of a repetition in one call and all others in a second: ranks meet between
+calls, and else how often depends on how fast rounds are."""
 
 
 def test_leaders_alone_talk_between_hosts(mpich):
     """Two hosts of two ranks, each of a client: h2 sends one message a round in a tree, and two without.
 
-    A message, also a leader's, fits into one packet; what is allowed beyond, less than one more, is for log points, for
-    what start-up varies by, and for ranks that meet between calls of the loop: how often they do goes by how fast
-    rounds are, more often on a busy machine. All this is 40,000 bytes at most. Of the ledger's bytes those cross the
-    cable that are h2's: without a tree half of the messages, and one w of four; in a tree of the messages, which count
-    twice, a quarter, of six sums one, and one w of six. Each packet has headers, and may be answered by one of headers
-    alone; as much again is for MPI's own."""
+    A message, also a leader's, fits into one packet; a fifth more is for log points, and for what start-up varies by,
+    which is 20,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
+    messages, and one w of four; in a tree of the messages, which count twice, a quarter, of six sums one, and one w of
+    six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own."""
     Path("study.toml").write_text(STUDY)
     settings = ("problem.dimension=150", "study.clients=4", "log.points_per_decade=3")
     words = ["study.toml", "--no-analyze", *(f"--set={one}" for one in settings)]
@@ -282,14 +298,14 @@ def test_leaders_alone_talk_between_hosts(mpich):
             else:
                 command.assert_same(log, one, command.TIMED | TRANSPORTED)
         rounds = 300 * len(logs)
-        assert messages * rounds <= sent <= (messages + 0.8) * rounds, kind
+        assert messages * rounds <= sent <= (messages + 0.2) * rounds, kind
         for carried, measured in ((up // ups, measured_up), (down // downs, measured_down)):
-            assert carried <= measured <= carried + 3 * HEADERS * messages * rounds + 40_000, kind
+            assert carried <= measured <= carried + 3 * HEADERS * messages * rounds + 20_000, kind
 
 
 def traffic(python: str, *options: str) -> np.ndarray:
     """Of a run: packets with data from h2, bytes up and down by the ledger, and bytes from and to h2 on its cable."""
-    words = ["sh", "-c", COUNT, "sh", python, "-P", "-m", "mpi_fed", "run", *options, "--out=runs"]
+    words = ["sh", "-c", COUNT, "sh", python, "-P", "-c", TWO_CALLS, "run", *options, "--out=runs"]
     shutil.rmtree("runs", ignore_errors=True)
     path = f"{Path(python).parent}:{os.environ['PATH']}"
     run("--ranks-per-host=2", "--json=facts.json", "--", *words, PATH=path)
