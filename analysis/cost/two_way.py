@@ -33,7 +33,7 @@ def added_below(up: Compressor, down: Compressor, eigenvalues: Array, clients: i
     count = max(FEWEST, math.ceil(FEWEST_CLIENTS / clients), int(min(MOST, NUMBERS / (d * clients))))
     samples = np.array([_sample(up, down, eigenvalues, clients, rng) for _ in range(count)])
     (added, square, expected), size = samples.mean(axis=0), math.sqrt(count)
-    ratio = added / square if square > 0 else 0.0
+    ratio = added / square
     residuals = (samples[:, 0] - ratio * samples[:, 1]) * expected / square + ratio * (samples[:, 2] - expected)
     return float(clients * ratio * expected), float(clients * residuals.std() / size)
 
