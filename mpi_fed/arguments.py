@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .errors import InputError
+from .tables import TABLES
 
-OVERRIDE = re.compile(r"(study|problem|algorithm|compressor|route|log)\.[^=/]*=")
+OVERRIDE = re.compile(rf"({'|'.join(TABLES)})\.[^=/]*=")
 """What tells an override from a study file's path where both may stand."""
 
 
@@ -211,6 +212,13 @@ def add_analyze(parser: Parser) -> None:
         "--target", type=float, metavar="RISK", help="default: 1.1 times the worst final mean"
     )
     parser.add_argument("--out", metavar="DIR", help="the report's folder (default: beside the logs)")
+    _add_json(parser)
+    _add_plugin(parser)
+
+
+def add_scaling(parser: Parser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="logs of several numbers of ranks, or folders of them")
+    parser.add_argument("--out", metavar="DIR", help="the folder of table, JSON and picture (default: beside the logs)")
     _add_json(parser)
     _add_plugin(parser)
 

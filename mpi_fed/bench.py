@@ -11,9 +11,12 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError, WorldError
+
+if TYPE_CHECKING:
+    from .configuration import Configuration
 
 RANKS, LAUNCHES = 2, 5
 
@@ -30,6 +33,7 @@ def bench(given: Namespace) -> int:
     ranks, launches = given.ranks or RANKS, given.launches or LAUNCHES
     configurations, left_out = cases(ranks, *_wanted(given))
     _check_place(given.out)
+    _check_memory(configurations, ranks, ranks)
     _tell_left_out(left_out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
     count = f"{len(configurations)} result{'s' * (len(configurations) > 1)}"
@@ -74,6 +78,7 @@ def bench_here(given: Namespace) -> int:
     if world.is_root:
         _check_place(given.out)
         _tell_left_out(left_out)
+    _check_memory(configurations, world.size, world.node_size)
     shown = world.is_root and (TERMINAL_WIDTH in os.environ or sys.stderr.isatty())
     machine = describe(world)
     results = measure_all(configurations, given.repetitions, world, Progress(len(configurations), enabled=shown))
@@ -102,6 +107,15 @@ def _check_place(out: str | None) -> None:
         raise InputError(f"--out {out}: no file can be written there; name one in a folder that is there")
 
 
+def _check_memory(configurations: Sequence[Configuration], ranks: int, here: int) -> None:
+    """Refuse what cannot fit, one dimension after the other, so that the sentence names the smallest."""
+    from .memory import check
+
+    for one in sorted(configurations, key=lambda one: one.problem.dimension_of()):
+        place = f"--dimension {one.problem.dimension_of()}: route {one.route.kind}"
+        check(place, [one], ranks, here, "give a smaller --dimension or fewer --ranks", twice=True)
+
+
 def _tell(told: dict[str, Any], given: Namespace) -> int:
     """Print and save what was found; the exit status."""
     from .benchmark import VALID
@@ -116,4 +130,3 @@ def _tell(told: dict[str, Any], given: Namespace) -> int:
             raise InputError(f"--out {given.out}: cannot write the file ({error.strerror or error})") from None
     print(text) if given.json else print_table(told)
     return 0 if told["verdict"] == VALID else 1
-

@@ -202,6 +202,14 @@ def _analyze(given: Namespace) -> int:
     return analyze(given.paths, json=given.json, target=given.target, out=given.out)
 
 
+def _scaling(given: Namespace) -> int:
+    """Say what more ranks bring: speed-up, efficiency, and where a round's time goes."""
+    _load_plugins(given)
+    from .analysis.scaling.command import scaling
+
+    return scaling(given.paths, json=given.json, out=given.out)
+
+
 def _doctor(given: Namespace) -> int:
     """Say what MPI and which launcher there are, what is wrong, and how to mend it."""
     from . import doctor
@@ -219,5 +227,6 @@ COMMANDS: arguments.Commands = {
     "compare": (arguments.add_compare, _compare),
     "model": (arguments.add_model, _model),
     "analyze": (arguments.add_analyze, _analyze),
+    "scaling": (arguments.add_scaling, _scaling),
     "doctor": (arguments.add_doctor, _doctor),
 }

@@ -15,6 +15,9 @@ from .errors import InputError
 CONFIDENCE = 0.95
 """With which all intervals of a comparison hold together."""
 FASTER, SLOWER, NEITHER = "faster", "slower", "no difference shown"
+MOST = 10**15
+LIMITS = {"dimension": (1, 10**8), "ranks": (1, 10**9), "repetitions": (0, MOST)}
+"""The least and the most that a file may say, MOST of all other numbers: beyond it is a slip."""
 SINGLE = "within a launch"
 SEVERAL = "between launches"
 
@@ -176,10 +179,12 @@ def _wrong_result(result: Any) -> Iterator[str]:
     for key, kind in kinds.items():
         if key not in result:
             yield f"lacks the key {key}"
-        elif not isinstance(result[key], kind) or isinstance(result[key], bool):
+        elif not isinstance(result[key], kind) or isinstance(result[key], bool) or not _within_limits(key, result[key]):
             yield f"has no such {key} as a bench writes"
     if not isinstance(result.get("downlink"), dict | None):
         yield "has no such downlink as a bench writes"
+    if result.get("downlink_bits") not in (None, 64, 32, 16):
+        yield "has no such downlink_bits as a bench writes"
     if result.get("verdict") != "VALID":
         return
     for key in ("microseconds", "launch_medians", "quantiles"):
@@ -196,8 +201,13 @@ def _wrong_result(result: Any) -> Iterator[str]:
             yield f"has no such {key} as a bench writes"
 
 
+def _within_limits(key: str, value: Any) -> bool:
+    low, high = LIMITS.get(key, (None, None))
+    return low is None or low <= value <= high
+
+
 def _are_times(values: list[Any]) -> bool:
-    return all(isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < math.inf for v in values)
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < MOST for v in values)
 
 
 def _key(result: Result) -> Key:

@@ -53,6 +53,12 @@ def disconnect(comm: Comm) -> None:
     _communicators.pop(comm.handle).Free()
 
 
+def no_request() -> int:
+    """MPI_REQUEST_NULL."""
+    MPI = _bind()
+    return _handle(MPI, MPI.REQUEST_NULL)
+
+
 _communicators: dict[int, MPI.Comm] = {}
 
 
@@ -75,7 +81,8 @@ def _bind() -> Any:
 
 _FUNCTIONS = (
     *("MPI_Gather", "MPI_Gatherv", "MPI_Allgather", "MPI_Allgatherv", "MPI_Reduce", "MPI_Allreduce"),
-    *("MPI_Bcast", "MPI_Barrier", "MPI_Wtime"),
+    *("MPI_Igather", "MPI_Igatherv", "MPI_Iallgather", "MPI_Iallgatherv", "MPI_Ireduce", "MPI_Iallreduce"),
+    *("MPI_Wait", "MPI_Test", "MPI_Bcast", "MPI_Barrier", "MPI_Wtime"),
 )
 
 if COMPILED:
@@ -88,12 +95,21 @@ if COMPILED:
     _int, _handle_type, _address = types.int32, types.int64, types.uintp
     _block = (_address, _int, _handle_type)
     _gather = _external("MPI_Gather", _int, *_block, *_block, _int, _handle_type)
-    _gatherv = _external("MPI_Gatherv", _int, *_block, _address, _address, _address, *_block[2:], _int, _handle_type)
+    _vector = (*_block, _address, _address, _address, *_block[2:])
+    _gatherv = _external("MPI_Gatherv", _int, *_vector, _int, _handle_type)
     _allgather = _external("MPI_Allgather", _int, *_block, *_block, _handle_type)
-    _allgatherv = _external("MPI_Allgatherv", _int, *_block, _address, _address, _address, *_block[2:], _handle_type)
+    _allgatherv = _external("MPI_Allgatherv", _int, *_vector, _handle_type)
     _operands = (_address, _address, _int, _handle_type, _handle_type)
     _reduce = _external("MPI_Reduce", _int, *_operands, _int, _handle_type)
     _allreduce = _external("MPI_Allreduce", _int, *_operands, _handle_type)
+    _igather = _external("MPI_Igather", _int, *_block, *_block, _int, _handle_type, _address)
+    _igatherv = _external("MPI_Igatherv", _int, *_vector, _int, _handle_type, _address)
+    _iallgather = _external("MPI_Iallgather", _int, *_block, *_block, _handle_type, _address)
+    _iallgatherv = _external("MPI_Iallgatherv", _int, *_vector, _handle_type, _address)
+    _ireduce = _external("MPI_Ireduce", _int, *_operands, _int, _handle_type, _address)
+    _iallreduce = _external("MPI_Iallreduce", _int, *_operands, _handle_type, _address)
+    _wait = _external("MPI_Wait", _int, _address, _address)
+    _test = _external("MPI_Test", _int, _address, _address, _address)
     _bcast = _external("MPI_Bcast", _int, *_block, _int, _handle_type)
     _barrier = _external("MPI_Barrier", _int, _handle_type)
     _wtime = _external("MPI_Wtime", types.float64)
@@ -165,6 +181,43 @@ if COMPILED:
     def allreduce_max(comm, send, receive, count, kind):
         """MPI_Allreduce, MPI_MAX of `count` floats of the MPI type `kind`."""
         return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.max, comm.handle)
+
+    @inlined
+    def start_gather(comm, send, count, receive, everywhere, request):
+        """MPI_Igather of bytes, or MPI_Iallgather."""
+        data, into, byte = send.ctypes.data, receive.ctypes.data, comm.byte
+        if everywhere:
+            return _iallgather(data, count, byte, into, count, byte, comm.handle, request.ctypes.data)
+        return _igather(data, count, byte, into, count, byte, np.int32(ROOT), comm.handle, request.ctypes.data)
+
+    @inlined
+    def start_gatherv(comm, send, count, receive, counts, starts, everywhere, request):
+        """MPI_Igatherv of bytes, or MPI_Iallgatherv."""
+        data, into, byte = send.ctypes.data, receive.ctypes.data, comm.byte
+        counts, starts = counts.ctypes.data, starts.ctypes.data
+        if everywhere:
+            return _iallgatherv(data, count, byte, into, counts, starts, byte, comm.handle, request.ctypes.data)
+        return _igatherv(
+            data, count, byte, into, counts, starts, byte, np.int32(ROOT), comm.handle, request.ctypes.data
+        )
+
+    @inlined
+    def start_reduce(comm, send, receive, count, kind, everywhere, request):
+        """MPI_Ireduce, or MPI_Iallreduce: MPI_SUM of `count` floats of the MPI type `kind`."""
+        data, into = send.ctypes.data, receive.ctypes.data
+        if everywhere:
+            return _iallreduce(data, into, count, kind, comm.sum, comm.handle, request.ctypes.data)
+        return _ireduce(data, into, count, kind, comm.sum, np.int32(ROOT), comm.handle, request.ctypes.data)
+
+    @inlined
+    def wait(request, status):
+        """MPI_Wait."""
+        return _wait(request.ctypes.data, status.ctypes.data)
+
+    @inlined
+    def test(request, done, status):
+        """MPI_Test."""
+        return _test(request.ctypes.data, done.ctypes.data, status.ctypes.data)
 
     @inlined
     def bcast(comm, array):
@@ -240,6 +293,45 @@ else:
         """MPI_Allreduce, MPI_MAX of `count` floats of the MPI type `kind`."""
         of = _kind(comm, kind)
         _communicators[comm.handle].Allreduce([send, count, of], [receive, count, of], _bind().MAX)
+        return 0
+
+    _under_way: dict[int, Any] = {}
+
+    def start_gather(comm, send, count, receive, everywhere, request):
+        """MPI_Igather of bytes, or MPI_Iallgather."""
+        given, target = [send, count, _bind().BYTE], [receive, count, _bind().BYTE]
+        _start(comm, request, "Iallgather" if everywhere else "Igather", everywhere, given, target)
+        return 0
+
+    def start_gatherv(comm, send, count, receive, counts, starts, everywhere, request):
+        """MPI_Igatherv of bytes, or MPI_Iallgatherv."""
+        given, target = [send, count, _bind().BYTE], [receive, (counts, starts), _bind().BYTE]
+        _start(comm, request, "Iallgatherv" if everywhere else "Igatherv", everywhere, given, target)
+        return 0
+
+    def start_reduce(comm, send, receive, count, kind, everywhere, request):
+        """MPI_Ireduce, or MPI_Iallreduce: MPI_SUM of `count` floats of the MPI type `kind`."""
+        given, target = [send, count, _kind(comm, kind)], [receive, count, _kind(comm, kind)]
+        _start(comm, request, "Iallreduce" if everywhere else "Ireduce", everywhere, given, target, _bind().SUM)
+        return 0
+
+    def _start(comm, request, name, everywhere, given, target, *operation):
+        call = getattr(_communicators[comm.handle], name)
+        if everywhere:
+            _under_way[request.ctypes.data] = call(given, target, *operation)
+        else:
+            _under_way[request.ctypes.data] = call(given, target if comm.rank == ROOT else None, *operation, ROOT)
+
+    def wait(request, status):
+        """MPI_Wait."""
+        if (started := _under_way.pop(request.ctypes.data, None)) is not None:
+            started.Wait()
+        return 0
+
+    def test(request, done, status):
+        """MPI_Test."""
+        if (started := _under_way.get(request.ctypes.data)) is not None:
+            started.Test()
         return 0
 
     def bcast(comm, array):

@@ -1,8 +1,11 @@
 """The compiled loop: rounds from log point to log point, with MPI inside.
 
 Of each round: local gradients, what the algorithm compresses, encode, the route's collective, decode and mean at the
-root, the update, the downlink of w (or of the update's direction, compressed, before it); before all of this, w enters
+root, the update, the downlink of w (or of the update's direction, compressed, before it); before the update, w enters
 the Polyak-Ruppert average.
+
+An algorithm that is one round late takes gradients at the w before this one. Then the messages of a round may be made
+while those of the round before travel: the loop makes them first, and aggregates a round behind.
 """
 
 from __future__ import annotations
@@ -15,14 +18,15 @@ from numpy.typing import NDArray
 from .codec import encode
 from .descent import direction, outgoing, sent, update
 from .downlink import decodes, everywhere, send_back, share
-from .jit import kernel
+from .jit import inlined, kernel
 from .mpi import ROOT, barrier, wtime
-from .sampling import gradient, plan
+from .sampling import gradient, plan, senders
 from .streams import Stream
 from .wire import (
     ENCODE,
     GRADIENT,
     LAST,
+    RECEIVE,
     ROUNDS,
     RUNNING,
     SEND_BACK,
@@ -30,7 +34,11 @@ from .wire import (
     TOO_MANY,
     UPDATE,
     WAIT,
+    depart,
     mark,
+    nudge_on,
+    overlaps,
+    place_of,
     uplink,
 )
 
@@ -45,6 +53,8 @@ class State(NamedTuple):
 
     w: Array  # (d,): the iterate, where the route has it updated
     model: Array  # (d,): what clients know of it, equal on all ranks; w itself unless the downlink rounds
+    at: Array  # (d,): where gradients are taken: model itself, or the one before it where the algorithm is late
+    late: bool
     sum: Array  # (d,): the root's sum of the iterates in the average
     total: Array  # (d,): the root's mean of the decoded messages, then the direction of the step
     g: Array  # (d,)
@@ -82,79 +92,116 @@ def snapshot(state, wire, snapshots, done):
     snapshots.cursor[1] += 1
 
 
+@inlined
+def keep(state):
+    """Where the algorithm is late: the next gradients are taken at the model of now."""
+    if state.late:
+        for j in range(len(state.at)):
+            state.at[j] = state.model[j]
+
+
+@inlined
+def make_messages(problem, compressor, algorithm, route, wire, jobs, state, k, seed):
+    """Compute and pack this rank's messages of round k; their bytes, or TOO_LONG."""
+    planned, w, g, clock = k - jobs.window[0], state.at, state.g, wire.clock
+    job, slot, first, size, longest = jobs.start[planned], 0, place_of(wire, k), 0, 0
+    while job < jobs.start[planned + 1]:
+        client = jobs.client[job]
+        gradient(problem, jobs, job, seed, w, g)
+        outgoing(algorithm, client, k, w, g)
+        mark(clock, GRADIENT)
+        stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
+        written = encode(compressor, g, wire.send[first + size :], stream)
+        if written < 0:
+            written = -written
+            if state.overflow[0] == -1:
+                state.overflow[0], state.overflow[1] = jobs.first + client, k
+        sent(algorithm, client, compressor, wire.send[first + size : first + size + written], stream)
+        wire.sizes[slot] = written
+        size += written
+        longest = max(longest, written)
+        job += jobs.steps
+        slot += 1
+        nudge_on(route)
+        mark(clock, ENCODE)
+    return size if longest <= wire.longest else TOO_LONG
+
+
+@inlined
+def aggregate(compressor, algorithm, route, comm, wire, jobs, state, k, seed, size, anyone):
+    """Bring the messages of round k to the root, update w and bring it back; MPI's error code."""
+    w, clock, code = state.w, wire.clock, 0
+    state.total.fill(0.0)
+    if clock[RUNNING] > 0.0:
+        code = barrier(comm)
+        mark(clock, WAIT)
+    if anyone and code == 0:
+        code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
+    if code == 0 and decodes(route.downlink, comm):
+        direction(algorithm, k, state.total)
+        mark(clock, UPDATE)
+    if code == 0:
+        code = share(route.downlink, comm, wire, k, seed, state.total, state.overflow)
+    if code == 0 and (comm.rank == ROOT or everywhere(route.downlink)):
+        update(algorithm, k, state.total, w)
+        mark(clock, UPDATE)
+    if code == 0:
+        code = send_back(route.downlink, comm, wire, k, seed, w, state.model)
+        mark(clock, SEND_BACK)
+    return code
+
+
 @kernel
 def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snapshots, start, stop, seed):
     """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code,
     TOO_LONG or TOO_MANY.
 
     A block of rounds is timed between two barriers: from the start, or the last log point, to the next."""
-    w, model, g, clock = state.w, state.model, state.g, wire.clock
+    clock, size = wire.clock, 0
+    behind = 1 if overlaps(route) else 0
     code = barrier(comm)
     state.seconds[1] = wtime()
-    for k in range(start, stop):
-        if k < jobs.window[0] or k >= jobs.window[1]:
-            plan(jobs, compressor, seed, k)
-        if comm.rank == ROOT and k >= state.averaging_start:
-            for j in range(len(w)):
-                state.sum[j] += w[j]
-        at = k - jobs.window[0]
-        job, slot, size, longest = jobs.start[at], 0, 0, 0
-        if jobs.everyone_start[at + 1] - jobs.everyone_start[at] > wire.room:
-            code = TOO_MANY
-            break
-        clock[RUNNING] = 1.0 if k % TIMED == 0 else 0.0
+    for ahead in range(start, stop + behind):
+        k = ahead - behind  # messages are made of round `ahead`, and aggregated of round k
+        clock[RUNNING] = 1.0 if ahead % TIMED == 0 and ahead < stop else 0.0
         if clock[RUNNING] > 0.0:
             clock[ROUNDS] += 1.0
             clock[LAST] = wtime()
-        while job < jobs.start[at + 1]:
-            client = jobs.client[job]
-            gradient(problem, jobs, job, seed, model, g)
-            outgoing(algorithm, client, k, model, g)
-            mark(clock, GRADIENT)
-            stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
-            written = encode(compressor, g, wire.send[size:], stream)
-            if written < 0:
-                written = -written
-                if state.overflow[0] == -1:
-                    state.overflow[0], state.overflow[1] = jobs.first + client, k
-            sent(algorithm, client, compressor, wire.send[size : size + written], stream)
-            wire.sizes[slot] = written
-            size += written
-            longest = max(longest, written)
-            job += jobs.steps
-            slot += 1
-            mark(clock, ENCODE)
-        if longest > wire.longest:
-            code = TOO_LONG
-            break
-        anyone = jobs.everyone_start[at] < jobs.everyone_start[at + 1]
-        if anyone or state.restless:  # else nothing is sent, and w stays
-            state.total.fill(0.0)
-            if clock[RUNNING] > 0.0:
+        if ahead < stop:
+            if ahead < jobs.window[0] or ahead >= jobs.window[1]:
+                plan(jobs, compressor, seed, max(start, k))
+            if senders(jobs, ahead) > wire.room:
+                code = TOO_MANY
+                break
+            size = make_messages(problem, compressor, algorithm, route, wire, jobs, state, ahead, seed)
+            if size < 0:
+                code = TOO_LONG
+                break
+            if behind == 0:
+                keep(state)
+        if k >= start:
+            if comm.rank == ROOT and k >= state.averaging_start:
+                for j in range(len(state.w)):
+                    state.sum[j] += state.w[j]
+            anyone = senders(jobs, k) > 0
+            if anyone or state.restless:  # else nothing is sent, and w stays
+                code = aggregate(compressor, algorithm, route, comm, wire, jobs, state, k, seed, size, anyone)
+            due = snapshots.rounds[snapshots.cursor[0]] == k + 1
+            if code == 0 and (due or k + 1 == stop):
                 code = barrier(comm)
-                mark(clock, WAIT)
-            if anyone and code == 0:
-                code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
-            if code == 0 and decodes(route.downlink, comm):
-                direction(algorithm, k, state.total)
-                mark(clock, UPDATE)
-            if code == 0:
-                code = share(route.downlink, comm, wire, k, seed, state.total, state.overflow)
-            if code == 0 and (comm.rank == ROOT or everywhere(route.downlink)):
-                update(algorithm, k, state.total, w)
-                mark(clock, UPDATE)
-            if code == 0:
-                code = send_back(route.downlink, comm, wire, k, seed, w, model)
-                mark(clock, SEND_BACK)
-        due = snapshots.rounds[snapshots.cursor[0]] == k + 1
-        if code == 0 and (due or k + 1 == stop):
-            code = barrier(comm)
-            state.seconds[0] += wtime() - state.seconds[1]
-        if code != 0:
-            break
-        if due:
-            snapshots.cursor[0] += 1
-            if comm.rank == ROOT:
-                snapshot(state, wire, snapshots, k + 1)
-            state.seconds[1] = wtime()
+                state.seconds[0] += wtime() - state.seconds[1]
+            if code != 0:
+                break
+            if due:
+                snapshots.cursor[0] += 1
+                if comm.rank == ROOT:
+                    snapshot(state, wire, snapshots, k + 1)
+                state.seconds[1] = wtime()
+        if behind == 1 and ahead < stop:
+            keep(state)
+            if senders(jobs, ahead) > 0:
+                code = depart(route, comm, compressor, wire, jobs, ahead, seed, size)
+                mark(clock, RECEIVE)
+            if code != 0:
+                break
     return code

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codec import participants
-from .jit import Operation, kernel
+from .jit import Operation, inlined, kernel
 
 AHEAD = 512
 """Gradients that are listed ahead, about, where a round has fewer."""
@@ -38,10 +38,10 @@ class Jobs(NamedTuple):
     start: NDArray[np.int64]  # (most rounds + 1,): the jobs of each round
 
 
-def jobs_of(first: int, last: int, clients: int, steps: int) -> Jobs:
-    """An empty plan for the clients first <= i < last of N, `steps` gradients each a round."""
-    rounds = max(1, AHEAD // steps)
-    room = clients + rounds - 1
+def jobs_of(first: int, last: int, clients: int, steps: int, least: int = 1) -> Jobs:
+    """An empty plan, of `least` rounds or more, for the clients first <= i < last of N, `steps` gradients each."""
+    rounds = max(least, AHEAD // steps)
+    room = max(least * clients, clients + rounds - 1)
     owed = steps * min(room, rounds * (last - first))
     return Jobs(
         first,
@@ -55,6 +55,13 @@ def jobs_of(first: int, last: int, clients: int, steps: int) -> Jobs:
         np.empty(owed, np.int64),
         np.zeros(rounds + 1, np.int64),
     )
+
+
+@inlined
+def senders(jobs, round):
+    """How many clients take part in a planned round."""
+    at = round - jobs.window[0]
+    return jobs.everyone_start[at + 1] - jobs.everyone_start[at]
 
 
 @kernel

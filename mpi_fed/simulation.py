@@ -15,6 +15,7 @@ from .compressors import Compressor
 from .configuration import Configuration
 from .downlink import CompressedBroadcast, compressed
 from .errors import InputError, RunError
+from .flight import flight
 from .jit import compiling, kernel
 from .log_layout import CLIENTS_LIMIT
 from .mpi import Comm, comm_of
@@ -91,7 +92,7 @@ class Simulation:
             self._memories(last - first),
             self._route(place, d),
         )
-        self.jobs = jobs_of(first, last, n, algorithm.local_steps)
+        self.jobs = jobs_of(first, last, n, algorithm.local_steps, 2 if self._overlaps else 1)
         self.wire = self._wire(hosts, d)
         self.state = self._state(d)
         held, passed = n if n <= CLIENTS_LIMIT else 0, snapshots_of(d)
@@ -115,6 +116,8 @@ class Simulation:
     def _route(self, place: Place, d: int) -> NamedTuple:
         """The route's kernel, with the study's own downlink in the place of the route's where there is one."""
         route: Any = self.configuration.route.kernel_at(place, self.configuration.compressor, d)
+        if self._overlaps:
+            route = route._replace(flight=flight())
         compressor = self.configuration.downlink
         if compressor is None:
             return route
@@ -125,6 +128,11 @@ class Simulation:
         fixed = most if compressor.fixed_length else -1
         downlink = compressed(route.downlink.path, packing, fixed, counted, most)
         return route._replace(downlink=downlink)
+
+    @property
+    def _overlaps(self) -> bool:
+        """Messages travel while the next are made, so that two rounds' are held."""
+        return self.configuration.route.overlapping(self.configuration.algorithm)
 
     @property
     def _trailer(self) -> int:
@@ -147,6 +155,7 @@ class Simulation:
         received = (slots * size if fixed else room) if collects else 0
         counted = _counted(compressor, self.kernels[1])
         grain = -(-(longest + 1) // HISTOGRAM_BINS)
+        held = most * (slots if fixed else min(hosted, room)) + SLACK
         return Wire(
             most,
             room,
@@ -155,7 +164,8 @@ class Simulation:
             counted,
             slots,
             hosts,
-            np.zeros(most * (slots if fixed else min(hosted, room)) + SLACK, np.uint8),
+            held if self._overlaps else 0,
+            np.zeros(held * (2 if self._overlaps else 1), np.uint8),
             np.zeros(max(1, most * received), np.uint8),
             np.zeros(slots, np.int32),
             np.zeros(slots * size, np.int32),
@@ -174,7 +184,10 @@ class Simulation:
         w, average, total, g = np.zeros((4, d))
         model = np.zeros(d) if self.configuration.route.downlink_bits else w
         overflow = np.full(2, -1, np.int64)
-        return State(w, model, average, total, g, start, algorithm.restless, np.zeros(2), overflow)
+        at = np.zeros(d) if algorithm.late else model
+        return State(
+            w, model, at, algorithm.late, average, total, g, start, algorithm.restless, np.zeros(2), overflow
+        )
 
     def compile(self) -> None:
         """Compile the loop, or load it: the first process on this cache compiles, the others wait."""
@@ -208,6 +221,8 @@ class Simulation:
         own = {"w": state.w, "sum": state.sum, "seconds": state.seconds, **ledger}
         if state.model is not state.w:
             own["model"] = state.model
+        if state.late:
+            own["at"] = state.at
         clients = self.clients_arrays()
         return own | {name: array for name, array in arrays_of(self.kernels[2]).items() if name not in clients}
 
@@ -249,6 +264,7 @@ class Simulation:
         else:
             self.state.w[:] = start
         self.state.model[:] = self.state.w
+        self.state.at[:] = self.state.w
 
     def advance(self, stop: int) -> None:
         """Do the rounds up to `stop`; the root then holds a snapshot of every log point passed since the last call."""

@@ -58,7 +58,7 @@ def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
         if table not in TABLES or not isinstance(keys, dict):
             raise InputError(f"{file}: [variant.{plain(name)}] {show(table)} is no table{nearest(table, TABLES)}")
         for key, value in keys.items():
-            _set(tables, table, key, value)
+            _set(tables, table, key, value, f"{file}: [variant.{plain(name)}.{table}]")
     study = tables.get("study")
     if isinstance(study, dict) and isinstance(study.get("name"), str) and "name" not in variants[name].get("study", {}):
         study["name"] += f"-{name}"
@@ -73,11 +73,14 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
             raise InputError(
                 f"--set {plain(text)}: write TABLE.KEY=VALUE, with TABLE one of {', '.join(TABLES)}"
             )
-        _set(tables, name, key, parsed(value.strip()))
+        _set(tables, name, key, parsed(value.strip()), f"--set {plain(text)}")
 
 
-def _set(tables: dict[str, Any], name: str, key: str, value: Any) -> None:
+def _set(tables: dict[str, Any], name: str, key: str, value: Any, place: str) -> None:
+    """Raises InputError where no table is there whose key it is: `place` says who sets it."""
     target = tables.get(name, []) if name in LISTED else [tables.setdefault(name, {})]
+    if target == []:
+        raise InputError(f"{place}: the study has no [[{name}]] that this could change; add one to the file")
     for table in target if isinstance(target, list) else []:
         if isinstance(table, dict):  # anything else is refused when its table is looked at
             table[key] = value

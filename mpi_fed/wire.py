@@ -7,6 +7,13 @@ uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total)
 bare(kernel, comm, wire, size)
     the MPI calls of uplink alone, of the sizes that the last round left in the wire, for `mpi-fed bench`, which runs it
     outside of rounds; MPI's error code, or UNTOLD, the default, where a route does not say
+overlaps(kernel)
+    whether the uplink travels while the next messages are made; by default it does not, and depart is never called
+depart(kernel, comm, compressor, wire, jobs, round, seed, size)
+    start it with the round's messages, which lie in wire.send from `place_of` on: uplink then waits for it; MPI's error
+    code
+nudge_on(kernel)
+    let MPI go on with it; MPI's error code
 """
 
 from __future__ import annotations
@@ -17,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codec import information_bits, trailer
-from .jit import Operation, kernel
+from .jit import Operation, inlined, kernel
 from .mpi import wtime
 
 INFORMATION_BITS, PAYLOAD, UPLINK, DOWNLINK = 0, 1, 2, 3
@@ -49,6 +56,7 @@ class Wire(NamedTuple):
     counted: bool  # lengths are the senders' alone to know, so that counts are exchanged
     slots: int  # clients on the fullest rank
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
+    stride: int  # bytes from one round's messages in `send` to the next one's, where both are held; else 0
     send: NDArray[np.uint8]
     receive: NDArray[np.uint8]  # the root's, or on every rank where the route brings all of it everywhere
     sizes: NDArray[np.int32]  # (slots,): bytes of this rank's messages, in order
@@ -94,6 +102,25 @@ def _untold(kernel, comm, wire, size):
     return UNTOLD
 
 
+def _no(kernel):
+    return False
+
+
+def _nothing(kernel):
+    return 0
+
+
+def _stays(kernel, comm, compressor, wire, jobs, round, seed, size):
+    return 0
+
+
 _uplink, _bare = Operation("uplink"), Operation("bare", _untold)
-uplink, bare = _uplink.call, _bare.call
-OPERATIONS = {"uplink": _uplink, "bare": _bare}
+_overlaps, _depart, _nudge_on = Operation("overlaps", _no), Operation("depart", _stays), Operation("nudge_on", _nothing)
+uplink, bare, overlaps, depart, nudge_on = _uplink.call, _bare.call, _overlaps.call, _depart.call, _nudge_on.call
+OPERATIONS = {"uplink": _uplink, "bare": _bare, "overlaps": _overlaps, "depart": _depart, "nudge_on": _nudge_on}
+
+
+@inlined
+def place_of(wire, round):
+    """Where this round's messages begin in wire.send."""
+    return wire.stride * (round & 1)

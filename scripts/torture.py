@@ -1,4 +1,4 @@
-"""What a run survives: python scripts/torture.py [--kills 100] [--mutations 10000] [--seed 0]
+"""What a run survives: python scripts/torture.py [--kills 100] [--rounds 2000000] [--mutations 10000] [--seed 0]
 
 Kills: a run is killed with -9 at random moments, start-up included, and started again until it is done; its log must
 open after each kill, and at the end be that of a run that nothing interrupted, bit for bit. Mutations: damaged study
@@ -19,12 +19,13 @@ from survival.mutations import mutations
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=100, metavar="N")
+    parser.add_argument("--rounds", type=int, default=2_000_000, metavar="N", help="of each of two repetitions")
     parser.add_argument("--mutations", type=int, default=10_000, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     sound = True
     if given.kills:
-        sound &= kills(given.kills, given.seed)
+        sound &= kills(given.kills, given.rounds, given.seed)
     if given.mutations:
         sound &= mutations(given.mutations, given.seed)
     print("SOUND" if sound else "NOT SOUND")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import crowd
 import hypothesis
 import mpi_tests
 import pytest
@@ -18,7 +19,8 @@ hypothesis.settings.register_profile("ranks", deadline=None, derandomize=True, d
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Be a rank if started as one, else what starts them."""
+    """Be a rank if started as one, else what starts them, beside other workers."""
+    os.environ.update({**crowd.settings(), **os.environ})
     under_mpi = config.getoption("--with-mpi")
     hypothesis.settings.load_profile("ranks" if under_mpi else "here")
     plugin = mpi_tests.Rank(config) if under_mpi else mpi_tests.Launcher(config)
@@ -77,3 +79,5 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("OMPI_", "PMI", "SLURM_", "MPI_FED_", "MPI_LOCAL")):
             monkeypatch.delenv(name)
+    for name, value in crowd.settings().items():
+        monkeypatch.setenv(name, value)

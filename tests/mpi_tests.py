@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -105,11 +106,26 @@ class Launcher:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        sizes = Counter(share_of(item.nodeid) for item in items)
         slow = {share_of(item.nodeid) for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: share_of(item.nodeid) not in slow)  # so that no worker is left with one
+        turns = {share: (*self._turn(share, slow), -sizes[share] if share[0] == "[" else 0) for share in sizes}
+        items.sort(key=lambda item: turns[share_of(item.nodeid)])
         for item in items:
             if ranks_of(item):
                 item.add_marker(pytest.mark.timeout(0))  # of pytest-timeout: the first runs its whole group
+
+    def _turn(self, share: str, slow: set[str]) -> tuple[int, bool]:
+        """When a worker takes it: slow ones before others, so that none is left with one of them.
+
+        One process compiles at a time. So the world that needs most kernels is first, beside files, which need few, and
+        the second MPI's worlds, which need no others than the first's, are last."""
+        first, *others = self.pythons
+        is_world, mpi = share[0] == "[", share[1:].rpartition("-")[0]
+        if is_world and mpi in others:
+            return 3, is_world
+        if share == f"[{first}-3":
+            return 0, is_world
+        return 1 if share in slow else 2, is_world
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -178,6 +194,8 @@ class World:
         program = [self.python, "-m", "pytest", *options]
         prepared = launch.prepared(self.ranks, program, python=self.python)
         with prepared as (command, surroundings), open(self.folder / "output", "wb") as output:
+            if self.ranks <= launch.cores():  # MPICH's collectives through shared memory, which users have
+                surroundings.pop("MPIR_CVAR_DEVICE_COLLECTIVES", None)
             process = subprocess.Popen(
                 command,
                 env=surroundings | {FOLDER: str(self.folder), WORLD: self.name},

@@ -22,7 +22,7 @@ from mpi_fed.errors import InputError, RunError
 from mpi_fed.simulation import Simulation
 
 ROUNDS, BEFORE = 120, 47
-CASES = [("epochs", SOME_COMPRESSORS[1], 'averaging = "tail"'), ALGORITHMS[0], ALGORITHMS[2], ALGORITHMS[5]]
+CASES = [("epochs", SOME_COMPRESSORS[1], 'averaging = "tail"'), *(ALGORITHMS[i] for i in (0, 2, 5, 6))]
 
 
 def one_line(text):
@@ -209,6 +209,25 @@ def test_signals_save_what_was_done(mpi_python, study, whole, signum):
     with h5py.File(log) as file:
         assert file.attrs["status"] == b"complete"
         assert file.attrs["restarts"] == 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_with_a_compressed_downlink_goes_on(study):
+    """From the last checkpoint, on another number of ranks: the log is that of a run that nothing interrupted."""
+    text = study.read_text().replace("repetitions = 2", "repetitions = 1")
+    study.write_text(text + '[[downlink]]\nkind = "bernoulli"\np = 0.5\n')
+    status, errors = interrupted(study, sys.executable, signal.SIGKILL, 2)
+    assert status == -signal.SIGKILL, errors
+    folder = study.parent / "runs" / "test"
+    seed, done = saved(folder)
+    assert (seed, 0 < done < ROUNDS_OF_SECONDS) == (0, True)
+    command.run("run", study, "--ranks=3", f"--out={study.parent / 'runs'}", "--no-analyze")
+    command.run("run", study, "--ranks=2", f"--out={study.parent / 'whole'}", "--no-analyze")
+    (found,), (expected,) = (command.logs(study.parent / out / "test").values() for out in ("runs", "whole"))
+    assert_same(found, expected, BY_RANKS)
+    assert found["repetition_status"].all()
+    with h5py.File(next(folder.iterdir())) as file:
+        assert file.attrs["restarts"] == 1
 
 
 @pytest.mark.slow

@@ -338,6 +338,8 @@ COMMANDS = [
     (["run", "study.toml", "--set", "dimension=5"], ["--set dimension=5", "TABLE.KEY=VALUE"]),
     (["run", "study.toml", "--set", "problem.dimension"], ["--set problem.dimension", "TABLE.KEY=VALUE"]),
     (["run", "study.toml", "--set", "problems.dimension=5"], ["--set problems.dimension=5", "problem"]),
+    (["run", "study.toml", "--set", "downlink.value_bits=16"], ["--set downlink.value_bits=16", "no [[downlink]]"]),
+    (["run", "study.toml", "downlink.value_bits=16"], ["--set downlink.value_bits=16", "no [[downlink]]"]),
     (["run", "study.toml", "--set", "problem.a.b=5"], ["--set problem.a.b=5", "TABLE.KEY=VALUE"]),
     (
         ["run", "study.toml", "--set", "problem.dimension=-5"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,6 +201,27 @@ def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
     assert four["gradient"] == pytest.approx(4 * alone["gradient"])
 
 
+def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
+    """The sum of 3 levels of each of 16 clients fits into a byte, that of 100 does not."""
+    levels = Recipe("quantization", json.dumps({"levels": 3}))
+    shared = replace(levels, joint="reduce-levels")
+    assert [shared.message_bytes(1_000, clients) for clients in (16, 100)] == [1_004, 2_004]
+    assert levels.message_bytes(1_000, 100) == 4 + 3 * 125
+    more = [
+        replace(point, recipe=recipe, route=route, payload=recipe.message_bytes(point.dimension, 2))
+        for point in found
+        if point.recipe == FLOAT32 and point.bits == 32
+        for route, recipe in (("gather", levels), ("reduce-levels", shared))
+    ]
+    rows = answer(fit_costs([*found, *more]), bench_trace, linked("links", 100, 1e8, 0.0), 1_000, 1e-3)
+    own = {row["route"]: row for row in rows if row["compressor"].startswith("quantization")}
+    assert own.keys() == {"gather", "reduce-levels"}
+    assert own["gather"]["rounds"] > 0
+    assert own["gather"]["float32"]["to_risk"] > 0
+    assert (own["reduce-levels"]["rounds"], own["reduce-levels"]["float32"]["to_risk"]) == (None, None)
+    assert own["reduce-levels"]["float32"]["round"] > 0
+
+
 def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found):
     costs, d, machine = fit_costs(found), 10_000, linked("here", 2, 1e7, 0.0)
     here = Recipe("partial-participation", '{"p": 0.1, "value_bits": 32}')
@@ -292,6 +314,9 @@ def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):
         (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give 1 to 100,000,000"]),
         (["good.json", "--study", "nowhere.toml"], ["nowhere.toml: cannot read the study file"]),
         (["phases.json"], ["phases.json: result 1 has no such phases as a bench writes"]),
+        (["names.json"], ["names.json: its machine has no such hosts as a bench writes"]),
+        (["cables.json"], ["cables.json: its machine has no such cables as a bench writes"]),
+        (["messages.json"], ["messages.json: result 1 has no such messages as a bench writes"]),
         (["route.json"], ["route.json: result 1: route pigeon is not known here"]),
         (["kind.json"], ["kind.json: result 1:", "no compressor known here"]),
     ],
@@ -308,6 +333,10 @@ def test_bad_input(saved, capsys, words, sentences):
     sums = made_up((1_000,))
     sums["results"] = [one | {"route": "allreduce"} for one in sums["results"][::2]]
     saved(ranks=made_up((1_000,)), sums=sums)
+    names, cables = made_up((1_000,)), made_up((1_000,), link=1e9)
+    names["machine"]["hosts"] = None
+    cables["machine"]["cables"] = [{"up": 10**6, "down": 10**6, "burst": None}] * 2
+    saved(names=names, cables=cables, messages=changed(messages=10**400))
     saved(route=changed(route="pigeon"), kind=changed(compressor={"kind": "nothing"}))
     assert cli.main(["model", *words]) == 2
     output = capsys.readouterr()

@@ -86,7 +86,8 @@ def test_a_library_is_told_of_a_crowd_alone():
 
 
 def test_ranks_get_what_they_need(alone, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "MPIR_CVAR_DEVICE_COLLECTIVES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PMI_RANK", "3")
     monkeypatch.setenv(environment.TERMINAL_WIDTH, "80")
     monkeypatch.setattr(launch, "cores", lambda: 4)

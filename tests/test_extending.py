@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import crowd
 import numpy as np
 import pytest
 from mpi_fed.analysis import load
@@ -31,6 +32,7 @@ def bench(tmp_path_factory):
         (folder / name).write_text(text)
     own = ("OMPI_", "PMI", "SLURM_", "MPI_LOCAL", "MPI_FED_RANKS", "NUMBA_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(own)}
+    environment |= crowd.settings()
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = [
         subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)

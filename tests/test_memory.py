@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import command
+import numpy as np
 import pytest
 
-from mpi_fed import cli, memory, mode
+from mpi_fed import cli, launch, memory, mode
+from mpi_fed.compressors import compressors
 from mpi_fed.configuration import configuration_from_tables
 
 STUDY = """
@@ -51,9 +53,10 @@ class Crowded(PartialParticipation):
 """
 
 
-def configuration(clients=10, compressor=None, algorithm="sgd", route=None, **problem):
+def configuration(clients=10, compressor=None, algorithm="sgd", route=None, downlink=None, **problem):
     return configuration_from_tables(
-        {
+        ({"downlink": downlink} if downlink else {})
+        | {
             "study": {"name": "test", "rounds": 10, "clients": clients},
             "problem": {"kind": "gaussian", "dimension": 100, "rotation": "diagonal", **problem},
             "algorithm": {"kind": algorithm},
@@ -75,6 +78,100 @@ def test_the_parts_of_a_ranks_memory():
     own = memory.of_rank(configuration(10, shift="covariate"), 4)["data"]
     assert 8 * 100**2 * (10 + 3) <= own <= 8 * 100**2 * (10 + 3) + 10**5
     assert memory.of_rank(configuration(10, dimension=10**7), 1)["log points"] == 32 * 10**7  # one at a time
+
+
+DOWNLINKS = (
+    {"kind": "none", "value_bits": 64},
+    {"kind": "quantization", "levels": 3},
+    {"kind": "bernoulli", "p": 0.5, "indices": "explicit"},
+    {"kind": "rand-h", "h": 30},
+    {"kind": "sketch", "h": 30},
+)
+
+
+def bytes_of(value):
+    """Of all arrays that a tuple holds, to any depth."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return sum(map(bytes_of, value)) if isinstance(value, tuple) else 0
+
+
+@pytest.mark.mpi(ranks=2)
+@pytest.mark.parametrize("self_check", [False, True], ids=["plain", "checked"])
+@pytest.mark.parametrize("downlink", DOWNLINKS, ids=lambda table: table["kind"])
+def test_a_downlinks_memory_is_known(world, downlink, self_check):
+    """Every rank holds the root's message, and what decodes it."""
+    from mpi_fed.simulation import Simulation
+
+    assert world.size == 2
+    given = configuration(2, downlink=downlink, route={"kind": "gather", "self_check": self_check}, dimension=10_000)
+    simulation = Simulation(given, given.problem.prepare(2), world.comm, [0, 10])
+    held = bytes_of(simulation.kernels[3].downlink)
+    message = len(simulation.kernels[3].downlink.payload)
+    assert message <= held <= memory.of_rank(given, 2, root=world.is_root)["the downlink"]
+    assert memory.counts_of(given, 2)["the downlink's bytes"] == message
+
+
+def test_without_a_downlink_of_its_own_a_study_has_no_memory_for_it():
+    assert memory.of_rank(configuration(), 4)["the downlink"] == 0
+    assert memory.counts_of(configuration(), 4)["the downlink's numbers"] == 100
+    narrow = configuration(route={"kind": "gather", "downlink_bits": 16})
+    assert memory.counts_of(narrow, 4)["the downlink's bytes"] == 200
+
+
+@pytest.mark.parametrize("kind", compressors)
+def test_a_compressors_arrays_are_known(kind):
+    for table in compressors[kind].examples:
+        compressor = compressors[kind](**table).resolve(10_000)
+        assert bytes_of(compressor.kernel(10_000)) <= compressor.scratch_bytes(10_000)
+
+
+GROUPS = {
+    "v1": ("4:memory:/job/step", "memory/", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")),
+    "v2": ("0::/job/step", "", ("memory.max", "memory.current", "file")),
+}
+"""A line of /proc/self/cgroup, the folder of its hierarchy, and where limit, use and page cache stand."""
+
+
+@pytest.mark.parametrize(("line", "top", "names"), GROUPS.values(), ids=GROUPS)
+def test_limits_of_control_groups(tmp_path, line, top, names):
+    """Of both versions: of the job and all above it, where there is one that may be read."""
+    limit, taken, cached = names
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"9:cpu:/other\n{line}\n")
+    assert list(memory._left_by_groups(tmp_path)) == []
+    for group, most in (("job/step", "max"), ("job", "7000"), ("", "9223372036854771712")):
+        folder = tmp_path / "sys/fs/cgroup" / top / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / limit).write_text(f"{most}\n")
+        (folder / taken).write_text("1000\n")
+        (folder / "memory.stat").write_text(f"anon 5\n{cached} 300\n")
+    assert list(memory._left_by_groups(tmp_path)) == [6300, 9223372036854771712 - 700]
+
+
+def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch, alone):
+    monkeypatch.setattr(memory, "available", lambda: 5 * 10**9)
+    monkeypatch.setattr(launch, "run_programs", lambda *_: pytest.fail("ranks were started"))
+    assert cli.main(["bench", "--dimension", "100", "10000000", "--compressor", "none", "--ranks=4"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mpi-fed: --dimension 10000000: route gather: none needs 7.")
+    assert "5 GB are free; give a smaller --dimension or fewer --ranks, or run it on more machines" in line
+
+
+def test_what_routes_hold_is_counted():
+    tree = configuration(10, route={"kind": "tree"})
+    assert memory.of_rank(tree, 4)["the route"] == 400 * 12, "what leaders pass on"
+    assert memory.of_rank(tree, 4, root=False)["the route"] == 0
+    staged = configuration(10, {"kind": "quantization", "levels": 1}, route={"kind": "reduce-levels"})
+    assert memory.of_rank(staged, 4)["the route"] == 8 * 100 * 3
+    assert memory.of_rank(configuration(10), 4)["the route"] == 0
+
+
+def test_messages_that_travel_meanwhile_are_held_twice():
+    late = "delayed-sgd"
+    waits = configuration(10, algorithm=late, route={"kind": "gather", "overlap": False})
+    travels = configuration(10, algorithm=late, route={"kind": "gather"})
+    assert memory.of_rank(travels, 4)["messages"] - memory.of_rank(waits, 4)["messages"] == 400 * 3
 
 
 def test_messages_are_counted_by_who_may_take_part():
@@ -142,7 +239,7 @@ def test_a_compressor_that_breaks_its_word_ends_the_run(study, alone, mpi_python
 
 @pytest.mark.slow
 def test_a_run_takes_no_more_than_it_says(study, alone):
-    """The largest resident set of a rank alone with a million dimensions, without memories and with them."""
+    """The largest resident set of a rank alone with a million dimensions, and with memories and a downlink as well."""
     program = """
 import resource, sys
 from mpi_fed.cli import main
@@ -153,8 +250,10 @@ print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     Path("study.toml").write_text(STUDY.replace("clients = 2", "clients = 16").replace("= 50", "= 1_000_000"))
     inside = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}  # a world of one, which MPI makes by itself
     taken = {}
-    for algorithm in ("sgd", "control-variates"):
-        said = sum(memory.of_rank(configuration(algorithm=algorithm, **large), 1).values())
+    text = Path("study.toml").read_text()
+    for algorithm, downlink in (("sgd", None), ("control-variates", {"kind": "bernoulli", "p": 0.5})):
+        said = sum(memory.of_rank(configuration(algorithm=algorithm, downlink=downlink, **large), 1).values())
+        Path("study.toml").write_text(text + ('[[downlink]]\nkind = "bernoulli"\np = 0.5\n' if downlink else ""))
         for rounds in (19, 20):  # the first may compile
             overrides = [f"--set=study.rounds={rounds}", f"--set=algorithm.kind='{algorithm}'"]
             words = [sys.executable, "-P", "-c", program, *overrides]

@@ -25,7 +25,7 @@ def torture(folder: Path, *options: str) -> str:
 @pytest.mark.slow
 def test_killed_runs_end_as_others(alone, tmp_path):
     """10 kills -9 at random moments, each followed by a start; logs are readable in between, the end is the same."""
-    said = torture(tmp_path, "--kills=10", "--mutations=0")
+    said = torture(tmp_path, "--kills=10", "--rounds=500000", "--mutations=0")
     names, numbers = (re.split("  +", line.strip()) for line in said.splitlines()[:2])
     found = dict(zip(names, numbers, strict=True))
     assert found["kills"] == "10"

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 import command
+import numpy as np
 import pytest
 from mpi_tests import MUST_HAVE_BOTH
 from processes import alive, family, seconds_until_gone
@@ -246,6 +247,61 @@ def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich):
     for host in hosts("long.json"):
         assert f"{gone(host, 'sent_bytes'):,}" in said
         assert f"{gone(host, 'received_bytes'):,}" in said
+
+
+TRANSPORTED = {"uplink_transported_bytes", "downlink_transported_bytes"}
+COUNT = '"$@" && cat /proc/net/netstat > "$PMI_RANK.netstat"'
+"""A rank's command, and then what TCP has counted on its host."""
+
+
+def test_leaders_alone_talk_between_hosts(mpich):
+    """Two hosts of two ranks, each of a client: h2 sends one message a round in a tree, and two without.
+
+    A message, also a leader's, fits into one packet; a fifth more is for log points, and for what start-up varies by,
+    which is 20,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
+    messages, and one w of four; in a tree of the messages, which count twice, a quarter, of six sums one, and one w of
+    six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own."""
+    Path("study.toml").write_text(STUDY)
+    settings = ("problem.dimension=150", "study.clients=4", "log.points_per_decade=3")
+    words = ["study.toml", "--no-analyze", *(f"--set={one}" for one in settings)]
+    command.run("run", *words, "--ranks=4", "--out=loopback", "--set=study.rounds=320", python=mpich)
+    loopback = list(command.logs(Path("loopback/test")).values())
+    for kind, messages, ups, downs in (("gatherv", 2, 2, 4), ("tree", 1, 4, 6), ("tree-reduce", 1, 6, 6)):
+        if kind == "tree-reduce":
+            Path("study.toml").write_text(STUDY.rpartition("[[compressor]]")[0])  # which leaves "none"
+        options = [*words, f"--set=route.kind='{kind}'"]
+        short, long = (traffic(mpich, *options, f"--set=study.rounds={rounds}") for rounds in (20, 320))
+        sent, up, down, measured_up, measured_down = long - short
+        logs = list(command.logs(Path("runs/test")).values())
+        assert len(logs) == (1 if kind == "tree-reduce" else 2)
+        for log, one in zip(logs, loopback, strict=False):
+            if kind == "tree-reduce":
+                np.testing.assert_allclose(log["iterate"], one["iterate"], atol=1e-4)
+            else:
+                command.assert_same(log, one, command.TIMED | TRANSPORTED)
+        rounds = 300 * len(logs)
+        assert messages * rounds <= sent <= (messages + 0.2) * rounds, kind
+        for carried, measured in ((up // ups, measured_up), (down // downs, measured_down)):
+            assert carried <= measured <= carried + 3 * HEADERS * messages * rounds + 20_000, kind
+
+
+def traffic(python: str, *options: str) -> np.ndarray:
+    """Of a run: packets with data from h2, bytes up and down by the ledger, and bytes from and to h2 on its cable."""
+    words = ["sh", "-c", COUNT, "sh", python, "-P", "-m", "mpi_fed", "run", *options, "--out=runs"]
+    shutil.rmtree("runs", ignore_errors=True)
+    path = f"{Path(python).parent}:{os.environ['PATH']}"
+    run("--ranks-per-host=2", "--json=facts.json", "--", *words, PATH=path)
+    logs = command.logs(Path("runs/test")).values()
+    ledger = [sum(log[name][0, -1] for log in logs) for name in sorted(TRANSPORTED, reverse=True)]
+    h2 = hosts("facts.json")[1]
+    return np.array([segments(3), *ledger, gone(h2, "sent_bytes"), gone(h2, "received_bytes")], dtype=int)
+
+
+def segments(rank: int) -> int:
+    """Packets with data that a rank's host has sent, those not counted that were sent again, or only acknowledge."""
+    lines = Path(f"{rank}.netstat").read_text().splitlines()
+    names, numbers = (line.split() for line in lines if line.startswith("TcpExt:"))
+    return int(numbers[names.index("TCPOrigDataSent")])
 
 
 def hosts(file: str) -> list[dict[str, Any]]:

@@ -46,6 +46,7 @@ ALGORITHMS = (
     ("diagonal", 'kind = "quantization"', 'kind = "control-variates"\nlocal_steps = 3'),
     ("both", 'kind = "top-k"\nk = 3', 'kind = "error-feedback"'),
     ("epochs", 'kind = "top-k"\nk = 3', 'kind = "error-feedback"\nlocal_steps = 3'),
+    ("both", 'kind = "rand-h"\nh = 3\nindices = "explicit"', 'kind = "delayed-sgd"'),
 )
 """A problem, a compressor and the [algorithm] that runs on them."""
 

@@ -3,9 +3,9 @@
 seconds = alpha calls + copy volume + stretch (8 FRAME / PAYLOAD) max(client / B_client, root / B_root) + hops latency
 
 alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD is what headers add. N ranks, one client
-each; m bytes a message; v bytes of the iterate, or of the step's direction; L = ceil(log2 N); W = min(L, 2 (N-1)/N), the better of a binomial tree
-and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005); for broadcasts to fewer than 8 ranks W = L, as
-MPI libraries take the tree there.
+each; m bytes a message; v bytes of the iterate, or of the step's direction; L = ceil(log2 N); W = min(L, 2 (N-1)/N),
+the better of a binomial tree and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005); for broadcasts to
+fewer than 8 ranks W = L, as MPI libraries take the tree there.
 
 | way | calls | volume = bytes on the root's link | on a client's | hops |
 |---|---|---|---|---|

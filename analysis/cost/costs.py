@@ -120,9 +120,15 @@ class Costs:
         if (medium, what) in self.ways:
             way = self.ways[medium, what]
             return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
-        name = f"a downlink of {what} bits" if isinstance(what, int) else what if what == PACKED else f"the route {what}"
-        raise InputError(f"no result tells how long {name} takes")
+        raise InputError(f"no result tells how long {_called(what)} takes")
 
+
+
+def _called(what: Hashable) -> str:
+    """A way, for people."""
+    if isinstance(what, int):
+        return f"a downlink of {what} bits"
+    return str(what) if what == PACKED else f"the route {what}"
 
 def busy(presence: float, machine: Machine) -> float:
     """The probability that anybody sends in a round."""
@@ -158,7 +164,8 @@ def fit_costs(points: Sequence[Point]) -> Costs:
             chosen = [p for p in of_medium if p.bits == bits and _clear(p, downlink_of)]
             ways[medium, bits] = _transfer(chosen, "downlink", _downlink_features)
         if packed := [p for p in of_medium if p.down]:
-            ways[medium, PACKED] = _transfer([p for p in packed if _clear(p, downlink_of)], "downlink", _downlink_features)
+            chosen = [p for p in packed if _clear(p, downlink_of)]
+            ways[medium, PACKED] = _transfer(chosen, "downlink", _downlink_features)
     return Costs(compute, ways, tuple(dict.fromkeys(map(scheme_of, points))))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...benchmark import VALID
-from ...compare import load
+from ...compare import MOST, load
 from ...errors import InputError
 from ...routes import routes
 from .recipe import Recipe, recipe_of
@@ -61,10 +61,12 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
         file, link = _place(word)
         told = load(file)
         link, burst = _cables(told["machine"], link, file)
-        if link is None and len(told["machine"].get("hosts", ())) > 1:
+        hosts = told["machine"].get("hosts", [])
+        if not isinstance(hosts, list):
+            raise InputError(f"{file}: its machine has no such hosts as a bench writes")
+        if link is None and len(hosts) > 1:
             raise InputError(f"{file} was measured on several hosts: say how fast their links were, as {file}@1gbit")
-        hosts = len(told["machine"].get("hosts", ()))
-        if link is not None and any(result.get("ranks") != hosts for result in told["results"]):
+        if link is not None and any(result["ranks"] != len(hosts) for result in told["results"]):
             raise InputError(f"{file}: behind links the model has one rank a host; measure with as many ranks as hosts")
         machines.append({"file": file, "link": told_link(link), **told["machine"]})
         for number, result in enumerate(told["results"], start=1):
@@ -92,6 +94,8 @@ def _cables(machine: dict[str, Any], link: float | None, file: str) -> tuple[flo
     cables = machine.get("cables")
     if not cables:
         return link, 0.0
+    if not isinstance(cables, list) or not all(map(_is_cable, cables)):
+        raise InputError(f"{file}: its machine has no such cables as a bench writes")
     rates = {cable[way] for cable in cables for way in ("up", "down")}
     if len(rates) > 1:
         raise InputError(f"{file}: cables of several rates cannot be fitted; give virtual_cluster --rate alone")
@@ -99,10 +103,23 @@ def _cables(machine: dict[str, Any], link: float | None, file: str) -> tuple[flo
     return (math.inf, 0.0) if rate is None else (float(rate), float(cables[0]["burst"]))
 
 
+def _is_cable(cable: Any) -> bool:
+    if not isinstance(cable, dict):
+        return False
+    up, down, burst = (cable.get(key) for key in ("up", "down", "burst"))
+    limited = up is not None or down is not None
+    whole = (burst is not None) == limited and (burst is None or _is_number(burst))
+    return whole and all(one is None or (_is_number(one) and one > 0) for one in (up, down))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
+
+
 def _point(result: dict[str, Any], file: str, link: float | None, burst: float, place: str) -> Point:
-    phases, ranks, messages, payload = (result.get(key) for key in ("phases", "ranks", "messages", "payload_bytes"))
+    phases, messages, payload = (result.get(key) for key in ("phases", "messages", "payload_bytes"))
     for key, value in (("messages", messages), ("payload_bytes", payload)):
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
+        if not _is_number(value) or value == 0:
             raise InputError(f"{place} has no such {key} as a bench writes")
     if not isinstance(phases, dict) or not all(_is_phase(phases.get(name)) for name in PHASES):
         raise InputError(f"{place} has no such phases as a bench writes")
@@ -118,19 +135,17 @@ def _point(result: dict[str, Any], file: str, link: float | None, burst: float, 
         route=result["route"],
         recipe=recipe_of(result["compressor"], d, f"{place}:", route.kind if route.joint else None),
         dimension=d,
-        ranks=int(ranks or 1),
+        ranks=result["ranks"],
         bits=None if route.everywhere or back is not None else int(result.get("downlink_bits") or 64),
-        messages=float(messages or 0),
-        payload=float(payload or 0),
+        messages=float(result["messages"]),
+        payload=float(result["payload_bytes"]),
         seconds=_seconds(phases, result["microseconds"]["median"], route.everywhere),
         down=None if back is None else recipe_of(back, d, f"{place}: downlink"),
     )
 
 
 def _is_phase(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(name), int | float) and 0 <= value[name] < math.inf for name in ("min", "max")
-    )
+    return isinstance(value, dict) and all(_is_number(value.get(name)) for name in ("min", "max"))
 
 
 def _seconds(phases: dict[str, dict[str, float]], whole: float, everywhere: bool) -> dict[str, float]:

@@ -1,9 +1,9 @@
 """Rounds to a risk by theory: about T / (2 eps), T = Tr(C_ania H^-1), where noise is what is left of the risk.
 
 T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client; masks that all have in
-common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is a
-mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed form,
-and what quantization adds depends on N (`two_way.py`)."""
+common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is
+a mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed
+form, and what quantization adds depends on N (`two_way.py`)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ none."""
 @functools.cache
 def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
     """For the bench's problem: x ~ N(0, diag(1/i)), noise of variance 1, batches of 1, sgd."""
-    compressor, back = recipe.at(dimension), down and down.at(dimension)
+    compressor, back = recipe.at(dimension), None if down is None else down.at(dimension)
     if recipe.joint and clients > 1:
         return None
     eigenvalues = 1 / np.arange(1.0, dimension + 1)
@@ -95,7 +95,7 @@ def study_traces(study: Study) -> tuple[Traces, int]:
     def trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
         if recipe.joint and first.clients > 1:
             return None
-        back = down and down.at(dimension)
+        back = None if down is None else down.at(dimension)
         found = predict(replace(first, compressor=recipe.at(dimension), downlink=back), population)
         if found.limit_trace is None:
             return None

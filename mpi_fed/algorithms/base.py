@@ -43,6 +43,8 @@ class Algorithm(Component):
 
     restless: ClassVar[bool] = False
     """w moves even in a round in which nobody sends."""
+    late: ClassVar[bool] = False
+    """Gradients of round k are taken at w_{k-1}, so that messages may travel while the next gradients are computed."""
     two_way: ClassVar[bool] = True
     """The direction of its step may be compressed again on its way down, without bias."""
 

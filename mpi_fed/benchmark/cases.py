@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .. import fields
-from ..algorithms import algorithms
+from ..algorithms.sgd import Sgd
 from ..certification.cases import serves
 from ..compressors import Compressor, compressors
 from ..configuration import Configuration, configuration_from_tables
@@ -138,7 +138,7 @@ def _downlinks(
         yield None
     elif text == SAME:
         try:
-            check_downlink(compressor, algorithms["sgd"](), route)
+            check_downlink(compressor, Sgd.model_validate({}), route)
         except ValueError as error:
             raise _Cannot(f"--downlink {SAME} --compressor {name}: {error}", is_back=True) from None
         yield compressor
@@ -146,7 +146,7 @@ def _downlinks(
         for _, downlink in _fitted("--downlink", text, dimension):
             with placed(f"--downlink {text}:"):
                 downlink = downlink.resolve(dimension)
-                check_downlink(downlink, algorithms["sgd"](), route)
+                check_downlink(downlink, Sgd.model_validate({}), route)
             yield downlink
 
 
@@ -161,7 +161,7 @@ def _fitted(option: str, text: str, dimension: int) -> Iterator[tuple[str, Compr
 
 def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
     """The kind and the parameters of "quantization levels=127"."""
-    kind, *rest = text.split()
+    kind, *rest = text.split() or [text]
     parameters = {}
     for word in rest:
         key, equals, value = word.partition("=")

@@ -115,6 +115,10 @@ class Compressor(Component):
         """Bytes of the longest message; the length of every message where `fixed_length`."""
         raise NotImplementedError
 
+    def scratch_bytes(self, dimension: int) -> int:
+        """Bytes of its kernel's arrays that grow with the dimension, at most."""
+        return 4 * 8 * dimension
+
     def participants_max(self, clients: int) -> int:
         """The most clients that take part in a round; a run ends where more do."""
         return clients

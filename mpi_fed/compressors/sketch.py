@@ -82,6 +82,9 @@ class Sketch(Compressor):
     def payload_bytes_max(self, dimension: int) -> int:
         return self.value_bits // 8 * self.h
 
+    def scratch_bytes(self, dimension: int) -> int:
+        return super().scratch_bytes(dimension) + 8 * self.h * (dimension + self.h)
+
     def kernel(self, dimension: int) -> SketchKernel:
         h = self.h
         phi = np.empty(padded(h * dimension))

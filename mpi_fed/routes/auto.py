@@ -13,7 +13,8 @@ class Auto(Route):
     """Resolved before anything starts: the log names the route that was taken."""
 
     kind = "auto"
+    may_overlap = True
 
     def resolve(self, compressor: Compressor) -> Route:
         kind = Gather if compressor.fixed_length else Gatherv
-        return kind(self_check=self.self_check, downlink_bits=self.downlink_bits)
+        return kind(self_check=self.self_check, downlink_bits=self.downlink_bits, overlap=self.overlap)

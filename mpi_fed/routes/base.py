@@ -40,6 +40,9 @@ class Route(Component):
     """MPI adds messages up, in an order of its own: iterates are those of other routes but for rounding, unless
     `joint`; and a rank adds its own before they travel."""
 
+    may_overlap: ClassVar[bool] = False
+    """Messages can travel while the next are made; the `Kernel` then has a field `flight`."""
+
     joint: ClassVar[bool] = False
     """A client's message depends on what the others send: iterates are not those of other routes, but exact sums."""
 
@@ -49,6 +52,8 @@ class Route(Component):
         Literal[64, 32, 16] | None, AfterValidator(lambda given: None if given == 64 else given)
     ] = None
     """Bits of the floats in which w is broadcast: 16 rounded at random. None for 64, likewise."""
+    overlap: bool | None = None
+    """Messages travel while the next ones are made; None for yes where the algorithm is one round late, else no."""
 
     def check(self, compressor: Compressor) -> None:
         """Raise ValueError, one sentence, where this route cannot carry the compressor's messages."""
@@ -59,6 +64,17 @@ class Route(Component):
 
     def check_algorithm(self, algorithm: Component) -> None:
         """Raise ValueError, one sentence, where this route cannot serve the algorithm."""
+        late = getattr(algorithm, "late", False)
+        if self.overlap is not None and not late:
+            raise ValueError(
+                f"overlap is for algorithms that are one round late, and {algorithm.kind} needs each message before "
+                f'the next ones are made; leave it out, or give algorithm kind = "delayed-sgd"'
+            )
+        if late and not self.may_overlap and self.overlap is not False:
+            raise ValueError(
+                f'{algorithm.kind} is one round late so that messages may travel meanwhile, and route kind = '
+                f'"{self.kind}" has them wait; give kind = "auto", or overlap = false'
+            )
         if self.joint and hasattr(type(algorithm), "sent"):
             raise ValueError(
                 f'route kind = "{self.kind}" makes the messages of a round together, and {algorithm.kind} needs each '
@@ -74,6 +90,10 @@ class Route(Component):
         """What brings the iterate back in the compiled round."""
         return Everywhere(0) if self.everywhere else broadcast(self.downlink_bits or 64, dimension, path)
 
+    def overlapping(self, algorithm: Component) -> bool:
+        """Whether messages travel while the next ones are made."""
+        return getattr(algorithm, "late", False) and self.may_overlap and self.overlap is not False
+
     def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
         """What the compiled exchange gets."""
         raise NotImplementedError
@@ -81,6 +101,10 @@ class Route(Component):
     def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
         """Bytes of the longest message, without checksums."""
         return compressor.payload_bytes_max(dimension)
+
+    def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
+        """Bytes of a rank's buffers besides those of its clients' messages and of the `received` ones."""
+        return 0
 
     def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         """The compressor's kernel as it is used on this route."""

@@ -9,15 +9,17 @@ import numpy as np
 from ..codec import decode
 from ..compressors import Compressor
 from ..downlink import Downlink, decodes, gathered, transported
+from ..flight import GROUNDED, Flight, Grounded, flies, gathers, land, nudge
 from ..jit import inlined, kernel
 from ..mpi import allgather_bytes, gather_bytes
 from ..streams import Stream
-from ..wire import DECODE, RECEIVE, enter, mark
+from ..wire import DECODE, RECEIVE, enter, mark, place_of
 from .base import Route, routes
 
 
 class GatherKernel(NamedTuple):
     downlink: Downlink
+    flight: Grounded | Flight = GROUNDED
 
 
 @inlined
@@ -48,6 +50,7 @@ class Gather(Route):
 
     kind = "gather"
     Kernel: ClassVar[type] = GatherKernel
+    may_overlap = True
 
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
@@ -62,7 +65,7 @@ class Gather(Route):
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        code = collect(kernel, comm, wire)
+        code = land(kernel.flight) if flies(kernel.flight) else collect(kernel, comm, wire)
         mark(wire.clock, RECEIVE)
         sent = comm.size * wire.slots * wire.fixed_size
         transported(kernel.downlink, comm, wire, sent, sent)
@@ -70,6 +73,19 @@ class Gather(Route):
             decode_slots(comm, compressor, wire, jobs, round, seed, total)
             mark(wire.clock, DECODE)
         return code
+
+    @staticmethod
+    def overlaps(kernel):
+        return flies(kernel.flight)
+
+    @staticmethod
+    def depart(kernel, comm, compressor, wire, jobs, round, seed, size):
+        send, block = wire.send[place_of(wire, round) :], np.int32(wire.slots * wire.fixed_size)
+        return gathers(kernel.flight, comm, send, block, wire.receive, gathered(kernel.downlink))
+
+    @staticmethod
+    def nudge_on(kernel):
+        return nudge(kernel.flight)
 
     @staticmethod
     def bare(kernel, comm, wire, size):

@@ -9,15 +9,17 @@ import numpy as np
 from ..codec import decode, length
 from ..compressors import Compressor
 from ..downlink import Downlink, decodes, gathered, transported
+from ..flight import GROUNDED, Flight, Grounded, flies, gathers_any, land, nudge
 from ..jit import inlined, kernel
 from ..mpi import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
 from ..streams import Stream
-from ..wire import DECODE, RECEIVE, enter, mark
+from ..wire import DECODE, RECEIVE, enter, mark, place_of
 from .base import Route, routes
 
 
 class GathervKernel(NamedTuple):
     downlink: Downlink
+    flight: Grounded | Flight = GROUNDED
 
 
 @inlined
@@ -28,6 +30,16 @@ def collect_counts(kernel, comm, wire):
     if gathered(kernel.downlink):
         return allgather_counts(comm, wire.sizes, wire.all_sizes)
     return gather_counts(comm, wire.sizes, wire.all_sizes)
+
+
+@inlined
+def prepare(kernel, comm, compressor, wire, jobs, round, seed):
+    """Let whoever decodes know all lengths; MPI's error code."""
+    code = collect_counts(kernel, comm, wire)
+    if code == 0 and decodes(kernel.downlink, comm):
+        lay_out(comm, compressor, wire, jobs, round, seed)
+        mark(wire.clock, DECODE)  # the lengths come from drawing the masks
+    return code
 
 
 @inlined
@@ -92,27 +104,44 @@ class Gatherv(Route):
 
     kind = "gatherv"
     Kernel: ClassVar[type] = GathervKernel
+    may_overlap = True
 
     def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
         return self.Kernel(self.downlink(dimension))
 
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        code = collect_counts(kernel, comm, wire)
-        if code != 0:
-            return code
-        here = decodes(kernel.downlink, comm)
-        if here:
-            lay_out(comm, compressor, wire, jobs, round, seed)
-            mark(wire.clock, DECODE)  # the lengths come from drawing the masks
-        code = collect(kernel, comm, wire, size)
+        if flies(kernel.flight):
+            code = land(kernel.flight)
+        else:
+            code = prepare(kernel, comm, compressor, wire, jobs, round, seed)
+            if code == 0:
+                code = collect(kernel, comm, wire, size)
         mark(wire.clock, RECEIVE)
-        if here and code == 0:
+        if code == 0 and decodes(kernel.downlink, comm):
             sent = decode_in_order(compressor, wire, jobs, round, seed, total)
             mark(wire.clock, DECODE)
             sent += 4 * len(wire.all_sizes) if wire.counted else 0
             transported(kernel.downlink, comm, wire, sent, sent)
         return code
+
+    @staticmethod
+    def overlaps(kernel):
+        return flies(kernel.flight)
+
+    @staticmethod
+    def depart(kernel, comm, compressor, wire, jobs, round, seed, size):
+        code = prepare(kernel, comm, compressor, wire, jobs, round, seed)
+        if code != 0:
+            return code
+        send, everywhere = wire.send[place_of(wire, round) :], gathered(kernel.downlink)
+        return gathers_any(
+            kernel.flight, comm, send, np.int32(size), wire.receive, wire.counts, wire.starts, everywhere
+        )
+
+    @staticmethod
+    def nudge_on(kernel):
+        return nudge(kernel.flight)
 
     @staticmethod
     def bare(kernel, comm, wire, size):

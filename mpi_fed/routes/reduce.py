@@ -9,11 +9,12 @@ import numpy as np
 from ..codec import decode, length
 from ..compressors import Compressor
 from ..downlink import Downlink, decodes, gathered, transported
+from ..flight import GROUNDED, Flight, Grounded, adds_up, flies, land, nudge
 from ..jit import inlined, kernel
 from ..mpi import allreduce_sum, reduce_sum
 from ..streams import EVERYONE, Stream
 from ..values import CHUNK, pack, unpack
-from ..wire import DECODE, ENCODE, RECEIVE, enter, mark
+from ..wire import DECODE, ENCODE, RECEIVE, enter, mark, place_of
 from .base import Array, Route, routes
 
 
@@ -23,29 +24,42 @@ class ReduceKernel(NamedTuple):
     sum: Array
     values: Array
     dither: Array
+    flight: Grounded | Flight = GROUNDED
+
+
+@inlined
+def numbers(kernel, comm, each):
+    """How many numbers a message of so many bytes has, and of which MPI type."""
+    return np.int32(8 * each // kernel.bits), comm.float64 if kernel.bits == 64 else comm.float32
 
 
 @inlined
 def collect(kernel, comm, wire, each):
     """The MPI call of this route, or of `allreduce`, where the kernel's downlink says so."""
-    count, kind = np.int32(8 * each // kernel.bits), comm.float64 if kernel.bits == 64 else comm.float32
+    count, kind = numbers(kernel, comm, each)
     if gathered(kernel.downlink):
         return allreduce_sum(comm, wire.send, wire.receive, count, kind)
     return reduce_sum(comm, wire.send, wire.receive, count, kind)
 
 
+@inlined
+def bytes_of_each(compressor, wire, stream):
+    """Of every message of the round."""
+    return wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
+
+
 @kernel
-def add_up(kernel, compressor, wire, stream, size):
-    """The sum of this rank's messages, in float64 and then rounded once, in place of the first of them; its bytes."""
-    each = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
+def add_up(kernel, compressor, wire, send, stream, size):
+    """The sum of the messages in `send`, in float64 and then rounded once, in place of the first; its bytes."""
+    each = bytes_of_each(compressor, wire, stream)
     if size > each:
         sums, values = kernel.sum[: 8 * each // kernel.bits], kernel.values[: 8 * each // kernel.bits]
         sums.fill(0.0)
         for at in range(0, size, each):
-            unpack(wire.send[at : at + each], kernel.bits, values)
+            unpack(send[at : at + each], kernel.bits, values)
             for j in range(len(values)):
                 sums[j] += values[j]
-        pack(sums, kernel.bits, wire.send, stream, kernel.dither)
+        pack(sums, kernel.bits, send, stream, kernel.dither)
     mark(wire.clock, ENCODE)
     return each
 
@@ -67,6 +81,7 @@ class Reduce(Route):
 
     kind = "reduce"
     adds = True
+    may_overlap = True
     Kernel: ClassVar[type] = ReduceKernel
 
     def check(self, compressor: Compressor) -> None:
@@ -89,13 +104,31 @@ class Reduce(Route):
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
         stream = Stream(seed, EVERYONE, np.uint64(round))
-        each = add_up(kernel, compressor, wire, stream, size)
-        code = collect(kernel, comm, wire, each)
+        if flies(kernel.flight):
+            each, code = bytes_of_each(compressor, wire, stream), land(kernel.flight)
+        else:
+            each = add_up(kernel, compressor, wire, wire.send, stream, size)
+            code = collect(kernel, comm, wire, each)
         mark(wire.clock, RECEIVE)
         transported(kernel.downlink, comm, wire, comm.size * each, each)
         if code == 0 and decodes(kernel.downlink, comm):
             decode_sum(compressor, wire, jobs, stream, each, total)
         return code
+
+    @staticmethod
+    def overlaps(kernel):
+        return flies(kernel.flight)
+
+    @staticmethod
+    def depart(kernel, comm, compressor, wire, jobs, round, seed, size):
+        send = wire.send[place_of(wire, round) :]
+        each = add_up(kernel, compressor, wire, send, Stream(seed, EVERYONE, np.uint64(round)), size)
+        count, kind = numbers(kernel, comm, each)
+        return adds_up(kernel.flight, comm, send, wire.receive, count, kind, gathered(kernel.downlink))
+
+    @staticmethod
+    def nudge_on(kernel):
+        return nudge(kernel.flight)
 
     @staticmethod
     def bare(kernel, comm, wire, size):

@@ -152,6 +152,9 @@ class ReduceLevels(Route):
     def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
         return compressor.value_bits // 8 + self._width(compressor, clients) * dimension
 
+    def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
+        return 8 * dimension * hosted
+
     def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         first, last = place.hosts[place.comm.rank : place.comm.rank + 2].tolist()
         inner: Any = compressor.kernel(dimension)

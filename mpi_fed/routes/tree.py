@@ -42,6 +42,8 @@ class Grouped(Route):
     group_size: int | None = Field(None, ge=1)
     """Ranks a group, in their order; None for the ranks that share a node."""
 
+    may_overlap: ClassVar[bool] = False
+
     def split(self, comm: MPI.Comm) -> MPI.Comm:
         """This rank's group, in the order of ranks."""
         if self.group_size:
@@ -120,6 +122,10 @@ class TreeRoute(Grouped):
 
     kind = "tree"
     Kernel: ClassVar[type] = TreeKernel
+
+    def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
+        """What all leaders on the root's machine relay."""
+        return message * received
 
     def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         tree = self.tree(place.comm)

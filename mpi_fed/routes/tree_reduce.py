@@ -13,7 +13,7 @@ from ..mpi import ROOT, reduce_sum
 from ..streams import EVERYONE, Stream
 from ..wire import RECEIVE, UPLINK, mark
 from .base import Array, Place, routes
-from .reduce import Reduce, add_up, decode_sum
+from .reduce import Reduce, add_up, decode_sum, numbers
 from .tree import Grouped
 
 
@@ -29,7 +29,7 @@ class TreeReduceKernel(NamedTuple):
 def collect(kernel, comm, wire, each):
     """The MPI calls of this route."""
     tree, relay = kernel.downlink.path, kernel.sum
-    count, kind = np.int32(8 * each // kernel.bits), comm.float64 if kernel.bits == 64 else comm.float32
+    count, kind = numbers(kernel, comm, each)
     code = reduce_sum(tree.group, wire.send, relay, count, kind)
     if tree.leads and code == 0:
         code = reduce_sum(tree.leaders, relay, wire.receive, count, kind)
@@ -49,7 +49,7 @@ class TreeReduce(Grouped, Reduce):
     @staticmethod
     def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
         stream = Stream(seed, EVERYONE, np.uint64(round))
-        each = add_up(kernel, compressor, wire, stream, size)
+        each = add_up(kernel, compressor, wire, wire.send, stream, size)
         code = collect(kernel, comm, wire, each)
         mark(wire.clock, RECEIVE)
         if comm.rank == ROOT and code == 0:

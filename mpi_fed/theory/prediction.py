@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from ..algorithms import Algorithm, Steps
 from ..algorithms.control_variates import ControlVariates
+from ..algorithms.delayed_sgd import DelayedSgd
 from ..algorithms.sgd import Sgd
 from ..compressors.none import NoCompression
 from ..configuration import Configuration
 from ..problems.population import Population
+from .delayed import undelayed
 from .diagonal import DiagonalRecursion
 from .fixed_step import fixed_step, frozen_fixed_step
 from .laws import laws
@@ -103,7 +105,7 @@ def compute(
         recursion = exact_recursion(setting)
     except OutOfReachError as error:
         return replace(prediction, note=f"no finite-K prediction: {error}", **_limit(setting, None))
-    prediction = replace(prediction, **_limit(setting, recursion))
+    prediction = replace(prediction, **_limit(setting, undelayed(recursion)))
     wanted = np.unique(np.array(log_rounds or default_rounds(configuration.rounds), dtype=np.int64))
     try:
         return replace(prediction, **_finite(configuration, setting, recursion, steps, wanted))
@@ -153,7 +155,7 @@ def setting_of(configuration: Configuration, population: Population) -> Setting:
     omega = algorithm.omega_of(configuration.compressor, population.dimension)
     alpha = algorithm.rate(omega) if isinstance(algorithm, ControlVariates) else None
     samples = None if batch == "full" else int(batch)
-    return Setting(population, configuration.compressor, samples, alpha, configuration.downlink)
+    return Setting(population, configuration.compressor, samples, alpha, configuration.downlink, algorithm.late)
 
 
 def _facts(configuration: Configuration, population: Population) -> tuple[Prediction, Steps]:
@@ -187,7 +189,7 @@ def _unsupported(configuration: Configuration) -> str | None:
     algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
     if configuration.route.joint and configuration.clients > 1:
         return f"no theory for the route {configuration.route.kind} with several clients, who share a scale"
-    if algorithm.kind not in (Sgd.kind, ControlVariates.kind):
+    if algorithm.kind not in (Sgd.kind, DelayedSgd.kind, ControlVariates.kind):
         return f"no theory for the algorithm {algorithm.kind}"
     if compressor.biased:
         return f"no theory for a biased compressor, as {compressor.kind} is"
@@ -245,9 +247,7 @@ def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:
         weights = _limit_weights(setting, recursion, star)
     elif population.dimension <= LARGEST_DENSE:
         members = laws(population)
-        estimate = limit_trace(
-            members, setting.compressor, setting.batch, population.covariance, setting.downlink
-        )
+        estimate = limit_trace(members, setting.compressor, setting.batch, population.covariance, setting.downlink)
     else:
         return {}
     return {"limit_trace": estimate.value, "limit_trace_error": estimate.standard_error, **weights}

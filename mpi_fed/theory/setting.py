@@ -9,11 +9,12 @@ import numpy as np
 from ..compressors import Compressor
 from ..problems.population import Covariance, Population
 from .added import AddedCovariance, added_covariance, exact_added, frozen_added, linear_covariance, no_covariance
+from .delayed import delayed
 from .diagonal import diagonal_recursion
 from .full import FullRecursion
 from .laws import EmpiricalLaw, GaussianLaw, Law, laws
 from .memory import Block, EmpiricalBlock, GaussianBlock, MemoryRecursion
-from .packing import Array, pack, packed_size, unpack
+from .packing import Array, packed_size, unpack
 from .propagate import OutOfReachError
 from .recursion import Recursion
 
@@ -36,22 +37,25 @@ class Setting:
     batch: int | None  # None: true gradients
     alpha: float | None = None  # the rate of the clients' memories; None where they have none
     downlink: Compressor | None = None  # a linear compressor of the mean message; None where it arrives as it is
+    late: bool = False  # gradients are those of a round ago; not with memories
 
 
 def exact_recursion(setting: Setting) -> Recursion | None:
     """The exact recursion, None where there is none. Raises OutOfReachError where it is too large."""
+    plain: Recursion | None
     members = laws(setting.population)
     if setting.alpha is not None:
         check_size(setting, members)
         return memory_recursion(setting) if has_exact(setting) else None
-    on_diagonal = diagonal_recursion(members, setting.compressor, setting.batch, setting.downlink)
-    if on_diagonal is not None:
-        return on_diagonal
-    return full_recursion(setting)
+    plain = diagonal_recursion(members, setting.compressor, setting.batch, setting.downlink)
+    if plain is None:
+        plain = full_recursion(setting)
+    return delayed(plain) if setting.late and plain is not None else plain
 
 
 def full_recursion(setting: Setting) -> FullRecursion | None:
-    """The exact recursion on full moments, even where the diagonal would do; None where there is none."""
+    """The exact recursion on full moments, even where the diagonal would do, of gradients that are not late; None where
+    there is none."""
     members = laws(setting.population)
     if setting.alpha is not None or not has_exact(setting):
         return None
@@ -84,14 +88,22 @@ def check_size(setting: Setting, members: list[Law]) -> None:
 
 
 def frozen_recursion(setting: Setting, core: Array) -> Recursion:
-    """The recursion whose compression noise keeps the shape that it has at this core (of either kind)."""
+    """The recursion whose compression noise keeps the shape that it has at this core of its own."""
     if setting.alpha is not None:
         return memory_recursion(setting, core)
+    own = packed_size(setting.population.dimension + 1)
+    if setting.late:
+        core = np.append(core[: own - 1], core[-1])
+    return _frozen_at(setting, unpack(core, setting.population.dimension + 1))
+
+
+def _frozen_at(setting: Setting, second: Array) -> Recursion:
+    """The same at U = `second`, (d + 1, d + 1)."""
     members = laws(setting.population)
     check_size(setting, members)
-    second = unpack(core, setting.population.dimension + 1)
     added = frozen_added(setting.compressor, members, setting.batch, second)
-    return FullRecursion(setting.population.covariance, members, setting.batch, added, setting.downlink)
+    plain = FullRecursion(setting.population.covariance, members, setting.batch, added, setting.downlink)
+    return delayed(plain) if setting.late else plain
 
 
 def reference_recursion(setting: Setting, mean: Array, variance: float) -> Recursion:
@@ -100,9 +112,9 @@ def reference_recursion(setting: Setting, mean: Array, variance: float) -> Recur
     if setting.alpha is not None:
         return memory_recursion(setting, empty_memories(setting, mean, variance))
     if _noisy_at_optimum(setting):
-        return frozen_recursion(setting, pack(_at_optimum(d)))
+        return _frozen_at(setting, _at_optimum(d))
     u = np.append(mean, 1.0)
-    return frozen_recursion(setting, pack(np.outer(u, u) + variance * np.diag(np.arange(d + 1) < d)))
+    return _frozen_at(setting, np.outer(u, u) + variance * np.diag(np.arange(d + 1) < d))
 
 
 def reference_name(setting: Setting) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 STUDY = """
 [study]
 name = "torture"
-rounds = 2_000_000
+rounds = {rounds}
 repetitions = 2
 clients = 4
 [problem]
@@ -42,13 +42,13 @@ LONGEST = 1.5
 TIMED = ("wall_seconds", "phase_seconds")
 
 
-def kills(count: int, seed: int) -> bool:
+def kills(count: int, rounds: int, seed: int) -> bool:
     """Kill `count` times, or until the study is done and begun anew; print the table; whether all was as it must be."""
     randomly = random.Random(seed)
     done = starts = resumed = unreadable = lost = worst = different = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "study.toml").write_text(STUDY)
+        (folder / "study.toml").write_text(STUDY.format(rounds=rounds))
         command(folder, "whole").wait()
         whole = datasets(folder / "whole")
         while done < count:

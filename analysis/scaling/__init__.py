@@ -1,0 +1,1 @@
+"""What more ranks bring: times of one configuration on several numbers of ranks, from logs."""
