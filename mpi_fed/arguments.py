@@ -146,6 +146,13 @@ def add_bench(parser: Parser) -> None:
         help="of the floats in which the iterate comes back: 64, 32 or 16, or several (default: 64)",
     )
     parser.add_argument(
+        "--downlink",
+        nargs="+",
+        metavar="KIND",
+        help="compress the step's direction on its way back in place of that: by this compressor, with parameters as "
+        'above, or by the "same" as on the way up',
+    )
+    parser.add_argument(
         "--repetitions", type=_positive, metavar="R", help="timed rounds a launch (default: 20 to 1,000, by dimension)"
     )
     parser.add_argument(

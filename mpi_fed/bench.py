@@ -31,12 +31,14 @@ def bench(given: Namespace) -> int:
     from .launch import run_programs
 
     ranks, launches = given.ranks or RANKS, given.launches or LAUNCHES
-    configurations = cases(ranks, given.dimension, given.compressor, given.route, given.downlink_bits)
+    configurations, left_out = cases(ranks, *_wanted(given))
     _check_place(given.out)
     _check_memory(configurations, ranks, ranks)
+    _tell_left_out(left_out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
+    count = f"{len(configurations)} result{'s' * (len(configurations) > 1)}"
     print(
-        f"mpi-fed: {len(configurations)} results, {times}, on {ranks} rank{'s' * (ranks > 1)}; what is not compiled "
+        f"mpi-fed: {count}, {times}, on {ranks} rank{'s' * (ranks > 1)}; what is not compiled "
         "yet takes minutes",
         file=sys.stderr,
     )
@@ -72,9 +74,10 @@ def bench_here(given: Namespace) -> int:
         raise WorldError(f"--ranks {given.ranks} was asked for, and the launcher started {world.size}")
     if given.launches not in (None, 1):
         raise InputError(f"--launches {given.launches}: inside a launcher there is one; start without it")
-    configurations = cases(world.size, given.dimension, given.compressor, given.route, given.downlink_bits)
+    configurations, left_out = cases(world.size, *_wanted(given))
     if world.is_root:
         _check_place(given.out)
+        _tell_left_out(left_out)
     _check_memory(configurations, world.size, world.node_size)
     shown = world.is_root and (TERMINAL_WIDTH in os.environ or sys.stderr.isatty())
     machine = describe(world)
@@ -84,6 +87,15 @@ def bench_here(given: Namespace) -> int:
     await_reader()
     world.comm.Barrier()  # a launcher ends the others as soon as one has failed
     return status
+
+
+def _wanted(given: Namespace) -> tuple[Any, ...]:
+    return given.dimension, given.compressor, given.route, given.downlink_bits, given.downlink
+
+
+def _tell_left_out(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        print(f"mpi-fed: left out: {sentence}", file=sys.stderr)
 
 
 def _check_place(out: str | None) -> None:

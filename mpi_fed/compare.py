@@ -22,7 +22,7 @@ SINGLE = "within a launch"
 SEVERAL = "between launches"
 
 Result = dict[str, Any]
-Key = tuple[str, str, int, int, int]
+Key = tuple[str, str, int, int, int, str]
 
 
 def compare(first: str, second: str, threshold: float = 1.1, json: bool = False) -> int:
@@ -85,7 +85,7 @@ def _line(before: Result, after: Result, error: float, threshold: float) -> dict
         verdict = FASTER
     return {
         **{name: before[name] for name in ("route", "compressor", "dimension", "ranks")},
-        "downlink_bits": before.get("downlink_bits"),
+        **{name: before.get(name) for name in ("downlink_bits", "downlink")},
         "label": _label(before),
         "microseconds": [one["microseconds"]["median"] for one in (before, after)],
         "launches": [len(own) for own in launches],
@@ -181,6 +181,8 @@ def _wrong_result(result: Any) -> Iterator[str]:
             yield f"lacks the key {key}"
         elif not isinstance(result[key], kind) or isinstance(result[key], bool) or not _within_limits(key, result[key]):
             yield f"has no such {key} as a bench writes"
+    if not isinstance(result.get("downlink"), dict | None):
+        yield "has no such downlink as a bench writes"
     if result.get("downlink_bits") not in (None, 64, 32, 16):
         yield "has no such downlink_bits as a bench writes"
     if result.get("verdict") != "VALID":
@@ -209,9 +211,9 @@ def _are_times(values: list[Any]) -> bool:
 
 
 def _key(result: Result) -> Key:
-    compressor = json_text.dumps(result["compressor"], sort_keys=True)
-    back = result.get("downlink_bits") or 64  # where nothing comes back, too, and in files that do not say
-    return result["route"], compressor, result["dimension"], result["ranks"], back
+    up, down = (json_text.dumps(result.get(way), sort_keys=True) for way in ("compressor", "downlink"))
+    bits = result.get("downlink_bits") or 64  # where w does not come back, too, and in files that do not say
+    return result["route"], up, result["dimension"], result["ranks"], bits, down
 
 
 def _label(result: Result) -> str:

@@ -30,7 +30,7 @@ from .mpi import ROOT, bcast
 from .streams import EVERYONE, THE_ROOT, Stream
 from .tree import Tree
 from .values import CHUNK, pack, unpack
-from .wire import DECODE, DOWNLINK, ENCODE, SEND_BACK, UPLINK, mark
+from .wire import DECODE_DOWN, DOWNLINK, ENCODE_DOWN, SEND_BACK, UPLINK, mark
 
 
 class Direct(NamedTuple):
@@ -137,7 +137,7 @@ def _compressed(downlink, comm, wire, round, seed, total, overflow):
             size = -size
             if overflow[0] == -1:
                 overflow[0], overflow[1] = np.int64(THE_ROOT), round
-        mark(wire.clock, ENCODE)
+        mark(wire.clock, ENCODE_DOWN)
     elif not downlink.counted:
         size = downlink.fixed_size if downlink.fixed_size >= 0 else np.int64(length(downlink.compressor, stream))
     downlink.length[0] = size
@@ -152,7 +152,7 @@ def _compressed(downlink, comm, wire, round, seed, total, overflow):
             wire.totals[DOWNLINK] += (size + (4 if downlink.counted else 0)) * receipts(downlink.path, comm)
         total.fill(0.0)
         decode(downlink.compressor, downlink.payload[:size], 1.0, total, stream)
-        mark(wire.clock, DECODE)
+        mark(wire.clock, DECODE_DOWN)
     return code
 
 

@@ -25,7 +25,20 @@ from .routes.base import Place
 from .sampling import jobs_of
 from .self_check import TRAILER, CheckedKernel, checked, complaint
 from .streams import EVERYONE, INITIAL, Stream, normals, padded
-from .wire import HISTOGRAM_BINS, PHASES, ROUNDS, SLACK, TOO_LONG, TOO_MANY, Wire, snapshots_of
+from .wire import (
+    DECODE,
+    DECODE_DOWN,
+    ENCODE,
+    ENCODE_DOWN,
+    HISTOGRAM_BINS,
+    PHASES,
+    ROUNDS,
+    SLACK,
+    TOO_LONG,
+    TOO_MANY,
+    Wire,
+    snapshots_of,
+)
 
 JOBS_LIMIT = 10**7
 """Gradients that a rank may owe in one round: their list takes 16 bytes each."""
@@ -162,7 +175,7 @@ class Simulation:
             np.zeros(self.configuration.clients, np.int64),
             np.zeros(longest // grain + 1, np.int64),
             grain,
-            np.zeros(10),
+            np.zeros(12),
         )
 
     def _state(self, d: int) -> State:
@@ -238,7 +251,9 @@ class Simulation:
     def phase_seconds(self) -> NDArray[np.float64]:
         """Mean seconds a round of each phase on this rank, (7,), over the rounds timed."""
         clock = self.wire.clock
-        return clock[: len(PHASES)] / clock[ROUNDS] if clock[ROUNDS] else np.full(len(PHASES), np.nan)
+        seconds = clock[: len(PHASES)].copy()
+        seconds[[ENCODE, DECODE]] += clock[[ENCODE_DOWN, DECODE_DOWN]]
+        return seconds / clock[ROUNDS] if clock[ROUNDS] else np.full(len(PHASES), np.nan)
 
     def _set_start(self) -> None:
         start = self.configuration.algorithm.start_vector(len(self.state.w))

@@ -35,8 +35,10 @@ SNAPSHOTS, SNAPSHOT_BYTES = 64, 2**26
 """Log points that one call of the loop can pass, and the most bytes for their two iterates each."""
 
 PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
-GRADIENT, ENCODE, WAIT, RECEIVE, DECODE, UPDATE, SEND_BACK, LAST, RUNNING, ROUNDS = range(10)
-"""Of the clock: the seconds of each phase, the last mark, whether this round is timed, how many have been."""
+STEPS = (*PHASES, "downlink_encode", "downlink_decode")
+"""What the clock tells apart: of what goes down compressed, a log has packing in `encode`, unpacking in `decode`."""
+GRADIENT, ENCODE, WAIT, RECEIVE, DECODE, UPDATE, SEND_BACK, ENCODE_DOWN, DECODE_DOWN, LAST, RUNNING, ROUNDS = range(12)
+"""Of the clock: the seconds of each step, the last mark, whether this round is timed, how many have been."""
 
 
 def snapshots_of(dimension: int) -> int:
@@ -65,7 +67,7 @@ class Wire(NamedTuple):
     client_payload: NDArray[np.int64]  # (N,), cumulative
     histogram: NDArray[np.int64]  # messages by payload size // grain
     grain: int
-    clock: NDArray[np.float64]  # (10,): see `mark`
+    clock: NDArray[np.float64]  # (12,): see `mark`
 
 
 @kernel

@@ -20,9 +20,8 @@ from mpi_fed.benchmark.cases import cases
 from mpi_fed.benchmark.result import Measured, document, percentile, round_seconds, summary
 from mpi_fed.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, comparison
 from mpi_fed.compressors import compressors
-from mpi_fed.errors import InputError
 from mpi_fed.routes import routes
-from mpi_fed.wire import PHASES
+from mpi_fed.wire import STEPS
 
 PLAIN = {"NUMBA_DISABLE_JIT": "1"}
 """Times mean nothing then, and nothing is compiled: no test here looks at one."""
@@ -59,7 +58,8 @@ def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
         assert one["verdict"] == VALID, one["reasons"]
         assert (one["ranks"], one["clients"], one["dimension"]) == (2, 2, 5)
         assert (one["repetitions"], one["launches"]) == (20, 1)
-        assert set(one["phases"]) == set(PHASES)
+        assert set(one["phases"]) == set(STEPS)
+        assert one["phases"]["downlink_encode"]["max"] == 0, "w is sent as it is"
         assert all(phase["min"] <= phase["mean"] <= phase["max"] for phase in one["phases"].values())
         times = one["microseconds"]
         assert 0 < times["min"] <= times["median"] <= times["p90"] <= times["p99"]
@@ -130,6 +130,35 @@ def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path):
     assert 1 <= one["messages"] <= 2
     assert one["payload_bytes"] == 20
     assert told["verdict"] == VALID
+
+
+def test_compression_both_ways_is_timed_under_both_mpis(bench, mpi_python):
+    """Over routes that gather and that add, with messages of a length of their own, and one that only the root has."""
+    kinds = ("none value_bits=32", "quantization levels=7", "bernoulli", "rand-h mask=common")
+    ways = ("auto", "reduce", "reduce-levels", "tree", "allreduce")
+    backs = ("same", "quantization levels=3", "bernoulli indices=explicit")
+    told = bench("--compressor", *kinds, "--route", *ways, "--downlink", *backs, python=mpi_python)
+    assert told["verdict"] == VALID
+    found = {(one["label"], one["route"], json.dumps(one["downlink"])): one for one in told["results"]}
+    assert len(found) == len(told["results"]) >= 25
+    for one in told["results"]:
+        assert one["verdict"] == VALID, one["reasons"]
+        assert one["downlink_bits"] is None
+        assert (one["downlink"] is None) == (one["route"] == "allreduce")
+        assert one["bare_microseconds"] > 0
+        for step in ("downlink_encode", "downlink_decode"):
+            assert (one["phases"][step]["max"] > 0) == (one["downlink"] is not None)
+    three = [one for one in told["results"] if (one["downlink"] or {}).get("levels") == 3]
+    assert {one["transported_bytes"]["downlink"] for one in three if one["route"] == "gather"} == {2 * (4 + 3)}
+    same = [one for one in told["results"] if one["compressor"] == one["downlink"]]
+    assert {one["compressor"]["kind"] for one in same} == {"none", "quantization", "bernoulli"}
+
+
+def test_silent_rounds_are_not_counted_whatever_the_length_of_what_comes_back(bench):
+    told = bench("--compressor=partial-participation", "--route=gatherv", "--downlink=bernoulli")
+    (one,) = told["results"]
+    assert told["verdict"] == VALID
+    assert 1 <= one["messages"] <= 2
 
 
 WRONG = '''
@@ -214,22 +243,28 @@ BARE = [
     ("reduce-levels", {}, 'kind = "quantization"'),
     *(("gather", {"downlink_bits": bits}, 'kind = "none"') for bits in (32, 16)),
     *((route, {}, 'kind = "bernoulli"\np = 0.3\nindices = "explicit"') for route in ("gatherv", "allgatherv")),
+    *((route, {"downlink": {"kind": "quantization", "levels": 3}}, 'kind = "none"') for route in ("gather", "tree")),
+    ("gather", {"downlink": {"kind": "bernoulli", "p": 0.7, "indices": "explicit"}}, 'kind = "none"'),
 ]
 
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize(("kind", "options", "compressor"), BARE, ids=lambda value: str(value).split("\n")[0])
 def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind, options, compressor):
-    """Up, what had arrived arrives again; down, the root's w in the floats of its downlink, or nothing."""
+    """Up, what had arrived arrives again; down, what had gone: w in floats, its compressed direction, or nothing."""
     from mpi4py import MPI
 
     from mpi_fed.benchmark.measure import bare_round
-    from mpi_fed.downlink import Everywhere
+    from mpi_fed.downlink import CompressedBroadcast, Everywhere
+    from mpi_fed.fields import component
     from mpi_fed.jit import compiling
     from mpi_fed.mpi import comm_of
     from mpi_fed.simulation import Simulation
 
     (given,) = configurations(tmp_path, "gaussian", (compressor,), rounds=1)
+    back = options.get("downlink")
+    given = replace(given, downlink=back and component(compressors, back, "here").resolve(given.problem.dimension_of()))
+    options = {key: value for key, value in options.items() if key != "downlink"}
     given = replace(given, route=routes[kind](**options).resolve(given.compressor))
     simulation = Simulation(given, given.problem.prepare(given.clients), world.comm, [0, 1])
     simulation.compile()
@@ -239,14 +274,23 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     with compiling():
         bare_round(route, comm_of(MPI.COMM_SELF), wire, jobs, w, 0, 0, np.zeros(2))
     arrived, before = wire.receive.copy(), w.copy()
-    bits = None if isinstance(route.downlink, Everywhere) else options.get("downlink_bits", 64)
+    is_everywhere, is_compressed = (isinstance(route.downlink, kind) for kind in (Everywhere, CompressedBroadcast))
+    bits = None if is_everywhere or is_compressed else options.get("downlink_bits", 64)
     sent_back = w if bits in (None, 64) else route.downlink.buffer
+    if is_compressed:
+        sent_back = route.downlink.payload
+    gone = sent_back.copy()
     for array in (wire.receive, wire.all_sizes, *([] if world.is_root else [w, sent_back])):
         array.fill(0)
     assert bare_round(route, simulation.comm, wire, jobs, w, 0, 1, np.zeros(2)) == 0
     assert wire.receive.tobytes() == arrived.tobytes()
-    assert not (world.is_root or bits is None) or wire.receive.any()
-    assert world.is_root or w.any() == (bits == 64), "w itself is sent as float64 alone"
+    assert not (world.is_root or is_everywhere) or wire.receive.any()
+    if is_compressed:
+        assert len(set(world.comm.allgather(sent_back.tobytes()))) == 1
+        assert sent_back.tobytes() == gone.tobytes()
+        assert sent_back.any()
+    else:
+        assert world.is_root or w.any() == (bits == 64), "w itself is sent as float64 alone"
     if bits:
         assert sent_back.nbytes == bits // 8 * len(w)
         assert sent_back.any()
@@ -260,7 +304,7 @@ def test_sums_that_differ_by_a_rounding_may_come_back_as_neighbours(world, route
     """Of float16, rounded at random. The seed is fixed, and two numbers have one sum: nothing is left to chance."""
     from mpi_fed.benchmark.measure import measure
 
-    (one,) = cases(2, [100], ["none value_bits=32"], [route], [16])
+    (one,) = cases(2, [100], ["none value_bits=32"], [route], [16]).configurations
     found = measure(one, 1_000, world)
     assert (found is not None) == world.is_root
     assert found is None or found.reasons == []
@@ -275,7 +319,7 @@ def test_too_few_rounds_are_invalid(bench):
 
 
 def test_defaults_take_every_unbiased_compressor_at_equal_omega():
-    found = cases(2)
+    found = cases(2).configurations
     unbiased = {kind for kind, model in compressors.items() if not model.biased}
     assert {c.compressor.kind for c in found if c.problem.dimension == 100} == unbiased
     assert {c.problem.dimension for c in found} == {100, 10_000, 1_000_000}
@@ -289,25 +333,47 @@ def test_defaults_take_every_unbiased_compressor_at_equal_omega():
 
 
 def test_a_compressor_that_has_no_omega_is_timed_by_its_example():
-    (one,) = cases(3, [64], ["top-k"], ["gather"])
+    ((one,), _) = cases(3, [64], ["top-k"], ["gather"])
     assert one.compressor.kind == "top-k"
     assert one.clients == 3
 
 
 def test_downlinks_are_timed_apart_and_once_where_there_is_none():
-    found = cases(2, [64], ["none value_bits=32", "quantization levels=3"], ["gather", "allgather"], [32, 16, 32])
+    kinds = ["none value_bits=32", "quantization levels=3"]
+    found = cases(2, [64], kinds, ["gather", "allgather"], [32, 16, 32]).configurations
     told = [(c.route.kind, c.route.downlink_bits, c.compressor.kind) for c in found]
     ways = [("gather", 32), ("gather", 16), ("allgather", None)]
     assert told == [(*way, kind) for kind in ("none", "quantization") for way in ways]
     assert found[-1].compressor.levels == 3
-    assert {c.route.downlink_bits for c in cases(2, [64], ["none"])} == {None}, "64 bits"
+    assert {c.route.downlink_bits for c in cases(2, [64], ["none"]).configurations} == {None}, "64 bits"
 
 
-def test_a_route_may_leave_out_the_second_length_of_floats():
-    (one,) = cases(2, [64], ["none"], ["reduce"])
-    assert one.compressor.value_bits == 32
-    with pytest.raises(InputError, match="MPI adds no floats of 16 bits"):
-        cases(2, [64], ["none value_bits=16"], ["reduce"])
+def test_compressed_downlinks_are_timed_in_place_of_floats_or_beside_them():
+    def told(*words):
+        return [(c.compressor.kind, c.route.kind, c.route.downlink_bits, c.downlink and c.downlink.kind)
+                for c in cases(2, [64], *words).configurations]  # fmt: skip
+
+    kinds, ways = ["rand-h", "quantization levels=3"], ["gather", "allgather"]
+    everywhere = [(kind, "allgather", None, None) for kind in ("rand-h", "quantization")]
+    both = [(kind, "gather", None, kind) for kind in ("rand-h", "quantization")]
+    assert sorted(told(kinds, ways, None, ["same"]), key=str) == sorted([*both, *everywhere], key=str)
+    (one,) = cases(2, [64], ["quantization levels=3"], ["auto"], None, ["same"]).configurations
+    assert one.downlink == one.compressor
+    beside = told(["rand-h"], ["auto"], [32, 16], ["rand-h", "quantization levels=7"])
+    assert [back or bits for _, _, bits, back in beside] == [32, 16, "rand-h", "quantization"]
+    (one,) = cases(2, [64], ["rand-h mask=common"], ["allreduce"]).configurations
+    assert (one.compressor.h, one.compressor.mask) == (7, "common"), "omega = sqrt(d) where no size is given"
+
+
+def test_what_cannot_be_is_left_out_and_named_where_it_was_asked_for():
+    found, left_out = cases(2, [64, 100], ["none"], ["reduce"])
+    assert [(c.problem.dimension, c.compressor.value_bits) for c in found] == [(64, 32), (100, 32)]
+    (sentence,) = left_out
+    assert sentence.startswith("--route reduce --compressor none value_bits=16: ")
+    assert cases(2, [64], ["none"]).left_out == [], "every route that carries it"
+    found, left_out = cases(2, [64], ["partial-participation", "rand-h"], ["auto"], None, ["same"])
+    assert [c.compressor.kind for c in found] == ["rand-h"]
+    assert [sentence.split(":")[0] for sentence in left_out] == ["--downlink same --compressor partial-participation"]
 
 
 # Figures from samples.
@@ -322,27 +388,27 @@ def test_percentiles_are_nearest_ranks():
 
 
 def hand_made(factor=1.0, samples=20, bare=True, **changed):
-    """Two ranks whose phases take 1, 2, ... 7 and 7, 6, ... 1 microseconds, the bare collectives 5."""
-    own = np.arange(1.0, 8.0)
+    """Two ranks whose steps take 1, 2, ... 9 and 9, 8, ... 1 microseconds, the bare collectives 5."""
+    own = np.arange(1.0, 10.0)
     phases = factor * SECONDS * np.tile(np.array([own, own[::-1]])[:, None, :], (1, samples, 1))
     bare_seconds = np.full((samples, 2), [2 * SECONDS, 3 * SECONDS]) if bare else None
     given = {"route": "gather", "compressor": {"kind": "none"}, "label": "none", "dimension": 5, "clients": 2}
-    given |= {"downlink_bits": 64}
+    given |= {"downlink_bits": 64, "compressed_downlink": None}
     sizes = {"payload_bytes": 20.0, "messages": 2.0, "uplink": 40.0, "downlink": 80.0, "reasons": []}
     return Measured(phases=phases, bare=bare_seconds, **(given | sizes | changed))
 
 
 def test_a_round_is_the_slowest_rank_before_and_after_the_wait():
-    """gradient + encode: 3 and 13; uplink + decode + update + downlink: 22 and 10."""
-    np.testing.assert_allclose(round_seconds(hand_made().phases), 35 * SECONDS)
+    """gradient + encode: 3 and 17; uplink + decode + update + downlink with its packing and unpacking: 39 and 21."""
+    np.testing.assert_allclose(round_seconds(hand_made().phases), 56 * SECONDS)
 
 
 def test_figures_of_a_result():
     told = summary([hand_made(), hand_made(2.0)])
-    assert told["microseconds"] == {"min": 35, "median": 35, "p90": 70, "p99": 70}
-    assert told["launch_medians"] == [35, 70]
+    assert told["microseconds"] == {"min": 56, "median": 56, "p90": 112, "p99": 112}
+    assert told["launch_medians"] == [56, 112]
     assert told["launch_spread"] == 1
-    assert told["phases"]["wait"] == {"min": 3, "mean": 4, "max": 5}
+    assert told["phases"]["wait"] == {"min": 3, "mean": 5, "max": 7}
     assert told["communication_microseconds"] == 11
     assert told["bare_microseconds"] == 5
     assert told["ratio"] == 2.2
@@ -458,6 +524,19 @@ def test_compare_holds_equal_downlinks_against_each_other(saved, capsys):
     assert output.endswith("0 slower, 0 faster, 1 no difference shown\n")
 
 
+def test_compare_tells_what_compresses_the_way_back(saved, capsys):
+    first, second = made_up([[50.0, 50.5], [50.0, 50.5], [50.0, 50.5]]), made_up([[50.0, 50.5]])
+    for levels in (3, 7):
+        back = {"downlink_bits": None, "downlink": {"kind": "quantization", "levels": levels, "value_bits": 32}}
+        first["results"][1 if levels == 3 else 2] |= {"dimension": 1} | back
+    second["results"].append(first["results"][2])
+    assert cli.main(["compare", saved("a.json", first), saved("b.json", second)]) == 0
+    output = capsys.readouterr().out
+    assert "only in A, not compared: none on gather, quantization levels=3 back, d = 1, 2 ranks" in output
+    assert "gather, quantization levels=7 back" in output
+    assert output.endswith("0 slower, 0 faster, 2 no difference shown\n")
+
+
 def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, capsys):
     file = saved("a.json", made_up(None, [np.linspace(40, 60, 100)]))
     assert cli.main(["compare", file, file]) == 0
@@ -480,12 +559,15 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
         ),
         (["bench", "--dimension", "20000000"], ["--dimension 20000000", "1 to 10,000,000"]),
         (["bench", "--dimension", "0"], ["--dimension", "no integer of at least 1"]),
-        (["bench", "--dimension", "10000000", "--ranks", "99", "--route", "gather", "--compressor", "none"], ["bytes"]),
+        (["bench", "--dimension=10000000", "--ranks=999", "--route=gather", "--compressor=none"], ["bytes"]),
         (["bench", "--repetitions", "many"], ["--repetitions"]),
         (["bench", "--out", "no/such/folder.json"], ["--out no/such/folder.json", "a folder that is there"]),
         (["bench", "--downlink-bits", "8"], ["--downlink-bits", "64, 32, 16"]),
         (["bench", "--compressor", "quantization levels"], ['--compressor "quantization levels"', "levels=127"]),
         (["bench", "--compressor", "quantization level=3"], ["at dimension 100", 'no key "level"', '"levels"']),
+        (["bench", "--downlink", "nothing"], ["--downlink nothing", "no compressor known here"]),
+        (["bench", "--downlink", "top-k"], ["--downlink top-k", "is biased"]),
+        (["bench", "--downlink", "quantization levels"], ['--downlink "quantization levels"', "levels=127"]),
         (["bench", "--plugin", "nowhere.py"], ["nowhere.py: cannot read the file"]),
         (["compare", "nowhere.json", "nowhere.json"], ["nowhere.json: cannot read the file"]),
         (["compare", "a.json"], ["B.json"]),
@@ -531,6 +613,7 @@ def broken(**changed):
         (broken(launch_medians=[0.0]), "result 1 has no such launch_medians"),
         (broken(quantiles=[1.0]), "result 1 has no such quantiles"),
         (broken(repetitions=0), "result 1 has no such repetitions"),
+        (broken(downlink="floats"), "result 1 has no such downlink"),
         (broken(repetitions=10**400), "result 1 has no such repetitions"),
         (broken(dimension=0), "result 1 has no such dimension"),
         (broken(dimension=10**400), "result 1 has no such dimension"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command import run
 from mpi_fed.analysis.cost.answer import Line, answer, break_even
-from mpi_fed.analysis.cost.costs import CACHE, Scheme, fit_costs, message_bytes
+from mpi_fed.analysis.cost.costs import CACHE, Scheme, fit_costs
 from mpi_fed.analysis.cost.fit import fit
 from mpi_fed.analysis.cost.heldout import checked, held_out_sizes
 from mpi_fed.analysis.cost.machine import Machine, homes, linked
@@ -204,14 +204,14 @@ def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
 def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
     """The sum of 3 levels of each of 16 clients fits into a byte, that of 100 does not."""
     levels = Recipe("quantization", json.dumps({"levels": 3}))
-    shared = Scheme(levels, "reduce-levels", 32)
-    assert [message_bytes(shared, 1_000, clients) for clients in (16, 100)] == [1_004, 2_004]
-    assert message_bytes(Scheme(levels, "gather", 32), 1_000, 100) == 4 + 3 * 125
+    shared = replace(levels, joint="reduce-levels")
+    assert [shared.message_bytes(1_000, clients) for clients in (16, 100)] == [1_004, 2_004]
+    assert levels.message_bytes(1_000, 100) == 4 + 3 * 125
     more = [
-        replace(point, recipe=levels, route=route, payload=message_bytes(Scheme(levels, route, 32), point.dimension, 2))
+        replace(point, recipe=recipe, route=route, payload=recipe.message_bytes(point.dimension, 2))
         for point in found
         if point.recipe == FLOAT32 and point.bits == 32
-        for route in ("gather", "reduce-levels")
+        for route, recipe in (("gather", levels), ("reduce-levels", shared))
     ]
     rows = answer(fit_costs([*found, *more]), bench_trace, linked("links", 100, 1e8, 0.0), 1_000, 1e-3)
     own = {row["route"]: row for row in rows if row["compressor"].startswith("quantization")}

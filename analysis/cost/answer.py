@@ -8,12 +8,11 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from ...errors import InputError
-from ...routes import routes
 from .collectives import allows
 from .costs import Costs, Scheme
 from .machine import Machine
 from .recipe import BASELINES
-from .rounds import Trace, Traces, rounds
+from .rounds import Traces, rounds
 
 Row = dict[str, Any]
 
@@ -55,25 +54,25 @@ def break_even(one: Line, others: Sequence[Line]) -> tuple[float, float] | None:
 
 
 def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk: float) -> list[Row]:
-    """A row for each compressor and number of bits on the way back, each by its fastest route; one more by the fastest
-    that makes the messages of a round together.
+    """A row for each compressor and what comes back, each by its fastest route.
 
     Each says how many times as fast as each of the BASELINES it is."""
-    possible = [s for s in costs.schemes if allows(s.route, machine) and costs.covers(s, dimension, machine)]
-    groups: dict[tuple[Any, int | None, bool], list[Scheme]] = {}
+    possible = [s for s in costs.schemes if _can(s, machine) and costs.covers(s, dimension, machine)]
+    groups: dict[tuple[Any, ...], list[Scheme]] = {}
     for scheme in possible:
-        groups.setdefault((scheme.recipe, _bits(scheme), routes[scheme.route].joint), []).append(scheme)
+        groups.setdefault((scheme.recipe, scheme.down, _bits(scheme)), []).append(scheme)
     seconds = {scheme: costs.seconds(scheme, dimension, machine) for scheme in possible}
     bases = {name: _base(bits, possible) for name, bits in BASELINES.items()}
     rows = []
     for schemes in groups.values():
         best = min(schemes, key=lambda scheme: seconds[scheme])
-        trace = _trace(traces, best, dimension)
+        trace = traces(best.recipe, dimension, best.down, machine.active)
         needed = None if trace is None else rounds(trace, risk, machine.active)
         row: Row = {
             "compressor": best.recipe.name,
             "route": best.route,
             "downlink_bits": best.bits,
+            "downlink": best.down and best.down.name,
             "dimension": dimension,
             "round_seconds": seconds[best],
             "phases": costs.phases(best, dimension, machine),
@@ -88,16 +87,16 @@ def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk:
     return rows
 
 
+def _can(scheme: Scheme, machine: Machine) -> bool:
+    """A client that missed a round lacks its direction: compressed, it is for machines whose clients all take part."""
+    return allows(scheme.route, machine) and (scheme.down is None or machine.active == machine.clients)
+
+
 def _bits(scheme: Scheme) -> int | None:
     """By which rows are told apart: without a downlink the sum comes back, as long as what went up."""
-    if scheme.bits is None and scheme.recipe.is_baseline:
+    if scheme.bits is None and scheme.down is None and scheme.recipe.is_baseline:
         return int(scheme.recipe.at(1).value_bits)
     return scheme.bits
-
-
-def _trace(traces: Traces, scheme: Scheme, dimension: int) -> Trace | None:
-    """T; none where a route makes of the compressor another one, as those do that are `joint`."""
-    return None if routes[scheme.route].joint else traces(scheme.recipe, dimension)
 
 
 def _base(bits: Sequence[int], schemes: Sequence[Scheme]) -> list[Scheme]:
@@ -116,7 +115,7 @@ def _against(
 ) -> dict[str, Any]:
     """How many times as fast as the fastest of `base`, a round and to a risk, and between which bandwidths."""
     fastest = min(seconds[other] for other in base)
-    own, its = _trace(traces, scheme, dimension), traces(base[0].recipe, dimension)
+    own, its = (traces(s.recipe, dimension, s.down, machine.active) for s in (scheme, base[0]))
     more = own.value / its.value if own and its else None
     told: dict[str, Any] = {
         "round": fastest / seconds[scheme],

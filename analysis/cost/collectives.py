@@ -3,14 +3,15 @@
 seconds = alpha calls + copy volume + stretch (8 FRAME / PAYLOAD) max(client / B_client, root / B_root) + hops latency
 
 alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD is what headers add. N ranks, one client
-each; m bytes a message; v bytes of the iterate; L = ceil(log2 N); W = min(L, 2 (N-1)/N), the better of a binomial tree
-and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005); for broadcasts to fewer than 8 ranks W = L, as
-MPI libraries take the tree there.
+each; m bytes a message; v bytes of the iterate, or of the step's direction; L = ceil(log2 N); W = min(L, 2 (N-1)/N),
+the better of a binomial tree and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005); for broadcasts to
+fewer than 8 ranks W = L, as MPI libraries take the tree there.
 
 | way | calls | volume = bytes on the root's link | on a client's | hops |
 |---|---|---|---|---|
 | uplink of gather and gatherv | remote messages | remote messages x m | m | 1 |
 | uplink of reduce, and all of allreduce | L | W m | W m | L |
+| uplink of reduce-levels: a float for the scale first | 2 L | W m | W m | 2 L |
 | all of allgather and allgatherv | L | remote messages x m | the same | L |
 | downlink, in a cluster | L | W v | W v | L |
 | downlink, to homes | participants | participants x v | v | 1 |
@@ -47,7 +48,8 @@ def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
     ranks, kind = machine.active, routes[route]
     remote = messages if machine.homes else messages * (ranks - 1) / ranks
     if kind.adds:
-        return _tree(ranks, size)
+        once = _tree(ranks, size)
+        return once._replace(calls=2 * once.calls, hops=2 * once.hops) if kind.joint else once
     if kind.everywhere:
         return Load(_levels(ranks), remote * size, remote * size, remote * size, _levels(ranks))
     any_remote = min(1.0, remote)
@@ -55,7 +57,7 @@ def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
 
 
 def downlink(route: str, machine: Machine, size: float) -> Load:
-    """The iterate, of this many bytes, to everybody who is to compute."""
+    """The iterate, or the step's direction, of this many bytes, to everybody who is to compute."""
     if routes[route].everywhere:
         return NOTHING
     ranks = machine.active

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...errors import InputError
 from .answer import answers
-from .costs import Costs, fit_costs
+from .costs import PACKED, Costs, fit_costs
 from .heldout import held_out_sizes, summaries
 from .machine import PRESETS, Machine, check, linked, preset
 from .points import Point, points
@@ -66,11 +66,15 @@ def fit_facts(costs: Costs) -> dict[str, Any]:
         for (phase, recipe), own in costs.compute.items()
     ]
     ways = [
-        {"medium": medium, "downlink_bits" if isinstance(what, int) else "route": what}
+        {"medium": medium, _key(what): what}
         | {"alpha_seconds": float(way.alpha), "copy_seconds_per_byte": float(way.copy), "stretch": float(way.stretch)}
         for (medium, what), way in costs.ways.items()
     ]
     return {"compute": compute, "ways": ways}
+
+
+def _key(what: Hashable) -> str:
+    return "downlink_bits" if isinstance(what, int) else "downlink" if what == PACKED else "route"
 
 
 def _machines(given: Namespace) -> list[Machine]:

@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import InputError
-from ...routes import routes
 from . import collectives
 from .collectives import Load, decoded, downlink, uplink, wire_seconds
 from .fit import Array, fit
 from .machine import Machine
-from .points import Point
+from .points import DOWN, Point
 from .recipe import Recipe
 
 CACHE = 1 << 17
@@ -23,6 +22,8 @@ CACHE = 1 << 17
 MEMORY, TCP = "shared memory", "TCP"
 POOLED = {"gatherv": "gather", "allgatherv": "allgather"}
 """Routes whose uplink costs what another's does for the same bytes."""
+PACKED = "a packed direction"
+"""What comes back where it is no iterate: bytes that are broadcast as they are."""
 
 
 class Scheme(NamedTuple):
@@ -31,6 +32,9 @@ class Scheme(NamedTuple):
     recipe: Recipe
     route: str
     bits: int | None
+    """Of a float of the iterate on its way back; None where it does not travel."""
+    down: Recipe | None = None
+    """What compresses the step's direction on its way back, where something does."""
 
 
 class Transfer(NamedTuple):
@@ -47,33 +51,46 @@ class Transfer(NamedTuple):
 
 @dataclass(frozen=True)
 class Costs:
-    """Compute: of a phase, and for encode and decode of a recipe, seconds
+    """Compute: of a phase, and for encode and decode of a recipe, up or down, seconds
 
         a + b d + c max(0, d - CACHE) + e (bytes of a message);    gradient and update have e = 0."""
 
     compute: dict[tuple[str, Recipe | None], Array]
     ways: dict[tuple[str, Hashable], Transfer]
-    """By medium and by the uplink's route, or the bits of the downlink."""
+    """By medium and by the uplink's route, or the bits of the downlink, or PACKED."""
     schemes: tuple[Scheme, ...] = field(default=())
     """Those that were measured, in order."""
 
     def phases(self, scheme: Scheme, dimension: int, machine: Machine) -> dict[str, float]:
         """Seconds of each phase of a round in which anybody sends. Raises InputError where nothing was measured."""
-        recipe, route, bits = scheme
-        size, presence = message_bytes(scheme, dimension, machine.active), recipe.presence(dimension)
+        recipe, route, bits, down = scheme
+        size, presence = recipe.message_bytes(dimension, machine.active), recipe.presence(dimension)
         messages = machine.active * presence / busy(presence, machine)
         turns = max(1, math.ceil(messages / machine.cores)) if machine.is_memory else 1
         up = self._way(machine, POOLED.get(route, route)).seconds(uplink(route, machine, messages, size), machine, True)
         back = 0.0
         if bits is not None:
             back = self._way(machine, bits).seconds(downlink(route, machine, bits / 8 * dimension), machine, False)
-        return {
-            "gradient": turns * self._compute("gradient", None, dimension),
+        found = {
+            "gradient": turns * self._compute("gradient", None, dimension, 0.0),
             "encode": turns * self._compute("encode", recipe, dimension, size),
             "uplink": up,
             "decode": decoded(route, messages) * self._compute("decode", recipe, dimension, size),
-            "update": self._compute("update", None, dimension),
+            "update": self._compute("update", None, dimension, 0.0),
             "downlink": back,
+        }
+        return found if down is None else found | self._packed(down, route, dimension, machine, turns, found["update"])
+
+    def _packed(
+        self, down: Recipe, route: str, dimension: int, machine: Machine, turns: int, update: float
+    ) -> dict[str, float]:
+        """Where the direction comes back compressed: the root packs it, and each rank unpacks it and updates itself."""
+        size = down.message_bytes(dimension)
+        return {
+            "update": turns * update,
+            "downlink_encode": self._compute("downlink_encode", down, dimension, size),
+            "downlink": self._way(machine, PACKED).seconds(downlink(route, machine, size), machine, False),
+            "downlink_decode": turns * self._compute("downlink_decode", down, dimension, size),
         }
 
     def seconds(self, scheme: Scheme, dimension: int, machine: Machine) -> float:
@@ -89,7 +106,7 @@ class Costs:
             return False
         return True
 
-    def _compute(self, phase: str, recipe: Recipe | None, dimension: int, size: float = 0.0) -> float:
+    def _compute(self, phase: str, recipe: Recipe | None, dimension: int, size: float) -> float:
         if recipe is not None and recipe.at(dimension).absences:
             recipe = dense(recipe, dimension)
         if (phase, recipe) not in self.compute:
@@ -103,17 +120,15 @@ class Costs:
         if (medium, what) in self.ways:
             way = self.ways[medium, what]
             return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
-        name = f"a downlink of {what} bits" if isinstance(what, int) else f"the route {what}"
-        raise InputError(f"no result tells how long {name} takes")
+        raise InputError(f"no result tells how long {_called(what)} takes")
 
 
-def message_bytes(scheme: Scheme, dimension: int, clients: int) -> float:
-    """Of a message that is sent, the mean: of a route that makes the messages of a round together, it says itself."""
-    kind = routes[scheme.route]
-    if not kind.joint:
-        return scheme.recipe.message_bytes(dimension)
-    return float(kind().payload_bytes(scheme.recipe.at(dimension), dimension, clients))
 
+def _called(what: Hashable) -> str:
+    """A way, for people."""
+    if isinstance(what, int):
+        return f"a downlink of {what} bits"
+    return str(what) if what == PACKED else f"the route {what}"
 
 def busy(presence: float, machine: Machine) -> float:
     """The probability that anybody sends in a round."""
@@ -136,6 +151,10 @@ def fit_costs(points: Sequence[Point]) -> Costs:
         points_of = [point for point in own if point.recipe == recipe] or [p for p in whole if p.recipe == recipe]
         compute["encode", recipe] = _fit(points_of, "encode", lambda p: _features(p.dimension, p.payload))
         compute["decode", recipe] = _fit(points_of, "decode", _decode_features)
+    for down in dict.fromkeys(point.down for point in whole if point.down):
+        points_of = [point for point in own if point.down == down] or [p for p in whole if p.down == down]
+        for phase in DOWN:
+            compute[phase, down] = _fit(points_of, phase, _down_features)
     ways: dict[tuple[str, Hashable], Transfer] = {}
     for medium, of_medium in ((MEMORY, [p for p in whole if not p.link]), (TCP, [p for p in whole if p.link])):
         for route in dict.fromkeys(POOLED.get(p.route, p.route) for p in of_medium):
@@ -144,7 +163,15 @@ def fit_costs(points: Sequence[Point]) -> Costs:
         for bits in dict.fromkeys(p.bits for p in of_medium if p.bits):
             chosen = [p for p in of_medium if p.bits == bits and _clear(p, downlink_of)]
             ways[medium, bits] = _transfer(chosen, "downlink", _downlink_features)
-    return Costs(compute, ways, tuple(dict.fromkeys(Scheme(p.recipe, p.route, p.bits) for p in points)))
+        if packed := [p for p in of_medium if p.down]:
+            chosen = [p for p in packed if _clear(p, downlink_of)]
+            ways[medium, PACKED] = _transfer(chosen, "downlink", _downlink_features)
+    return Costs(compute, ways, tuple(dict.fromkeys(map(scheme_of, points))))
+
+
+def scheme_of(point: Point) -> Scheme:
+    """What a point is of."""
+    return Scheme(point.recipe, point.route, point.bits, point.down)
 
 
 def _transfer(points: Sequence[Point], phase: str, features: Callable[[Point], Sequence[float]]) -> Transfer:
@@ -169,6 +196,11 @@ def _features(dimension: int, size: float) -> list[float]:
 def _decode_features(point: Point) -> Sequence[float]:
     count = decoded(point.route, point.messages)
     return [count * one for one in _features(point.dimension, point.payload)]
+
+
+def _down_features(point: Point) -> Sequence[float]:
+    assert point.down is not None
+    return _features(point.dimension, point.down.message_bytes(point.dimension))
 
 
 def _clear(point: Point, way: Callable[[Point], Load]) -> bool:
@@ -196,7 +228,9 @@ def uplink_of(point: Point) -> Load:
 
 
 def downlink_of(point: Point) -> Load:
-    return downlink(point.route, machine_of(point), (point.bits or 64) / 8 * point.dimension)
+    d = point.dimension
+    size = point.down.message_bytes(d) if point.down else (point.bits or 64) / 8 * d
+    return downlink(point.route, machine_of(point), size)
 
 
 def is_clear(point: Point) -> bool:
@@ -206,6 +240,6 @@ def is_clear(point: Point) -> bool:
 
 def predicted(costs: Costs, point: Point) -> float:
     """Seconds of the round that a point is of."""
-    return costs.seconds(Scheme(point.recipe, point.route, point.bits), point.dimension, machine_of(point))
+    return costs.seconds(scheme_of(point), point.dimension, machine_of(point))
 
 

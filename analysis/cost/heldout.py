@@ -53,8 +53,8 @@ def checked(points: Sequence[Point], others: Sequence[Point]) -> list[Miss]:
 
 def _sizes(point: Point, known: Sequence[Point]) -> set[int]:
     """Dimensions in which the same was measured, in a memory if this was, else over links."""
-    same = (point.recipe, point.route, point.link is None)
-    return {p.dimension for p in known if (p.recipe, p.route, p.link is None) == same}
+    same = (point.recipe, point.down, point.route, point.link is None)
+    return {p.dimension for p in known if (p.recipe, p.down, p.route, p.link is None) == same}
 
 
 def _missed(known: Sequence[Point], left: Sequence[Point]) -> list[Miss]:
@@ -85,6 +85,7 @@ def summary(misses: Sequence[Miss]) -> dict[str, Any] | None:
             "compressor": worst.point.recipe.name,
             "route": worst.point.route,
             "downlink_bits": worst.point.bits,
+            "downlink": worst.point.down and worst.point.down.name,
             "dimension": worst.point.dimension,
             "link": told_link(worst.point.link),
             "measured_seconds": worst.point.seconds["round"],

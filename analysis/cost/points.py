@@ -16,6 +16,8 @@ from .recipe import Recipe, recipe_of
 from .units import rate
 
 PHASES = ("gradient", "encode", "uplink", "decode", "update", "downlink")
+DOWN = ("downlink_encode", "downlink_decode")
+"""Of a direction that comes back compressed; files from before it could do not have them."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,15 @@ class Point:
     dimension: int
     ranks: int
     bits: int | None
-    """Of a float on the way back; None where nothing comes back."""
+    """Of a float of the iterate on its way back; None where it does not travel."""
     messages: float
     """Of a round."""
     payload: float
     """Bytes of a message."""
     seconds: dict[str, float]
     """Of each phase and of the whole round, the median."""
+    down: Recipe | None = None
+    """What compresses the step's direction on its way back, where something does."""
 
     @property
     def absences(self) -> bool:
@@ -121,19 +125,22 @@ def _point(result: dict[str, Any], file: str, link: float | None, burst: float, 
         raise InputError(f"{place} has no such phases as a bench writes")
     if result["route"] not in routes:
         raise InputError(f"{place}: route {result['route']} is not known here (one of your own needs --plugin)")
-    everywhere = routes[result["route"]].everywhere
+    route, d, back = routes[result["route"]], result["dimension"], result.get("downlink")
+    if back is not None and not all(_is_phase(phases.get(name)) for name in DOWN):
+        raise InputError(f"{place} has no such phases as a bench writes")
     return Point(
         file=file,
         link=link,
         burst=burst,
         route=result["route"],
-        recipe=recipe_of(result["compressor"], result["dimension"], f"{place}:"),
-        dimension=result["dimension"],
+        recipe=recipe_of(result["compressor"], d, f"{place}:", route.kind if route.joint else None),
+        dimension=d,
         ranks=result["ranks"],
-        bits=None if everywhere else int(result.get("downlink_bits") or 64),
+        bits=None if route.everywhere or back is not None else int(result.get("downlink_bits") or 64),
         messages=float(result["messages"]),
         payload=float(result["payload_bytes"]),
-        seconds=_seconds(phases, result["microseconds"]["median"], everywhere),
+        seconds=_seconds(phases, result["microseconds"]["median"], route.everywhere),
+        down=None if back is None else recipe_of(back, d, f"{place}: downlink"),
     )
 
 
@@ -145,7 +152,7 @@ def _seconds(phases: dict[str, dict[str, float]], whole: float, everywhere: bool
     """Each phase on the rank on which it takes longest; but on the way back those wait for the root's work.
 
     So the downlink is what of the round the other phases leave, and at least what the root takes for it."""
-    told = {name: phases[name]["max"] for name in PHASES}
+    told = {name: phases[name]["max"] if name in phases else 0.0 for name in (*PHASES, *DOWN)}
     others = sum(value for name, value in told.items() if name != "downlink")
     told["downlink"] = 0.0 if everywhere else max(whole - others, phases["downlink"]["min"])
     return {"round": 1e-6 * whole} | {name: 1e-6 * value for name, value in told.items()}

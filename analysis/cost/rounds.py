@@ -1,22 +1,29 @@
 """Rounds to a risk by theory: about T / (2 eps), T = Tr(C_ania H^-1), where noise is what is left of the risk.
 
-T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client. Closed forms hold for
-linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is a mean over draws of x ~ N(0, H)."""
+T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client; masks that all have in
+common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is
+a mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed
+form, and what quantization adds depends on N (`two_way.py`)."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ...compressors import Compressor
 from ...configuration import Configuration
 from ...errors import InputError
 from ...study import Study
 from .recipe import Recipe
+from .two_way import added_below
 
+Array = NDArray[np.float64]
 NUMBERS, FEWEST = 2e7, 32
 """Numbers drawn for a mean, and the fewest draws."""
 
@@ -28,29 +35,51 @@ class Trace(NamedTuple):
     error: float
 
 
-Traces = Callable[[Recipe, int], Trace | None]
-"""T of a recipe at a dimension; None where theory has none."""
+Traces = Callable[[Recipe, int, Recipe | None, int], Trace | None]
+"""T of a recipe at a dimension, by what compresses the way back, times the clients' number; None where theory has
+none."""
 
 
 @functools.cache
-def bench_trace(recipe: Recipe, dimension: int) -> Trace | None:
+def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
     """For the bench's problem: x ~ N(0, diag(1/i)), noise of variance 1, batches of 1, sgd."""
-    compressor = recipe.at(dimension)
-    if compressor.biased:
+    compressor, back = recipe.at(dimension), None if down is None else down.at(dimension)
+    if recipe.joint and clients > 1:
         return None
-    d, eigenvalues = dimension, 1 / np.arange(1.0, dimension + 1)
+    eigenvalues = 1 / np.arange(1.0, dimension + 1)
+    if back is None or back.linear:
+        weights = 1 / eigenvalues if back is None else _adjoint(back, 1 / eigenvalues)
+        return None if weights is None else _weighted(compressor, eigenvalues, weights)
+    own, more = _weighted(compressor, eigenvalues, 1 / eigenvalues), added_below(compressor, back, eigenvalues, clients)
+    if own is None or more is None:
+        return None
+    return Trace(own.value + more[0], math.hypot(own.error, more[1]))
+
+
+def _adjoint(down: Compressor, weights: Array) -> Array | None:
+    """w' with <w', diag M> = <w, diag c_down(M)> for diagonal M; None where c_down is not known."""
+    coefficients = down.moment_coefficients(len(weights))
+    if coefficients is None:
+        return None
+    a, b, c = coefficients
+    return (a + b) * weights + c * weights.sum()
+
+
+def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Trace | None:
+    """sum_j weights_j E[C(x)_j^2] for x ~ N(0, diag(eigenvalues))."""
+    d = len(eigenvalues)
     coefficients = compressor.moment_coefficients(d) if compressor.linear else None
     if coefficients is not None:
         a, b, c = coefficients
-        return Trace(float((a + b) * d + c * eigenvalues.sum() * (1 / eigenvalues).sum()), 0.0)
-    if not (compressor.uncorrelated and compressor.homogeneous):
+        return Trace(float((a + b) * (eigenvalues @ weights) + c * eigenvalues.sum() * weights.sum()), 0.0)
+    if compressor.biased or not (compressor.uncorrelated and compressor.homogeneous):
         return None
     rng, draws = np.random.Generator(np.random.PCG64(11)), int(max(FEWEST, min(4_000, NUMBERS / d)))
     values = []
     for _ in range(draws):
         x = np.sqrt(eigenvalues) * rng.standard_normal(d)
-        values.append(float((compressor.variances(x) / eigenvalues).sum()))
-    return Trace(d + float(np.mean(values)), float(np.std(values) / np.sqrt(draws)))
+        values.append(float(compressor.variances(x) @ weights))
+    return Trace(float(eigenvalues @ weights + np.mean(values)), float(np.std(values) / np.sqrt(draws)))
 
 
 def study_traces(study: Study) -> tuple[Traces, int]:
@@ -63,8 +92,11 @@ def study_traces(study: Study) -> tuple[Traces, int]:
     population = first.problem.prepare(first.clients)
 
     @functools.cache
-    def trace(recipe: Recipe, dimension: int) -> Trace | None:
-        found = predict(replace(first, compressor=recipe.at(dimension)), population)
+    def trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
+        if recipe.joint and first.clients > 1:
+            return None
+        back = None if down is None else down.at(dimension)
+        found = predict(replace(first, compressor=recipe.at(dimension), downlink=back), population)
         if found.limit_trace is None:
             return None
         return Trace(first.clients * found.limit_trace, first.clients * (found.limit_trace_error or 0.0))

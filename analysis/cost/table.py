@@ -17,7 +17,9 @@ ASSUMPTIONS = (
     "carry nothing else; no packet is lost and no connection starts slowly",
     "the software costs what it took in the files, at any number of ranks; latencies and rates of presets are assumed",
     "rounds to a risk are limit trace / (2 risk): the noise that is left when the start is forgotten; roundings to "
-    "float16 are left out; clients' data are alike",
+    "float16 are left out; clients' data are alike; quantization by a scale that several clients share has none",
+    "a direction that comes back compressed reaches every client in every round, so that where some take part it is "
+    "not told",
 )
 
 
@@ -39,7 +41,7 @@ def print_answers(told: dict[str, Any]) -> None:
         )
         table.add_column("d", justify="right", no_wrap=True)
         table.add_column("compressor", overflow="fold", min_width=23)
-        table.add_column("route, bits back", no_wrap=True)
+        table.add_column("route, bits back", overflow="fold", min_width=14)
         for heading in (
             "round", "over\nfloat32", "over\nfloat16", "over both\nat",
             "rounds\nneeded", "to the\nrisk", "over\nboth", "over both\nat",
@@ -60,7 +62,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     single, half, plain = (row[name] or {} for name in ("float32", "float16", "uncompressed"))
     return [
         row["compressor"].replace(SQUARE_ROOT, " *"),
-        row["route"] + ("" if row["downlink_bits"] is None else f", {row['downlink_bits']}"),
+        way(row),
         told_seconds(row["round_seconds"]),
         factor(single.get("round")),
         factor(half.get("round")),
@@ -70,6 +72,14 @@ def cells(row: dict[str, Any]) -> list[str]:
         factor(plain.get("to_risk")),
         between(plain.get("faster_to_risk_between")),
     ]
+
+
+def way(row: dict[str, Any]) -> str:
+    """gather, 16; "gather, both ways" where the same compressor packs the way back."""
+    back = row["downlink_bits"]
+    if down := row["downlink"]:
+        back = "both ways" if down == row["compressor"] else f"{down.replace(SQUARE_ROOT, ' *')} back"
+    return row["route"] + ("" if back is None else f", {back}")
 
 
 def factor(value: float | None) -> str:

@@ -7,6 +7,6 @@ where they come from, `table.py` shows them. All but `measure.py` and `machine.p
 VALID, INVALID = "VALID", "INVALID"
 CONVENTION = (
     "percentiles are nearest ranks: the smallest sample that so many per cent of all samples do not exceed; a round is "
-    "gradient + encode on the slowest rank, then uplink + decode + update + downlink on the slowest; communication is "
-    "uplink + downlink at the root"
+    "gradient + encode on the slowest rank, then uplink + decode + update + downlink on the slowest, with what packs "
+    "and unpacks a compressed downlink; communication is uplink + downlink at the root"
 )

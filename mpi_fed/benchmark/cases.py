@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .. import fields
+from ..algorithms.sgd import Sgd
 from ..certification.cases import serves
 from ..compressors import Compressor, compressors
 from ..configuration import Configuration, configuration_from_tables
@@ -15,6 +17,7 @@ from ..mpi import COUNT_LIMIT
 from ..routes import Route, routes
 from ..study import placed
 from ..tables import parsed
+from ..two_way import check_downlink
 
 DIMENSIONS = (100, 10_000, 1_000_000)
 LARGEST = 10_000_000
@@ -25,6 +28,10 @@ FEWEST, MOST, SHARE = 20, 1_000, 2_000_000
 """Timed rounds of a launch: SHARE / d of them, within these bounds."""
 DOWNLINKS = (64,)
 """Bits of the floats in which the iterate comes back, where nothing is said."""
+SAME = "same"
+"""In the place of what compresses the way back: whatever compresses the way up."""
+SIZELESS = frozenset({"value_bits", "mask", "indices"})
+"""Parameters that do not say how much a compressor leaves."""
 ROUNDS = 10**12
 """More than are ever done: nothing depends on them, for steps are constant."""
 
@@ -34,92 +41,169 @@ def repetitions_at(dimension: int) -> int:
     return min(MOST, max(FEWEST, SHARE // dimension))
 
 
+class Way(NamedTuple):
+    """A route, and what compresses the direction that comes back; None where w does, or nothing."""
+
+    route: Route
+    back: str | None
+
+
+class Chosen(NamedTuple):
+    """What is timed, and a sentence for everything that was asked for by name and cannot be."""
+
+    configurations: list[Configuration]
+    left_out: list[str]
+
+
 def cases(
     ranks: int,
     dimensions: Sequence[int] | None = None,
     kinds: Sequence[str] | None = None,
     route_kinds: Sequence[str] | None = None,
-    downlinks: Sequence[int] | None = None,
-) -> list[Configuration]:
-    """The configurations, with one client a rank. What cannot work is left out, unless it was asked for by name.
+    bits: Sequence[int] | None = None,
+    backs: Sequence[str] | None = None,
+) -> Chosen:
+    """The configurations, with one client a rank. What cannot work is left out.
 
-    A route without a downlink is there once, whatever `downlinks`, the bits of a float on the way back, says.
-    Raises InputError where it was, or where nothing is left."""
+    `bits` of a float of w on its way back, and `backs`, what compresses the step's direction in its place, each make a
+    case of their own; a route on which nothing comes back is there once. Raises InputError where nothing is left."""
     for dimension in dimensions or ():
         if dimension > LARGEST:
             raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
-    ways = list(_routes(route_kinds, downlinks or DOWNLINKS))
-    for text in kinds or ():
-        fields.kind_of(compressors, {"kind": _words(text)[0]}, f"--compressor {text}:")
+    ways = list(_ways(route_kinds, bits or (() if backs else DOWNLINKS), backs or ()))
+    _check_kinds("--compressor", kinds or ())
+    _check_kinds("--downlink", [text for text in backs or () if text != SAME])
     found: dict[str, Configuration] = {}
+    left_out: dict[str, None] = {}
     for d in dimensions or DIMENSIONS:
-        for compressor, named in _compressors(d, kinds):
+        for name, compressor in _compressors(d, kinds):
             for way in ways:
-                explicit = named and route_kinds is not None
                 try:
-                    with placed(f"--route {way.kind} --compressor {compressor.kind}:"):
-                        route = way.resolve(compressor)
-                        _check_count(compressor, d, ranks)
-                except InputError:
-                    if explicit:
-                        raise
+                    route = _carrying(way.route, name, compressor, d, ranks)
+                    downlinks = list(_downlinks(way.back, name, compressor, route, d))
+                except _Cannot as error:
+                    if kinds is not None and (route_kinds is not None or error.is_back):
+                        left_out[str(error)] = None
                     continue
-                configuration = _configuration(compressor, route, d, ranks)
-                found.setdefault(configuration.id, configuration)
+                for downlink in downlinks:
+                    configuration = _configuration(compressor, route, downlink, d, ranks)
+                    found.setdefault(configuration.id, configuration)
     if not found:
-        raise InputError("no route that was asked for carries any of the compressors at any dimension; ask for others")
-    return list(found.values())
+        nothing = "no route that was asked for carries any of the compressors at any dimension; ask for others"
+        raise InputError(next(iter(left_out), nothing))
+    return Chosen(list(found.values()), list(left_out))
 
 
-def _routes(kinds: Sequence[str] | None, downlinks: Sequence[int]) -> Iterator[Route]:
-    """Those asked for, or all that need no parameters, with each downlink that they have."""
+def _check_kinds(option: str, texts: Sequence[str]) -> None:
+    for text in texts:
+        fields.kind_of(compressors, {"kind": _words(option, text)[0]}, f"{option} {text}:")
+
+
+def _ways(kinds: Sequence[str] | None, bits: Sequence[int], backs: Sequence[str]) -> Iterator[Way]:
+    """Routes asked for, or all that need no parameters, with each way back that they have."""
     for kind in kinds or routes:
+        place = f"--route {kind}:"
         try:
-            model = fields.kind_of(routes, {"kind": kind}, f"--route {kind}:")
-            for bits in dict.fromkeys([None] if model.everywhere else downlinks):
-                yield fields.component(routes, {"kind": kind, "downlink_bits": bits}, f"--route {kind}:")
+            if fields.kind_of(routes, {"kind": kind}, place).everywhere:
+                yield Way(fields.component(routes, {"kind": kind}, place), None)
+                continue
+            for each in dict.fromkeys(bits):
+                yield Way(fields.component(routes, {"kind": kind, "downlink_bits": each}, place), None)
+            for text in dict.fromkeys(backs):
+                yield Way(fields.component(routes, {"kind": kind}, place), text)
         except InputError:
             if kinds is not None:
                 raise
 
 
-def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[tuple[Compressor, bool]]:
-    """Those asked for, or all that are unbiased, fitted to the dimension; and whether it was asked for by name, which a
-    kind's second recipe is not."""
+def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[tuple[str, Compressor]]:
+    """Those asked for, or all that are unbiased, fitted to the dimension, with names for messages."""
     for text in dict.fromkeys(kinds or compressors):
-        kind, parameters = _words(text)
+        kind = _words("--compressor", text)[0]
         if kinds is None and (compressors[kind].biased or dimension > LARGEST_BY_DEFAULT.get(kind, LARGEST)):
             continue
-        for number, table in enumerate([parameters] if parameters else recipes(kind, dimension)):
-            place = f"--compressor {text}: at dimension {dimension}"
-            compressor = fields.component(compressors, {"kind": kind, **table}, place)
+        for name, compressor in _fitted("--compressor", text, dimension):
             if kinds is not None or serves(compressor, dimension):
-                with placed(place):
-                    yield compressor.resolve(dimension), kinds is not None and number == 0
+                with placed(f"--compressor {text}: at dimension {dimension}"):
+                    yield name, compressor.resolve(dimension)
 
 
-def _words(text: str) -> tuple[str, dict[str, Any]]:
+def _downlinks(
+    text: str | None, name: str, compressor: Compressor, route: Route, dimension: int
+) -> Iterator[Compressor | None]:
+    """What compresses the direction on its way back; None where there is no `text`.
+
+    Raises _Cannot where the same cannot do it, and InputError where what is named cannot."""
+    if text is None:
+        yield None
+    elif text == SAME:
+        try:
+            check_downlink(compressor, Sgd.model_validate({}), route)
+        except ValueError as error:
+            raise _Cannot(f"--downlink {SAME} --compressor {name}: {error}", is_back=True) from None
+        yield compressor
+    else:
+        for _, downlink in _fitted("--downlink", text, dimension):
+            with placed(f"--downlink {text}:"):
+                downlink = downlink.resolve(dimension)
+                check_downlink(downlink, Sgd.model_validate({}), route)
+            yield downlink
+
+
+def _fitted(option: str, text: str, dimension: int) -> Iterator[tuple[str, Compressor]]:
+    """The compressors that "quantization levels=127" or a kind stands for, not resolved yet."""
+    kind, parameters = _words(option, text)
+    for table in recipes(kind, dimension, parameters):
+        own = [f"{key}={value}" for key, value in table.items() if key not in (*parameters, "omega")]
+        place = f"{option} {text}: at dimension {dimension}"
+        yield " ".join([text, *own]), fields.component(compressors, {"kind": kind, **table}, place)
+
+
+def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
     """The kind and the parameters of "quantization levels=127"."""
     kind, *rest = text.split() or [text]
     parameters = {}
     for word in rest:
         key, equals, value = word.partition("=")
         if not equals:
-            raise InputError(f'--compressor "{text}": {word} is no KEY=VALUE, such as levels=127')
+            raise InputError(f'{option} "{text}": {word} is no KEY=VALUE, such as levels=127')
         parameters[key] = parsed(value)
     return kind, parameters
 
 
-def recipes(kind: str, dimension: int) -> Iterator[dict[str, Any]]:
-    """omega = sqrt(d) where the kind has this key, else the first of its examples that serves."""
+def recipes(kind: str, dimension: int, given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
+    """The parameters that are given; where they leave its size open omega = sqrt(d), or the first example that serves.
+
+    A kind without the key omega has its size in what is given, if anything is."""
     model = compressors[kind]
-    if "omega" in model.model_fields:
-        yield {"omega": math.sqrt(dimension)}
+    if "omega" in model.model_fields and given.keys() <= SIZELESS:
+        yield {**given, "omega": math.sqrt(dimension)}
+        return
+    if given:
+        yield dict(given)
         return
     fitting = (table for table in model.examples if serves(fields.model(model, table, kind), dimension))
     yield (first := next(fitting, model.examples[0]))
     if kind == "none":
         yield {**first, "value_bits": 16}
+
+
+class _Cannot(Exception):
+    """A case that cannot be, in one sentence; `is_back`: for what should come back."""
+
+    def __init__(self, sentence: str, is_back: bool = False) -> None:
+        super().__init__(sentence)
+        self.is_back = is_back
+
+
+def _carrying(route: Route, name: str, compressor: Compressor, dimension: int, ranks: int) -> Route:
+    """The route, resolved for this compressor. Raises _Cannot where it cannot carry it."""
+    try:
+        found = route.resolve(compressor)
+        _check_count(compressor, dimension, ranks)
+    except ValueError as error:
+        raise _Cannot(f"--route {route.kind} --compressor {name}: {error}") from None
+    return found
 
 
 def _check_count(compressor: Compressor, dimension: int, ranks: int) -> None:
@@ -131,13 +215,14 @@ def _check_count(compressor: Compressor, dimension: int, ranks: int) -> None:
         )
 
 
-def _configuration(compressor: Compressor, route: Route, dimension: int, ranks: int) -> Configuration:
-    return configuration_from_tables(
-        {
-            "study": {"name": "bench", "rounds": ROUNDS, "clients": ranks},
-            "problem": {"kind": "gaussian", "dimension": dimension, "rotation": "diagonal"},
-            "algorithm": {"kind": "sgd"},
-            "compressor": compressor.table(),
-            "route": route.table(),
-        }
-    )
+def _configuration(
+    compressor: Compressor, route: Route, downlink: Compressor | None, dimension: int, ranks: int
+) -> Configuration:
+    tables = {
+        "study": {"name": "bench", "rounds": ROUNDS, "clients": ranks},
+        "problem": {"kind": "gaussian", "dimension": dimension, "rotation": "diagonal"},
+        "algorithm": {"kind": "sgd"},
+        "compressor": compressor.table(),
+        "route": route.table(),
+    }
+    return configuration_from_tables(tables | ({"downlink": downlink.table()} if downlink is not None else {}))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..wire import DECODE, ENCODE, GRADIENT, PHASES, RECEIVE, SEND_BACK, UPDATE
+from ..wire import DECODE, DECODE_DOWN, ENCODE, ENCODE_DOWN, GRADIENT, RECEIVE, SEND_BACK, STEPS, UPDATE
 from . import CONVENTION, INVALID, VALID
 from .cases import FEWEST
 
@@ -26,8 +26,9 @@ class Measured:
     label: str
     dimension: int
     clients: int
-    downlink_bits: int | None  # of a float on the way back; None where nothing comes back
-    phases: Array  # (ranks, samples, 7), seconds
+    downlink_bits: int | None  # of a float of w on its way back; None where w does not travel
+    compressed_downlink: dict[str, Any] | None  # what compresses the direction that comes back in its place
+    phases: Array  # (ranks, samples, 9), seconds of each of STEPS
     bare: Array | None  # (samples, 2), the root's seconds of uplink and downlink
     payload_bytes: float  # of a message, the mean
     messages: float  # of a round, the mean over those in which anybody sends; likewise below
@@ -50,7 +51,8 @@ def spread(samples: Array) -> dict[str, float]:
 def round_seconds(phases: Array) -> Array:
     """Of each sample: the slowest rank's time up to the wait, and the slowest rank's time after it, (samples,)."""
     work = phases[:, :, [GRADIENT, ENCODE]].sum(axis=2).max(axis=0)
-    rest = phases[:, :, [RECEIVE, DECODE, UPDATE, SEND_BACK]].sum(axis=2).max(axis=0)
+    after = [RECEIVE, DECODE, UPDATE, ENCODE_DOWN, SEND_BACK, DECODE_DOWN]
+    rest = phases[:, :, after].sum(axis=2).max(axis=0)
     return work + rest
 
 
@@ -90,6 +92,7 @@ def summary(launches: Sequence[Measured]) -> dict[str, Any]:
         "ranks": len(phases),
         "clients": first.clients,
         "downlink_bits": first.downlink_bits,
+        "downlink": first.compressed_downlink,
         **{name: _short(value) for name, value in messages.items()},
         "transported_bytes": {name: _short(value) for name, value in transported.items()},
         "repetitions": count,
@@ -108,10 +111,10 @@ def summary(launches: Sequence[Measured]) -> dict[str, Any]:
 
 def _by_phase(phases: Array) -> dict[str, dict[str, float]]:
     """Of each phase the least, mean and greatest of the ranks' medians."""
-    medians = [np.array([percentile(own[:, phase], 50) for own in phases]) for phase in range(len(PHASES))]
+    medians = [np.array([percentile(own[:, phase], 50) for own in phases]) for phase in range(len(STEPS))]
     return {
         name: {"min": _short(own.min()), "mean": _short(own.mean()), "max": _short(own.max())}
-        for name, own in zip(PHASES, medians, strict=True)
+        for name, own in zip(STEPS, medians, strict=True)
     }
 
 

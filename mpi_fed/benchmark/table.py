@@ -12,6 +12,7 @@ from . import CONVENTION, VALID
 Result = dict[str, Any]
 WIDTH = 140
 """Characters of a line of a file; a terminal has its own."""
+UNSAID = (("value_bits", 32), ("indices", "shared"))
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -86,9 +87,21 @@ def _row(result: Result) -> list[str]:
 
 
 def way(result: Result) -> str:
-    """The route, and of how many bits a float is on the way back, where not of 64."""
+    """The route, and what comes back, where that is not w in floats of 64 bits: "gather, 16 bits back"."""
+    if result.get("downlink"):
+        return f"{result['route']}, {spelled(result['downlink'])} back"
     bits = result.get("downlink_bits") or 64
     return str(result["route"]) if bits == 64 else f"{result['route']}, {bits} bits back"
+
+
+def spelled(table: dict[str, Any]) -> str:
+    """A compressor's table as a person gives it: "quantization levels=127"; 32 bits a float go without saying."""
+    given = {key: value for key, value in table.items() if value is not None and (key, value) not in UNSAID}
+    return " ".join([str(given.pop("kind", "?")), *(f"{key}={_text(value)}" for key, value in given.items())])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def remarks(told: dict[str, Any]) -> list[str]:

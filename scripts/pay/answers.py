@@ -22,9 +22,26 @@ PAYS = 1.05
 """A gain that is worth a word: model and machine are not known better than that."""
 
 
-def short(name: str) -> str:
+COMMON, SHARED, BOTH_WAYS = ", common mask", ", shared scale", " both ways"
+"""What a name ends with where all clients keep the same coordinates, where levels are summed as integers, and where the
+direction comes back compressed as the messages are."""
+
+
+def short(name: str, downlink: str | None = None) -> str:
     """A compressor's name for tables; the star says omega = sqrt(d)."""
-    return name.replace(", omega = sqrt(d)", "*").replace(" levels=", " ")
+    name = name.replace(", omega = sqrt(d)", "*").replace(" levels=", " ")
+    if " mask=common" in name:
+        name = name.replace(" mask=common", "") + COMMON
+    return name if downlink is None else name + BOTH_WAYS
+
+
+def name_of(row: Row) -> str:
+    """The same of a row."""
+    return short(row["compressor"], row["downlink"])
+
+
+def _name_of_point(point: Point) -> str:
+    return short(point.recipe.name, None if point.down is None else point.down.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +69,7 @@ class Setup:
         """Of a compressor at each dimension the row of the better downlink."""
         found = []
         for dimension, rows in self.rows.items():
-            own = [row for row in rows if short(row["compressor"]) == name and gain(row, key) is not None]
+            own = [row for row in rows if name_of(row) == name and gain(row, key) is not None]
             if own:
                 found.append((dimension, max(own, key=lambda row: gain(row, key) or 0.0)))
         return found
@@ -121,8 +138,8 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
     found = []
     for (link, ranks, dimension), own in groups.items():
         plain = [p for p in own if p.recipe.is_baseline and p.bits in (None, p.recipe.at(1).value_bits)]
-        for name in dict.fromkeys(short(p.recipe.name) for p in own if not p.recipe.is_baseline):
-            mine = [p for p in own if short(p.recipe.name) == name]
+        for name in dict.fromkeys(_name_of_point(p) for p in own if not p.recipe.is_baseline):
+            mine = [p for p in own if _name_of_point(p) == name]
             if len({p.recipe for p in plain}) < 1 or not any(p.recipe.name == "float16" for p in plain):
                 continue
             best = min(mine, key=lambda p: p.seconds["round"])
@@ -142,11 +159,12 @@ def _is_long(point: Point) -> bool:
 
 def names(costs: Costs) -> list[str]:
     """Compressors, as they were measured."""
-    return list(dict.fromkeys(short(s.recipe.name) for s in costs.schemes if not s.recipe.is_baseline))
+    schemes = [s for s in costs.schemes if not s.recipe.is_baseline]
+    return list(dict.fromkeys(short(s.recipe.name, None if s.down is None else s.down.name) for s in schemes))
 
 
 def downlinks(setup: Setup, name: str, dimension: int) -> dict[int, Row]:
-    """Of a compressor the rows by bits on the way back."""
-    return {row["downlink_bits"]: row for row in setup.at(dimension) if short(row["compressor"]) == name}
+    """Of a compressor the rows by bits on the way back, where the iterate comes back."""
+    return {row["downlink_bits"]: row for row in setup.at(dimension) if name_of(row) == name and row["downlink_bits"]}
 
 

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "scripts" / "virtual_cluster"
 FLOATS, FEW = ("none",), ("none", "quantization levels=127", "rand-h")
 LINEAR = ("bernoulli", "rand-h")
+BOTH_WAYS = ("quantization levels=127", "quantization levels=1023", "rand-h")
+COMMON = ("bernoulli mask=common", "rand-h mask=common")
+SHARED = ("quantization levels=7", "quantization levels=1023")
 QUANTIZED = ("quantization levels=1", "quantization levels=127", "quantization levels=1023")
 ALL = (*FLOATS, *QUANTIZED, *LINEAR)
 REFUSED = 2
@@ -26,6 +29,9 @@ class Bench:
     compressors: tuple[str, ...]
     dimensions: tuple[int, ...]
     downlinks: tuple[int, ...] = (32, 16)
+    """Bits of the iterate on its way back."""
+    both_ways: bool = False
+    """The direction comes back compressed as the messages are, in place of the iterate."""
     route: str = "auto"
     rate: str | None = None
     """Of the hosts' cables; None in shared memory."""
@@ -37,23 +43,38 @@ class Bench:
     def words(self, file: Path, launches: int) -> list[str]:
         """The arguments of mpi-fed."""
         words = ["bench", "--route", self.route, "--compressor", *self.compressors]
-        words += ["--dimension", *map(str, self.dimensions), "--downlink-bits", *map(str, self.downlinks)]
+        words += ["--dimension", *map(str, self.dimensions)]
+        words += ["--downlink", "same"] if self.both_ways else ["--downlink-bits", *map(str, self.downlinks)]
         words += ["--repetitions", str(self.repetitions)] if self.repetitions else []
         return [*words, *([] if self.rate else ["--launches", str(launches)]), "--out", str(file)]
 
 
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
+SIZES, HELD = (1_000, 10_000, 100_000, 1_000_000), (30_000, 100_000)
 SUMMED = {"compressors": ("none value_bits=32",), "downlinks": (32,), "route": "allreduce"}
+MASKED = {"compressors": COMMON, "downlinks": (32,), "route": "allreduce"}
+LEVELS = {"compressors": SHARED, "downlinks": (16,), "route": "reduce-levels"}
 BENCHES = (
     Bench("memory", (*ALL, "partial-participation"), SIZES),
     Bench("memory-allreduce", dimensions=SIZES, **SUMMED),
+    Bench("memory-both-ways", BOTH_WAYS, SIZES, both_ways=True),
+    Bench("memory-common", dimensions=SIZES, **MASKED),
+    Bench("memory-shared-scale", dimensions=SIZES, **LEVELS),
     Bench("unlimited", ALL, SIZES, rate="none", repetitions=20),
     Bench("unlimited-allreduce", dimensions=SIZES, rate="none", repetitions=20, **SUMMED),
+    Bench("unlimited-both-ways", BOTH_WAYS, SIZES, rate="none", repetitions=20, both_ways=True),
     Bench("1gbit", ALL, SIZES, rate="1gbit", repetitions=20),
     Bench("1gbit-allreduce", dimensions=SIZES, rate="1gbit", repetitions=20, **SUMMED),
+    Bench("1gbit-both-ways", BOTH_WAYS, SIZES, rate="1gbit", repetitions=20, both_ways=True),
+    Bench("1gbit-common", dimensions=SIZES, rate="1gbit", repetitions=20, **MASKED),
+    Bench("1gbit-shared-scale", dimensions=SIZES, rate="1gbit", repetitions=20, **LEVELS),
     Bench("100mbit", ALL, SIZES[:3], rate="100mbit", repetitions=20),
     Bench("100mbit-allreduce", dimensions=SIZES[:3], rate="100mbit", repetitions=20, **SUMMED),
-    Bench("300mbit", ALL, (30_000, 100_000), rate="300mbit", repetitions=20, checks=True),
+    Bench("100mbit-both-ways", BOTH_WAYS, SIZES[:3], rate="100mbit", repetitions=20, both_ways=True),
+    Bench("100mbit-shared-scale", dimensions=SIZES[:3], rate="100mbit", repetitions=20, **LEVELS),
+    Bench("300mbit", ALL, HELD, rate="300mbit", repetitions=20, checks=True),
+    Bench("300mbit-both-ways", BOTH_WAYS, HELD, rate="300mbit", repetitions=20, checks=True, both_ways=True),
+    Bench("300mbit-common", dimensions=HELD, rate="300mbit", repetitions=20, checks=True, **MASKED),
+    Bench("300mbit-shared-scale", dimensions=HELD, rate="300mbit", repetitions=20, checks=True, **LEVELS),
     Bench("30mbit", FEW, (30_000, 100_000), (16,), rate="30mbit", repetitions=20, checks=True),
     Bench("10mbit", FEW, (30_000,), (16,), rate="10mbit", repetitions=20, checks=True),
     Bench("30mbit-4-hosts", FEW, (30_000,), (16,), rate="30mbit", hosts=4, repetitions=20, checks=True),

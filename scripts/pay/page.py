@@ -32,7 +32,9 @@ LIMITS = (
     "after its start is forgotten. Other spectra need other numbers of rounds: `mpi-fed model --study STUDY.toml` "
     "takes yours. Biased compressors with error feedback (top-k) have no such theory.",
     "MPI adds no float16, so that there is no float16 allreduce here; where there is one, it would be the baseline.",
-    "The downlink is a broadcast of the iterate in 32 or 16 bits; compressing it further is not looked at.",
+    "Where a direction comes back compressed, every client must get every one: with some of many clients a round, as "
+    "in homes, that is not told. Rounds to a risk of quantization both ways are by simulation of the noise at w*; "
+    "those of a shared scale are not known.",
     "A round in which no client sends takes no time here: partial participation gets by with fewer rounds that take "
     "time, so that it is told to a risk alone.",
 )

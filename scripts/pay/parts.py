@@ -13,7 +13,7 @@ from mpi_fed.analysis.cost.table import between, factor
 from mpi_fed.analysis.cost.units import told_seconds
 
 from . import pictures
-from .answers import DECADES, PAYS, RISK, Measured, Setup, downlinks, gain, short, span, winner
+from .answers import DECADES, PAYS, RISK, Measured, Setup, downlinks, gain, name_of, span, winner
 from .markdown import paragraph, picture, table
 
 LARGE = (
@@ -50,6 +50,8 @@ def rounds(
     )
     rows = []
     for name in told:
+        if not any(downlinks(setup, name, 100_000) for setup in few):
+            continue  # what comes back is no iterate
         cells = []
         for setup in few:
             by = downlinks(setup, name, 100_000)
@@ -148,5 +150,5 @@ def cell(row: Row | None, key: str) -> str:
     if row is None:
         return "-"
     value = gain(row, key) or 0.0
-    text = f"{factor(value)}, {short(row['compressor'])}"
+    text = f"{factor(value)}, {name_of(row)}"
     return f"**{text}**" if value >= PAYS else text

@@ -8,11 +8,13 @@ from typing import Any
 
 from mpi_fed.analysis.cost.units import told_rate
 
-from .answers import Measured, Setup
+from .answers import BOTH_WAYS, COMMON, SHARED, Measured, Setup
 from .results import Results
 
 COLOURS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
+LINES = {BOTH_WAYS: "--", COMMON: ":", SHARED: "-."}
+"""By what a name ends with; other lines are whole."""
 DPI = 110
 HIGHEST = 1e12
 """What is faster at any rate is drawn at this one, bits a second."""
@@ -23,10 +25,10 @@ def gains(setups: Sequence[Setup], names: Sequence[str], key: str, measured: Seq
     figure, axes = _panels(len(setups))
     for panel, setup in zip(axes, setups, strict=False):
         panel.axhline(1, color="black", lw=0.8)
-        for name, colour, mark in zip(names, COLOURS, MARKS, strict=False):
+        for name, colour, mark, dashes in _styles(names):
             curve = setup.gains(name, key)
             if curve:
-                panel.plot(*zip(*curve, strict=True), color=colour, lw=1.6)
+                panel.plot(*zip(*curve, strict=True), color=colour, ls=dashes, lw=1.6)
             dots = [(m.dimension, m.gain) for m in measured if (m.link, m.name) == (setup.link, name)]
             if dots and key == "round":
                 panel.plot(*zip(*dots, strict=True), mark, color=colour, ms=5, mec="white", mew=0.6)
@@ -55,10 +57,10 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
         ],
         strict=True,
     ):
-        for name, colour, mark in zip(names, COLOURS, MARKS, strict=False):
+        for name, colour, mark, dashes in _styles(names):
             curve = list(_ends(setup, name, key))
             if curve:
-                panel.plot(*zip(*curve, strict=True), color=colour, marker=mark, ms=4, lw=1.6)
+                panel.plot(*zip(*curve, strict=True), color=colour, marker=mark, ls=dashes, ms=4, lw=1.6)
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlim(0.8e3, 1.25e6)
@@ -151,9 +153,18 @@ def _plain(panel: Any) -> None:
 def _handles(names: Sequence[str]) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
 
-    styles = zip(names, COLOURS, MARKS, strict=False)
-    lines = [Line2D([], [], color=colour, marker=mark, ms=5, lw=1.6) for _, colour, mark in styles]
+    styles = _styles(names)
+    lines = [Line2D([], [], color=colour, marker=mark, ls=dashes, ms=5, lw=1.6) for _, colour, mark, dashes in styles]
     return lines, list(names)
+
+
+def _styles(names: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Colour and mark by the compressor, the line by what comes back or is added up."""
+    known: dict[str, int] = {}
+    for name in names:
+        end = next((end for end in LINES if name.endswith(end)), "")
+        place = known.setdefault(name.removesuffix(end), len(known)) % len(COLOURS)
+        yield name, COLOURS[place], MARKS[place], LINES.get(end, "-")
 
 
 def _legend(figure: Any, spare: Any, names: Sequence[str]) -> None:

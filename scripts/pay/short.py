@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from mpi_fed.analysis.cost.answer import Row
 from mpi_fed.analysis.cost.table import factor
 
-from .answers import PAYS, Setup, about, gain, short, span, winner
+from .answers import BOTH_WAYS, COMMON, PAYS, SHARED, Setup, about, gain, name_of, names, span, winner
 from .markdown import paragraph, table
 
 
@@ -24,9 +24,9 @@ def short_answer(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
         f"Times as fast as without compression, at the d of 1,000 to 1,000,000 where that is most; it pays where it is "
         f"{PAYS:g} or more. Without compression is float32 or float16 both ways, whichever is faster there, by the "
         "fastest route that was measured: gather with a broadcast, and for float32 allreduce too. Compressed messages "
-        "are gathered, and the iterate comes back in float16 or float32, whichever is faster. (Messages of one mask "
-        "that all clients share could be added up, too; that is not looked at here.) A star means omega = sqrt(d); the "
-        "numbers behind quantization are its levels. 10 Gbit/s and 16 clients are modelled."
+        "are gathered, and the iterate comes back in float16 or float32, whichever is faster, if nothing else is said. "
+        f"{_variants(few[0])}A star means omega = sqrt(d); the numbers behind quantization are its levels. 10 Gbit/s "
+        "and 16 clients are modelled."
     )
     yield from _sentences(few, many)
 
@@ -42,32 +42,56 @@ def _best(setup: Setup) -> list[str]:
         value = gain(row, key) or 0.0
         text = f"**{factor(value)}**" if value >= PAYS else factor(value)
         where = span([(d, gain(r, key) or 0.0) for d, r in curve])
-        cells += [f"{short(row['compressor'])}, {about(most)}", where, text]
+        cells += [f"{name_of(row)}, {about(most)}", where, text]
         if key == "round":
             cells.append(factor((row["float16"] or {}).get("round")))
     return cells
 
 
+def _variants(setup: Setup) -> str:
+    """What the ends of names mean, of those that were measured."""
+    meanings = {
+        BOTH_WAYS: "the step's direction comes back, compressed as the messages are",
+        COMMON: "all clients keep the same coordinates, so that MPI_Allreduce adds messages up",
+        SHARED: "all clients quantize by one norm, so that MPI_Reduce adds levels up",
+    }
+    known = names(setup.costs)
+    told = [f'"{end.strip(", ")}": {what}. ' for end, what in meanings.items() if any(n.endswith(end) for n in known)]
+    return "".join(told)
+
+
 def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
-    yield from paragraph(
+    told = (
         "**A round** is shorter with a compressor where the link is what it waits for, and messages are long enough "
-        "for that. As the iterate comes back in floats all the same, two clients' rounds are never less than half as "
-        "long. Where ranks share a memory there is next to nothing to gain, as writing and reading a message takes "
-        "longer than moving it.",
-        bullet=True,
+        "for that. Where the iterate comes back in floats, two clients' rounds are never less than half as long. "
     )
+    both = [(gain(row, "round") or 0.0, s, row) for s in few for row in _ending(s, BOTH_WAYS)]
+    if both:
+        value, setup, row = max(both, key=lambda one: one[0])
+        told += (
+            f"Compressed both ways they are {factor(value)} times as fast at most, {name_of(row)} at d = "
+            f"{row['dimension']:,} over {setup.title}. "
+        )
+    memory = [gain(row, "round") or 0.0 for s in few if s.machine.is_memory for rows in s.rows.values() for row in rows
+              if not row["compressor"].startswith("float")]  # fmt: skip
+    if memory:
+        told += f"Where ranks share a memory the most that is gained is {factor(max(memory))} times."
+    yield from paragraph(told, bullet=True)
     yield from _baseline(many[-2])
     wins = [s for s in [*few, *many] if any((gain(row, "to_risk") or 0) >= PAYS for row in _levels(s))]
-    told = (
-        "**To a risk** what counts is the time of a round times the rounds. A compressor of omega = sqrt(d) needs so "
-        "many more rounds on this problem (eigenvalues 1/i; a table below has them) that no link makes up for it. "
-        "Quantization with many levels needs few more, "
-    )
+    told = "**To a risk** what counts is the time of a round times the rounds. "
+    starred = max((gain(row, "to_risk") or 0.0 for s in [*few, *many] for row in _starred(s)), default=0.0)
+    if starred < PAYS:
+        told += (
+            "A compressor of omega = sqrt(d) needs so many more rounds on this problem (eigenvalues 1/i; a table below "
+            "has them) that no link makes up for it. "
+        )
+    told += "Quantization with many levels needs few more, "
     if wins:
         value, row = max(((gain(r, "to_risk") or 0.0, r) for s in wins for r in _levels(s)), key=lambda one: one[0])
-        most = f"{factor(value)} times, {short(row['compressor'])} at d = {row['dimension']:,}"
+        most = f"{factor(value)} times, {name_of(row)} at d = {row['dimension']:,}"
         where = "; ".join(f"{s.title}, {s.machine.clients} clients" for s in wins)
-        told += f"and pays a little, at most {most}: {where}."
+        told += f"and pays, at most {most}: {where}."
     else:
         told += "and does not pay here either."
     yield from paragraph(told, bullet=True)
@@ -91,6 +115,14 @@ def _baseline(setup: Setup, dimension: int = 100_000) -> Iterator[str]:
         "no float16; a library that does moves half the bytes.",
         bullet=True,
     )
+
+
+def _ending(setup: Setup, end: str) -> Iterator[Row]:
+    yield from (row for rows in setup.rows.values() for row in rows if name_of(row).endswith(end))
+
+
+def _starred(setup: Setup) -> Iterator[Row]:
+    yield from (row for rows in setup.rows.values() for row in rows if "*" in name_of(row))
 
 
 def _levels(setup: Setup) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from .answers import Measured, short
 from .markdown import paragraph, picture, table
 from .results import Results
 
-SHOWN = ("quantization*", "quantization 127", "rand-h*")
+SHOWN = ("quantization*", "quantization 127", "rand-h*", "quantization 127 both ways", "rand-h* both ways")
 """Compressors of the table of measured gains."""
 
 
