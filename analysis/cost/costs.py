@@ -123,12 +123,12 @@ class Costs:
         raise InputError(f"no result tells how long {_called(what)} takes")
 
 
-
 def _called(what: Hashable) -> str:
     """A way, for people."""
     if isinstance(what, int):
         return f"a downlink of {what} bits"
     return str(what) if what == PACKED else f"the route {what}"
+
 
 def busy(presence: float, machine: Machine) -> float:
     """The probability that anybody sends in a round."""
