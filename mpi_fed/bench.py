@@ -102,8 +102,9 @@ def _check_place(out: str | None) -> None:
     """Refuse a file that cannot be written before anything is measured."""
     if out is None:
         return
-    folder = Path(out).absolute().parent
-    if Path(out).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    file, folder = Path(out), Path(out).absolute().parent
+    place = file if file.exists() else folder
+    if file.is_dir() or not folder.is_dir() or not os.access(place, os.W_OK):
         raise InputError(f"--out {out}: no file can be written there; name one in a folder that is there")
 
 

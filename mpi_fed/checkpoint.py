@@ -26,7 +26,7 @@ from .errors import InputError, RunError
 from .simulation import Simulation
 from .world import World
 
-FORMAT, VERSION = "mpi-fed checkpoint", 1
+FORMAT, VERSION = "mpi-fed checkpoint", 2
 SUFFIX = ".checkpoint"
 _PIECE = 2**24
 """Bytes of clients' arrays that travel at once."""
@@ -169,6 +169,9 @@ def _difference(tables: dict[str, Any], version: str, configuration: Configurati
     if version != __version__:
         return f"was written by mpi-fed {version}, and this is {__version__}, whose results may differ"
     now = configuration.tables
+    for name in tables:
+        if name not in now:
+            return f"had a table [{name}] when it was written, and there is none now"
     for name in now:
         was, new = tables.get(name), now[name]
         if not isinstance(was, dict):

@@ -143,7 +143,7 @@ def _enclosing(result: Result, error: float) -> tuple[float | None, float | None
 def load(file: str) -> dict[str, Any]:
     """What a file of `mpi-fed bench --out` holds. Raises InputError where it is none."""
     try:
-        found = json_text.loads(Path(file).read_text())
+        found = json_text.loads(Path(file).read_text(), parse_constant=_refused, parse_float=_finite_float)
     except OSError as error:
         raise InputError(f"{file}: cannot read the file ({error.strerror or error})") from None
     except (ValueError, RecursionError):
@@ -151,6 +151,16 @@ def load(file: str) -> dict[str, Any]:
     for wrong in _wrong(found):
         raise InputError(f"{file}: no bench result: {wrong}; `mpi-fed bench --out FILE` writes one")
     return found
+
+
+def _refused(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite_float(text: str) -> float:
+    """Raises ValueError where floats do not hold it."""
+    number = float(text)
+    return number if math.isfinite(number) else _refused(text)
 
 
 def _wrong(found: Any) -> Iterator[str]:

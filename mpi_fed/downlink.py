@@ -4,7 +4,7 @@ gathered(downlink)                                              the uplink has b
 share(downlink, comm, wire, round, seed, total, overflow)       the step's direction, which the root has in total, to
                                                                 every rank's, and into the ledger; MPI's error code
 everywhere(downlink)                                            every rank has that direction then, and updates itself
-send_back(downlink, comm, wire, round, seed, w, model)          the root's w to everyone's `model`, at which gradients
+send_back(downlink, comm, wire, round, seed, w, model, overflow) the root's w to everyone's `model`, at which gradients
                                                                 are taken, and into the ledger; MPI's error code
 bare_send_back(downlink, comm, w)                               the MPI calls of share and send_back alone, with what
                                                                 they left in their buffers, for `mpi-fed bench`; MPI's
@@ -156,7 +156,7 @@ def _compressed(downlink, comm, wire, round, seed, total, overflow):
     return code
 
 
-def _broadcast(downlink, comm, wire, round, seed, w, model):
+def _broadcast(downlink, comm, wire, round, seed, w, model, overflow):
     if comm.rank == ROOT:
         wire.totals[DOWNLINK] += 8 * len(w) * receipts(downlink.path, comm)
     return pass_on(downlink.path, comm, w)
@@ -166,9 +166,11 @@ def _bare_broadcast(downlink, comm, w):
     return pass_on(downlink.path, comm, w)
 
 
-def _rounded_broadcast(downlink, comm, wire, round, seed, w, model):
+def _rounded_broadcast(downlink, comm, wire, round, seed, w, model, overflow):
     if comm.rank == ROOT:
-        pack(w, downlink.bits, downlink.buffer, Stream(seed, EVERYONE, np.uint64(round)), downlink.dither)
+        stream = Stream(seed, EVERYONE, np.uint64(round))
+        if pack(w, downlink.bits, downlink.buffer, stream, downlink.dither) < 0 and overflow[0] == -1:
+            overflow[0], overflow[1] = np.int64(THE_ROOT), round
         wire.totals[DOWNLINK] += len(downlink.buffer) * receipts(downlink.path, comm)
     code = pass_on(downlink.path, comm, downlink.buffer)
     unpack(downlink.buffer, downlink.bits, model)
@@ -179,7 +181,7 @@ def _bare_rounded_broadcast(downlink, comm, w):
     return pass_on(downlink.path, comm, downlink.buffer)
 
 
-def _nothing(downlink, comm, wire, round, seed, w, model):
+def _nothing(downlink, comm, wire, round, seed, w, model, overflow):
     return 0
 
 

@@ -5,7 +5,8 @@ the same bits: no fast-math (so LLVM neither reorders sums nor contracts a*b+c),
 
 The cache folder is named by a digest of everything that compiled code depends on: the package's sources, the plugins,
 Python, numba, llvmlite and the CPU's features. numba itself would not notice that a function in another file changed.
-Processes fill it one at a time, under a lock; where the file system knows no locks, each has a folder of its own.
+Each entry is read and written under a lock, and each kind of loop is compiled by one process while the others wait;
+where the file system knows no locks, each has a folder of its own.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ if COMPILED:
     import llvmlite.binding
     import numba
     from numba.core import types
+    from numba.core.caching import FunctionCache
     from numba.extending import intrinsic, overload
 
 
@@ -65,12 +67,24 @@ def cache_folder() -> Path:
     folder = Path(os.environ.get("MPI_FED_CACHE_DIR") or Path(home) / "mpi_fed") / f"kernels-{digest()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        with locked(folder / ENTRIES, fcntl.LOCK_SH):
+            pass
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="mpi-fed-kernels-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+ENTRIES = "lock"
+"""The file that is locked while an entry of the cache is read or written."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, how: int) -> Iterator[IO[str]]:
+    """Hold a lock on a file. It is open both ways, as file systems over a network ask for it."""
+    with open(path, "a+") as file:
+        fcntl.flock(file, how)
+        yield file
 
 
 if COMPILED:
@@ -78,18 +92,29 @@ if COMPILED:
     FOLDER = cache_folder()
     numba.config.CACHE_DIR = str(FOLDER)
 
+    class LockedCache(FunctionCache):
+        """numba's cache of a function, whose index and data would else be torn where processes race."""
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            with locked(FOLDER / ENTRIES, fcntl.LOCK_SH):
+                return super().load_overload(sig, target_context)
+
+        def save_overload(self, sig: Any, data: Any) -> None:
+            with locked(FOLDER / ENTRIES, fcntl.LOCK_EX):
+                super().save_overload(sig, data)
+
 
 @contextlib.contextmanager
-def compiling() -> Iterator[None]:
-    """Hold the cache while kernels are compiled or loaded: the first process compiles, the others wait and load.
+def compiling(*what: Any) -> Iterator[None]:
+    """Around first calls of kernels: the first process compiles them, the others wait and load.
 
-    Every first call of a kernel belongs inside: numba's own cache may load a torn entry when processes race.
+    `what`: names, and values whose types decide what is compiled; processes at something else go on meanwhile, and
+    what is compiled already is waited for by nobody. Nothing goes wrong without it, but work is done twice.
     Raises InputError where a plugin's code cannot be compiled."""
     if not COMPILED:
         yield
         return
-    with open(FOLDER / "lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _first(what):
         try:
             yield
         except numba.core.errors.NumbaError as error:
@@ -99,6 +124,20 @@ def compiling() -> Iterator[None]:
             raise InputError(
                 f"--plugin {place[0]}: this cannot be compiled: {_reason(str(error), place[1])}"
             ) from error
+
+
+@contextlib.contextmanager
+def _first(what: Sequence[Any]) -> Iterator[None]:
+    """Hold the lock of these kernels, unless its file says that they are compiled."""
+    names = [one if isinstance(one, str) else str(numba.typeof(one)) for one in what]
+    path = FOLDER / f"{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}.lock"
+    if what and path.exists() and path.stat().st_size:
+        yield
+        return
+    with locked(path, fcntl.LOCK_EX) as file:
+        yield
+        if what:
+            file.write("compiled\n")
 
 
 def _reason(message: str, place: int) -> str:
@@ -120,12 +159,18 @@ out of a kernel tuple would otherwise cost more than the gradient of a round."""
 
 def kernel(function: Callable) -> Callable:
     """Compile a function, cached on disk. Division by zero gives inf, as in NumPy, and the GIL is released."""
-    return numba.njit(cache=True, **OPTIONS)(function) if COMPILED else function
+    return _cached(function, OPTIONS) if COMPILED else function
 
 
 def inlined(function: Callable) -> Callable:
     """A kernel that LLVM is told to inline: for the few operations of an inner loop."""
-    return numba.njit(cache=True, forceinline=True, **OPTIONS)(function) if COMPILED else function
+    return _cached(function, {**OPTIONS, "forceinline": True}) if COMPILED else function
+
+
+def _cached(function: Callable, options: dict[str, Any]) -> Callable:
+    compiled = numba.njit(**options)(function)
+    compiled._cache = LockedCache(function)
+    return compiled
 
 
 if COMPILED:

@@ -28,7 +28,7 @@ _OF_EACH_CLIENT, _OF_EACH_HOSTED = 32, 40
 def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
     """The largest counts that the round's MPI calls get, by what they count."""
     d, route, message = configuration.problem.dimension_of(), configuration.route, _message(configuration)
-    uplink = {"bytes of messages": message * _messages(configuration, ranks)}
+    uplink = {"bytes of messages": message * route.received(configuration.compressor, configuration.clients, ranks)}
     if route.everywhere:
         return uplink
     if configuration.downlink:
@@ -54,19 +54,13 @@ def _trailer(configuration: Configuration) -> int:
     return TRAILER if configuration.route.self_check else 0
 
 
-def _messages(configuration: Configuration, ranks: int) -> int:
-    """The most messages of a round, empty slots included where every rank sends as many as the fullest."""
-    n, compressor = configuration.clients, configuration.compressor
-    return ranks * -(-n // ranks) if compressor.fixed_length else compressor.participants_max(n)
-
-
 def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict[str, int]:
     """Bytes of the root, or of another rank that hosts the most clients, by what they are for."""
     d, n = configuration.problem.dimension_of(), configuration.clients
     compressor, algorithm, route = configuration.compressor, configuration.algorithm, configuration.route
     hosted, message = -(-n // ranks), _message(configuration)
     room = compressor.participants_max(n)
-    received = _messages(configuration, ranks) if root or route.everywhere else 0
+    received = route.received(compressor, n, ranks) if root or route.everywhere else 0
     downlink, decoded = configuration.downlink, 8 * d if route.self_check else 0
     return {
         "the program": BASE,

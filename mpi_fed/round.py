@@ -146,7 +146,7 @@ def aggregate(compressor, algorithm, route, comm, wire, jobs, state, k, seed, si
         update(algorithm, k, state.total, w)
         mark(clock, UPDATE)
     if code == 0:
-        code = send_back(route.downlink, comm, wire, k, seed, w, state.model)
+        code = send_back(route.downlink, comm, wire, k, seed, w, state.model, state.overflow)
         mark(clock, SEND_BACK)
     return code
 

@@ -24,6 +24,7 @@ from .progress import Progress
 from .recorder import CHECKPOINT_SECONDS, Recorder
 from .self_check import sender_name
 from .simulation import Simulation
+from .streams import THE_ROOT
 from .world import World, await_reader, start
 
 
@@ -190,16 +191,18 @@ def _save(world: World, simulation: Simulation, recorder: Recorder | None) -> No
 def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
     """float16 has a range that a sound run may leave; float32's is left by diverging alone, which the log says."""
     configuration = simulation.configuration
-    senders = (configuration.compressor, configuration.downlink)
-    if all(compressor is None or compressor.value_bits != 16 for compressor in senders):
+    up, down = configuration.compressor, configuration.downlink
+    back = "the downlink value_bits" if down else "the route downlink_bits"
+    if 16 not in (up.value_bits, down.value_bits if down else configuration.route.downlink_bits):
         return
     for sender, round in world.comm.allgather(tuple(simulation.state.overflow.tolist())):
         if sender != -1:
             if recorder:
                 recorder.close()
+            wider = back if sender == np.int64(THE_ROOT) else "this compressor value_bits"
             raise InputError(
                 f"{configuration.label}: in round {round} {sender_name(sender)} had to send a number beyond "
-                f"float16's 65504; give this compressor value_bits = 32"
+                f"float16's 65504; give {wider} = 32"
             )
 
 

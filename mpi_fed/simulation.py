@@ -60,7 +60,7 @@ def _counted(compressor: Compressor, packing: NamedTuple) -> bool:
     """Whether a message's length is its sender's alone to know."""
     if compressor.fixed_length:
         return False
-    with compiling(), np.errstate(all="ignore"):
+    with compiling("length", packing), np.errstate(all="ignore"):
         return bool(shared_length(packing, 0) == UNKNOWN)
 
 
@@ -151,8 +151,8 @@ class Simulation:
         slots = int(np.diff(hosts).max())
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         fixed, room = compressor.fixed_length, compressor.participants_max(self.configuration.clients)
-        collects = self.comm.rank == 0 or self.configuration.route.everywhere
-        received = (slots * size if fixed else room) if collects else 0
+        route, clients = self.configuration.route, self.configuration.clients
+        received = route.received(compressor, clients, size) if self.comm.rank == 0 or route.everywhere else 0
         counted = _counted(compressor, self.kernels[1])
         grain = -(-(longest + 1) // HISTOGRAM_BINS)
         held = most * (slots if fixed else min(hosted, room)) + SLACK
@@ -191,7 +191,7 @@ class Simulation:
 
     def compile(self) -> None:
         """Compile the loop, or load it: the first process on this cache compiles, the others wait."""
-        with compiling(), np.errstate(all="ignore"):
+        with compiling("round", *self.kernels), np.errstate(all="ignore"):
             draw_start(np.uint64(0), np.empty(padded(len(self.state.w))))
             self._advance(0, 0, comm_of(MPI.COMM_SELF))  # the others may be waiting for the lock
 

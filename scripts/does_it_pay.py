@@ -1,9 +1,10 @@
 """Where compression pays, measured and modelled: python scripts/does_it_pay.py [--out DIR] [--page FILE]
 
 Benches shared memory, and links of several rates on a virtual cluster where that is permitted (root, MPICH in
-.venv-mpich, iproute2: docs/virtual-cluster.md), about ten minutes on two cores that have nothing else to do. Fits the
-model of docs/model.md to some of it, holds it against the rest, and writes the page FILE (docs/does-it-pay.md) with
-its pictures beside it. What is in DIR already is not measured again: so the page can be made again from saved results.
+.venv-mpich, iproute2: docs/virtual-cluster.md), about a quarter of an hour on two cores that have nothing else
+to do. Fits the model of docs/model.md to some of it, holds it against the rest, and writes the page FILE
+(docs/does-it-pay.md) with its pictures beside it. What is in DIR already is not measured again: so the page can be made
+again from saved results.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import itertools
 import sys
 import time
@@ -76,7 +77,7 @@ def collide(name: str, place: int) -> None:
     delay("_load_index", meet)
     delay("_save_index", lambda: time.sleep(WINDOW if place == 0 else 0))
     delay("_save_data", lambda: time.sleep(2 * WINDOW if place == 1 else 0))
-    jit.compiling = contextlib.nullcontext
+    jit.locked = lambda path, how: contextlib.nullcontext(io.StringIO())
     fill([name])
 
 

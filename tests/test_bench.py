@@ -93,14 +93,14 @@ def test_a_floor_is_of_the_bytes_that_the_ledger_has(tmp_path, monkeypatch):
     """What is asked of the program, and that a route it does not know is left out."""
     asked = []
     monkeypatch.setattr(launch, "run_programs", lambda ranks, programs: asked.append((ranks, *programs)) or [1])
-    known = {"route": "gather", "ranks": 4, "launches": 2, "repetitions": 40}
+    known = {"route": "gather", "ranks": 4, "launches": 2, "repetitions": 40, "compressor": {"value_bits": 64}}
     known |= {"transported_bytes": {"uplink": 80, "downlink": 800}}
     everywhere = known | {"route": "allgather"}
     results = [known | {"floor_microseconds": None}, everywhere, known | {"route": "auto"}]
     floor.add_floors(results, tmp_path)
     assert results[0]["floor_microseconds"] is None  # the launch has failed
     assert [ranks for ranks, _ in asked] == [4]
-    assert (tmp_path / "floor.txt").read_text() == "gather 20 200 20\nallgather 20 0 20\n"
+    assert (tmp_path / "floor.txt").read_text() == "gather 20 64 200 20\nallgather 20 64 0 20\n"
 
 
 def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path, alone):
@@ -270,9 +270,10 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     simulation.compile()
     simulation.start(0)
     simulation.advance(1)
-    route, wire, jobs, w = simulation.kernels[3], simulation.wire, simulation.jobs, simulation.state.w
+    route, wire, jobs, state = simulation.kernels[3], simulation.wire, simulation.jobs, simulation.state
     with compiling():
-        bare_round(route, comm_of(MPI.COMM_SELF), wire, jobs, w, 0, 0, np.zeros(2))
+        bare_round(route, comm_of(MPI.COMM_SELF), wire, jobs, state, 0, 0, np.zeros(2))
+    w = state.w
     arrived, before = wire.receive.copy(), w.copy()
     is_everywhere, is_compressed = (isinstance(route.downlink, kind) for kind in (Everywhere, CompressedBroadcast))
     bits = None if is_everywhere or is_compressed else options.get("downlink_bits", 64)
@@ -282,7 +283,7 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     gone = sent_back.copy()
     for array in (wire.receive, wire.all_sizes, *([] if world.is_root else [w, sent_back])):
         array.fill(0)
-    assert bare_round(route, simulation.comm, wire, jobs, w, 0, 1, np.zeros(2)) == 0
+    assert bare_round(route, simulation.comm, wire, jobs, state, 0, 1, np.zeros(2)) == 0
     assert wire.receive.tobytes() == arrived.tobytes()
     assert not (world.is_root or is_everywhere) or wire.receive.any()
     if is_compressed:
@@ -608,7 +609,9 @@ def broken(**changed):
         (broken(route=None), "result 1 lacks the key route"),
         (broken(quantiles=None), "result 1 lacks the key quantiles"),
         (broken(microseconds={"median": "fast"}), "result 1 has no such microseconds"),
-        (broken(microseconds={"median": float("nan")}), "result 1 has no such microseconds"),
+        (broken(microseconds={"median": float("nan")}), "it is not JSON"),
+        (broken() | {"machine": {"cores": float("inf")}}, "it is not JSON"),
+        (json.dumps(broken() | {"machine": {"cores": 71}}).replace("71", "1e400"), "it is not JSON"),
         (broken(launch_medians=[]), "result 1 has no such launch_medians"),
         (broken(launch_medians=[0.0]), "result 1 has no such launch_medians"),
         (broken(quantiles=[1.0]), "result 1 has no such quantiles"),

@@ -254,6 +254,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(study):
     for table, key, value in (("study", "clients", 3), ("problem", "dimension", 7), ("compressor", "p", 0.5)):
         other = {**tables, table: {**tables[table], key: value}}
         assert f"[{table}] {key} was {value}" in refused(configuration=other)
+    assert "had a table [downlink]" in refused(configuration={**tables, "downlink": {"kind": "none"}})
     path.write_bytes(sound[:-100])
     ended = command.run("run", study, *options, status=2)
     assert "cannot be read as a checkpoint" in ended.stderr

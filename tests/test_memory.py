@@ -183,6 +183,9 @@ def test_messages_are_counted_by_who_may_take_part():
     checked = configuration(10, route={"kind": "gather", "self_check": True})
     assert memory.counts_of(checked, 4)["bytes of messages"] == 12 * (400 + 16)
     assert many.compressor.participants_max(100) == 42
+    added = configuration(10**6, route={"kind": "reduce"}, dimension=10_000)
+    assert memory.counts_of(added, 4)["bytes of messages"] == 40_000
+    assert memory.of_rank(added, 4)["messages"] == 40_000 * (250_000 + 1)
 
 
 @pytest.fixture

@@ -147,12 +147,17 @@ def test_a_run_that_diverges_says_so(study):
 
 
 @pytest.mark.slow
-def test_a_number_beyond_float16_ends_the_run(mpi_python, study):
+@pytest.mark.parametrize(
+    ("short", "said"),
+    [("compressor.value_bits=16", ["in round 0 client ", "give this compressor value_bits = 32"]),
+     ("route.downlink_bits=16", ["the root had to send", "give the route downlink_bits = 32"])],
+)  # fmt: skip
+def test_a_number_beyond_float16_ends_the_run(mpi_python, study, short, said):
     far = ["--set=problem.shift='optimum'", "--set=problem.optimum_spread=1e6"]
-    options = ["--ranks=2", "--only=none", "--set=compressor.value_bits=16", *far]
+    options = ["--ranks=2", "--only=none", f"--set={short}", *far]
     ended = command.run("run", "test.toml", *options, status=2, python=mpi_python, folder=study)
     (line,) = (line for line in ended.stderr.splitlines() if line.startswith("mpi-fed: "))
-    for words in ("in round 0 client ", "float16", "value_bits = 32"):
+    for words in ("float16's 65504", *said):
         assert words in line
     with h5py.File(next((study / "runs" / "test").glob("*.h5"))) as file:
         assert file.attrs["status"] == b"interrupted"

@@ -200,14 +200,14 @@ def _carrying(route: Route, name: str, compressor: Compressor, dimension: int, r
     """The route, resolved for this compressor. Raises _Cannot where it cannot carry it."""
     try:
         found = route.resolve(compressor)
-        _check_count(compressor, dimension, ranks)
+        _check_count(found, compressor, dimension, ranks)
     except ValueError as error:
         raise _Cannot(f"--route {route.kind} --compressor {name}: {error}") from None
     return found
 
 
-def _check_count(compressor: Compressor, dimension: int, ranks: int) -> None:
-    everything = compressor.payload_bytes_max(dimension) * ranks
+def _check_count(route: Route, compressor: Compressor, dimension: int, ranks: int) -> None:
+    everything = route.payload_bytes(compressor, dimension, ranks) * route.received(compressor, ranks, ranks)
     if everything > COUNT_LIMIT:
         raise ValueError(
             f"the root would gather {everything:,} bytes a round at dimension {dimension}, more than an MPI call "

@@ -1,6 +1,6 @@
 /* The collectives of a round and nothing else, from C: floor CASES FOUND
 
-Each line of CASES: collective, bytes of uplink a rank, bytes of downlink, repetitions. Into FOUND rank 0 writes a line
+Each line of CASES: collective, bytes of uplink a rank, bits of a float that is summed, bytes of downlink, repetitions. Into FOUND rank 0 writes a line
 for each: the median of its microseconds from a barrier on. */
 
 #include <mpi.h>
@@ -16,10 +16,11 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void collective(const char *kind, int bytes, int ranks, char *send, char *receive)
+static void collective(const char *kind, int bytes, int bits, int ranks, char *send, char *receive)
 {
     static int counts[MOST_RANKS], starts[MOST_RANKS];
     const MPI_Comm all = MPI_COMM_WORLD;
+    const MPI_Datatype summed = bits == 64 ? MPI_DOUBLE : MPI_FLOAT;
     for (int rank = 0; rank < ranks; ++rank) {
         counts[rank] = bytes;
         starts[rank] = rank * bytes;
@@ -33,16 +34,16 @@ static void collective(const char *kind, int bytes, int ranks, char *send, char 
     else if (!strcmp(kind, "allgatherv"))
         MPI_Allgatherv(send, bytes, MPI_BYTE, receive, counts, starts, MPI_BYTE, all);
     else if (!strcmp(kind, "reduce"))
-        MPI_Reduce(send, receive, bytes / 4, MPI_FLOAT, MPI_SUM, 0, all);
+        MPI_Reduce(send, receive, 8 * bytes / bits, summed, MPI_SUM, 0, all);
     else if (!strcmp(kind, "allreduce"))
-        MPI_Allreduce(send, receive, bytes / 4, MPI_FLOAT, MPI_SUM, all);
+        MPI_Allreduce(send, receive, 8 * bytes / bits, summed, MPI_SUM, all);
     else
         MPI_Abort(all, 2);
 }
 
 int main(int argc, char **argv)
 {
-    int rank, ranks, up, down, repetitions;
+    int rank, ranks, up, bits, down, repetitions;
     char kind[32];
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -51,7 +52,7 @@ int main(int argc, char **argv)
     FILE *found = cases && rank == 0 ? fopen(argv[2], "w") : cases;
     if (!found || ranks > MOST_RANKS)
         MPI_Abort(MPI_COMM_WORLD, 2);
-    while (fscanf(cases, "%31s %d %d %d", kind, &up, &down, &repetitions) == 4) {
+    while (fscanf(cases, "%31s %d %d %d %d", kind, &up, &bits, &down, &repetitions) == 5) {
         char *send = calloc((size_t)up + 8, 1), *receive = calloc((size_t)up * ranks + 8, 1);
         char *model = calloc((size_t)down + 8, 1);
         double *taken = calloc((size_t)repetitions + 1, sizeof *taken);
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
         for (int i = -WARM_UP; i < repetitions; ++i) {
             MPI_Barrier(MPI_COMM_WORLD);
             const double begun = MPI_Wtime();
-            collective(kind, up, ranks, send, receive);
+            collective(kind, up, bits, ranks, send, receive);
             if (down > 0)
                 MPI_Bcast(model, down, MPI_BYTE, 0, MPI_COMM_WORLD);
             if (i >= 0)

@@ -54,4 +54,5 @@ def _case(result: dict[str, Any]) -> str:
     bytes_of, ranks = result["transported_bytes"], result["ranks"]
     down = 0 if routes[result["route"]].everywhere else bytes_of["downlink"] / ranks
     each = result["repetitions"] // result["launches"]
-    return f"{result['route']} {round(bytes_of['uplink'] / ranks)} {round(down)} {each}\n"
+    bits = result["compressor"].get("value_bits", 32)
+    return f"{result['route']} {round(bytes_of['uplink'] / ranks)} {bits} {round(down)} {each}\n"

@@ -103,14 +103,14 @@ class Channel:
         self.mpi, self.comm = comm, comm_of(comm)
         self.is_root = comm.rank == ROOT
         self._buffers = (np.zeros(0, np.uint8), np.zeros(0, np.uint8))
-        with compiling():
+        with compiling("channel"):
             nothing = np.zeros(1, np.uint8)
             self._ship(comm_of(MPI.COMM_SELF), nothing, 0, np.zeros(CLIENTS, np.int32), np.zeros_like(nothing))
 
     def prepare(self, kernel: Any) -> None:
         """Compile or load what a kind of compressor needs."""
         empty, x, payload = batch_of(range(0), 1), np.zeros(1), np.zeros(1, np.uint8)
-        with compiling(), np.errstate(all="ignore"):
+        with compiling("messages", kernel), np.errstate(all="ignore"):
             encode_messages(kernel, SEED, x, empty, payload)
             decode_messages(kernel, SEED, 1.0, payload, empty)
 

@@ -102,6 +102,13 @@ class Route(Component):
         """Bytes of the longest message, without checksums."""
         return compressor.payload_bytes_max(dimension)
 
+    def received(self, compressor: Compressor, clients: int, ranks: int) -> int:
+        """The most messages that come to a rank in a round: one where MPI adds them up, else one of each client, and
+        empty slots where every rank sends as many as the fullest."""
+        if self.adds:
+            return 1
+        return ranks * -(-clients // ranks) if compressor.fixed_length else compressor.participants_max(clients)
+
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
         """Bytes of a rank's buffers besides those of its clients' messages and of the `received` ones."""
         return 0

@@ -96,6 +96,10 @@ class Reduce(Route):
         if compressor.value_bits == 16:
             raise ValueError(f'route kind = "{self.kind}": MPI adds no floats of 16 bits; give value_bits = 32')
 
+    def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
+        """A rank's sum, and what it adds to it."""
+        return 16 * dimension
+
     def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
         bits = compressor.value_bits
         sums, values = np.zeros((2, 8 * compressor.payload_bytes_max(dimension) // bits))

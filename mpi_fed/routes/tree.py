@@ -125,7 +125,7 @@ class TreeRoute(Grouped):
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
         """What all leaders on the root's machine relay."""
-        return message * received
+        return super().scratch_bytes(message, dimension, hosted, received) + message * received
 
     def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         tree = self.tree(place.comm)

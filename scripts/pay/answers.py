@@ -98,7 +98,10 @@ def _counts(row: Row, key: str) -> bool:
 
 
 def span(curve: Sequence[tuple[int, float]]) -> str:
-    """Where a curve lies above PAYS: "from 2,000", "up to 30,000", "everywhere", "nowhere"."""
+    """Where a curve lies above PAYS: "from 2,000", "up to 30,000", "everywhere", "nowhere"; a dash where
+    there is none."""
+    if not curve:
+        return "-"
     above = [value >= PAYS for _, value in curve]
     if all(above):
         return "everywhere"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,7 +13,7 @@ CLUSTER = ROOT / "scripts" / "virtual_cluster"
 FLOATS, FEW = ("none",), ("none", "quantization levels=127", "rand-h")
 LINEAR = ("bernoulli", "rand-h")
 BOTH_WAYS = ("quantization levels=127", "quantization levels=1023", "rand-h")
-COMMON = ("bernoulli mask=common", "rand-h mask=common")
+COMMON = ("bernoulli mask=common", "rand-h mask=common", "rand-h omega=9 mask=common")
 SHARED = ("quantization levels=7", "quantization levels=1023")
 QUANTIZED = ("quantization levels=1", "quantization levels=127", "quantization levels=1023")
 ALL = (*FLOATS, *QUANTIZED, *LINEAR)
@@ -49,7 +49,7 @@ class Bench:
         return [*words, *([] if self.rate else ["--launches", str(launches)]), "--out", str(file)]
 
 
-SIZES, HELD = (1_000, 10_000, 100_000, 1_000_000), (30_000, 100_000)
+SIZES, HELD, FEW_SIZES = (1_000, 10_000, 100_000, 1_000_000), (30_000, 100_000), (1_000, 30_000, 100_000)
 SUMMED = {"compressors": ("none value_bits=32",), "downlinks": (32,), "route": "allreduce"}
 MASKED = {"compressors": COMMON, "downlinks": (32,), "route": "allreduce"}
 LEVELS = {"compressors": SHARED, "downlinks": (16,), "route": "reduce-levels"}
@@ -70,6 +70,7 @@ BENCHES = (
     Bench("100mbit", ALL, SIZES[:3], rate="100mbit", repetitions=20),
     Bench("100mbit-allreduce", dimensions=SIZES[:3], rate="100mbit", repetitions=20, **SUMMED),
     Bench("100mbit-both-ways", BOTH_WAYS, SIZES[:3], rate="100mbit", repetitions=20, both_ways=True),
+    Bench("100mbit-common", dimensions=SIZES[:3], rate="100mbit", repetitions=20, **MASKED),
     Bench("100mbit-shared-scale", dimensions=SIZES[:3], rate="100mbit", repetitions=20, **LEVELS),
     Bench("300mbit", ALL, HELD, rate="300mbit", repetitions=20, checks=True),
     Bench("300mbit-both-ways", BOTH_WAYS, HELD, rate="300mbit", repetitions=20, checks=True, both_ways=True),
@@ -83,9 +84,11 @@ BENCHES = (
 
 def small(benches: tuple[Bench, ...]) -> tuple[Bench, ...]:
     """What takes seconds, for a look at the page: its figures mean little."""
-    chosen = [bench for bench in benches if bench.name in ("memory", "1gbit", "300mbit")]
-    return tuple(Bench(b.name, FEW, (1_000, 30_000, 100_000), b.downlinks, rate=b.rate, repetitions=20, checks=b.checks)
-                 for b in chosen)  # fmt: skip
+    chosen = [b for b in benches if b.rate is None or b.name in ("1gbit", "300mbit")]
+    return tuple(
+        replace(b, compressors=FEW if len(b.compressors) > 3 else b.compressors, dimensions=FEW_SIZES, repetitions=20)
+        for b in chosen
+    )
 
 
 def measure(benches: tuple[Bench, ...], out: Path, mpich: Path, launches: int) -> None:

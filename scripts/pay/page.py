@@ -25,7 +25,8 @@ LIMITS = (
     "The links have no latency of their own, no loss and no other traffic. Latencies of presets are assumed: 10 µs at "
     "10 Gbit/s, 30 µs at 1 Gbit/s, 100 µs below, 20 ms to homes; TCP's slow start and MPI's handshakes come on top.",
     "A cable of the virtual cluster lets the first 0.25 ms of a message through at once. Rounds with messages of about "
-    "that length are left out of fits, checks and dots.",
+    "that length are left out of fits, checks and dots: those of omega = sqrt(d) are no longer over most links, so "
+    "that what is said of them with a common mask or both ways is the model's.",
     "The gradients are cheap here, O(d) for one sample of a diagonal covariance. Where they cost more, as in a neural "
     "network, the share of communication in a round is smaller, and so is what compression can gain.",
     "Rounds to a risk are those of plain SGD on this least-squares problem (Gaussian, eigenvalues 1/i, clients alike), "
@@ -42,6 +43,7 @@ LIMITS = (
 
 def write(page: Path, results: Results) -> None:
     """The page, and its pictures beside it."""
+    page.parent.mkdir(parents=True, exist_ok=True)
     costs = results.costs
     memory = [point for point in results.fitted if point.link is None]
     ranks = max(point.ranks for point in memory) if memory else 2

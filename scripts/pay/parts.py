@@ -42,8 +42,7 @@ def rounds(
         yield from table([title, *(f"d = {d:,}" for d in DECADES)], [winners(s, "round") for s in setups])
     yield from paragraph(f"From which dimension on, of 1,000 to 1,000,000, it is {PAYS:g} times as fast or more:")
     for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
-        rows = [[name, *(span(setup.gains(name, "round")) for setup in setups)] for name in told]
-        yield from table([title, *(setup.title for setup in setups)], rows)
+        yield from _spans(setups, title, told, "round")
     yield from paragraph(
         "By downlink, at d = 100,000 and 2 clients: times as fast as float32 both ways with a downlink of 32 bits / as "
         "float16 both ways with one of 16 bits:"
@@ -61,6 +60,21 @@ def rounds(
     yield from table(["", *(setup.title for setup in few)], rows)
 
 
+def _spans(setups: Sequence[Setup], title: str, names: Sequence[str], key: str) -> Iterator[str]:
+    """Where it pays: a row for each name that does anywhere, and the others in a sentence."""
+    rows = [[name, *(span(setup.gains(name, key)) for setup in setups)] for name in names]
+    known = [row for row in rows if set(row[1:]) != {"-"}]
+    found = [row for row in known if not {*row[1:]} <= {"nowhere", "-"}]
+    if found:
+        yield from table([title, *(setup.title for setup in setups)], found)
+    nowhere = "; ".join(row[0] for row in known if row not in found)
+    unknown = "; ".join(row[0] for row in rows if row not in known)
+    told = f"With {title} nowhere: {nowhere}. " if nowhere else ""
+    told += f"Not known: {unknown}." if unknown else ""
+    if told:
+        yield from paragraph(told.strip())
+
+
 def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], page: Path) -> Iterator[str]:
     yield "## To a risk"
     yield ""
@@ -76,16 +90,16 @@ def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], p
     rows = []
     for name in kinds:
         best = dict(few[0].best(name, "to_risk"))
-        cells = [factor(best[d]["uncompressed"]["rounds_needed"]) if d in best else "-" for d in DECADES]
-        rows.append([name, *cells])
+        if best:
+            cells = [factor(best[d]["uncompressed"]["rounds_needed"]) if d in best else "-" for d in DECADES]
+            rows.append([name, *cells])
     yield from table(["rounds needed", *(f"d = {d:,}" for d in DECADES)], rows)
     yield from paragraph("At each size the fastest, times as fast:")
     for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
         yield from table([title, *(f"d = {d:,}" for d in DECADES)], [winners(s, "to_risk") for s in setups])
     yield from paragraph(f"Where it pays, {PAYS:g} times or more:")
     for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
-        rows = [[name, *(span(setup.gains(name, "to_risk")) for setup in setups)] for name in kinds]
-        yield from table([title, *(setup.title for setup in setups)], rows)
+        yield from _spans(setups, title, kinds, "to_risk")
 
 
 def break_even(

@@ -35,7 +35,7 @@ def _best(setup: Setup) -> list[str]:
     """A row of the first table."""
     cells = [f"{setup.title}, {setup.machine.clients}"]
     for key in ("round", "to_risk"):
-        curve = [(d, row) for d, rows in setup.rows.items() if (row := winner(rows, key)) is not None]
+        curve = [(row["dimension"], row) for row in _winners(setup, key)]
         if not curve:
             return [*cells, *["-"] * (7 if key == "round" else 3)]
         most, row = max(curve, key=lambda one: gain(one[1], key) or 0.0)
@@ -65,17 +65,19 @@ def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
         "**A round** is shorter with a compressor where the link is what it waits for, and messages are long enough "
         "for that. Where the iterate comes back in floats, two clients' rounds are never less than half as long. "
     )
-    both = [(gain(row, "round") or 0.0, s, row) for s in few for row in _ending(s, BOTH_WAYS)]
-    if both:
-        value, setup, row = max(both, key=lambda one: one[0])
-        told += (
-            f"Compressed both ways they are {factor(value)} times as fast at most, {name_of(row)} at d = "
-            f"{row['dimension']:,} over {setup.title}. "
-        )
-    memory = [gain(row, "round") or 0.0 for s in few if s.machine.is_memory for rows in s.rows.values() for row in rows
-              if not row["compressor"].startswith("float")]  # fmt: skip
+    ends = (
+        (BOTH_WAYS, "Compressed both ways they are"),
+        (COMMON, "Where all clients keep the same coordinates only sums of short messages travel, and they are"),
+    )
+    for end, words in ends:
+        most = [(gain(row, "round") or 0.0, s, row) for s in few for row in _ending(s, end)]
+        if most:
+            value, setup, row = max(most, key=lambda one: one[0])
+            told += f"{words} {factor(value)} times as fast at most, {_at(row)} over {setup.title}. "
+    memory = [(gain(row, "round") or 0.0, row) for s in few if s.machine.is_memory for row in _winners(s, "round")]
     if memory:
-        told += f"Where ranks share a memory the most that is gained is {factor(max(memory))} times."
+        value, row = max(memory, key=lambda one: one[0])
+        told += f"Where ranks share a memory the most that is gained is {factor(value)} times, {_at(row)}."
     yield from paragraph(told, bullet=True)
     yield from _baseline(many[-2])
     wins = [s for s in [*few, *many] if any((gain(row, "to_risk") or 0) >= PAYS for row in _levels(s))]
@@ -89,7 +91,7 @@ def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
     told += "Quantization with many levels needs few more, "
     if wins:
         value, row = max(((gain(r, "to_risk") or 0.0, r) for s in wins for r in _levels(s)), key=lambda one: one[0])
-        most = f"{factor(value)} times, {name_of(row)} at d = {row['dimension']:,}"
+        most = f"{factor(value)} times, {_at(row)}"
         where = "; ".join(f"{s.title}, {s.machine.clients} clients" for s in wins)
         told += f"and pays, at most {most}: {where}."
     else:
@@ -115,6 +117,15 @@ def _baseline(setup: Setup, dimension: int = 100_000) -> Iterator[str]:
         "no float16; a library that does moves half the bytes.",
         bullet=True,
     )
+
+
+def _at(row: Row) -> str:
+    return f"{name_of(row)} at d = {row['dimension']:,}"
+
+
+def _winners(setup: Setup, key: str) -> Iterator[Row]:
+    """The fastest compressor of each dimension."""
+    yield from (row for rows in setup.rows.values() if (row := winner(rows, key)) is not None)
 
 
 def _ending(setup: Setup, end: str) -> Iterator[Row]:
