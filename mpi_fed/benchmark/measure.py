@@ -18,6 +18,7 @@ from ..configuration import Configuration
 from ..downlink import bare_send_back
 from ..jit import COMPILED, compiling, kernel
 from ..labels import describe
+from ..memory import VECTORS
 from ..mpi import barrier, comm_of, wtime
 from ..problems.population import Population
 from ..progress import Progress
@@ -34,7 +35,7 @@ SEED = 0
 WARM_UP = 3
 """Timed rounds that are thrown away at the start."""
 LEAD, LEAD_SHARE = 10, 100_000
-"""Untimed rounds before each timed one, LEAD at most and LEAD_SHARE / d: caches are then as in a run."""
+"""Untimed rounds before each timed one, LEAD_SHARE / d, but 1 to LEAD: caches are then as in a run."""
 ROUNDING, OF_HALVES = 1e-4, 2.0**-9
 """How far sums of float32 in another order may leave an iterate, relatively or at all; and where w comes back in
 float16, which now and then takes two numbers that differ a little to neighbours, 2^-10 apart."""
@@ -70,30 +71,30 @@ def count_sending(compressor, seed, clients, everyone, start, stop):
 
 
 @kernel
-def as_after_encoding(wire, state, size):
+def as_after_encoding(wire, walked, size):
     """Leave the caches as a round has them where its uplink begins: vectors walked through, messages just written."""
-    state.g.fill(0.0)
-    state.total.fill(0.0)
+    for j in range(len(walked)):
+        walked[j] += 1.0  # to fill it with one number may go past the caches
     for _ in range(2):  # and back
         for i in range(size):
             wire.send[i] ^= np.uint8(255)
 
 
 @kernel
-def bare_round(route, comm, wire, jobs, state, round, repeats, seconds):
+def bare_round(route, comm, wire, jobs, w, walked, round, repeats, seconds):
     """The collectives of the last round, `repeats` times; seconds <- the last one's uplink and downlink."""
     at, size, code = round - jobs.window[0], 0, 0
     for slot in range((jobs.start[at + 1] - jobs.start[at]) // jobs.steps):
         size += wire.sizes[slot]
     for _ in range(repeats):
-        as_after_encoding(wire, state, size)
+        as_after_encoding(wire, walked, size)
         code = barrier(comm)
         begun = wtime()
         if code == 0:
             code = bare(route, comm, wire, size)
         between = wtime()
         if code == 0:
-            code = bare_send_back(route.downlink, comm, state.w)
+            code = bare_send_back(route.downlink, comm, w)
         seconds[0], seconds[1] = between - begun, wtime() - between
         if code != 0:
             break
@@ -122,7 +123,7 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
     simulation = Simulation(configuration, population, world.comm, [0, configuration.rounds])
     simulation.compile()
     rounds = _timed_rounds(simulation, WARM_UP + repetitions)
-    lead = min(LEAD, LEAD_SHARE // population.dimension) if COMPILED else 0
+    lead = max(1, min(LEAD, LEAD_SHARE // population.dimension)) if COMPILED else 0
     phases, bare_seconds, says = _samples(simulation, rounds, lead)
     everyone = world.comm.gather((phases[WARM_UP:], simulation.state.w.tobytes() if world.is_root else None))
     same = world.comm.gather(_agrees(world, simulation))
@@ -166,19 +167,22 @@ def _timed_rounds(simulation: Simulation, count: int) -> Rounds:
     arguments = simulation.kernels[1], np.uint64(SEED), len(everyone), everyone
     with compiling("bench", *simulation.kernels), np.errstate(all="ignore"):
         sending_rounds(*arguments, rounds[:0])
-        bare_round(*_bare_arguments(simulation, comm_of(MPI.COMM_SELF)), 0, 0, np.zeros(2))
+        bare_round(*_bare_arguments(simulation, 0, comm_of(MPI.COMM_SELF)), 0, 0, np.zeros(2))
     with np.errstate(all="ignore"):
         return rounds[: sending_rounds(*arguments, rounds)]
 
 
-def _bare_arguments(simulation: Simulation, comm: object = None) -> tuple:
-    return simulation.kernels[3], comm or simulation.comm, simulation.wire, simulation.jobs, simulation.state
+def _bare_arguments(simulation: Simulation, walked: int, comm: object = None) -> tuple:
+    """`walked`: how many numbers are walked through beforehand."""
+    route, w, vectors = simulation.kernels[3], simulation.state.w, np.zeros(walked)
+    return route, comm or simulation.comm, simulation.wire, simulation.jobs, w, vectors
 
 
 def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray, NDArray, bool]:
     """Of each round the seconds of every step, (rounds, 9), and of its bare collectives, (rounds, 2), if there are."""
     phases, bare_seconds = np.zeros((len(rounds), len(STEPS))), np.zeros((len(rounds), 2))
-    clock, arguments, says = simulation.wire.clock[: len(STEPS)], _bare_arguments(simulation), True
+    clock, says = simulation.wire.clock[: len(STEPS)], True
+    arguments = _bare_arguments(simulation, VECTORS * simulation.population.dimension)
     simulation.start(SEED)
     for sample, round in enumerate(rounds):
         before = clock.copy()
