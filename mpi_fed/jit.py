@@ -129,12 +129,16 @@ def compiling(*what: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _first(what: Sequence[Any]) -> Iterator[None]:
     """Hold the lock of these kernels, unless its file says that they are compiled."""
-    names = [one if isinstance(one, str) else str(numba.typeof(one)) for one in what]
+    names = [one if isinstance(one, str) else f"{type(one)} {numba.typeof(one)}" for one in what]
     path = FOLDER / f"{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}.lock"
-    if what and path.exists() and path.stat().st_size:
+    if path.exists() and path.stat().st_size:
         yield
         return
     with locked(path, fcntl.LOCK_EX) as file:
+        if os.fstat(file.fileno()).st_size:  # by whoever was waited for: all load at once
+            fcntl.flock(file, fcntl.LOCK_UN)
+            yield
+            return
         yield
         if what:
             file.write("compiled\n")

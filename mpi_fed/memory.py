@@ -18,11 +18,17 @@ from .wire import snapshots_of
 BASE = 350_000_000
 """Bytes of a rank that has imported, and compiled, what it needs, and holds nothing yet: about 200 MB where all of it
 was compiled before."""
-VECTORS, _AT_A_LOG_POINT = 8, 4
+_VECTORS, _AT_A_LOG_POINT = 8, 4
 """Vectors of d float64: of a rank (iterate, sums, gradient, drawn numbers), besides its compressor's, and of the root
 for each log point that it holds (two iterates, and what evaluating them takes)."""
+_MOST_WALKED = 1 << 24
 _OF_EACH_CLIENT, _OF_EACH_HOSTED = 32, 40
 """Bytes of lists: who takes part, what each client has sent, which law it has; and of a rank's own, what they owe."""
+
+
+def walked(dimension: int) -> int:
+    """How many numbers a rank walks through in a round, or as many as fill any cache."""
+    return min(_VECTORS * dimension, _MOST_WALKED)
 
 
 def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
@@ -64,7 +70,7 @@ def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict
     downlink, decoded = configuration.downlink, 8 * d if route.self_check else 0
     return {
         "the program": BASE,
-        "vectors": 8 * d * VECTORS + compressor.scratch_bytes(d) + decoded,
+        "vectors": 8 * d * _VECTORS + compressor.scratch_bytes(d) + decoded,
         "messages": message * (min(hosted, room) * (2 if route.overlapping(algorithm) else 1) + received),
         "the route": route.scratch_bytes(message, d, hosted, received),
         "the downlink": downlink.scratch_bytes(d) + _downlink_message(configuration) + decoded if downlink else 0,
@@ -85,8 +91,8 @@ def check(
 ) -> None:
     """Refuse what `here` of the ranks, the root among them, cannot hold on this machine, or MPI cannot count.
 
-    Raises InputError, which ends with the remedy. `here` 0: on this machine nothing will run. `twice`: every rank has
-    its vectors once more, and the root keeps all that it has and does the same rounds again by itself."""
+    Raises InputError, which ends with the remedy. `here` 0: on this machine nothing will run. `twice`: as a bench
+    does, which has every rank walk through other vectors, and the root do the same rounds again by itself."""
     free = available() if here else None
     for configuration in configurations:
         for what, count in counts_of(configuration, ranks).items():
@@ -107,7 +113,7 @@ def check(
 def _needed(configuration: Configuration, ranks: int, here: int, twice: bool) -> dict[str, int]:
     """Bytes of the ranks that are on the root's machine, by what they are for."""
     others, again = of_rank(configuration, ranks, root=False), of_rank(configuration, 1) | {"the program": 0}
-    more = again | {"vectors": again["vectors"] + here * 8 * VECTORS * configuration.problem.dimension_of()}
+    more = again | {"vectors": again["vectors"] + here * 8 * walked(configuration.problem.dimension_of())}
     return {
         what: size + (here - 1) * others[what] + (more[what] if twice else 0)
         for what, size in of_rank(configuration, ranks).items()

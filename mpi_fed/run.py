@@ -195,15 +195,17 @@ def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | N
     back = "the downlink value_bits" if down else "the route downlink_bits"
     if 16 not in (up.value_bits, down.value_bits if down else configuration.route.downlink_bits):
         return
-    for sender, round in world.comm.allgather(tuple(simulation.state.overflow.tolist())):
-        if sender != -1:
-            if recorder:
-                recorder.close()
-            wider = back if sender == np.int64(THE_ROOT) else "this compressor value_bits"
-            raise InputError(
-                f"{configuration.label}: in round {round} {sender_name(sender)} had to send a number beyond "
-                f"float16's 65504; give {wider} = 32"
-            )
+    told = world.comm.allgather(tuple(simulation.state.overflow.tolist()))
+    found = [(round, sender == np.int64(THE_ROOT), sender) for sender, round in told if sender != -1]
+    if not found:
+        return
+    round, is_root, sender = min(found)  # what comes later, the root's part of the round included, follows from it
+    if recorder:
+        recorder.close()
+    raise InputError(
+        f"{configuration.label}: in round {round} {sender_name(sender)} had to send a number beyond float16's 65504; "
+        f"give {back if is_root else 'this compressor value_bits'} = 32"
+    )
 
 
 def _check_messages(world: World, simulation: Simulation) -> None:

@@ -159,9 +159,17 @@ def machine_facts(machine: Machine) -> dict[str, Any]:
 def answers(
     costs: Costs, traces: Traces, machines: Sequence[Machine], dimensions: Sequence[int], risk: float
 ) -> Iterator[dict[str, Any]]:
-    """For each machine its facts and the rows of all dimensions."""
+    """For each machine its facts and the rows of all dimensions, if there are any.
+
+    Raises InputError where there are none for any."""
+    told = False
     for machine in machines:
         rows = [row for dimension in dimensions for row in answer(costs, traces, machine, dimension, risk)]
-        if not rows:
-            raise InputError(f"{machine.name}: nothing in the files can be done there; homes need gather or gatherv")
-        yield machine_facts(machine) | {"rows": rows}
+        if rows:
+            yield machine_facts(machine) | {"rows": rows}
+        told = told or bool(rows)
+    if not told:
+        raise InputError(
+            f"{', '.join(machine.name for machine in machines)}: nothing in the files can be done there; homes need "
+            "gather or gatherv, and what comes back compressed needs all clients in every round"
+        )

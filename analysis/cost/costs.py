@@ -79,15 +79,15 @@ class Costs:
             "update": self._compute("update", None, dimension, 0.0),
             "downlink": back,
         }
-        return found if down is None else found | self._packed(down, route, dimension, machine, turns, found["update"])
+        return found if down is None else found | self._packed(down, route, dimension, machine)
 
-    def _packed(
-        self, down: Recipe, route: str, dimension: int, machine: Machine, turns: int, update: float
-    ) -> dict[str, float]:
+    def _packed(self, down: Recipe, route: str, dimension: int, machine: Machine) -> dict[str, float]:
         """Where the direction comes back compressed: the root packs it, and each rank unpacks it and updates itself."""
-        size = down.message_bytes(dimension)
+        size, turns = down.message_bytes(dimension), 1
+        if machine.is_memory:
+            turns = math.ceil(machine.active / machine.cores)
         return {
-            "update": turns * update,
+            "update": turns * self._compute("update", None, dimension, 0.0),
             "downlink_encode": self._compute("downlink_encode", down, dimension, size),
             "downlink": self._way(machine, PACKED).seconds(downlink(route, machine, size), machine, False),
             "downlink_decode": turns * self._compute("downlink_decode", down, dimension, size),

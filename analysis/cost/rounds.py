@@ -43,14 +43,15 @@ none."""
 @functools.cache
 def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
     """For the bench's problem: x ~ N(0, diag(1/i)), noise of variance 1, batches of 1, sgd."""
-    compressor, back = recipe.at(dimension), None if down is None else down.at(dimension)
     if recipe.joint and clients > 1:
         return None
-    eigenvalues = 1 / np.arange(1.0, dimension + 1)
-    if back is None or back.linear:
-        weights = 1 / eigenvalues if back is None else _adjoint(back, 1 / eigenvalues)
-        return None if weights is None else _weighted(compressor, eigenvalues, weights)
-    own, more = _weighted(compressor, eigenvalues, 1 / eigenvalues), added_below(compressor, back, eigenvalues, clients)
+    if down is None:
+        return _plain(recipe, dimension)
+    back, eigenvalues = down.at(dimension), 1 / np.arange(1.0, dimension + 1)
+    if back.linear:
+        weights = _adjoint(back, 1 / eigenvalues)
+        return None if weights is None else _weighted(recipe.at(dimension), eigenvalues, weights)
+    own, more = _plain(recipe, dimension), added_below(recipe.at(dimension), back, eigenvalues, clients)
     if own is None or more is None:
         return None
     return Trace(own.value + more[0], math.hypot(own.error, more[1]))
@@ -63,6 +64,13 @@ def _adjoint(down: Compressor, weights: Array) -> Array | None:
         return None
     a, b, c = coefficients
     return (a + b) * weights + c * weights.sum()
+
+
+@functools.cache
+def _plain(recipe: Recipe, dimension: int) -> Trace | None:
+    """T where nothing compresses the way back."""
+    eigenvalues = 1 / np.arange(1.0, dimension + 1)
+    return _weighted(recipe.at(dimension), eigenvalues, 1 / eigenvalues)
 
 
 def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Trace | None:
@@ -93,7 +101,7 @@ def study_traces(study: Study) -> tuple[Traces, int]:
 
     @functools.cache
     def trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
-        if recipe.joint and first.clients > 1:
+        if recipe.joint and max(first.clients, clients) > 1:
             return None
         back = None if down is None else down.at(dimension)
         found = predict(replace(first, compressor=recipe.at(dimension), downlink=back), population)

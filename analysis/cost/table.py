@@ -120,9 +120,9 @@ def error_line(summary: dict[str, Any] | None, text: str) -> str:
     if summary is None:
         return f"Held-out error, {text}: unknown, for that takes three dimensions or more."
     worst = summary["worst_is"]
-    at = worst["link"]
+    at, back = worst["link"], f", {worst['downlink']} back" if worst["downlink"] else ""
     link = "in memory" if at is None else "over links without a limit" if at == "unlimited" else f"at {told_rate(at)}"
     return (
         f"Held-out error of a round, {text}: median {percent(summary['median'])}, worst {percent(summary['worst'])} "
-        f"({worst['compressor']}, d = {worst['dimension']:,}, {link}), of {summary['count']}."
+        f"({worst['compressor']}{back}, d = {worst['dimension']:,}, {link}), of {summary['count']}."
     )

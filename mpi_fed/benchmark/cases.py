@@ -201,7 +201,7 @@ def _carrying(route: Route, name: str, compressor: Compressor, dimension: int, r
     try:
         found = route.resolve(compressor)
         _check_count(found, compressor, dimension, ranks)
-    except ValueError as error:
+    except (ValueError, InputError) as error:
         raise _Cannot(f"--route {route.kind} --compressor {name}: {error}") from None
     return found
 

@@ -18,7 +18,7 @@ from ..configuration import Configuration
 from ..downlink import bare_send_back
 from ..jit import COMPILED, compiling, kernel
 from ..labels import describe
-from ..memory import VECTORS
+from ..memory import walked
 from ..mpi import barrier, comm_of, wtime
 from ..problems.population import Population
 from ..progress import Progress
@@ -172,9 +172,9 @@ def _timed_rounds(simulation: Simulation, count: int) -> Rounds:
         return rounds[: sending_rounds(*arguments, rounds)]
 
 
-def _bare_arguments(simulation: Simulation, walked: int, comm: object = None) -> tuple:
-    """`walked`: how many numbers are walked through beforehand."""
-    route, w, vectors = simulation.kernels[3], simulation.state.w, np.zeros(walked)
+def _bare_arguments(simulation: Simulation, numbers: int, comm: object = None) -> tuple:
+    """`numbers`: how many are walked through beforehand."""
+    route, w, vectors = simulation.kernels[3], simulation.state.w, np.zeros(numbers)
     return route, comm or simulation.comm, simulation.wire, simulation.jobs, w, vectors
 
 
@@ -182,7 +182,7 @@ def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray
     """Of each round the seconds of every step, (rounds, 9), and of its bare collectives, (rounds, 2), if there are."""
     phases, bare_seconds = np.zeros((len(rounds), len(STEPS))), np.zeros((len(rounds), 2))
     clock, says = simulation.wire.clock[: len(STEPS)], True
-    arguments = _bare_arguments(simulation, VECTORS * simulation.population.dimension)
+    arguments = _bare_arguments(simulation, walked(simulation.population.dimension))
     simulation.start(SEED)
     for sample, round in enumerate(rounds):
         before = clock.copy()
@@ -251,7 +251,8 @@ def _of_iterate(w: NDArray, expected: NDArray, given: Configuration) -> str | No
     if not given.route.adds or given.route.joint:
         same, but = w.tobytes() == expected.tobytes(), "bit for bit"
     elif given.downlink is None or given.downlink.linear:
-        near = OF_HALVES if given.route.downlink_bits == 16 else ROUNDING
+        bits = given.downlink.value_bits if given.downlink else given.route.downlink_bits
+        near = OF_HALVES if bits == 16 else ROUNDING
         same, but = np.allclose(w, expected, rtol=near, atol=near), "but for rounding"
     else:
         apart = np.linalg.norm(w - expected) / max(np.linalg.norm(expected), np.finfo(float).tiny)

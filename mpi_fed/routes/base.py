@@ -38,7 +38,7 @@ class Route(Component):
 
     adds: ClassVar[bool] = False
     """MPI adds messages up, in an order of its own: iterates are those of other routes but for rounding, unless
-    `joint`; and a rank adds its own before they travel."""
+    `joint`; and a rank adds its own before they travel. The root has room for one message."""
 
     may_overlap: ClassVar[bool] = False
     """Messages can travel while the next are made; the `Kernel` then has a field `flight`."""

@@ -140,10 +140,10 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
             groups.setdefault((point.link, point.ranks, point.dimension), []).append(point)
     found = []
     for (link, ranks, dimension), own in groups.items():
-        plain = [p for p in own if p.recipe.is_baseline and p.bits in (None, p.recipe.at(1).value_bits)]
+        plain = [p for p in own if p.recipe.is_baseline and not p.down and p.bits in (None, p.recipe.at(1).value_bits)]
         for name in dict.fromkeys(_name_of_point(p) for p in own if not p.recipe.is_baseline):
             mine = [p for p in own if _name_of_point(p) == name]
-            if len({p.recipe for p in plain}) < 1 or not any(p.recipe.name == "float16" for p in plain):
+            if not any(p.recipe.name == "float16" for p in plain):
                 continue
             best = min(mine, key=lambda p: p.seconds["round"])
             base = min(p.seconds["round"] for p in plain)

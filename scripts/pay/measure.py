@@ -13,7 +13,7 @@ CLUSTER = ROOT / "scripts" / "virtual_cluster"
 FLOATS, FEW = ("none",), ("none", "quantization levels=127", "rand-h")
 LINEAR = ("bernoulli", "rand-h")
 BOTH_WAYS = ("quantization levels=127", "quantization levels=1023", "rand-h")
-COMMON = ("bernoulli mask=common", "rand-h mask=common", "rand-h omega=9 mask=common")
+COMMON = ("bernoulli mask=common", "rand-h mask=common", "bernoulli p=0.1 mask=common")
 SHARED = ("quantization levels=7", "quantization levels=1023")
 QUANTIZED = ("quantization levels=1", "quantization levels=127", "quantization levels=1023")
 ALL = (*FLOATS, *QUANTIZED, *LINEAR)

@@ -26,7 +26,7 @@ LIMITS = (
     "10 Gbit/s, 30 µs at 1 Gbit/s, 100 µs below, 20 ms to homes; TCP's slow start and MPI's handshakes come on top.",
     "A cable of the virtual cluster lets the first 0.25 ms of a message through at once. Rounds with messages of about "
     "that length are left out of fits, checks and dots: those of omega = sqrt(d) are no longer over most links, so "
-    "that what is said of them with a common mask or both ways is the model's.",
+    "that what is said of them where nothing longer travels is the model's.",
     "The gradients are cheap here, O(d) for one sample of a diagonal covariance. Where they cost more, as in a neural "
     "network, the share of communication in a round is smaller, and so is what compression can gain.",
     "Rounds to a risk are those of plain SGD on this least-squares problem (Gaussian, eigenvalues 1/i, clients alike), "

@@ -68,5 +68,5 @@ def _error_row(name: str, misses: Sequence[Miss]) -> list[list[str]]:
     if told is None:
         return []
     worst = told["worst_is"]
-    which = f"{short(worst['compressor'])}, d = {worst['dimension']:,}"
+    which = f"{short(worst['compressor'], worst['downlink'])}, d = {worst['dimension']:,}"
     return [[name, str(told["count"]), percent(told["median"]), percent(told["worst"]), which]]
