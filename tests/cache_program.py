@@ -2,6 +2,8 @@
 
 pack                               compile or load a kernel that calls one of another file; print its result
 fill TYPES... [--unlocked]         kernels for arrays of these types, through numba's cache with a wide window
+named TYPE [--held]                a kernel as one of its kind; says when it begins, when it is in (and then waits for a
+                                   line), and whether it has compiled
 audit STUDY OUT                    run a study's "none"; print each use of numba's cache without the lock, then all uses
 """
 
@@ -9,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import itertools
 import sys
 import time
@@ -64,6 +65,23 @@ def fill(types: list[str]) -> None:
             print(name, total(x[:8]))
 
 
+def named(name: str, held: bool) -> None:
+    def watched(self, *arguments):
+        saved.append(arguments)
+        return save(self, *arguments)
+
+    save, saved = IndexDataCacheFile._save_data, []
+    IndexDataCacheFile._save_data = watched
+    x = np.arange(1, 65).astype(name)
+    print("begun", flush=True)
+    with jit.compiling("total", x):
+        if held:
+            print("in", flush=True)
+            sys.stdin.readline()
+        total(x[:8])
+    print("compiled" if saved else "loaded")
+
+
 def collide(name: str, place: int) -> None:
     """One of two: both have read the index before either writes; then one index and the other's data come last."""
     seen = itertools.count()
@@ -77,7 +95,7 @@ def collide(name: str, place: int) -> None:
     delay("_load_index", meet)
     delay("_save_index", lambda: time.sleep(WINDOW if place == 0 else 0))
     delay("_save_data", lambda: time.sleep(2 * WINDOW if place == 1 else 0))
-    jit.locked = lambda path, how: contextlib.nullcontext(io.StringIO())
+    jit.fcntl.flock = lambda file, how: None
     fill([name])
 
 
@@ -109,6 +127,8 @@ if __name__ == "__main__":
             pack()
         case ["fill", *types]:
             fill(types)
+        case ["named", name, *held]:
+            named(name, bool(held))
         case ["wide", *types]:
             delay("_load_index", lambda: time.sleep(WINDOW / 6))
             fill(types)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cache_program
@@ -30,7 +31,8 @@ def start(*arguments: object, cache: Path, source: Path | None = None) -> subpro
     if source:
         surroundings["PYTHONPATH"] = str(source)
     words = [sys.executable, PROGRAM, *map(str, arguments)]
-    return subprocess.Popen(words, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, env=surroundings, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def output(process: subprocess.Popen[str]) -> str:
@@ -132,6 +134,39 @@ def test_processes_that_fill_one_cache_at_once(tmp_path, attempt):
     for i, process in enumerate(together):
         assert output(process) == "".join(RIGHT[name] for name in [*TYPES[i:], *TYPES[:i]])
     assert output(start("fill", *TYPES, cache=tmp_path)) == "".join(RIGHT.values())
+
+
+def test_one_compiles_what_others_need_who_wait_for_no_other_kind(tmp_path):
+    """While one is at float64s one more of them waits, and int64s are done meanwhile; then nobody is waited for."""
+    first = start("named", "float64", "--held", cache=tmp_path)
+    assert [first.stdout.readline() for _ in range(2)] == ["begun\n", "in\n"]
+    assert output(start("named", "int64", cache=tmp_path)) == "begun\ncompiled\n"
+    second = start("named", "float64", cache=tmp_path)
+    assert second.stdout.readline() == "begun\n"
+    time.sleep(1)  # long enough to compile it, were it not for the lock
+    for process, said in ((first, "compiled\n"), (second, "loaded\n")):
+        printed, errors = process.communicate("\n", timeout=command.PATIENCE)
+        assert (process.returncode, printed) == (0, said), errors
+    idle = start("named", "float64", "--held", cache=tmp_path)
+    assert [idle.stdout.readline() for _ in range(2)] == ["begun\n", "in\n"]
+    assert output(start("named", "float64", cache=tmp_path)) == "begun\nloaded\n"
+    assert idle.communicate("\n", timeout=command.PATIENCE)[0] == "loaded\n"
+
+
+def test_what_failed_is_not_taken_for_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(jit, "FOLDER", tmp_path)
+
+    def fail():
+        with jit.compiling("a test"):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size == 0
+    with jit.compiling("a test"):
+        pass
+    assert file.stat().st_size > 0
 
 
 def test_it_is_the_lock_that_keeps_them_apart(tmp_path):

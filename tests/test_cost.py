@@ -43,6 +43,19 @@ def made_up(dimensions=DIMENSIONS, link=None, ranks=2, factor=1.0, bits=(32, 16)
     return {"machine": machine, "results": results}
 
 
+def both_ways(told):
+    """Rounds of rand-h alone, whose direction comes back as a message does: a codec's time on either end."""
+    rows = [row for row in told["results"] if row["compressor"]["kind"] == "rand-h" and row["downlink_bits"] == 32]
+    for row in rows:
+        codec, phases = row["phases"]["encode"], row["phases"]
+        back = {name: {side: value / 8 for side, value in phases["downlink"].items()} for name in ("downlink",)}
+        row |= {"downlink": row["compressor"], "downlink_bits": None}
+        row["phases"] = phases | back | {"downlink_encode": codec, "downlink_decode": codec}
+        whole = sum(phase["max"] for phase in row["phases"].values())
+        row |= {"microseconds": {"median": whole}, "launch_medians": [whole], "quantiles": [whole] * 101}
+    return told | {"results": rows}
+
+
 def result(table, dimension, back, link, ranks, factor):
     if table["kind"] == "rand-h":
         table = {"kind": "rand-h", "h": RAND.at(dimension).h, "value_bits": 32}
@@ -294,6 +307,28 @@ def test_a_recipe_is_the_same_at_every_dimension():
     fixed = recipe_of({"kind": "rand-h", "h": 7, "value_bits": 32}, 1_000, "here")
     assert fixed.at(10_000).h == 7
     assert (RAND.name, FLOAT16.name, fixed.name) == ("rand-h, omega = sqrt(d)", "float16", "rand-h h=7")
+
+
+def test_a_machine_that_nothing_is_known_of_is_left_out(saved, capsys):
+    """Where all that was measured comes back compressed nothing is told of homes of which few take part."""
+    (file,) = saved(both=both_ways(made_up()))
+    assert cli.main(["model", file, "--json"]) == 0
+    names = [machine["name"] for machine in json.loads(capsys.readouterr().out)["machines"]]
+    assert "memory" in names
+    assert "homes-100" in names
+    assert not {"homes-10k", "homes-1m"} & set(names)
+    assert cli.main(["model", file, "--preset", "homes-10k"]) == 2
+    assert "needs all clients in every round" in capsys.readouterr().err
+
+
+def test_every_rank_of_a_memory_decodes_a_direction_though_few_send(saved):
+    """Of 16 clients on 2 cores all update and unpack by turns."""
+    found = fit_costs(points(saved(both=both_ways(made_up())))[0])
+    scheme = next(scheme for scheme in found.schemes if scheme.down)
+    few, many = (found.phases(scheme, 3_000, Machine("memory", n, cores=2)) for n in (2, 16))
+    for phase in ("update", "downlink_decode"):
+        assert many[phase] == pytest.approx(8 * few[phase])
+    assert many["downlink_encode"] == pytest.approx(few["downlink_encode"])
 
 
 def test_a_studys_problem_gives_the_rounds(saved, tmp_path):

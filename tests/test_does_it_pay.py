@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_cost import made_up
+from test_cost import both_ways, made_up
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -54,19 +54,6 @@ def test_the_page_has_every_part_and_its_pictures(folder):
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1, table
     assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
-
-
-def both_ways(told):
-    """Rounds of rand-h alone, whose direction comes back as a message does: a codec's time on either end."""
-    rows = [row for row in told["results"] if row["compressor"]["kind"] == "rand-h" and row["downlink_bits"] == 32]
-    for row in rows:
-        codec, phases = row["phases"]["encode"], row["phases"]
-        back = {name: {side: value / 8 for side, value in phases["downlink"].items()} for name in ("downlink",)}
-        row |= {"downlink": row["compressor"], "downlink_bits": None}
-        row["phases"] = phases | back | {"downlink_encode": codec, "downlink_decode": codec}
-        whole = sum(phase["max"] for phase in row["phases"].values())
-        row |= {"microseconds": {"median": whole}, "launch_medians": [whole], "quantiles": [whole] * 101}
-    return told | {"results": rows}
 
 
 def test_compression_both_ways_has_a_name_and_rows_of_its_own(folder):

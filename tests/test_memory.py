@@ -154,7 +154,7 @@ def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch,
     monkeypatch.setattr(launch, "run_programs", lambda *_: pytest.fail("ranks were started"))
     assert cli.main(["bench", "--dimension", "100", "10000000", "--compressor", "none", "--ranks=4"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("mpi-fed: --dimension 10000000: route gather: none needs 7.")
+    assert line.startswith("mpi-fed: --dimension 10000000: route gather: none needs 8.")
     assert "5 GB are free; give a smaller --dimension or fewer --ranks, or run it on more machines" in line
 
 

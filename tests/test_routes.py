@@ -256,6 +256,28 @@ def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
     assert not world.is_root or second.state.w.tobytes() == whole.state.w.tobytes()
 
 
+@pytest.mark.mpi(ranks=2)
+def test_the_first_whose_number_was_too_large_is_named(world, tmp_path):
+    """Not the root, whose w is no number from then on, nor who comes first of the ranks."""
+    from mpi_fed.errors import InputError
+    from mpi_fed.run import _check_overflow
+    from mpi_fed.streams import THE_ROOT
+
+    assert world.size == 2
+    (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"\nvalue_bits = 16',), rounds=ROUNDS)
+    simulation = simulated(routed(configuration, "gather", downlink_bits=32), world.comm, 3)
+    _check_overflow(world, simulation, None)
+    for root, said in (
+        ((np.int64(THE_ROOT), 7), "in round 7 client 3 had to send"),
+        ((0, 8), "in round 7 client 3 had to send"),
+        ((np.int64(THE_ROOT), 6), "in round 6 the root had to send"),
+    ):
+        simulation.state.overflow[:] = root if world.is_root else (3, 7)
+        wider = "the route downlink_bits = 32" if "root" in said else "this compressor value_bits = 32"
+        with pytest.raises(InputError, match=f"{said}.* give {wider}"):
+            _check_overflow(world, simulation, None)
+
+
 @pytest.mark.parametrize(
     ("route", "compressor", "words"),
     [

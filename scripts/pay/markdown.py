@@ -21,6 +21,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def paragraph(text: str, bullet: bool = False) -> Iterator[str]:
     """A paragraph in lines, and an empty one; a bullet without."""
-    yield from textwrap.wrap(text, 116, initial_indent="* " * bullet, subsequent_indent="  " * bullet)
+    first, others = ("* ", "  ") if bullet else ("", "")
+    yield from textwrap.wrap(text, 116, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
     if not bullet:
         yield ""

@@ -14,7 +14,10 @@ from .answers import Measured, short
 from .markdown import paragraph, picture, table
 from .results import Results
 
-SHOWN = ("quantization*", "quantization 127", "rand-h*", "quantization 127 both ways", "rand-h* both ways")
+SHOWN = (
+    "quantization*", "quantization 127", "rand-h*", "quantization 127 both ways", "rand-h* both ways",
+    "bernoulli p=0.1, common mask",
+)  # fmt: skip
 """Compressors of the table of measured gains."""
 
 
