@@ -267,7 +267,8 @@ def test_limit_traces_are_those_of_theory(table):
 @pytest.mark.parametrize(
     ("up", "down", "clients"),
     [("quantization levels=2", "quantization levels=1", 3), ("none", "quantization levels=3", 1),
-     ("bernoulli p=0.5", "rand-h h=2", 3), ("quantization levels=2", "bernoulli p=0.4", 2)],
+     ("bernoulli p=0.5", "rand-h h=2", 3), ("quantization levels=2", "bernoulli p=0.4", 2),
+     ("rand-h h=2", "quantization levels=1", 2), ("sketch h=2", "quantization levels=2", 4)],
 )  # fmt: skip
 def test_limit_traces_of_compression_both_ways_are_those_of_draws(up, down, clients):
     """N E sum_j C_down(mean_i C(e_i x_i))_j^2 / lambda_j over 40,000 draws that are not those of the code. Within four
@@ -290,7 +291,7 @@ def _table(text):
     return {"kind": kind} | {key: json.loads(value) for key, value in (one.split("=") for one in given)}
 
 
-@pytest.mark.parametrize(("up", "down"), [("bernoulli p=0.5", "quantization levels=1"), ("none", "top-k k=2")])
+@pytest.mark.parametrize(("up", "down"), [("top-k k=2", "quantization levels=1"), ("none", "top-k k=2")])
 def test_what_comes_back_otherwise_has_no_rounds(up, down):
     first, second = (recipe_of(_table(text), 6, "here") for text in (up, down))
     assert bench_trace(first, 6, second, 2) is None

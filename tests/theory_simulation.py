@@ -34,7 +34,7 @@ def compress(compressor: Compressor, g: np.ndarray, rng: np.random.Generator) ->
 
 def _quantize(g: np.ndarray, levels: int, rng: np.random.Generator) -> np.ndarray:
     norm = np.linalg.norm(g, axis=1, keepdims=True)
-    scaled = levels * np.abs(g) / norm
+    scaled = levels * np.abs(g) / np.where(norm > 0, norm, 1.0)
     return norm / levels * np.sign(g) * (np.floor(scaled) + (rng.random(g.shape) < scaled % 1))
 
 

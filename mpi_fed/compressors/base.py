@@ -100,6 +100,11 @@ class Compressor(Component):
         """Var C(x)_j at fixed x, for x of shape (..., d). Uncorrelated compressors only."""
         raise NotImplementedError
 
+    def sampled(self, x: Array, rng: np.random.Generator) -> Array:
+        """A draw of C(x) for each row of x, (n, d); of the same law as what `decode` makes of `encode`, but for the
+        rounding of floats. It serves theory where nothing closed is known, and may be left out."""
+        raise NotImplementedError
+
     def covariance(self, x: Array) -> Array:
         """Cov(C(x)), (d, d), at a fixed x (d,)."""
         if self.uncorrelated:

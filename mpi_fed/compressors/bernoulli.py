@@ -51,6 +51,9 @@ class Bernoulli(Compressor):
     def moment_coefficients(self, dimension: int) -> tuple[float, float, float]:
         return 1.0, (1 - self.p) / self.p, 0.0
 
+    def sampled(self, x: Array, rng: np.random.Generator) -> Array:
+        return np.where(rng.random(x.shape) < self.p, x / self.p, 0.0)
+
     def _index_bits(self, dimension: int) -> int:
         return index_bits(dimension) if self.indices == "explicit" else 0
 

@@ -35,6 +35,9 @@ class NoCompression(Compressor):
     def moment_coefficients(self, dimension: int) -> tuple[float, float, float]:
         return 1.0, 0.0, 0.0
 
+    def sampled(self, x: Array, rng: np.random.Generator) -> Array:
+        return x
+
     def payload_bits(self, dimension: int) -> float:
         return float(self.value_bits * dimension)
 

@@ -51,6 +51,9 @@ class PartialParticipation(Compressor):
     def moment_coefficients(self, dimension: int) -> tuple[float, float, float]:
         return 1 / self.p, 0.0, 0.0
 
+    def sampled(self, x: Array, rng: np.random.Generator) -> Array:
+        return np.where(rng.random((len(x), 1)) < self.p, x / self.p, 0.0)
+
     def payload_bits(self, dimension: int) -> float:
         return self.p * self.value_bits * dimension
 

@@ -101,12 +101,21 @@ class Quantization(Compressor):
 
     def variances(self, x: Array) -> Array:
         """Var C(x)_j at fixed x, for x of shape (..., d); the coordinates are independent given x."""
+        norm = self._norms(x)
+        f = np.modf(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0))[0]
+        return (norm / self.levels) ** 2 * f * (1 - f)
+
+    def sampled(self, x: Array, rng: np.random.Generator) -> Array:
+        norm = self._norms(x)
+        level = np.floor(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0) + rng.random(x.shape))
+        return np.copysign(norm / self.levels * level, x)
+
+    def _norms(self, x: Array) -> Array:
+        """Of each coordinate's bucket, of the shape of x."""
         d = x.shape[-1]
         starts = np.arange(0, d, self.bucket or d)
         norm = np.sqrt(np.add.reduceat(x * x, starts, axis=-1))
-        norm = np.repeat(norm, np.diff(np.append(starts, d)), axis=-1)
-        f = np.modf(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0))[0]
-        return (norm / self.levels) ** 2 * f * (1 - f)
+        return np.repeat(norm, np.diff(np.append(starts, d)), axis=-1)
 
     @property
     def planes(self) -> int:

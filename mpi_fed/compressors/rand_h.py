@@ -73,6 +73,12 @@ class RandH(Compressor):
         q = (self.h - 1) / (dimension - 1) if dimension > 1 else 1.0
         return dimension / self.h * q, dimension / self.h * (1 - q), 0.0
 
+    def sampled(self, x: Array, rng: np.random.Generator) -> Array:
+        kept = np.argpartition(rng.random(x.shape), self.h - 1, axis=1)[:, : self.h]
+        result = np.zeros_like(x)
+        np.put_along_axis(result, kept, np.take_along_axis(x, kept, axis=1) * (x.shape[1] / self.h), axis=1)
+        return result
+
     def _index_bits(self, dimension: int) -> int:
         return index_bits(dimension) if self.indices == "explicit" else 0
 

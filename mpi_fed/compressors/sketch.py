@@ -76,6 +76,17 @@ class Sketch(Compressor):
         b = h * (d - h) / (d * (d - 1) * (d + 2))
         return (d / h) ** 2 * (a - b), 0.0, (d / h) ** 2 * b
 
+    def sampled(self, x: Array, rng: np.random.Generator) -> Array:
+        """P x = q x + sqrt(q (1-q)) ||x|| u, q ~ Beta(h/2, (d-h)/2), u uniform of length 1 among all normal to x."""
+        n, d = x.shape
+        if self.h == d:
+            return x
+        q, u = rng.beta(self.h / 2, (d - self.h) / 2, (n, 1)), rng.standard_normal(x.shape)
+        squares = (x * x).sum(axis=1, keepdims=True)
+        u -= (u * x).sum(axis=1, keepdims=True) / np.where(squares > 0, squares, 1.0) * x
+        u /= np.linalg.norm(u, axis=1, keepdims=True)
+        return d / self.h * (q * x + np.sqrt(q * (1 - q) * squares) * u)
+
     def payload_bits(self, dimension: int) -> float:
         return float(self.value_bits * self.h)
 

@@ -26,6 +26,8 @@ DRAWS = 1 << 16
 """Gradients sampled, over all clients."""
 WORK = 2e8
 """Numbers drawn for them, at most."""
+FEWEST = 64
+"""Mean messages, at least."""
 
 
 class Estimate(NamedTuple):
@@ -43,8 +45,7 @@ def limit_trace(
     downlink: Compressor | None = None,
 ) -> Estimate:
     """Tr(C_ania H^-1), H = `covariance`, the clients' mean; `downlink`: a linear compressor of the mean message."""
-    inverse = covariance.rotate(np.diag(1 / covariance.eigenvalues))
-    inverse = covariance.rotate(np.ascontiguousarray(inverse.T))
+    inverse = covariance_inverse(covariance)
     if downlink is not None:  # Tr(c(C) H^-1) = Tr(C c*(H^-1))
         inverse = downlink.adjoint_second_moment(inverse)
     members = [member for law in laws for member in law.members()]
@@ -55,6 +56,41 @@ def limit_trace(
         parts.append((law.weight * value, law.weight * error))
     values, errors = np.array(parts).T
     return Estimate(float(values.sum()) / clients**2, float(np.linalg.norm(errors)) / clients**2)
+
+
+def covariance_inverse(covariance: Covariance) -> Array:
+    """H^-1, (d, d)."""
+    inverse = covariance.rotate(np.diag(1 / covariance.eigenvalues))
+    return covariance.rotate(np.ascontiguousarray(inverse.T))
+
+
+def added_by_downlink(
+    laws: Sequence[Law], compressor: Compressor, batch: int | None, covariance: Covariance, downlink: Compressor
+) -> Estimate | None:
+    """E Tr(Cov(C_down(t) | t) H^-1) for the mean message t at w*, drawn; to be added to the limit without a downlink.
+
+    For a downlink that is not linear, for which the whole law of t matters. None where messages cannot be drawn, or
+    the clients are too many."""
+    members = [member for law in laws for member in law.members()]
+    clients, inverse = round(sum(law.weight for law in members)), covariance_inverse(covariance)
+    d, rng = len(inverse), np.random.Generator(np.random.PCG64(7))
+    count = int(min(DRAWS if downlink.uncorrelated else DRAWS // 16, WORK / (clients * d * (4 + 2 * (batch or 1)))))
+    if count < FEWEST:
+        return None
+    width, values = max(1, (1 << 21) // (clients * d * (batch or 1))), []
+    for start in range(0, count, width):
+        n = min(width, count - start)
+        total = np.zeros((n, d))
+        for law in members:
+            g = _draw(law, batch, n * law.weight, rng) if batch else np.tile(_mean_gradient(law), (n * law.weight, 1))
+            try:
+                message = g if compressor.common else compressor.sampled(g, rng)
+            except NotImplementedError:
+                return None
+            total += message.reshape(n, law.weight, d).sum(axis=1) / clients
+        values.append(_added(downlink, compressor.sampled(total, rng) if compressor.common else total, inverse))
+    found = np.concatenate(values)
+    return Estimate(float(found.mean()), float(found.std() / np.sqrt(count)))
 
 
 def _client_trace(law: Law, compressor: Compressor, batch: int | None, inverse: Array, share: int) -> Estimate:

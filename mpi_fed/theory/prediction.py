@@ -21,7 +21,7 @@ from .delayed import undelayed
 from .diagonal import DiagonalRecursion
 from .fixed_step import fixed_step, frozen_fixed_step
 from .laws import laws
-from .limit import Estimate, limit_trace, memory_limits
+from .limit import Estimate, added_by_downlink, limit_trace, memory_limits
 from .packing import Array
 from .propagate import OutOfReachError
 from .propagate import seconds as propagation_seconds
@@ -35,6 +35,7 @@ LARGEST_DENSE = 2000
 TOLERANCE = 5e-3
 """A recursion whose noise is known no better than this, relatively, is called approximate."""
 COMMON = "no finite-K prediction for a mask that all clients share"
+ROUNDED_BELOW = "no finite-K prediction for {} on the downlink: its noise depends on the law of the mean message"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ def compute(
     setting = setting_of(configuration, population)
     if _common(configuration):
         return replace(prediction, note=COMMON, **_common_limit(setting))
+    if _rounds_below(configuration):
+        note = ROUNDED_BELOW.format(setting.downlink.kind if setting.downlink else "")
+        return replace(prediction, note=note, **_below(setting, _limit(replace(setting, downlink=None), None)))
     try:
         recursion = exact_recursion(setting)
     except OutOfReachError as error:
@@ -116,7 +120,7 @@ def compute(
 def seconds(configuration: Configuration) -> float:
     """About how long the risk after all rounds takes to compute; infinite where there is none."""
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration) or _common(configuration):
+    if _unsupported(configuration) or _common(configuration) or _rounds_below(configuration):
         return math.inf
     setting, steps = setting_of(configuration, population), _facts(configuration, population)[1]
     try:
@@ -135,7 +139,7 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     the compressor's covariance has no exact form.
     """
     population = configuration.problem.prepare(configuration.clients)
-    if _unsupported(configuration) or _common(configuration):
+    if _unsupported(configuration) or _common(configuration) or _rounds_below(configuration):
         return None
     recursion = full_recursion(setting_of(configuration, population))
     if recursion is None:
@@ -193,8 +197,8 @@ def _unsupported(configuration: Configuration) -> str | None:
         return f"no theory for the algorithm {algorithm.kind}"
     if compressor.biased:
         return f"no theory for a biased compressor, as {compressor.kind} is"
-    if downlink is not None and not downlink.linear:
-        return f"no theory for {downlink.kind} on the downlink: its noise depends on the law of the mean message"
+    if downlink is not None and not downlink.linear and algorithm.kind == ControlVariates.kind:
+        return f"no theory for {downlink.kind} on the downlink with memories"
     if algorithm.local_steps > 1:
         return "no theory for local steps"
     if algorithm.ridge:
@@ -205,6 +209,23 @@ def _unsupported(configuration: Configuration) -> str | None:
 def _common(configuration: Configuration) -> bool:
     """Several clients' messages go through one map: their errors do not average out."""
     return configuration.compressor.common and configuration.clients > 1
+
+
+def _rounds_below(configuration: Configuration) -> bool:
+    """What comes back compressed is no linear map of the mean message."""
+    return configuration.downlink is not None and not configuration.downlink.linear
+
+
+def _below(setting: Setting, found: dict[str, Any]) -> dict[str, Any]:
+    """The limit with such a downlink: that without, `found`, and what the downlink adds to it."""
+    population, downlink = setting.population, setting.downlink
+    if "limit_trace" not in found or downlink is None or population.dimension > LARGEST_DENSE:
+        return {}
+    more = added_by_downlink(laws(population), setting.compressor, setting.batch, population.covariance, downlink)
+    if more is None:
+        return {}
+    error = math.hypot(found["limit_trace_error"], more.standard_error)
+    return {"limit_trace": found["limit_trace"] + more.value, "limit_trace_error": error}
 
 
 def _common_limit(setting: Setting) -> dict[str, Any]:
@@ -225,10 +246,12 @@ def _common_limit(setting: Setting) -> dict[str, Any]:
     if recursion is None:
         return {}
     plain = recursion.noise_covariance(recursion.core_of(np.zeros(population.dimension), 0.0))
-    noise = setting.compressor.second_moment(plain)
-    noise = noise if setting.downlink is None else setting.downlink.second_moment(noise)
+    noise, linear = setting.compressor.second_moment(plain), setting.downlink is None or setting.downlink.linear
+    if setting.downlink is not None and linear:
+        noise = setting.downlink.second_moment(noise)
     trace = float(np.trace(np.linalg.solve(population.covariance.dense, noise)))
-    return {"limit_trace": trace, "limit_trace_error": 0.0}
+    found = {"limit_trace": trace, "limit_trace_error": 0.0}
+    return found if linear else _below(setting, found)
 
 
 def _limit(setting: Setting, recursion: Recursion | None) -> dict[str, Any]:

@@ -70,8 +70,7 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
         panel.set_title(title, fontsize=10)
         panel.grid(alpha=0.25, lw=0.4)
     _label(axes, "dimension $d$", "faster below this rate")
-    figure.legend(*_handles(names), loc="lower center", ncols=5, fontsize=8, frameon=False)
-    figure.subplots_adjust(left=0.1, right=0.985, wspace=0.42, bottom=0.27, top=0.92)
+    figure.legend(*_handles(names), loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=4)
     _save(figure, file)
 
 
@@ -126,7 +125,8 @@ def _panels(count: int) -> tuple[Any, Any]:
 
     columns = min(3, count) if count != 5 else 3
     rows = -(-count // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(3.4 * columns + 0.4, 2.9 * rows + 0.3), squeeze=False)
+    size = 3.4 * columns + 0.4, 2.9 * rows + 0.3
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     return figure, axes.ravel()
 
 
@@ -173,15 +173,13 @@ def _legend(figure: Any, spare: Any, names: Sequence[str]) -> None:
         panel.axis("off")
     lines, texts = _handles(names)
     if len(spare):
-        spare[0].legend(lines, texts, loc="center", fontsize=9, frameon=False)
+        spare[0].legend(lines, texts, loc="center", fontsize=9, frameon=False, handlelength=4)
     else:
-        figure.legend(lines, texts, loc="lower center", ncols=3, fontsize=8)
+        figure.legend(lines, texts, loc="outside lower center", ncols=3, fontsize=8, handlelength=4)
 
 
 def _save(figure: Any, file: Path) -> None:
     from matplotlib import pyplot
 
-    if not figure.subplotpars.bottom > 0.25:
-        figure.tight_layout()
     figure.savefig(file, dpi=DPI, metadata={"Software": None})
     pyplot.close(figure)
