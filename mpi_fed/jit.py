@@ -40,10 +40,14 @@ if COMPILED:
     from numba.extending import intrinsic, overload
 
 
+def _sources() -> list[Path]:
+    return sorted(Path(__file__).parent.rglob("*.py")) + plugins.sources()
+
+
 def digest() -> str:
     """A digest of all that compiled code depends on."""
     parts = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")) + plugins.sources():
+    for source in _sources():
         parts.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     for fact in (
         platform.python_version(),
@@ -90,6 +94,8 @@ def locked(path: Path, how: int) -> Iterator[IO[str]]:
 if COMPILED:
     # numba decides where a function is cached when it is decorated, so this comes before the first kernel.
     FOLDER = cache_folder()
+    COPY = [f"{source} {source.stat().st_mtime_ns}" for source in _sources()]
+    """numba keeps the code of each copy of the sources apart, and looks at their times."""
     numba.config.CACHE_DIR = str(FOLDER)
 
     class LockedCache(FunctionCache):
@@ -129,7 +135,7 @@ def compiling(*what: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _first(what: Sequence[Any]) -> Iterator[None]:
     """Hold the lock of these kernels, unless its file says that they are compiled."""
-    names = [one if isinstance(one, str) else f"{type(one)} {numba.typeof(one)}" for one in what]
+    names = COPY + [one if isinstance(one, str) else f"{type(one)} {numba.typeof(one)}" for one in what]
     path = FOLDER / f"{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}.lock"
     if path.exists() and path.stat().st_size:
         yield

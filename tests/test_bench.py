@@ -103,6 +103,7 @@ def test_a_floor_is_of_the_bytes_that_the_ledger_has(tmp_path, monkeypatch):
     assert (tmp_path / "floor.txt").read_text() == "gather 20 64 200 20\nallgather 20 64 0 20\n"
 
 
+@pytest.mark.slow
 def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path, alone):
     """Three of them, here in a table; `--ranks 2` is refused before anything is measured."""
     words = ("bench", *TINY[:2], "--compressor=quantization", "--route=gather", "--out=three.json")
@@ -122,6 +123,7 @@ def under_launcher(python, folder, *words):
         return subprocess.run(command, capture_output=True, text=True, timeout=300, **where)
 
 
+@pytest.mark.slow
 def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path):
     told = bench("--compressor=partial-participation", "--route=gatherv", "--launches=2")
     (one,) = told["results"]
@@ -132,6 +134,7 @@ def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path):
     assert told["verdict"] == VALID
 
 
+@pytest.mark.slow
 def test_compression_both_ways_is_timed_under_both_mpis(bench, mpi_python):
     """Over routes that gather and that add, with messages of a length of their own, and one that only the root has."""
     kinds = ("none value_bits=32", "quantization levels=7", "bernoulli", "rand-h mask=common")
@@ -154,6 +157,7 @@ def test_compression_both_ways_is_timed_under_both_mpis(bench, mpi_python):
     assert {one["compressor"]["kind"] for one in same} == {"none", "quantization", "bernoulli"}
 
 
+@pytest.mark.slow
 def test_silent_rounds_are_not_counted_whatever_the_length_of_what_comes_back(bench):
     told = bench("--compressor=partial-participation", "--route=gatherv", "--downlink=bernoulli")
     (one,) = told["results"]

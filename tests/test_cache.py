@@ -153,6 +153,15 @@ def test_one_compiles_what_others_need_who_wait_for_no_other_kind(tmp_path):
     assert idle.communicate("\n", timeout=command.PATIENCE)[0] == "loaded\n"
 
 
+def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path, source):
+    """It has the same digest, and so the same folder, in which numba keeps its code apart."""
+    cache = tmp_path / "cache"
+    for copy in (None, source):
+        output(start("named", "float64", cache=cache, source=copy))
+    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*/*.lock"))) == 2
+
+
 def test_what_failed_is_not_taken_for_compiled(tmp_path, monkeypatch):
     monkeypatch.setattr(jit, "FOLDER", tmp_path)
 

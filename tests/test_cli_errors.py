@@ -294,6 +294,7 @@ class Own(NoCompression):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "reason"),
     [

@@ -414,6 +414,7 @@ def test_bad_input(saved, capsys, words, sentences):
     assert [text for text in sentences if text not in output.err] == []
 
 
+@pytest.mark.slow
 def test_from_a_bench_to_an_answer(tmp_path, alone):
     """Uncompiled, so that the times mean nothing."""
     plain = {"NUMBA_DISABLE_JIT": "1"}

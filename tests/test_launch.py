@@ -110,6 +110,7 @@ def test_kill_9_leaves_no_rank(mpi_python, tmp_path, mode, victim):
     assert command.returncode == (-signal.SIGKILL if victim == "command" else 128 + signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["command", "launcher"])
 def test_kill_9_before_a_ranks_first_line_ends_it_there(mpi_python, tmp_path, victim):
     """A rank that comes to its first line as an orphan gets no further."""

@@ -220,6 +220,7 @@ def test_what_mpi_cannot_count_is_refused(capsys, study, alone):
     assert "2,560,000,000 is more bytes of messages than an MPI call counts (2,147,483,647)" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "kind", "sentence"),
     [

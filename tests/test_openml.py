@@ -127,6 +127,7 @@ def test_words_of_the_target_count_in_alphabetical_order(asked):
     np.testing.assert_array_equal(rows.targets[order], [1.0, 0.0, 0.0, 1.0])  # sizes 0.5, 1.5, 2, 4
 
 
+@pytest.mark.slow
 def test_without_a_network_one_sentence_names_the_mend(tmp_path):
     """Where everything beyond this machine goes to a port of it at which nobody listens."""
     (tmp_path / "study.toml").write_text(STUDY)
@@ -144,6 +145,7 @@ def test_without_a_network_one_sentence_names_the_mend(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_network_that_says_nothing_counts_as_none(monkeypatch, tmp_path):
     """A server that takes the connection and never answers."""
     monkeypatch.setattr(openml, "PATIENCE", 0.2)

@@ -187,6 +187,7 @@ def test_without_scripts_pictures_are_there(opened):
     assert page.locator("#still img").first.is_visible()
 
 
+@pytest.mark.slow
 def test_names_are_text_never_markup(chromium, tmp_path, capsys):
     """A label and a compressor's parameter, as a log from elsewhere may have them."""
     made = tables(compressor={"kind": "own", "note": HOSTILE}, problem={"kind": "elsewhere", "title": HOSTILE})

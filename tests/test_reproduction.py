@@ -104,6 +104,7 @@ def test_the_head_tells_what_the_columns_are(paper_size):
     assert ("scale models" in text) is not paper_size
 
 
+@pytest.mark.slow
 def test_other_draws_of_the_problem_are_told_where_they_scatter(monkeypatch):
     monkeypatch.setattr(page, "DRAWS", 3)
     figures = {figure.study: figure for figure in FIGURES}
