@@ -221,8 +221,8 @@ def test_a_killed_run_with_a_compressed_downlink_goes_on(study):
     folder = study.parent / "runs" / "test"
     seed, done = saved(folder)
     assert (seed, 0 < done < ROUNDS_OF_SECONDS) == (0, True)
-    for out in ("runs", "whole"):
-        command.run("run", study, "--ranks=1", f"--out={study.parent / out}", "--no-analyze")
+    command.run("run", study, "--ranks=3", f"--out={study.parent / 'runs'}", "--no-analyze")
+    command.run("run", study, "--ranks=2", f"--out={study.parent / 'whole'}", "--no-analyze")
     (found,), (expected,) = (command.logs(study.parent / out / "test").values() for out in ("runs", "whole"))
     assert_same(found, expected, BY_RANKS)
     assert found["repetition_status"].all()
