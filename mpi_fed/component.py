@@ -29,7 +29,7 @@ C = TypeVar("C", bound=Component)
 
 
 class Choice(Protocol):
-    """Compiled code that is chosen by the type of a kernel tuple (`mpi_fed.jit.Operation`)."""
+    """Compiled code that is chosen by the type of a kernel tuple (`mpi_fed.engine.compilation.Operation`)."""
 
     def implement(self, kernel_type: type, function: Any) -> None: ...
 

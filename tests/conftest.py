@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import crowd
 import hypothesis
-import mpi_tests
 import pytest
+from support import crowd, mpi_tests
 
 if TYPE_CHECKING:
-    from mpi_fed.world import World
+    from mpi_fed.launch.world import World
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ranks", deadline=None, derandomize=True, database=None)
@@ -57,7 +56,7 @@ def world_name(request: pytest.FixtureRequest) -> str | None:
     name = getattr(request, "param", None)
     if name is None:
         return None
-    from mpi_fed.world import start
+    from mpi_fed.launch.world import start
 
     assert start().size == int(name.rsplit("-", 1)[1]), "this is not the world that the test asked for"
     return name
@@ -68,7 +67,7 @@ def world(world_name: str | None) -> World:
     """The MPI world, of the size that the test's mark asks for."""
     if world_name is None:
         pytest.fail("a test that takes part in a world is marked @pytest.mark.mpi(ranks=...)")
-    from mpi_fed.world import start
+    from mpi_fed.launch.world import start
 
     return start()
 

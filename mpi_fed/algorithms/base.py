@@ -11,8 +11,8 @@ from pydantic import Field
 
 from ..component import Component, Registry
 from ..compressors import Compressor
-from ..descent import OPERATIONS
-from ..jit import inlined
+from ..engine.compilation import inlined
+from ..engine.operations.algorithm import OPERATIONS
 
 Array = NDArray[np.float64]
 

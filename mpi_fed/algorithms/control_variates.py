@@ -6,8 +6,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..codec import decode
-from ..descent import outgoing, update
+from ..engine.operations.algorithm import outgoing, update
+from ..engine.operations.compressor import decode
 from .base import Array, Steps, algorithms
 from .sgd import Sgd, SgdKernel
 

@@ -6,9 +6,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..codec import decode
 from ..compressors import Compressor
-from ..descent import outgoing
+from ..engine.operations.algorithm import outgoing
+from ..engine.operations.compressor import decode
 from .base import Array, Steps, algorithms, step_size
 from .sgd import Sgd, SgdKernel
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..sampling import _gradient, gradient
+from ..engine.operations.problem import _gradient, gradient
 from .base import Array, Steps, step_size
 
 

@@ -11,8 +11,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from ..environment import TERMINAL_WIDTH
-from ..world import guard, start
+from ..launch.environment import TERMINAL_WIDTH
+from ..launch.world import guard, start
 
 
 def main(asked: str, found: str) -> None:
@@ -23,8 +23,8 @@ def main(asked: str, found: str) -> None:
 
         wanted = json.loads(Path(asked).read_text())
         plugins.load(wanted["plugins"])
-        from ..configuration import configuration_from_tables
-        from ..progress import Progress
+        from ..study.configuration import configuration_from_tables
+        from ..terminal.progress import Progress
         from .machine import describe
         from .measure import measure_all
 

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .. import fields
 from ..algorithms.sgd import Sgd
 from ..certification.cases import serves
 from ..compressors import Compressor, compressors
-from ..configuration import Configuration, configuration_from_tables
+from ..engine.mpi_calls import COUNT_LIMIT
 from ..errors import InputError
-from ..mpi import COUNT_LIMIT
 from ..routes import Route, routes
-from ..study import placed
-from ..tables import parsed
-from ..two_way import check_downlink
+from ..study import validation
+from ..study.configuration import Configuration, configuration_from_tables
+from ..study.downlink_rules import check_downlink
+from ..study.load import placed
+from ..study.toml_tables import parsed
 
 DIMENSIONS = (100, 10_000, 1_000_000)
 LARGEST = 10_000_000
@@ -96,7 +96,7 @@ def cases(
 
 def _check_kinds(option: str, texts: Sequence[str]) -> None:
     for text in texts:
-        fields.kind_of(compressors, {"kind": _words(option, text)[0]}, f"{option} {text}:")
+        validation.kind_of(compressors, {"kind": _words(option, text)[0]}, f"{option} {text}:")
 
 
 def _ways(kinds: Sequence[str] | None, bits: Sequence[int], backs: Sequence[str]) -> Iterator[Way]:
@@ -104,13 +104,13 @@ def _ways(kinds: Sequence[str] | None, bits: Sequence[int], backs: Sequence[str]
     for kind in kinds or routes:
         place = f"--route {kind}:"
         try:
-            if fields.kind_of(routes, {"kind": kind}, place).everywhere:
-                yield Way(fields.component(routes, {"kind": kind}, place), None)
+            if validation.kind_of(routes, {"kind": kind}, place).everywhere:
+                yield Way(validation.component(routes, {"kind": kind}, place), None)
                 continue
             for each in dict.fromkeys(bits):
-                yield Way(fields.component(routes, {"kind": kind, "downlink_bits": each}, place), None)
+                yield Way(validation.component(routes, {"kind": kind, "downlink_bits": each}, place), None)
             for text in dict.fromkeys(backs):
-                yield Way(fields.component(routes, {"kind": kind}, place), text)
+                yield Way(validation.component(routes, {"kind": kind}, place), text)
         except InputError:
             if kinds is not None:
                 raise
@@ -156,7 +156,7 @@ def _fitted(option: str, text: str, dimension: int) -> Iterator[tuple[str, Compr
     for table in recipes(kind, dimension, parameters):
         own = [f"{key}={value}" for key, value in table.items() if key not in (*parameters, "omega")]
         place = f"{option} {text}: at dimension {dimension}"
-        yield " ".join([text, *own]), fields.component(compressors, {"kind": kind, **table}, place)
+        yield " ".join([text, *own]), validation.component(compressors, {"kind": kind, **table}, place)
 
 
 def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
@@ -182,7 +182,7 @@ def recipes(kind: str, dimension: int, given: Mapping[str, Any] = MappingProxyTy
     if given:
         yield dict(given)
         return
-    fitting = (table for table in model.examples if serves(fields.model(model, table, kind), dimension))
+    fitting = (table for table in model.examples if serves(validation.model(model, table, kind), dimension))
     yield (first := next(fitting, model.examples[0]))
     if kind == "none":
         yield {**first, "value_bits": 16}

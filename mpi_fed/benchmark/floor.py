@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import launch
+from ..launch import launcher
 from ..routes import routes
 
 COLLECTIVES = ("gather", "gatherv", "allgather", "allgatherv", "reduce", "allreduce")
@@ -32,7 +32,7 @@ def add_floors(results: Sequence[dict[str, Any]], folder: Path) -> None:
     asked.write_text("".join(_case(result) for result in known))
     found = []
     for _ in range(launches):
-        if launch.run_programs(ranks, [[str(program), str(asked), str(answer)]])[0] != 0:
+        if launcher.run_programs(ranks, [[str(program), str(asked), str(answer)]])[0] != 0:
             return
         found.append([float(line) for line in answer.read_text().split()])
     for result, microseconds in zip(known, np.median(found, axis=0).tolist(), strict=True):
@@ -41,7 +41,7 @@ def add_floors(results: Sequence[dict[str, Any]], folder: Path) -> None:
 
 def compiled(folder: Path) -> Path | None:
     """The program, made by the mpicc that stands beside the launcher; None where there is none, or it fails."""
-    mpicc = shutil.which("mpicc", path=str(Path(launch.find_launcher().path).parent))
+    mpicc = shutil.which("mpicc", path=str(Path(launcher.find_launcher().path).parent))
     if mpicc is None:
         return None
     program = folder / "floor"

@@ -6,9 +6,9 @@ import json
 import os
 from typing import Any
 
-from .. import provenance
-from ..jit import COMPILED
-from ..world import World
+from ..engine.compilation import COMPILED
+from ..launch.world import World
+from ..runner import provenance
 
 CABLES = "VIRTUAL_CLUSTER_CABLES"
 """Where `scripts/virtual_cluster` says how fast the hosts' cables are."""

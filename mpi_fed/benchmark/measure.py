@@ -14,20 +14,20 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from ..configuration import Configuration
-from ..downlink import bare_send_back
-from ..jit import COMPILED, compiling, kernel
-from ..labels import describe
-from ..memory import walked
-from ..mpi import barrier, comm_of, wtime
+from ..engine.compilation import COMPILED, compiling, kernel
+from ..engine.mpi_calls import barrier, comm_of, wtime
+from ..engine.operations.downlink import bare_send_back
+from ..engine.operations.problem import participants
+from ..engine.operations.route import DOWNLINK, PAYLOAD, STEPS, UNTOLD, UPLINK, bare
+from ..engine.round import TIMED
+from ..launch.world import World
 from ..problems.population import Population
-from ..progress import Progress
-from ..round import TIMED
 from ..routes.auto import Auto
-from ..sampling import participants
-from ..simulation import Simulation
-from ..wire import DOWNLINK, PAYLOAD, STEPS, UNTOLD, UPLINK, bare
-from ..world import World
+from ..runner.simulation import Simulation
+from ..study.configuration import Configuration
+from ..study.labels import describe
+from ..study.memory_estimate import walked
+from ..terminal.progress import Progress
 from .cases import repetitions_at
 from .result import Measured
 

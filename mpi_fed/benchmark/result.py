@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..wire import DECODE, DECODE_DOWN, ENCODE, ENCODE_DOWN, GRADIENT, RECEIVE, SEND_BACK, STEPS, UPDATE
+from ..engine.operations.route import (
+    DECODE,
+    DECODE_DOWN,
+    ENCODE,
+    ENCODE_DOWN,
+    GRADIENT,
+    RECEIVE,
+    SEND_BACK,
+    STEPS,
+    UPDATE,
+)
 from . import CONVENTION, INVALID, VALID
 from .cases import FEWEST
 

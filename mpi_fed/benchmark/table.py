@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from .. import environment
+from ..launch import environment
 from . import CONVENTION, VALID
 
 Result = dict[str, Any]

@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from ..environment import TERMINAL_WIDTH
-from ..world import guard, start
+from ..launch.environment import TERMINAL_WIDTH
+from ..launch.world import guard, start
 
 
 def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str) -> None:
@@ -18,7 +18,7 @@ def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str)
         from .. import plugins
 
         plugins.load(plugin_files)
-        from ..progress import Progress
+        from ..terminal.progress import Progress
         from .cases import cases
         from .channel import Channel
         from .examine import examine

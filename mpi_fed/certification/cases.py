@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from ..compressors import Compressor, compressors
 from ..errors import InputError
-from ..fields import model
-from ..labels import describe
+from ..study.labels import describe
+from ..study.validation import model
 
 DIMENSIONS = (1, 5, 64, 1_000_000)
 """A single number; one that fits no word; the full covariance; the size of a model."""

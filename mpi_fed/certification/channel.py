@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import decode, encode, information_bits, length, participants
-from ..jit import compiling, kernel
-from ..mpi import ROOT, Comm, comm_of, gather_counts, gatherv_bytes
-from ..streams import Stream
+from ..engine.compilation import compiling, kernel
+from ..engine.mpi_calls import ROOT, Comm, comm_of, gather_counts, gatherv_bytes
+from ..engine.operations.compressor import decode, encode, information_bits, length, participants
+from ..engine.random_streams import Stream
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import kernel
+from ..engine.compilation import kernel
 from .cases import FULL
 from .channel import Batch
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import UNKNOWN
 from ..compressors import Compressor
+from ..engine.operations.compressor import UNKNOWN
 from . import inputs
 from .channel import SEED, Batch, Bytes, Channel, batch_of, decode_messages
 from .scores import Findings

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..compressors import Compressor
 from .draws import Draws
-from .law import Law
+from .expected_moments import Law
 from .scores import LIMIT, Findings, score
 
 Array = NDArray[np.float64]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator
 
-from ..codec import OPERATIONS
 from ..component import Component, Registry
+from ..engine.operations.compressor import OPERATIONS
 
 Array = NDArray[np.float64]
 

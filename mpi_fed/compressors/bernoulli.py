@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ..codec import UNKNOWN
-from ..streams import FEW, PRIVATE, SHARED, mask_stream, successes
+from ..engine.operations.compressor import UNKNOWN
+from ..engine.random_streams import FEW, PRIVATE, SHARED, mask_stream, successes
 from .base import UNSET, Array, Compressor, Mask, compressors, index_bits, one_of, refuse_common_indices
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 

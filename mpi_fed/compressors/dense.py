@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..jit import kernel
-from ..values import CHUNK, unpack
+from ..engine.compilation import kernel
+from ..engine.wire_floats import CHUNK, unpack
 
 
 @kernel

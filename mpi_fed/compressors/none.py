@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..values import CHUNK, pack
+from ..engine.wire_floats import CHUNK, pack
 from .base import Array, Compressor, compressors
 from .dense import add_dense
 

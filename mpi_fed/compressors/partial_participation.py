@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ..streams import EVERYONE, FEW, PARTICIPATION, Stream, successes
-from ..values import CHUNK, pack
+from ..engine.random_streams import EVERYONE, FEW, PARTICIPATION, Stream, successes
+from ..engine.wire_floats import CHUNK, pack
 from .base import UNSET, Array, Compressor, compressors, one_of
 from .dense import add_dense
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..jit import kernel
-from ..lanes import norm
-from ..streams import PRIVATE, dithers
-from ..values import CHUNK, pack, unpack
+from ..engine.compilation import kernel
+from ..engine.ordered_sums import norm
+from ..engine.random_streams import PRIVATE, dithers
+from ..engine.wire_floats import CHUNK, pack, unpack
 from .base import UNSET, Array, Compressor, compressors, one_of
 
 _LIFT = 2.0**500

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..jit import kernel
-from ..streams import PRIVATE, SHARED, mask_stream, uniforms
-from ..values import CHUNK
+from ..engine.compilation import kernel
+from ..engine.random_streams import PRIVATE, SHARED, mask_stream, uniforms
+from ..engine.wire_floats import CHUNK
 from .base import UNSET, Array, Compressor, Mask, compressors, index_bits, kept_coordinates, refuse_common_indices
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 

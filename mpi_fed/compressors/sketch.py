@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ..jit import kernel
-from ..lanes import dot
-from ..streams import SHARED, mask_stream, normals, padded
-from ..values import CHUNK, pack, unpack
+from ..engine.compilation import kernel
+from ..engine.ordered_sums import dot
+from ..engine.random_streams import SHARED, mask_stream, normals, padded
+from ..engine.wire_floats import CHUNK, pack, unpack
 from .base import UNSET, Array, Compressor, Mask, compressors, kept_coordinates
 
 

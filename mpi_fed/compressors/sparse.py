@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import kernel
-from ..values import CHUNK, pack, unpack
+from ..engine.compilation import kernel
+from ..engine.wire_floats import CHUNK, pack, unpack
 
 
 class SparseWire(NamedTuple):

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ..jit import kernel
+from ..engine.compilation import kernel
 from .base import Array, Compressor, compressors, index_bits
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from ..component import Component, Registry
-from ..sampling import OPERATIONS
+from ..engine.operations.problem import OPERATIONS
 from .population import Population
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import kernel
-from ..lanes import dot
-from ..sampling import _gradient
-from ..streams import DATA, GROUP, ORDER, Stream, key, threefry, uniforms, unit
+from ..engine.compilation import kernel
+from ..engine.operations.problem import _gradient
+from ..engine.ordered_sums import dot
+from ..engine.random_streams import DATA, GROUP, ORDER, Stream, key, threefry, uniforms, unit
 
 
 class DataKernel(NamedTuple):

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import kernel
-from ..lanes import dot, residual
-from ..sampling import _gradient
-from ..streams import DATA, Stream, key, normal_pair, normals, padded, threefry
+from ..engine.compilation import kernel
+from ..engine.operations.problem import _gradient
+from ..engine.ordered_sums import dot, residual
+from ..engine.random_streams import DATA, Stream, key, normal_pair, normals, padded, threefry
 from .population import Covariance
 
 TILE = 64

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from .. import kept
+from .. import files
 from .base import problems
 from .csv_table import Target
 from .data import Data
@@ -38,7 +38,7 @@ class OpenML(Data):
 
     def location(self) -> tuple[str, Target]:
         # in hex, because the column's name may hold any character
-        file = kept.folder("openml") / f"{self.data_id}-{(self.target or '').encode().hex() or 'default'}.npz"
+        file = files.folder("openml") / f"{self.data_id}-{(self.target or '').encode().hex() or 'default'}.npz"
         if not file.exists():
             _keep(file, *self._fetch())
         return str(file), None

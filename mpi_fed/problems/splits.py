@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import kept
+from .. import files
 from .population import Array
 
 Rows = NDArray[np.int64]
@@ -89,11 +89,11 @@ def _labels(features: Array, clusters: int, embedding: str, clustering: str, see
 
     told = [clusters, embedding, clustering, seed, importlib.metadata.version("scikit-learn"), features.shape]
     name = hashlib.sha256(json.dumps(told).encode() + np.ascontiguousarray(features).data).hexdigest()[:32]
-    known = kept.load("splits", name)
+    known = files.load("splits", name)
     if known is None:
         labels = _cluster(_plane(features, embedding, seed), clusters, clustering, seed)
         known = {"labels": labels.tolist()}
-        kept.store("splits", name, known)
+        files.store("splits", name, known)
     return np.array(known["labels"], dtype=np.int64)
 
 

@@ -10,9 +10,9 @@ from pydantic import AfterValidator
 
 from ..component import Component, Registry
 from ..compressors import Compressor
-from ..downlink import DIRECT, Downlink, Everywhere, Path, broadcast
-from ..self_check import checked
-from ..wire import OPERATIONS
+from ..engine.checksums import checked
+from ..engine.operations.downlink import DIRECT, Downlink, Everywhere, Path, broadcast
+from ..engine.operations.route import OPERATIONS
 
 if TYPE_CHECKING:
     from mpi4py import MPI

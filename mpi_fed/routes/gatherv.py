@@ -6,14 +6,14 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..codec import decode, length
 from ..compressors import Compressor
-from ..downlink import Downlink, decodes, gathered, transported
-from ..flight import GROUNDED, Flight, Grounded, flies, gathers_any, land, nudge
-from ..jit import inlined, kernel
-from ..mpi import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
-from ..streams import Stream
-from ..wire import DECODE, RECEIVE, enter, mark, place_of
+from ..engine.compilation import inlined, kernel
+from ..engine.mpi_calls import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
+from ..engine.operations.compressor import decode, length
+from ..engine.operations.downlink import Downlink, decodes, gathered, transported
+from ..engine.operations.overlap import GROUNDED, Flight, Grounded, flies, gathers_any, land, nudge
+from ..engine.operations.route import DECODE, RECEIVE, enter, mark, place_of
+from ..engine.random_streams import Stream
 from .base import Route, routes
 
 

@@ -6,15 +6,15 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..codec import decode, length
 from ..compressors import Compressor
-from ..downlink import Downlink, decodes, gathered, transported
-from ..flight import GROUNDED, Flight, Grounded, adds_up, flies, land, nudge
-from ..jit import inlined, kernel
-from ..mpi import allreduce_sum, reduce_sum
-from ..streams import EVERYONE, Stream
-from ..values import CHUNK, pack, unpack
-from ..wire import DECODE, ENCODE, RECEIVE, enter, mark, place_of
+from ..engine.compilation import inlined, kernel
+from ..engine.mpi_calls import allreduce_sum, reduce_sum
+from ..engine.operations.compressor import decode, length
+from ..engine.operations.downlink import Downlink, decodes, gathered, transported
+from ..engine.operations.overlap import GROUNDED, Flight, Grounded, adds_up, flies, land, nudge
+from ..engine.operations.route import DECODE, ENCODE, RECEIVE, enter, mark, place_of
+from ..engine.random_streams import EVERYONE, Stream
+from ..engine.wire_floats import CHUNK, pack, unpack
 from .base import Array, Route, routes
 
 

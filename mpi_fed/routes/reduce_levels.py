@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec import OPERATIONS
 from ..compressors import Compressor
 from ..compressors.quantization import Quantization, QuantizationKernel, round_levels
-from ..downlink import Downlink
+from ..engine.compilation import inlined, kernel
+from ..engine.mpi_calls import ROOT, allreduce_max, reduce_sum
+from ..engine.operations.compressor import OPERATIONS
+from ..engine.operations.downlink import Downlink
+from ..engine.operations.route import DECODE, DOWNLINK, ENCODE, RECEIVE, UPLINK, enter, mark
+from ..engine.ordered_sums import norm
+from ..engine.random_streams import PRIVATE, Stream, dithers
+from ..engine.wire_floats import CHUNK, pack, unpack
 from ..errors import InputError
-from ..jit import inlined, kernel
-from ..lanes import norm
-from ..mpi import ROOT, allreduce_max, reduce_sum
-from ..streams import PRIVATE, Stream, dithers
-from ..values import CHUNK, pack, unpack
-from ..wire import DECODE, DOWNLINK, ENCODE, RECEIVE, UPLINK, enter, mark
 from .base import Array, Place, Route, routes
 
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..compressors import Compressor
-from ..downlink import Downlink
-from ..jit import inlined, kernel
-from ..mpi import ROOT, gather_counts, gatherv_bytes
-from ..tree import Tree, fell, tree_of
-from ..wire import DECODE, RECEIVE, UPLINK, mark
+from ..engine.compilation import inlined, kernel
+from ..engine.leader_tree import Tree, fell, tree_of
+from ..engine.mpi_calls import ROOT, gather_counts, gatherv_bytes
+from ..engine.operations.downlink import Downlink
+from ..engine.operations.route import DECODE, RECEIVE, UPLINK, mark
 from .base import Place, Route, routes
 from .gatherv import decode_in_order, lay_out
 

@@ -7,11 +7,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from ..compressors import Compressor
-from ..downlink import Downlink
-from ..jit import inlined
-from ..mpi import ROOT, reduce_sum
-from ..streams import EVERYONE, Stream
-from ..wire import RECEIVE, UPLINK, mark
+from ..engine.compilation import inlined
+from ..engine.mpi_calls import ROOT, reduce_sum
+from ..engine.operations.downlink import Downlink
+from ..engine.operations.route import RECEIVE, UPLINK, mark
+from ..engine.random_streams import EVERYONE, Stream
 from .base import Array, Place, routes
 from .reduce import Reduce, add_up, decode_sum, numbers
 from .tree import Grouped

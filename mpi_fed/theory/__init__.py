@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import kept
-from ..configuration import Configuration
+from .. import files
 from ..problems.population import Population
+from ..study.configuration import Configuration
 from . import cache
 from .prediction import Prediction, compute, limit_covariance, seconds
 
@@ -28,9 +28,9 @@ def predict(
         population = configuration.problem.prepare(configuration.clients)
     rounds = None if log_rounds is None else [int(k) for k in log_rounds]
     name = cache.key(configuration, population, rounds)
-    known = kept.load("theory", name)
+    known = files.load("theory", name)
     if known is not None:
         return Prediction(**known)
     prediction = compute(configuration, population, rounds)
-    kept.store("theory", name, prediction.to_json())
+    files.store("theory", name, prediction.to_json())
     return prediction

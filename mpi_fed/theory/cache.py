@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import plugins
-from ..configuration import Configuration
 from ..problems.population import Covariance, EmpiricalClient, Population
+from ..study.configuration import Configuration
 
 
 def key(configuration: Configuration, population: Population, log_rounds: Sequence[int] | None) -> str:
@@ -33,7 +33,7 @@ def _sources() -> str:
     """A digest of the sources that a prediction depends on."""
     package = Path(__file__).parents[1]
     parts = hashlib.sha256(np.__version__.encode())
-    for name in ("theory", "compressors", "problems", "algorithms"):
+    for name in ("algorithms", "compressors", "problems", "routes", "theory"):
         for source in sorted((package / name).rglob("*.py")):
             parts.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return parts.hexdigest()

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import Steps
-from .packing import Array
-from .recursion import Recursion
-from .setting import Setting, frozen_recursion
+from .moments.symmetric_packing import Array
+from .recursions.base import Recursion
+from .recursions.choose import Setting, frozen_recursion
 
 LARGEST = 16_000
 """Above this size the linear system of the stationary moments is not solved."""

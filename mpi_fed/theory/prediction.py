@@ -15,18 +15,18 @@ from ..algorithms.control_variates import ControlVariates
 from ..algorithms.delayed_sgd import DelayedSgd
 from ..algorithms.sgd import Sgd
 from ..compressors.none import NoCompression
-from ..configuration import Configuration
 from ..problems.population import Population
-from .delayed import undelayed
-from .diagonal import DiagonalRecursion
+from ..study.configuration import Configuration
 from .fixed_step import fixed_step, frozen_fixed_step
-from .laws import laws
-from .limit import Estimate, added_by_downlink, limit_trace, memory_limits
-from .packing import Array
-from .propagate import OutOfReachError
-from .propagate import seconds as propagation_seconds
-from .recursion import Recursion
-from .setting import Setting, exact_recursion, full_recursion, has_exact, reference_recursion
+from .limit_trace import Estimate, added_by_downlink, limit_trace, memory_limits
+from .moments.gradient_moments import laws
+from .moments.symmetric_packing import Array
+from .recursions.base import Recursion
+from .recursions.choose import Setting, exact_recursion, full_recursion, has_exact, reference_recursion
+from .recursions.delayed import undelayed
+from .recursions.diagonal import DiagonalRecursion
+from .recursions.propagate import OutOfReachError
+from .recursions.propagate import seconds as propagation_seconds
 from .trajectory import exact_evolution, frozen_evolution, risks
 
 POINTS_PER_DECADE = 10

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Steps
-from .packing import Array
-from .propagate import propagate, seconds
-from .recursion import Recursion
-from .setting import Setting, frozen_recursion, reference_name
+from .moments.symmetric_packing import Array
+from .recursions.base import Recursion
+from .recursions.choose import Setting, frozen_recursion, reference_name
+from .recursions.propagate import propagate, seconds
 
 REFREEZE_SECONDS = 60.0
 """A frozen shape is renewed at growing intervals where that takes less than this, about."""

@@ -1,0 +1,104 @@
+"""The page docs/does-it-pay.md, from saved results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from mpi_fed.analysis.cost_model.machine import PRESETS, Machine
+from mpi_fed.analysis.cost_model.units import told_rate
+
+from .answers import Setup, measured, names
+from .markdown import paragraph
+from .parts import break_even, far, rounds, to_risk
+from .results import Results
+from .short import short_answer
+from .trust import trust
+
+LINKS = ("10gbit", "1gbit", "100mbit", "10mbit")
+MANY = 16
+ABSENT = "partial-participation*"
+LIMITS = (
+    "Two cores: a shared memory with more clients is not measured, nor are more than 4 hosts, nor any "
+    "rate between 1 Gbit/s and what the kernel copies from host to host without a limit.",
+    "The links have no latency of their own, no loss and no other traffic. Latencies of presets are assumed: 10 µs at "
+    "10 Gbit/s, 30 µs at 1 Gbit/s, 100 µs below, 20 ms to homes; TCP's slow start and MPI's handshakes come on top.",
+    "A cable of the virtual cluster lets the first 0.25 ms of a message through at once. Rounds with messages of about "
+    "that length are left out of fits, checks and dots: those of omega = sqrt(d) are no longer over most links, so "
+    "that what is said of them where nothing longer travels is the model's.",
+    "The gradients are cheap here, O(d) for one sample of a diagonal covariance. Where they cost more, as in a neural "
+    "network, the share of communication in a round is smaller, and so is what compression can gain.",
+    "Rounds to a risk are those of plain SGD on this least-squares problem (Gaussian, eigenvalues 1/i, clients alike), "
+    "after its start is forgotten. Other spectra need other numbers of rounds: `mpi-fed model --study STUDY.toml` "
+    "takes yours. Biased compressors with error feedback (top-k) have no such theory.",
+    "MPI adds no float16, so that there is no float16 allreduce here; where there is one, it would be the baseline.",
+    "Where a direction comes back compressed, every client must get every one: with some of many clients a round, as "
+    "in homes, that is not told. Rounds to a risk of quantization both ways are by simulation of the noise at w*; "
+    "those of a shared scale are not known.",
+    "A round in which no client sends takes no time here: partial participation gets by with fewer rounds that take "
+    "time, so that it is told to a risk alone.",
+)
+
+
+def write(page: Path, results: Results) -> None:
+    """The page, and its pictures beside it."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    costs = results.costs
+    memory = [point for point in results.fitted if point.link is None]
+    ranks = max(point.ranks for point in memory) if memory else 2
+    alone = [Setup("shared memory", Machine("memory", ranks, cores=ranks), costs)] if memory else []
+    pair, many = (
+        [Setup(told_rate(PRESETS[name].up or 0), replace(PRESETS[name], clients=n), costs) for name in LINKS]
+        for n in (2, MANY)
+    )
+    dots = measured([*results.fitted, *results.others], costs)
+    kinds = names(costs)
+    told = [name for name in kinds if name != ABSENT]
+    few = [*alone, *pair]
+    lines = [
+        *_head(results),
+        *short_answer(few, many),
+        *rounds(few, many, told, dots, page),
+        *to_risk(few, many, kinds, page),
+        *break_even(pair, many, kinds, told, page),
+        *far(costs),
+        *trust(results, dots, page),
+        *_limits(),
+    ]
+    page.write_text("\n".join(lines) + "\n")
+
+
+def _head(results: Results) -> Iterator[str]:
+    memory = next((m for m in results.machines if m["link"] is None), results.machines[0])
+    linked = [m for m in results.machines if m["link"] is not None]
+    yield "# Does compression pay?"
+    yield ""
+    where = f"{memory.get('cores', '?')} cores, {', '.join(memory.get('cpu', ['unknown']))}"
+    told = (
+        "`python -m analysis.does_it_pay` has measured what is on this page, and written it, pictures and all. In "
+        f"shared memory: {memory.get('mpi_library', 'MPI')} on {where}. "
+    )
+    if linked:
+        finite = sorted({m["link"] for m in linked if m["link"] != "unlimited"})
+        rates = ", ".join(map(told_rate, finite))
+        rates += " and without a limit" if any(m["link"] == "unlimited" for m in linked) else ""
+        told += (
+            f"Over links: {linked[0].get('mpi_library', 'MPI')} on a [virtual cluster](virtual-cluster.md) of the same "
+            f"cores, with cables of {rates}. "
+        )
+    else:
+        told += "**No link could be shaped there**, so that all about links is the model's, from shared memory alone. "
+    yield from paragraph(told + "The [model](model.md) is fitted to some of these results and held against the rest.")
+
+
+def _limits() -> Iterator[str]:
+    yield "## What this does not say"
+    yield ""
+    for text in LIMITS:
+        yield from paragraph(text, bullet=True)
+    yield ""
+    yield from paragraph(
+        "`mpi-fed model runs/does-it-pay/*.json` prints the whole table; `--bandwidth`, `--latency` and `--clients` "
+        "make it that of another machine."
+    )

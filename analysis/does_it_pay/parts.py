@@ -1,0 +1,168 @@
+"""The parts of the page: a round, to a risk, break-even, and larger machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mpi_fed.analysis.cost_model.answer import Row
+from mpi_fed.analysis.cost_model.costs import MEMORY, Costs
+from mpi_fed.analysis.cost_model.machine import PRESETS, Machine
+from mpi_fed.analysis.cost_model.table import between, factor
+from mpi_fed.analysis.cost_model.units import told_seconds
+
+from . import pictures
+from .answers import DECADES, PAYS, RISK, Measured, Setup, downlinks, gain, name_of, span, winner
+from .markdown import paragraph, picture, table
+
+LARGE = (
+    Machine("a laptop's memory", 2, cores=2),
+    replace(PRESETS["10gbit"], name="hosts"),
+    replace(PRESETS["1gbit"], name="hosts", clients=64),
+    replace(PRESETS["100mbit"], name="hosts"),
+    replace(PRESETS["homes-100"], name="homes"),
+    replace(PRESETS["homes-10k"], name="homes"),
+    replace(PRESETS["homes-1m"], name="homes"),
+)
+
+
+def rounds(
+    few: Sequence[Setup], many: Sequence[Setup], told: Sequence[str], dots: Sequence[Measured], page: Path
+) -> Iterator[str]:
+    yield "## A round"
+    yield ""
+    file, link = picture(page, "round", "Times as fast a round, over dimensions, for each link")
+    two = [dot for dot in dots if dot.hosts == 2]
+    pictures.gains(few, told, "round", two, file)
+    yield link
+    yield ""
+    yield from paragraph("2 clients; lines: the model, dots: measured. At each size the fastest, times as fast:")
+    for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
+        yield from table([title, *(f"d = {d:,}" for d in DECADES)], [winners(s, "round") for s in setups])
+    yield from paragraph(f"From which dimension on, of 1,000 to 1,000,000, it is {PAYS:g} times as fast or more:")
+    for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
+        yield from _spans(setups, title, told, "round")
+    yield from paragraph(
+        "By downlink, at d = 100,000 and 2 clients: times as fast as float32 both ways with a downlink of 32 bits / as "
+        "float16 both ways with one of 16 bits:"
+    )
+    rows = []
+    for name in told:
+        if not any(downlinks(setup, name, 100_000) for setup in few):
+            continue  # what comes back is no iterate
+        cells = []
+        for setup in few:
+            by = downlinks(setup, name, 100_000)
+            pair = ((by.get(bits) or {}).get(f"float{bits}") for bits in (32, 16))
+            cells.append(" / ".join(factor((one or {}).get("round")) for one in pair))
+        rows.append([name, *cells])
+    yield from table(["", *(setup.title for setup in few)], rows)
+
+
+def _spans(setups: Sequence[Setup], title: str, names: Sequence[str], key: str) -> Iterator[str]:
+    """Where it pays: a row for each name that does anywhere, and the others in a sentence."""
+    rows = [[name, *(span(setup.gains(name, key)) for setup in setups)] for name in names]
+    known = [row for row in rows if set(row[1:]) != {"-"}]
+    found = [row for row in known if not {*row[1:]} <= {"nowhere", "-"}]
+    if found:
+        yield from table([title, *(setup.title for setup in setups)], found)
+    nowhere = "; ".join(row[0] for row in known if row not in found)
+    unknown = "; ".join(row[0] for row in rows if row not in known)
+    told = f"With {title} nowhere: {nowhere}. " if nowhere else ""
+    told += f"Not known: {unknown}." if unknown else ""
+    if told:
+        yield from paragraph(told.strip())
+
+
+def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], page: Path) -> Iterator[str]:
+    yield "## To a risk"
+    yield ""
+    file, link = picture(page, "risk", "Times as fast to the same risk, over dimensions, for each link")
+    pictures.gains(few, kinds, "to_risk", [], file)
+    yield link
+    yield ""
+    yield from paragraph(
+        "What is slower than 0.01 times is cut off. 2 clients. Rounds to a risk eps are (limit trace) / (2 eps) by "
+        "theory, for small eps, so that how many times as fast a compressor is does not depend on eps. Its rounds, "
+        "times those without compression:"
+    )
+    rows = []
+    for name in kinds:
+        best = dict(few[0].best(name, "to_risk"))
+        if best:
+            cells = [factor(best[d]["uncompressed"]["rounds_needed"]) if d in best else "-" for d in DECADES]
+            rows.append([name, *cells])
+    yield from table(["rounds needed", *(f"d = {d:,}" for d in DECADES)], rows)
+    yield from paragraph("At each size the fastest, times as fast:")
+    for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
+        yield from table([title, *(f"d = {d:,}" for d in DECADES)], [winners(s, "to_risk") for s in setups])
+    yield from paragraph(f"Where it pays, {PAYS:g} times or more:")
+    for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
+        yield from _spans(setups, title, kinds, "to_risk")
+
+
+def break_even(
+    pair: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], told: Sequence[str], page: Path
+) -> Iterator[str]:
+    yield "## Break-even"
+    yield ""
+    file, link = picture(page, "break-even", "Rates below which each compressor is faster than no compression")
+    pictures.break_even((pair[1], many[1]), told, file)
+    yield link
+    yield ""
+    yield from paragraph(
+        "At which rates of all links a compressor is faster than float32 and float16 both ways, at d = 100,000 and "
+        "with the latency of the 1 Gbit/s preset. Rates above 1 Gbit/s were not measured. In the picture what is "
+        "faster at any rate stands at the top."
+    )
+    rows = []
+    for name in kinds:
+        cells = []
+        for setup in (pair[1], many[1]):
+            for key, of in (("faster_between", "round"), ("faster_to_risk_between", "to_risk")):
+                row = dict(setup.best(name, of)).get(100_000)
+                cells.append(between(row["uncompressed"][key]) if row else "-")
+        rows.append([name, *cells])
+    counts = pair[0].machine.clients, many[0].machine.clients
+    heads = [f"{count} clients, {what}" for count in counts for what in ("a round", "to a risk")]
+    yield from table(["", *heads], rows)
+
+
+def far(costs: Costs) -> Iterator[str]:
+    yield "## From a laptop to a million homes"
+    yield ""
+    yield from paragraph(
+        f"Risk {RISK:g}, noise of variance 1, all modelled. A round and the time to the risk without compression (the "
+        "faster of float32 and float16), and the fastest compressor with how many times as fast it is. The more "
+        "clients take part in a round, the longer the root decodes, one message after the other."
+    )
+    for dimension in (1_000, 100_000):
+        rows = []
+        for machine in LARGE:
+            if machine.is_memory and not any(medium == MEMORY for medium, _ in costs.ways):
+                continue
+            own = Setup(machine.name, machine, costs).at(dimension)
+            plain = [row for row in own if row["compressor"] in ("float32", "float16")]
+            base = min((row for row in plain if gain(row, "round") == 1), key=lambda row: row["round_seconds"])
+            rows.append([
+                f"{machine.name}: {machine}",
+                f"{told_seconds(base['round_seconds'])} ({base['compressor']}, {base['route']})",
+                cell(winner(own, "round"), "round"),
+                told_seconds(base["seconds_to_risk"]),
+                cell(winner(own, "to_risk"), "to_risk"),
+            ])  # fmt: skip
+        heads = [f"d = {dimension:,}", "a round", "compressed", "to the risk", "compressed"]
+        yield from table(heads, rows)
+
+
+def winners(setup: Setup, key: str) -> list[str]:
+    return [setup.title, *(cell(winner(setup.at(d), key), key) for d in DECADES)]
+
+
+def cell(row: Row | None, key: str) -> str:
+    if row is None:
+        return "-"
+    value = gain(row, key) or 0.0
+    text = f"{factor(value)}, {name_of(row)}"
+    return f"**{text}**" if value >= PAYS else text

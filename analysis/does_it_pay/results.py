@@ -1,0 +1,46 @@
+"""Saved results as a fitted model and what it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpi_fed.analysis.cost_model.costs import Costs, fit_costs
+from mpi_fed.analysis.cost_model.heldout import Miss, checked, held_out_sizes
+from mpi_fed.analysis.cost_model.points import Point, points
+from mpi_fed.errors import InputError
+
+from .measure import Bench
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the page is made from."""
+
+    fitted: list[Point]
+    others: list[Point]
+    costs: Costs
+    held_out: list[Miss]
+    checks: list[Miss]
+    machines: list[dict[str, Any]]
+    """Of each file, what it says of where it was measured."""
+
+
+def read(benches: Sequence[Bench], folder: Path) -> Results:
+    """What is saved. Exits where the shared memory is not."""
+    try:
+        fitted, machines = _read([bench for bench in benches if not bench.checks], folder)
+        others, more = _read([bench for bench in benches if bench.checks], folder)
+    except InputError as error:
+        raise SystemExit(f"does_it_pay: {error}") from None
+    if not fitted:
+        raise SystemExit(f"does_it_pay: nothing is saved in {folder}; leave --no-measuring out")
+    held_out, checks = held_out_sizes(fitted), checked(fitted, others)
+    return Results(fitted, others, fit_costs(fitted), held_out, checks, machines + more)
+
+
+def _read(benches: Sequence[Bench], folder: Path) -> tuple[list[Point], list[dict[str, Any]]]:
+    files = [str(folder / f"{bench.name}.json") for bench in benches if (folder / f"{bench.name}.json").exists()]
+    return points(files) if files else ([], [])

@@ -1,0 +1,143 @@
+"""The first table, and what it says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mpi_fed.analysis.cost_model.answer import Row
+from mpi_fed.analysis.cost_model.table import factor
+
+from .answers import BOTH_WAYS, COMMON, PAYS, SHARED, Setup, about, gain, name_of, names, span, winner
+from .markdown import paragraph, table
+
+
+def short_answer(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
+    yield "## In short"
+    yield ""
+    rows = [_best(setup) for setup in [*few, *many]]
+    heads = (
+        "link, clients", "a round: fastest at", "pays at d", "times as fast", "over float16",
+        "to a risk: fastest at", "pays at d", "times as fast",
+    )  # fmt: skip
+    yield from table(heads, rows)
+    yield from paragraph(
+        f"Times as fast as without compression, at the d of 1,000 to 1,000,000 where that is most; it pays where it is "
+        f"{PAYS:g} or more. Without compression is float32 or float16 both ways, whichever is faster there, by the "
+        "fastest route that was measured: gather with a broadcast, and for float32 allreduce too. Compressed messages "
+        "are gathered, and the iterate comes back in float16 or float32, whichever is faster, if nothing else is said. "
+        f"{_variants(few[0])}A star means omega = sqrt(d); the numbers behind quantization are its levels. 10 Gbit/s "
+        "and 16 clients are modelled."
+    )
+    yield from _sentences(few, many)
+
+
+def _best(setup: Setup) -> list[str]:
+    """A row of the first table."""
+    cells = [f"{setup.title}, {setup.machine.clients}"]
+    for key in ("round", "to_risk"):
+        curve = [(row["dimension"], row) for row in _winners(setup, key)]
+        if not curve:
+            return [*cells, *["-"] * (7 if key == "round" else 3)]
+        most, row = max(curve, key=lambda one: gain(one[1], key) or 0.0)
+        value = gain(row, key) or 0.0
+        text = f"**{factor(value)}**" if value >= PAYS else factor(value)
+        where = span([(d, gain(r, key) or 0.0) for d, r in curve])
+        cells += [f"{name_of(row)}, {about(most)}", where, text]
+        if key == "round":
+            cells.append(factor((row["float16"] or {}).get("round")))
+    return cells
+
+
+def _variants(setup: Setup) -> str:
+    """What the ends of names mean, of those that were measured."""
+    meanings = {
+        BOTH_WAYS: "the step's direction comes back, compressed as the messages are",
+        COMMON: "all clients keep the same coordinates, so that MPI_Allreduce adds messages up",
+        SHARED: "all clients quantize by one norm, so that MPI_Reduce adds levels up",
+    }
+    known = names(setup.costs)
+    told = [f'"{end.strip(", ")}": {what}. ' for end, what in meanings.items() if any(n.endswith(end) for n in known)]
+    return "".join(told)
+
+
+def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
+    told = (
+        "**A round** is shorter with a compressor where the link is what it waits for, and messages are long enough "
+        "for that. Where the iterate comes back in floats, two clients' rounds are never less than half as long. "
+    )
+    ends = (
+        (BOTH_WAYS, "Compressed both ways they are"),
+        (COMMON, "Where all clients keep the same coordinates only sums of short messages travel, and they are"),
+    )
+    for end, words in ends:
+        most = [(gain(row, "round") or 0.0, s, row) for s in few for row in _ending(s, end)]
+        if most:
+            value, setup, row = max(most, key=lambda one: one[0])
+            told += f"{words} {factor(value)} times as fast at most, {_at(row)} over {setup.title}. "
+    memory = [(gain(row, "round") or 0.0, row) for s in few if s.machine.is_memory for row in _winners(s, "round")]
+    if memory:
+        value, row = max(memory, key=lambda one: one[0])
+        told += f"Where ranks share a memory the most that is gained is {factor(value)} times, {_at(row)}."
+    yield from paragraph(told, bullet=True)
+    yield from _baseline(many[-2])
+    wins = [s for s in [*few, *many] if any((gain(row, "to_risk") or 0) >= PAYS for row in _levels(s))]
+    told = "**To a risk** what counts is the time of a round times the rounds. "
+    starred = max((gain(row, "to_risk") or 0.0 for s in [*few, *many] for row in _starred(s)), default=0.0)
+    if starred < PAYS:
+        told += (
+            "A compressor of omega = sqrt(d) needs so many more rounds on this problem (eigenvalues 1/i; a table below "
+            "has them) that no link makes up for it. "
+        )
+    told += "Quantization with many levels needs few more, "
+    if wins:
+        value, row = max(((gain(r, "to_risk") or 0.0, r) for s in wins for r in _levels(s)), key=lambda one: one[0])
+        most = f"{factor(value)} times, {_at(row)}"
+        where = "; ".join(f"{s.title}, {s.machine.clients} clients" for s in wins)
+        told += f"and pays, at most {most}: {where}."
+    else:
+        told += "and does not pay here either."
+    yield from paragraph(told, bullet=True)
+    yield ""
+
+
+def _baseline(setup: Setup, dimension: int = 100_000) -> Iterator[str]:
+    """What floats that are added up on their way do to a comparison."""
+    plain = {(row["compressor"], row["downlink_bits"]): row for row in setup.at(dimension)}
+    half = plain.get(("float16", 16))
+    summed = next((row for row in plain.values() if row["route"] == "allreduce"), None)
+    rounds = winner(setup.at(dimension), "round")
+    if half is None or summed is None or rounds is None:
+        return
+    over = half["round_seconds"] / summed["round_seconds"]
+    yield from paragraph(
+        f"**The baseline decides.** With {setup.machine.clients} clients over {setup.title} and d = {dimension:,} the "
+        f"fastest compressor is {factor(rounds['float16']['round'])} times as fast as float16 that is gathered and "
+        f"broadcast, and {factor(gain(rounds, 'round'))} times as fast as without compression: allreduce adds floats "
+        f"up on their way, so that float32 by allreduce is {factor(over)} times as fast as float16 by gather. MPI adds "
+        "no float16; a library that does moves half the bytes.",
+        bullet=True,
+    )
+
+
+def _at(row: Row) -> str:
+    return f"{name_of(row)} at d = {row['dimension']:,}"
+
+
+def _winners(setup: Setup, key: str) -> Iterator[Row]:
+    """The fastest compressor of each dimension."""
+    yield from (row for rows in setup.rows.values() if (row := winner(rows, key)) is not None)
+
+
+def _ending(setup: Setup, end: str) -> Iterator[Row]:
+    yield from (row for rows in setup.rows.values() for row in rows if name_of(row).endswith(end))
+
+
+def _starred(setup: Setup) -> Iterator[Row]:
+    yield from (row for rows in setup.rows.values() for row in rows if "*" in name_of(row))
+
+
+def _levels(setup: Setup) -> Iterator[Row]:
+    for rows in setup.rows.values():
+        for row in rows:
+            if row["compressor"].startswith("quantization levels") and gain(row, "to_risk") is not None:
+                yield row

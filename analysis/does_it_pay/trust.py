@@ -1,0 +1,75 @@
+"""How wrong the model is, and what was measured beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mpi_fed.analysis.cost_model.heldout import Miss, summary
+from mpi_fed.analysis.cost_model.table import factor, percent
+from mpi_fed.analysis.cost_model.units import told_rate, told_seconds
+
+from . import pictures
+from .answers import Measured, short
+from .markdown import paragraph, picture, table
+from .results import Results
+
+SHOWN = (
+    "quantization*", "quantization 127", "rand-h*", "quantization 127 both ways", "rand-h* both ways",
+    "bernoulli p=0.1, common mask",
+)  # fmt: skip
+"""Compressors of the table of measured gains."""
+
+
+def trust(results: Results, dots: Sequence[Measured], page: Path) -> Iterator[str]:
+    yield "## How far to trust it"
+    yield ""
+    file, link = picture(page, "error", "Predicted over measured seconds of a round")
+    pictures.errors(results, file)
+    yield link
+    yield ""
+    yield from paragraph(
+        "Rounds that the model predicted without having seen them; hollow: beyond the sizes that it had seen. What "
+        "this page says of 1,000 to 1,000,000 dimensions and of 30 Mbit/s to 1 Gbit/s lies between measured ones; 10 "
+        "Gbit/s lies between 1 Gbit/s and links without a limit, if those were measured. That fewer than 8 ranks pass "
+        "the whole iterate down a tree is known from the 4 hosts: of their rounds the uplink alone is a test."
+    )
+    rows = []
+    held = results.held_out
+    for medium, own in (
+        ("shared memory", [m for m in held if m.point.link is None]),
+        ("links", [m for m in held if m.point.link is not None]),
+    ):
+        for where, beyond in (("between measured sizes", False), ("beyond them", True)):
+            chosen = [m for m in own if m.beyond == beyond]
+            rows += _error_row(f"a size left out, {medium}, {where}", chosen)
+    for (rate, hosts), chosen in _by_link(results.checks).items():
+        rows += _error_row(f"{told_rate(rate)}, {hosts} hosts: no such rate or number in the fit", chosen)
+    yield from table(["left out of the fit", "rounds", "median error", "worst", "which"], rows)
+    linked = [dot for dot in dots if dot.link is not None and dot.dimension >= 30_000]
+    if linked:
+        yield "Measured over shaped links, how many times as fast a round as without compression, and the model's word:"
+        yield ""
+        told = [
+            [f"{told_rate(m.link or 0)}, {m.hosts} hosts", f"{m.dimension:,}", m.name, told_seconds(m.seconds),
+             factor(m.gain), factor(m.modelled)]
+            for m in sorted(linked, key=lambda m: (-(m.link or 0), m.hosts, m.dimension, m.name))
+            if m.name in SHOWN
+        ]  # fmt: skip
+        yield from table(["link", "d", "compressor", "a round", "measured", "modelled"], told)
+
+
+def _by_link(misses: Sequence[Miss]) -> dict[tuple[float, int], list[Miss]]:
+    found: dict[tuple[float, int], list[Miss]] = {}
+    for miss in misses:
+        found.setdefault((miss.point.link or 0.0, miss.point.ranks), []).append(miss)
+    return found
+
+
+def _error_row(name: str, misses: Sequence[Miss]) -> list[list[str]]:
+    told = summary(misses)
+    if told is None:
+        return []
+    worst = told["worst_is"]
+    which = f"{short(worst['compressor'], worst['downlink'])}, d = {worst['dimension']:,}"
+    return [[name, str(told["count"]), percent(told["median"]), percent(told["worst"]), which]]

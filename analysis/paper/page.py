@@ -1,0 +1,285 @@
+"""The page of the paper's experiments, part by part, as lines of Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpi_fed.analysis import load
+from mpi_fed.analysis.limit_law import compare_law, draw
+from mpi_fed.study.configuration import Configuration
+from mpi_fed.study.load import configuration_from_tables, load_study
+from mpi_fed.theory import predict, seconds
+
+from .figures import SGD, STUDIES, Figure, reading
+
+READING, MARGIN, FAR = 0.02, 0.05, 3
+"""About how well the paper's pictures can be read; measured and paper differ beyond MARGIN and FAR standard errors."""
+SMALL = ("configuration", "measured", "expected", "ratio", "z", "expected at the paper's size", "paper")
+WHOLE = ("configuration", "measured", "expected", "ratio", "z", "paper", "measured - paper", "remark")
+"""The columns at the small and at the paper's size."""
+DRAWS, DRAW_SECONDS, VISIBLE = 12, 1.0, 0.01
+"""Other draws of a problem are looked at where theory takes no longer for each, and told where they scatter visibly."""
+THEORY_SECONDS = 200.0
+"""An expectation at the paper's size that takes longer, about, is left out of the page of the small size."""
+
+
+def head(paper_size: bool) -> Iterator[str]:
+    yield "# The paper's experiments, again"
+    yield ""
+    command = f"python -m analysis.paper{' --paper-size' if paper_size else ''}"
+    yield from paragraph(
+        f"Written by `{command}` from the logs of its runs; the studies with their sizes are in `studies/paper/`. The "
+        'paper is Philippenko and Dieuleveut, "Compressed and distributed least-squares regression: convergence rates '
+        'with applications to Federated Learning" (arXiv 2308.01358).'
+    )
+    yield from paragraph(
+        "All risks are log10 of the final excess risk F(w_bar_K) - F(w*) of the averaged iterate. *measured*: the mean "
+        "over repetitions, with its standard error carried over to the logarithm. *expected*: its expectation by "
+        "theory at the same K (~: approximate). *ratio*, *z*: measured over expected, and their difference in standard "
+        f"errors. *paper*: read off its pictures, to about {READING}."
+    )
+    if paper_size:
+        yield from paragraph(
+            "These runs have the paper's dimension, clients, rounds and repetitions, but for real data and the laws "
+            "at the end, which are smaller. *measured - paper*: difference "
+            f"of the logarithms. Where it is beyond {FAR} standard errors and {MARGIN}, which leaves room for the "
+            "reading, the table says so, and whether theory is with the measurement; below the table stands what "
+            "differs between the two experiments. The paper's curves are means of five repetitions, too, and scatter "
+            "as these do."
+        )
+    else:
+        yield from paragraph(
+            "These are scale models, in 20 dimensions and fewer rounds, so it is not the measured numbers that compare "
+            "with the paper's, but *expected at the paper's size*: theory for the study as it is, given where it takes "
+            f"less than about {THEORY_SECONDS:.0f} s."
+        )
+
+
+def paragraph(text: str) -> Iterator[str]:
+    yield from textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
+    yield ""
+
+
+def section(figure: Figure, analysis: dict[str, Any], paper_size: bool) -> Iterator[str]:
+    entries = analysis["configurations"]
+    yield f"## {figure.title}"
+    yield ""
+    repetitions = {entry["repetitions"] for entry in entries}
+    rounds = " and ".join(f"{k:,}" for k in sorted({entry["rounds"] for entry in entries}))
+    first = entries[0]
+    dimension = first["problem"].get("dimension")
+    size = f"d = {dimension}, " if dimension else ""
+    yield (
+        f"`studies/paper/{figure.study}.toml`: {size}N = {first['clients']}, K = {rounds}, "
+        f"{', '.join(map(str, sorted(repetitions)))} repetitions."
+    )
+    yield ""
+    expected = {} if paper_size else paper_sized(figure)
+    columns = WHOLE if paper_size and figure.readings else SMALL if figure.readings else WHOLE[:5]
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    last = max(entry["rounds"] for entry in entries)
+    for entry in entries:
+        key = entry["algorithm"]["kind"], entry["compressor"]["kind"]
+        at_end = entry["rounds"] == last
+        read = reading(figure, *key) if at_end else None
+        sized = expected.get(key, "-") if at_end else "-"
+        cells = facts(entry) + (against(entry, read) if paper_size else [sized, number(read)])
+        yield f"| {' | '.join(cells[: len(columns)])} |"
+    yield ""
+    if figure.remark:
+        yield from paragraph(figure.remark)
+    if figure.readings:
+        yield from draws(figure)
+    invalid = [f"{entry['label']}: {'; '.join(entry['reasons'])}" for entry in entries if entry["verdict"] != "VALID"]
+    if invalid:
+        yield from paragraph(f"INVALID: {'. '.join(invalid)}.")
+    if figure.study == "clt":
+        yield from laws(entries)
+
+
+def facts(entry: dict[str, Any]) -> list[str]:
+    """A configuration, its measured risk, and theory's beside it."""
+    mean, error = entry["excess_risk_averaged"]["mean"], log_error(entry)
+    measured = "diverged" if mean is None else logarithm(mean)
+    if error is not None:
+        measured += f" +-{error:.2f}"
+    expected = entry["predicted_excess_risk_averaged"]
+    about = "~" if entry["prediction_kind"] == "approximate" else ""
+    return [
+        entry["label"],
+        measured,
+        "-" if expected is None else about + logarithm(expected),
+        "-" if entry["variance_ratio"] is None else f"{entry['variance_ratio']:.2f}",
+        "-" if entry["z"] is None else f"{entry['z']:.1f}",
+    ]
+
+
+def log_error(entry: dict[str, Any]) -> float | None:
+    """The standard error of log10 of the mean risk."""
+    mean, error = entry["excess_risk_averaged"]["mean"], entry["excess_risk_averaged"]["standard_error"]
+    return error / mean / math.log(10) if mean and error is not None else None
+
+
+def against(entry: dict[str, Any], read: float | None) -> list[str]:
+    """The paper's reading, the difference to it, and a remark where that is large."""
+    mean = entry["excess_risk_averaged"]["mean"]
+    if read is None or not mean:
+        return [number(read), "-", ""]
+    difference, error = math.log10(mean) - read, log_error(entry) or 0.0
+    return [number(read), f"{difference:+.2f}", remark(entry, difference, error)]
+
+
+def remark(entry: dict[str, Any], difference: float, error: float) -> str:
+    if abs(difference) <= max(MARGIN, FAR * error):
+        return ""
+    errors = f", {abs(difference) / error:.0f} standard errors" if error else ""
+    text = f"{'above' if difference > 0 else 'below'} the paper{errors}"
+    expected = entry["predicted_excess_risk_averaged"]
+    if not expected:
+        return text
+    away = abs(math.log10(entry["excess_risk_averaged"]["mean"] / expected))
+    return f"{text}; {'as theory expects' if away <= max(MARGIN, FAR * error) else 'and theory expects neither'}"
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def logarithm(value: float) -> str:
+    return f"{math.log10(value):.2f}" if value > 0 else "0"
+
+
+def paper_sized(figure: Figure) -> dict[tuple[str, str], str]:
+    """What theory expects of the study as it is: (algorithm, compressor) -> text, at its largest K."""
+    if not figure.readings:
+        return {}
+    study = load_study(STUDIES / f"{figure.study}.toml")
+    last = max(configuration.rounds for configuration in study.configurations)
+    found = {}
+    for configuration in study.configurations:
+        if configuration.rounds < last or seconds(configuration) > THEORY_SECONDS:
+            continue
+        prediction = predict(configuration, log_rounds=[last])
+        value = prediction.excess_risk_averaged and prediction.excess_risk_averaged[-1]
+        about = "~" if prediction.prediction_kind == "approximate" else ""
+        if value:
+            found[configuration.algorithm.kind, configuration.compressor.kind] = about + logarithm(value)
+    return found
+
+
+def draws(figure: Figure) -> Iterator[str]:
+    """How far the expectation depends on the draw of rotation and optima, of which the paper has another."""
+    study = load_study(STUDIES / f"{figure.study}.toml")
+    last = max(configuration.rounds for configuration in study.configurations)
+    told = []
+    for configuration in study.configurations:
+        key = configuration.algorithm.kind, configuration.compressor.kind
+        if configuration.rounds < last or key[0] != SGD or seconds(configuration) > DRAW_SECONDS:
+            continue
+        values = [expectation(redrawn(configuration, seed)) for seed in range(DRAWS)]
+        known = np.log10([value for value in values if value])
+        if len(known) == DRAWS and (spread := float(np.std(known, ddof=1))) >= VISIBLE:
+            told.append(
+                f"{key[1]} {known.mean():.2f} with a standard deviation of {spread:.2f} (the draw above "
+                f"{known[0]:.2f}, the paper {number(reading(figure, *key))})"
+            )
+    if told:
+        yield from paragraph(
+            f"The paper's rotation and optima are other draws than this project's. At the paper's size theory expects, "
+            f"over {DRAWS} draws: {'; '.join(told)}."
+        )
+
+
+def redrawn(configuration: Configuration, seed: int) -> Configuration:
+    """The same with another draw of the problem."""
+    tables = configuration.tables
+    return configuration_from_tables({**tables, "problem": {**tables["problem"], "seed": seed}})
+
+
+def expectation(configuration: Configuration) -> float | None:
+    """The expected final risk of the averaged iterate."""
+    risks = predict(configuration, log_rounds=[configuration.rounds]).excess_risk_averaged
+    return risks[-1] if risks else None
+
+
+def laws(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Over repetitions, 2K times the excess risk against its limit law."""
+    yield from paragraph(
+        "2K times the excess risk has in the limit the law of a sum of weighted chi squares (*limit*, by theory), with "
+        "mean Tr(C_ania H^-1). Kolmogorov and Smirnov's distance and p over the repetitions, and quantiles:"
+    )
+    yield "| compressor | mean | limit trace | distance | p | 10 % | limit | 50 % | limit | 90 % | limit |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for entry in entries:
+        log = load(entry["file"])
+        scaled = 2 * log.rounds * log.excess_risk_averaged[log.complete, -1]
+        prediction = predict(configuration_from_tables(log.configuration), log_rounds=[log.rounds])
+        assert prediction.limit_weights is not None
+        assert prediction.limit_trace is not None
+        distance, p = compare_law(scaled, prediction.limit_weights)
+        limit = draw(prediction.limit_weights)
+        pairs = [f"{np.quantile(scaled, q):.1f} | {np.quantile(limit, q):.1f}" for q in (0.1, 0.5, 0.9)]
+        numbers = [f"{scaled.mean():.2f}", f"{prediction.limit_trace:.2f}", f"{distance:.3f}", f"{p:.2g}", *pairs]
+        yield f"| {entry['label']} | {' | '.join(numbers)} |"
+    yield ""
+
+
+def scores(folders: Sequence[Path]) -> Iterator[str]:
+    """All z-scores against exact predictions, together."""
+    entries = [e for folder in folders for e in json.loads((folder / "analysis.json").read_text())["configurations"]]
+    exact = [e["z"] for e in entries if e["prediction_kind"] == "exact" and e["z"] is not None]
+    p_values = [e["p_value"] for e in entries if e["prediction_kind"] == "exact" and e["p_value"] is not None]
+    invalid = sum(e["verdict"] != "VALID" for e in entries)
+    yield "## All together"
+    yield ""
+    text = f"{len(entries)} configurations, {invalid} of them INVALID. "
+    if exact:
+        text += (
+            f"{len(exact)} stand against an exact expectation: mean z {np.mean(exact):.2f}, mean z^2 "
+            f"{np.mean(np.square(exact)):.2f} (z of few repetitions of a skewed quantity is no normal score; "
+            f"docs/analysis.md tells of the test by p), smallest p {min(p_values):.2g}."
+        )
+    yield from paragraph(text)
+
+
+def traces() -> Iterator[str]:
+    """The figures that are theory alone."""
+    for file, key, title in (
+        ("trace-omega", "omega", "The trace against omega, three preprocessings"),
+        ("trace-dimension", "dimension", "The trace against the dimension"),
+    ):
+        study = load_study(STUDIES / f"{file}.toml")
+        yield f"## {title}"
+        yield ""
+        yield f"`mpi-fed predict studies/paper/{file}.toml`: Tr(C_ania H^-1), nothing is run."
+        yield ""
+        table: dict[str, dict[str, str]] = {}
+        for configuration in study.configurations:
+            prediction = predict(configuration, log_rounds=[1])
+            problem, compressor = configuration.problem, configuration.compressor
+            if key == "omega":
+                where, column = f"{problem.model_dump()['preprocessing']}, {compressor.kind}", f"{prediction.omega:.3g}"
+            else:
+                where, column = compressor.kind, str(prediction.dimension)
+            trace = prediction.limit_trace
+            table.setdefault(where, {})[column] = "-" if trace is None else f"{trace:.3g}"
+        if key == "omega":
+            yield "| preprocessing, compressor | omega: trace |"
+            yield "|---|---|"
+            for where, cells in table.items():
+                yield f"| {where} | {', '.join(f'{column}: {trace}' for column, trace in cells.items())} |"
+        else:
+            columns = list(dict.fromkeys(column for cells in table.values() for column in cells))
+            yield f"| compressor | {' | '.join(f'd = {column}' for column in columns)} |"
+            yield f"|---|{'---|' * len(columns)}"
+            for where, cells in table.items():
+                yield f"| {where} | {' | '.join(cells.get(column, '-') for column in columns)} |"
+        yield ""

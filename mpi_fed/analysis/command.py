@@ -1,0 +1,92 @@
+"""`mpi-fed analyze`: logs in; a table, pictures and a report out."""
+
+from __future__ import annotations
+
+import json as json_format
+import math
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..log.reader import Log, load_all
+from .decision import decide
+from .heterogeneity import answer
+from .prediction import Forecast, forecast
+from .summary import summarise
+
+
+def analyze(
+    paths: Iterable[str | Path],
+    json: bool = False,
+    target: float | None = None,
+    out: str | Path | None = None,
+) -> int:
+    """Print the table, or with `json` the JSON object, of all logs found; return the exit status.
+
+    Files go to `out`, else to the folder that holds all logs: report.html, analysis.json, table.txt and the
+    pictures. With `json` and no `out` nothing is written. A path that is no sound log is named on standard
+    error and the others are analysed; where none is left the status is 2. Raises InputError for a target that
+    is no positive number and for a folder that cannot be written.
+    """
+    if target is not None and not (math.isfinite(target) and target > 0):
+        raise InputError(f"--target {target}: must be a positive number, a mean excess risk")
+    logs = load_all(paths)
+    if not logs:
+        return InputError.exit_status
+    forecasts = [forecast(log) for log in logs]
+    summary = summarise(logs, forecasts, target)
+    summary["decisions"] = decide(logs, summary)
+    summary["heterogeneity"] = answer(summary["decisions"])
+    text = json_format.dumps(summary, indent=2, allow_nan=False)
+    if json:
+        print(text)
+    else:
+        from .summary_table import print_table
+
+        print_table(summary)
+    if out is not None or not json:
+        folder = Path(out) if out is not None else _common_folder(logs)
+        report_file = _write(folder, logs, forecasts, summary, text)
+        if not json:
+            print(f"report: {report_file}")
+    return 0
+
+
+def report(folder: str | Path) -> int:
+    """Print the table of a finished run's logs and write the report beside them; return the exit status."""
+    return analyze([folder])
+
+
+def _common_folder(logs: list[Log]) -> Path:
+    return Path(os.path.commonpath([log.path.parent.absolute() for log in logs]))
+
+
+def _write(
+    folder: Path, logs: list[Log], forecasts: list[Forecast], summary: dict[str, Any], text: str
+) -> Path:
+    """Write every file of the report; return the path of its page."""
+    from .figures import draw
+    from .page import write_report
+    from .series import pictures
+    from .summary_table import print_table
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".report-") as name:
+            fresh = Path(name)
+            (fresh / "analysis.json").write_text(text + "\n", encoding="utf-8")
+            with open(fresh / "table.txt", "w", encoding="utf-8") as file:
+                print_table(summary, file)
+            shown = pictures(logs, forecasts)
+            drawn = draw(shown, fresh) if shown.panels else []
+            write_report(fresh, logs, summary, shown, drawn)
+            for path in fresh.iterdir():  # whole or not at all: an older report stays until this one is there
+                os.replace(path, folder / path.name)
+        return folder / "report.html"
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot write the report ({error.strerror or error}); give --out DIR"
+        ) from None

@@ -1,0 +1,93 @@
+"""A compressor at any dimension: with the same parameters everywhere, or with omega = sqrt(d), as a bench takes it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ...benchmark.cases import SIZELESS, recipes
+from ...compressors import Compressor, compressors
+from ...errors import InputError
+from ...routes import routes
+from ...study import validation
+from ...study.labels import describe
+
+FLOATS = {64: "float64", 32: "float32", 16: "float16"}
+BASELINES = {"float32": (32,), "float16": (16,), "uncompressed": (32, 16)}
+"""What a compressor is held against: the fastest that sends floats of so many bits both ways."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`parameters` as JSON; what they leave open depends on the dimension as in the bench's number `fitted`."""
+
+    kind: str
+    parameters: str | None
+    fitted: int | None = None
+    joint: str | None = None
+    """The route that makes the messages of a round together, where one does."""
+
+    @property
+    def name(self) -> str:
+        """As a person calls it: float32, "rand-h, omega = sqrt(d)", "quantization levels=127"."""
+        if self.kind == "none":
+            return FLOATS[self.at(1).value_bits]
+        scale = ", shared scale" if self.joint else ""
+        if self.fitted is None:
+            return describe(self.at(None)) + scale
+        own = [f"{key}={value}" for key, value in json.loads(self.parameters or "{}").items()]
+        return f"{' '.join([self.kind, *own])}, omega = sqrt(d){scale}"
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.kind == "none"
+
+    def at(self, dimension: int | None) -> Compressor:
+        """The compressor at this dimension, or as it is given. Raises InputError where it cannot be there."""
+        return _at(self, dimension)
+
+    def presence(self, dimension: int) -> float:
+        """The probability that a client sends at all."""
+        model = self.at(dimension)
+        return model.payload_bits(dimension) / (model.value_bits * dimension) if model.absences else 1.0
+
+    def message_bytes(self, dimension: int, clients: int = 1) -> float:
+        """Of a message that is sent, the mean; what so many clients make together grows with their number."""
+        model = self.at(dimension)
+        if self.joint:
+            return float(routes[self.joint]().payload_bytes(model, dimension, clients))
+        if model.fixed_length or model.absences:
+            return float(model.payload_bytes_max(dimension))
+        return model.payload_bits(dimension) / 8
+
+
+@functools.cache
+def _at(recipe: Recipe, dimension: int | None) -> Compressor:
+    table = json.loads(recipe.parameters or "{}")
+    if recipe.fitted is not None:
+        assert dimension is not None
+        table = list(recipes(recipe.kind, dimension, table))[recipe.fitted]
+    place = f"compressor {recipe.kind}:"
+    found = validation.component(compressors, {"kind": recipe.kind, **table}, place)
+    if dimension is None:
+        return found
+    try:
+        return found.resolve(dimension)
+    except ValueError as error:
+        raise InputError(f"{place} at dimension {dimension} {error}") from None
+
+
+def recipe_of(table: dict[str, Any], dimension: int, place: str, joint: str | None = None) -> Recipe:
+    """The recipe of a bench's compressor. Raises InputError where it is none that is known."""
+    found = validation.component(compressors, table, place)
+    kind, keys = found.kind, type(found).model_fields
+    if "omega" in keys:
+        own = {key: value for key in sorted(SIZELESS & keys.keys())
+               if (value := getattr(found, key)) != keys[key].get_default()}  # fmt: skip
+        for number, parameters in enumerate(recipes(kind, dimension, own)):
+            if validation.component(compressors, {"kind": kind, **parameters}, place).resolve(dimension) == found:
+                return Recipe(kind, json.dumps(own) if own else None, number, joint)
+    given = {key: value for key, value in table.items() if key != "kind"}
+    return Recipe(kind, json.dumps(given, sort_keys=True), joint=joint)

@@ -1,0 +1,119 @@
+"""Rounds to a risk by theory: about T / (2 eps), T = Tr(C_ania H^-1), where noise is what is left of the risk.
+
+T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client; masks that all have in
+common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is
+a mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed
+form, and what quantization adds depends on N (`two_way.py`)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...compressors import Compressor
+from ...errors import InputError
+from ...study.configuration import Configuration
+from ...study.load import Study
+from .recipe import Recipe
+from .two_way import added_below
+
+Array = NDArray[np.float64]
+NUMBERS, FEWEST = 2e7, 32
+"""Numbers drawn for a mean, and the fewest draws."""
+
+
+class Trace(NamedTuple):
+    """T of one client, and its standard error."""
+
+    value: float
+    error: float
+
+
+Traces = Callable[[Recipe, int, Recipe | None, int], Trace | None]
+"""T of a recipe at a dimension, by what compresses the way back, times the clients' number; None where theory has
+none."""
+
+
+@functools.cache
+def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
+    """For the bench's problem: x ~ N(0, diag(1/i)), noise of variance 1, batches of 1, sgd."""
+    if recipe.joint and clients > 1:
+        return None
+    if down is None:
+        return _plain(recipe, dimension)
+    back, eigenvalues = down.at(dimension), 1 / np.arange(1.0, dimension + 1)
+    if back.linear:
+        weights = _adjoint(back, 1 / eigenvalues)
+        return None if weights is None else _weighted(recipe.at(dimension), eigenvalues, weights)
+    own, more = _plain(recipe, dimension), added_below(recipe.at(dimension), back, eigenvalues, clients)
+    if own is None or more is None:
+        return None
+    return Trace(own.value + more[0], math.hypot(own.error, more[1]))
+
+
+def _adjoint(down: Compressor, weights: Array) -> Array | None:
+    """w' with <w', diag M> = <w, diag c_down(M)> for diagonal M; None where c_down is not known."""
+    coefficients = down.moment_coefficients(len(weights))
+    if coefficients is None:
+        return None
+    a, b, c = coefficients
+    return (a + b) * weights + c * weights.sum()
+
+
+@functools.cache
+def _plain(recipe: Recipe, dimension: int) -> Trace | None:
+    """T where nothing compresses the way back."""
+    eigenvalues = 1 / np.arange(1.0, dimension + 1)
+    return _weighted(recipe.at(dimension), eigenvalues, 1 / eigenvalues)
+
+
+def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Trace | None:
+    """sum_j weights_j E[C(x)_j^2] for x ~ N(0, diag(eigenvalues))."""
+    d = len(eigenvalues)
+    coefficients = compressor.moment_coefficients(d) if compressor.linear else None
+    if coefficients is not None:
+        a, b, c = coefficients
+        return Trace(float((a + b) * (eigenvalues @ weights) + c * eigenvalues.sum() * weights.sum()), 0.0)
+    if compressor.biased or not (compressor.uncorrelated and compressor.homogeneous):
+        return None
+    rng, draws = np.random.Generator(np.random.PCG64(11)), int(max(FEWEST, min(4_000, NUMBERS / d)))
+    values = []
+    for _ in range(draws):
+        x = np.sqrt(eigenvalues) * rng.standard_normal(d)
+        values.append(float(compressor.variances(x) @ weights))
+    return Trace(float(eigenvalues @ weights + np.mean(values)), float(np.std(values) / np.sqrt(draws)))
+
+
+def study_traces(study: Study) -> tuple[Traces, int]:
+    """T for the problem and algorithm of a study's first configuration, and the one dimension that it has.
+
+    T of all its clients, times how many they are: where they differ, it is taken to fall as 1/N all the same."""
+    from ...theory import predict
+
+    first: Configuration = study.configurations[0]
+    population = first.problem.prepare(first.clients)
+
+    @functools.cache
+    def trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
+        if recipe.joint and max(first.clients, clients) > 1:
+            return None
+        back = None if down is None else down.at(dimension)
+        found = predict(replace(first, compressor=recipe.at(dimension), downlink=back), population)
+        if found.limit_trace is None:
+            return None
+        return Trace(first.clients * found.limit_trace, first.clients * (found.limit_trace_error or 0.0))
+
+    return trace, population.dimension
+
+
+def rounds(trace: Trace, risk: float, clients: int) -> float:
+    """T / (2 N eps)."""
+    if risk <= 0:
+        raise InputError(f"--risk {risk:g}: give a number above 0")
+    return trace.value / (2 * risk * clients)

@@ -1,0 +1,173 @@
+"""The report: table, pictures, provenance and details as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..log.reader import Log
+from . import summary_table
+from .figures import BLOW_UP, MARKERS, PICTURES, THEORY, colour_of, marker_of
+from .scorecard import FIGURES, scorecards
+from .series import BAND, Curve, Pictures
+from .summary import FLOOR
+
+Picture = tuple[Path, str]
+TEMPLATE, SCRIPT = Path(__file__).with_name("report.html"), Path(__file__).with_name("report.js")
+GROUPS = ("Risk against theory", "Bias, variance, heterogeneity", "Bytes", "To the target")
+"""The headings of the results' tables, of summary_table.GROUPS."""
+POINTS = 200
+"""The most points of a curve that the page holds."""
+SYMBOLS = dict(
+    zip(MARKERS, ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"), strict=True)
+)
+"""The pictures' markers by their names in plotly."""
+OWN = {"format", "format_version", "configuration", "configuration_id", "position", "label", "status"}
+"""Root attributes that are no provenance."""
+
+
+def write_report(
+    folder: Path, logs: Sequence[Log], summary: dict[str, Any], shown: Pictures, pictures: Sequence[Picture]
+) -> Path:
+    """Write `report.html` and return its path; `pictures` are PNG files of what is `shown`, with their captions.
+
+    They are what is printed, and what is seen where no script runs; else one chart takes their place.
+    """
+    from jinja2 import Environment
+    from plotly.offline import get_plotlyjs
+
+    entries, shared = summary["configurations"], _common([provenance(log) for log in logs])
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        studies=list(dict.fromkeys(entry["study"]["name"] for entry in entries)),
+        target=summary["target_excess_risk"],
+        name=summary_table.NAME,
+        groups=[(title, [*columns]) for title, columns in zip(GROUPS, summary_table.GROUPS, strict=True)],
+        entries=entries,
+        invalid=sum(entry["verdict"] != "VALID" for entry in entries),
+        cards=scorecards(logs, entries, summary["decisions"]),
+        figures=FIGURES,
+        pictures=[(_embedded(path), caption) for path, caption in pictures],
+        wide=len(shown.panels) > 1,
+        panels=[panel.title for panel in shown.panels],
+        curves=_curves(shown),
+        plotly=get_plotlyjs() if shown.panels else "",
+        script=SCRIPT.read_text(encoding="utf-8"),
+        details=[_details(log, entry, shared) for log, entry in zip(logs, entries, strict=True)],
+        shared=shared,
+        number=summary_table.number,
+        penalty=summary_table.penalty,
+        decisions=_paragraphs(summary_table.answer(summary) + summary_table.decisions(summary)),
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _paragraphs(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Lines as heads, each with the indented lines below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in filter(None, lines):
+        if line.startswith(" "):
+            found[-1][1].append(line.strip())
+        else:
+            found.append((line, []))
+    return found
+
+
+def _curves(shown: Pictures) -> str:
+    """What the chart draws, as JSON."""
+    first = np.array([series.curve.mean[0] for panel in shown.panels for series in panel.series])
+    starts = first[np.isfinite(first) & (first > FLOOR * first.max(initial=0))]  # a run may start at w*
+    ceiling = BLOW_UP * float(np.median(starts)) if len(starts) and len(starts) == len(first) else np.inf
+    names = []
+    for i, name in enumerate(shown.names):  # which plotly takes for markup
+        plain = html.escape(name, quote=False)
+        names.append({"name": plain, "colour": colour_of(i), "symbol": SYMBOLS[marker_of(i)]})
+    panels = [
+        {
+            "title": panel.title,
+            "series": [{"name": series.name, **_points(series.curve, ceiling)} for series in panel.series],
+        }
+        for panel in shown.panels
+    ]
+    shared = [{"kind": kind, "name": f"theory, {kind}"} for kind in THEORY if kind in _kinds(shown)]
+    axes = {picture.x: re.sub(r"\$(.+?)\$", r"\1", picture.x_label) for picture in PICTURES}
+    given = {"names": names, "panels": panels, "axes": axes, "band": BAND, "theories": shared}
+    return inside_script(given)
+
+
+def _kinds(shown: Pictures) -> set[str | None]:
+    """Of the theories that the chart shows."""
+    curves = [series.curve for panel in shown.panels for series in panel.series]
+    return {curve.kind for curve in curves if curve.theory is not None}
+
+
+def inside_script(value: Any) -> str:
+    """JSON that may stand inside a script element, which the first "</script>" would end."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _points(curve: Curve, ceiling: float) -> dict[str, Any]:
+    """A curve in five digits, thinned out where it has many points; null where it blew up."""
+    chosen = np.unique(np.linspace(0, len(curve.rounds) - 1, POINTS).round().astype(int))
+    points: dict[str, Any] = {"kind": curve.kind, "limit": curve.limit_trace}
+    for name in ("rounds", "bytes", "seconds", "mean", "low", "high", "theory"):
+        values = getattr(curve, name)
+        if values is not None:
+            kept = values[chosen].tolist()
+            points[name] = [float(f"{value:.5g}") if 0 < value <= _most(name, ceiling) else None for value in kept]
+    return points
+
+
+def _most(name: str, ceiling: float) -> float:
+    return np.inf if name in ("rounds", "bytes", "seconds") else ceiling
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def provenance(log: Log) -> dict[str, str]:
+    """The root attributes that tell where the log comes from, as text."""
+    return {name: _text(value) for name, value in log.attributes.items() if name not in OWN}
+
+
+def _common(provenances: Sequence[dict[str, str]]) -> dict[str, str]:
+    """What all of them share."""
+    first, *others = provenances
+    return {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
+
+
+def _details(log: Log, entry: dict[str, Any], shared: dict[str, str]) -> dict[str, Any]:
+    """What the page tells of one configuration alone."""
+    return {
+        "entry": entry,
+        "status": log.status,
+        "tables": log.configuration,
+        "provenance": {name: text for name, text in provenance(log).items() if name not in shared},
+        "phases": _phases(log),
+    }
+
+
+def _phases(log: Log) -> list[tuple[str, list[str]]]:
+    """For each phase the microseconds a round, min, mean and max over ranks, mean over repetitions."""
+    seconds, names = log.dataset("phase_seconds"), log.dataset("phase")
+    if seconds is None or names is None or not log.complete.any():
+        return []
+    means = 1e6 * np.mean(seconds[log.complete], axis=0)
+    return [
+        (name.decode() if isinstance(name, bytes) else str(name), [summary_table.number(value) for value in row])
+        for name, row in zip(names, means, strict=True)
+    ]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,75 @@
+"""`mpi-fed scaling`: logs of several numbers of ranks in; speed-up, efficiency and phases out."""
+
+from __future__ import annotations
+
+import json as json_format
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError
+from ...log.reader import Log, load_all
+from ...text import plain
+from .document import INVALID, document
+from .figure import draw
+from .groups import alone, groups_of, why_none
+from .points import Launch, launch_of, points_of
+from .table import print_tables
+
+
+def scaling(paths: Iterable[str | Path], json: bool = False, out: str | Path | None = None) -> int:
+    """Print tables, or with `json` the JSON object; 1 where iterates differ that must not, else 0.
+
+    scaling.json, scaling.txt and a picture go to `out`, else to the folder that holds all logs; with `json` and no
+    `out` nothing is written. A log that tells nothing is named on standard error, and the others are taken; where none
+    is left the status is 2. Raises InputError where no two logs differ in ranks alone, or a folder cannot be written.
+    """
+    launches = list(readable(load_all(paths)))
+    if not launches:
+        return InputError.exit_status
+    points = points_of(launches)
+    groups = groups_of(points)
+    if not groups:
+        raise why_none(points)
+    told = document(groups, alone(points, groups))
+    text = json_format.dumps(told, indent=2, allow_nan=False)
+    print(text) if json else print_tables(told)
+    if out is not None or not json:
+        folder = Path(out) if out is not None else common_folder(launches)
+        write(folder, told, text)
+        if not json:
+            print(f"tables and picture: {folder / 'scaling.*'}")
+    return 1 if told["verdict"] == INVALID else 0
+
+
+def readable(logs: Iterable[Log]) -> Iterable[Launch]:
+    """What the logs tell, those left out that tell nothing."""
+    for log in logs:
+        try:
+            yield launch_of(log)
+        except InputError as error:
+            print(f"mpi-fed: {plain(str(error))}", file=sys.stderr)
+
+
+def common_folder(launches: Iterable[Launch]) -> Path:
+    """The folder that holds all logs."""
+    return Path(os.path.commonpath([launch.log.path.parent.absolute() for launch in launches]))
+
+
+def write(folder: Path, told: dict[str, Any], text: str) -> None:
+    """Write all files, or none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".scaling-") as name:
+            fresh = Path(name)
+            (fresh / "scaling.json").write_text(text + "\n", encoding="utf-8")
+            with open(fresh / "scaling.txt", "w", encoding="utf-8") as file:
+                print_tables(told, file)
+            draw(told, fresh)
+            for path in fresh.iterdir():
+                os.replace(path, folder / path.name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write the files ({error.strerror or error}); give --out DIR") from None

@@ -1,0 +1,102 @@
+"""Whether a configuration's numbers can be trusted: VALID, or INVALID with the reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..log.reader import COUNTS, Log
+from .prediction import Forecast
+from .rates import Comparison
+
+GROWTH = 1000
+"""An iterate this many times as bad as the start is on its way to diverge."""
+MISMATCH_LEVEL = 1e-4
+"""A mean this improbable under an exact prediction is INVALID: the error rate of one verdict."""
+
+
+def reasons(log: Log, comparison: Comparison, forecast: Forecast) -> list[str]:
+    """Why the configuration is INVALID; empty where it is VALID."""
+    found = _unfinished(log) + _impossible(log) + _inconsistent(log) + _mismatch(comparison, forecast.kind)
+    return found + _out_of_bounds(log, forecast)
+
+
+def _out_of_bounds(log: Log, forecast: Forecast) -> list[str]:
+    """A step under which the risk grows, though it has not left the range of floats yet."""
+    if forecast.stable is False:
+        return ["the step is too large: by theory the second moments grow without bounds"]
+    start, end = log.excess_risk[log.complete, 0], log.excess_risk[log.complete, -1]
+    if len(end) and end.mean() > GROWTH * start.mean() > 0:
+        return [f"the risk of the last iterate is more than {GROWTH} times that of the first: the step is too large"]
+    return []
+
+
+def _unfinished(log: Log) -> list[str]:
+    total, finished, diverged = len(log.repetition), int(log.complete.sum()), int(log.diverged.sum())
+    found = []
+    if diverged:
+        found.append(f"{diverged} of {total} repetitions diverged")
+    elif log.status == "diverged":
+        found.append("its status is diverged")
+    if finished + diverged < total:
+        furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
+        found.append(
+            f"{finished} of {total} repetitions reached round {log.rounds} ({furthest}); run the study again"
+        )
+    return found
+
+
+def _progress(log: Log, i: int) -> str:
+    held = log.reached[i]
+    return (
+        f"seed {log.repetition[i]}: round {log.round[held - 1]}"
+        if held
+        else f"seed {log.repetition[i]}: not started"
+    )
+
+
+def _impossible(log: Log) -> list[str]:
+    risks = np.concatenate([log.excess_risk[log.complete], log.excess_risk_averaged[log.complete]])
+    return ["a negative excess risk"] if (risks < 0).any() else []
+
+
+def _inconsistent(log: Log) -> list[str]:
+    """Byte counts that contradict each other, in the part of the log that every dataset holds."""
+    held = np.arange(len(log.round)) < log.reached[:, None]
+    bits, payload, transported = (getattr(log, name) for name in COUNTS[:3])
+    found = []
+    if (held & (8 * payload < bits)).any():
+        found.append("fewer payload bytes than information bits / 8")
+    if (held & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
+        found.append("fewer transported bytes than payload bytes")
+    for name in COUNTS:
+        if (held[:, 1:] & (np.diff(getattr(log, name)) < 0)).any():
+            found.append(f"{name} falls")
+    return found + _contradictions(log)
+
+
+def _adds(kind: str) -> bool:
+    """Whether a route adds a rank's messages up before they travel."""
+    from ..routes import routes
+
+    return kind in routes and routes[kind].adds
+
+
+def _contradictions(log: Log) -> list[str]:
+    """Payload totals counted in other ways, for the repetitions that reached the end."""
+    total, found = log.uplink_payload_bytes[log.complete, -1], []
+    by_client = log.dataset("client_uplink_payload_bytes")
+    last = log.dataset("client_uplink_payload_bytes_total") if by_client is None else by_client[:, -1]
+    if last is not None and (last[log.complete].sum(axis=1) != total).any():
+        found.append("the clients' payload bytes do not add up to uplink_payload_bytes")
+    sizes, counts = log.dataset("message_size"), log.dataset("message_count")
+    exact = sizes is not None and (np.diff(sizes) == 1).all()
+    if exact and counts is not None and (counts[log.complete] @ sizes != total).any():
+        found.append("the message sizes do not add up to uplink_payload_bytes")
+    return found
+
+
+def _mismatch(comparison: Comparison, prediction_kind: str | None) -> list[str]:
+    if prediction_kind != "exact" or comparison.p_value is None or comparison.p_value >= MISMATCH_LEVEL:
+        return []
+    z = "no spread between repetitions" if comparison.z is None else f"z = {comparison.z:.1f}"
+    return [f"the final mean contradicts the exact prediction ({z}, p = {comparison.p_value:.1g})"]

@@ -1,0 +1,162 @@
+"""What a batch job asks Slurm for: from the command line and from a site's profile, checked before it enters a script.
+
+What ends in an #SBATCH line must match a strict pattern here; what ends in a command is quoted by `batch.py`. The one
+exception is a profile's `setup`, whose lines are commands and are meant to be.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from argparse import Namespace
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from ..study import validation
+from ..study.toml_tables import read
+from ..text import plain
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*"
+FORMS = {
+    "mem": (r"[1-9][0-9]{0,9}[KMGT]?", "4G or 500M"),
+    "time": (r"[0-9]{1,7}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}", "90, 01:30:00 or 2-12"),
+    "partition": (rf"{_NAME}(,{_NAME})*", "short or short,long"),
+    "account": (_NAME, "physics"),
+    "qos": (_NAME, "normal"),
+    "constraint": (r"[A-Za-z0-9_][A-Za-z0-9_.,&|*+()\[\]:-]*", "skylake or [rack1|rack2]"),
+}
+"""For each text that enters an #SBATCH line, what it must match and what it looks like."""
+OPTION = r"--([a-z][a-z0-9-]*)(=[A-Za-z0-9_.,:/=@%+*&|()\[\]-]+)?"
+SET_HERE = ("array", "job-name", "nodes", "ntasks", "open-mode", "output", "requeue", "no-requeue", "signal", "wrap")
+"""Options of sbatch that the script sets by itself, and that an own line would contradict."""
+HAVE_OPTIONS = (
+    *("account", "constraint", "cpus-per-task", "mem", "nodes"),
+    *("ntasks-per-node", "partition", "qos", "time"),
+)
+MODULE = r"[A-Za-z0-9][A-Za-z0-9_.+@:/-]*"
+
+
+class Resources(BaseModel):
+    """The keys of a profile; those that are no commands are also options of `mpi-fed submit`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    nodes: int | None = Field(None, ge=1, le=10**6)
+    tasks_per_node: int | None = Field(None, ge=1, le=10**6)
+    cpus_per_task: int | None = Field(None, ge=1, le=10**6)
+    mem: str | None = None
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    array_limit: int | None = Field(None, ge=1, le=10**6)
+    sbatch: list[str] = []
+    launcher: str | None = None
+    python: str | None = None
+    modules: list[str] = []
+    setup: list[str] = []
+    environment: dict[str, str] = {}
+
+    @field_validator(*FORMS)
+    @classmethod
+    def _formed(cls, value: str | None, info: ValidationInfo) -> str | None:
+        pattern, example = FORMS[info.field_name or ""]
+        if value is not None and not re.fullmatch(pattern, value):
+            raise ValueError(f"must be like {example}")
+        return value
+
+    @field_validator("sbatch")
+    @classmethod
+    def _options(cls, lines: list[str]) -> list[str]:
+        for line in lines:
+            found = re.fullmatch(OPTION, line)
+            if found is None:
+                raise ValueError("each must be one option of sbatch like --gres=gpu:1, without spaces and quotes")
+            for own in (*SET_HERE, *HAVE_OPTIONS):
+                if own.startswith(found[1]):  # sbatch takes abbreviations
+                    hint = "is set by mpi-fed submit itself" if own in SET_HERE else f"has an own key: {_key(own)}"
+                    raise ValueError(f"--{own} {hint}; leave it out here")
+        return lines
+
+    @field_validator("launcher")
+    @classmethod
+    def _words(cls, text: str | None) -> str | None:
+        if text is not None and (not text.isprintable() or not _split(text)):
+            raise ValueError("must be one line, the words of a command, each quote closed")
+        return text
+
+    @field_validator("python")
+    @classmethod
+    def _path(cls, text: str | None) -> str | None:
+        if text is not None and not (text and text.isprintable()):
+            raise ValueError("must be the path of a Python")
+        return text
+
+    @field_validator("modules")
+    @classmethod
+    def _modules(cls, names: list[str]) -> list[str]:
+        if not all(re.fullmatch(MODULE, name) for name in names):
+            raise ValueError("each must be a module's name like openmpi/4.1.5")
+        return names
+
+    @field_validator("setup")
+    @classmethod
+    def _lines(cls, lines: list[str]) -> list[str]:
+        if not all(line.isprintable() and line.strip() for line in lines):
+            raise ValueError("each must be one line of shell")
+        return lines
+
+    @field_validator("environment")
+    @classmethod
+    def _variables(cls, variables: dict[str, str]) -> dict[str, str]:
+        for name, value in variables.items():
+            if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or not value.isprintable():
+                raise ValueError("must be names of variables with texts of one line")
+        return variables
+
+    @property
+    def launch(self) -> list[str] | None:
+        """The launcher's words."""
+        return None if self.launcher is None else _split(self.launcher)
+
+    @property
+    def seconds(self) -> int | None:
+        """The time limit in seconds."""
+        return None if self.time is None else seconds_of(self.time)
+
+
+def _key(option: str) -> str:
+    return "tasks_per_node" if option == "ntasks-per-node" else option.replace("-", "_")
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
+
+
+def seconds_of(time: str) -> int:
+    """Slurm's ways of writing a time: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:
+        hours, (minutes, seconds) = 0, (*parts, 0)[:2]
+    return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def from_command_line(given: Namespace) -> Resources:
+    """What the profile asks for, and the command line in its place or, for lines of sbatch, beside it."""
+    table = {}
+    if given.profile is not None:
+        table = read(Path(given.profile), "profile")
+        validation.model(Resources, table, f"{plain(given.profile)}: the profile's")
+    asked = {key: value for key in Resources.model_fields if (value := getattr(given, key, None)) not in (None, [])}
+    own = validation.model(Resources, asked, "mpi-fed submit:")
+    return Resources(**{**table, **asked, "sbatch": [*table.get("sbatch", []), *own.sbatch]})

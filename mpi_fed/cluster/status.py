@@ -1,0 +1,238 @@
+"""`mpi-fed status`: how far each configuration of a study is, from logs, their locks, the submission and Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from ..log import lock
+from ..log.schema import COMPLETE, DIVERGED, MISSING, decoded
+from ..text import plain
+from . import submission
+from .submission import Entry
+
+STATES = ("done", "running", "queued", "interrupted", "failed", "missing")
+END = " ended with exit status "
+"""What the batch script says of a run that failed, after the log's name."""
+TAIL = 100_000
+"""Bytes of a job's output that are looked at."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a log holds, `status` as the log says it."""
+
+    id: str
+    label: str
+    position: int
+    status: str
+    length: int
+    rounds: dict[int, int]
+    """Seed -> rounds done."""
+    finished: list[int]
+    diverged: list[int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration's state: a key each in --json."""
+
+    study: str
+    file_name: str
+    label: str
+    id: str
+    state: str
+    repetitions_done: int
+    repetitions: int
+    rounds_done: int
+    rounds: int
+    job: str | None = None
+    exit_status: int | None = None
+    host: str | None = None
+    note: str = ""
+
+
+def main(folder: str, *, json: bool) -> int:
+    """Print the state of every configuration below the folder; the exit status."""
+    rows = examine(Path(folder))
+    print(_as_json(rows) if json else "\n".join(_lines(rows)))
+    return 0
+
+
+def examine(folder: Path) -> list[Row]:
+    """The states of all configurations of a study's folder, or of each study's folder in it."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; give that of the logs, such as runs")
+    studies = [folder] if _is_study(folder) else sorted(path for path in folder.iterdir() if _is_study(path))
+    if not studies:
+        raise InputError(f"{folder}: holds no logs and no submission; give the folder that --out named")
+    return [row for study in studies for row in _study(study)]
+
+
+def _is_study(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / submission.NAME).exists() or any(folder.glob("*.h5")))
+
+
+def _study(folder: Path) -> Iterator[Row]:
+    held = submission.load(folder)
+    name = held.study if held else folder.absolute().name
+    logs = {path: read_progress(path) for path in sorted(folder.glob("*.h5"))}
+    by_id = {progress.id: path for path, progress in logs.items() if progress}
+    queued = submission.queue(held.jobs.values()) if held else {}
+    for entry in held.entries if held else []:
+        path = by_id.get(entry.id, folder / entry.file_name)
+        yield _row(name, path, entry, logs.pop(path, None), queued)
+    for path, progress in sorted(logs.items(), key=lambda item: (item[1].position if item[1] else -1, item[0])):
+        if progress is None:
+            yield Row(name, path.name, path.stem, "", "failed", 0, 0, 0, 0, note="cannot be read as a log")
+        else:
+            seeds = list(progress.rounds)
+            entry = Entry(progress.id, path.name, progress.label, progress.position, progress.length, seeds)
+            yield _row(name, path, entry, progress, {})
+
+
+def _row(study: str, path: Path, entry: Entry, progress: Progress | None, queued: Mapping[str, str]) -> Row:
+    """The state of one configuration, of what its log, its lock, its job and its last exit say."""
+    finished = set(progress.finished) & set(entry.seeds) if progress else set()
+    reached = sum(progress.rounds.get(seed, 0) for seed in entry.seeds) if progress else 0
+    row = Row(
+        study=study,
+        file_name=path.name,
+        label=entry.label,
+        id=entry.id,
+        state="missing",
+        repetitions_done=len(finished),
+        repetitions=len(entry.seeds),
+        rounds_done=reached,
+        rounds=entry.rounds * len(entry.seeds),
+        job=entry.job,
+    )
+    if len(finished) == len(entry.seeds):
+        diverged = len(set(progress.diverged) & set(entry.seeds)) if progress else 0
+        return replace(row, state="done", note=f"{diverged} diverged" if diverged else "")
+    if in_progress(path):
+        return replace(row, state="running")
+    if entry.job and entry.job in queued:
+        return replace(row, state=queued[entry.job])
+    return _stopped(row, path, progress)
+
+
+def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
+    """The state of a configuration that is not done, and that nothing works on or will."""
+    ended = _exit(path)
+    if ended:
+        status, job, host = ended
+        note = _said(path.parent / "jobs" / f"{job}.out", path.name) if re.fullmatch("[0-9]+_[0-9]+", job) else ""
+        return replace(row, state="failed", exit_status=status, job=job, host=host, note=note)
+    if progress and progress.status == "interrupted":
+        return replace(row, state="interrupted", note="can be continued")
+    if row.job:
+        note = "its job ended without a word: cancelled, killed or out of time; submit again to go on"
+        return replace(row, state="failed", note=note)
+    if progress:
+        return replace(row, state="interrupted", note="killed; can be continued")
+    return row
+
+
+def _said(output: Path, log: str) -> str:
+    """The last that a run said before the batch script noted its end, from the end of the job's output."""
+    try:
+        with open(output, "rb") as file:
+            file.seek(max(0, output.stat().st_size - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    while lines and f"mpi-fed: {log}{END}" not in lines.pop():  # behind what a launcher left without a line's end
+        pass
+    for line in reversed(lines):
+        if END in line:
+            break
+        if "mpi-fed: " in line:
+            return plain(line.partition("mpi-fed: ")[2])[:300]
+    return ""
+
+
+def _exit(path: Path) -> tuple[int, str, str] | None:
+    """(exit status, job, host) that the batch script left of the configuration's last run, if it failed.
+
+    A log that is newer has been worked on since."""
+    record = path.with_name(f".{path.name}.exit")
+    try:
+        if path.exists() and path.stat().st_mtime_ns > record.stat().st_mtime_ns:
+            return None
+        status, job, host = record.read_text().split()
+        return int(status), job, host
+    except (OSError, ValueError):
+        return None
+
+
+def in_progress(path: Path) -> bool:
+    """Whether a run works on this log: it holds its lock or, where a file system has none, has the log open."""
+    if lock.holder(path) is not None:
+        return True
+    try:
+        h5py.File(path, "r").close()
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def read_progress(path: Path) -> Progress | None:
+    """How far a log is, also while a run writes it; None where it is not readable as one."""
+    try:
+        with h5py.File(path, "r", locking=False) as log:
+            return _progress(log)
+    except (OSError, KeyError, ValueError, RuntimeError):
+        return None
+
+
+def _progress(log: h5py.File) -> Progress:
+    seeds, status, points = (log[name][:].tolist() for name in ("repetition", "repetition_status", "round"))
+    held = np.isfinite(log["wall_seconds"][:]).sum(axis=1).tolist()
+    ended = [s != MISSING for s in status]
+    reached = [points[-1] if over else points[max(0, n - 1)] for over, n in zip(ended, held, strict=True)]
+    return Progress(
+        id=decoded(log.attrs["configuration_id"]),
+        label=decoded(log.attrs["label"]) if "label" in log.attrs else os.path.basename(log.filename),
+        position=int(log.attrs.get("position", 0)),
+        status=decoded(log.attrs["status"]),
+        length=points[-1],
+        rounds=dict(zip(seeds, reached, strict=True)),
+        finished=[seed for seed, s in zip(seeds, status, strict=True) if s in (COMPLETE, DIVERGED)],
+        diverged=[seed for seed, s in zip(seeds, status, strict=True) if s == DIVERGED],
+    )
+
+
+def _as_json(rows: list[Row]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=1)
+
+
+def _lines(rows: list[Row]) -> Iterator[str]:
+    """A line for each study, and one for each configuration below it."""
+    width = max(len(row.label) for row in rows)
+    study = None
+    for row in rows:
+        if row.study != study:
+            study = row.study
+            counts = Counter(other.state for other in rows if other.study == study)
+            yield f"{plain(study)}: {', '.join(f'{counts[state]} {state}' for state in STATES if counts[state])}"
+        yield f"  {row.state:12}{plain(row.label).ljust(width)}  {_details(row)}".rstrip()
+
+
+def _details(row: Row) -> str:
+    parts = [f"{row.repetitions_done} of {row.repetitions} repetitions"]
+    parts += [f"{row.rounds_done:,} of {row.rounds:,} rounds"]
+    parts += [f"job {row.job}"] if row.job else []
+    parts += [f"exit status {row.exit_status} on {plain(row.host or '')}"] if row.exit_status is not None else []
+    return ", ".join(parts + ([row.note] if row.note else []))

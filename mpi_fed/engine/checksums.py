@@ -1,0 +1,145 @@
+"""Messages that carry checksums: `route.self_check = true`, for whoever does not trust a network or a codec.
+
+A client decodes what it has packed, and sends behind it a checksum of the bytes and one of the decoded vector. Whoever
+decodes holds both against what arrived. The iterates are those of a run without, the checksums count as transported.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compilation import bits_of, kernel
+from .operations.compressor import OPERATIONS, UNKNOWN, decode, encode, information_bits, length, participants
+from .random_streams import THE_ROOT
+
+TRAILER = 16
+"""Bytes of the two checksums."""
+SOUND = -1
+BYTES, VECTOR = 0, 1
+"""What was found to differ: the bytes that arrived, or the vector that they decode to."""
+_BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # of FNV-1a
+
+
+class CheckedKernel(NamedTuple):
+    """Any compressor's kernel, whose messages get the trailer."""
+
+    inner: Any
+    decoded: NDArray[np.float64]  # (d,)
+    fault: NDArray[np.int64]  # [sender, round, BYTES or VECTOR] of the first message found wrong, or SOUND
+
+
+def complaint(kernel: CheckedKernel) -> str | None:
+    """What was found wrong with a message, if anything was."""
+    client, round, what = kernel.fault.tolist()
+    if client == SOUND:
+        return None
+    how = "its bytes are not those that were sent"
+    if what == VECTOR:
+        how = "it decodes to another vector than its sender decoded"
+    return f"in round {round} the message of {sender_name(client)} is wrong: {how}"
+
+
+def sender_name(client: int) -> str:
+    """Who a client number, as an int64, means."""
+    return "the root" if client == np.int64(THE_ROOT) else f"client {client}"
+
+
+def checked(inner: NamedTuple, dimension: int) -> CheckedKernel:
+    """The kernel that checks every message of another one."""
+    return CheckedKernel(inner, np.zeros(dimension), np.full(3, SOUND, np.int64))
+
+
+@kernel
+def checksum_of_bytes(payload):
+    """FNV-1a, 64 bits: each change of a single byte shows."""
+    word = _BASIS
+    for i in range(len(payload)):
+        word = (word ^ np.uint64(payload[i])) * _PRIME
+    return word
+
+
+@kernel
+def checksum_of_vector(x):
+    """The same over the bits of float64."""
+    word = _BASIS
+    for j in range(len(x)):
+        word = (word ^ bits_of(x[j])) * _PRIME
+    return word
+
+
+@kernel
+def byte(word, i):
+    """The i-th byte of a word, the lowest first."""
+    return np.uint8((word >> np.uint64(8 * i)) & np.uint64(255))
+
+
+@kernel
+def put(payload, at, word):
+    """payload[at : at + 8] <- word."""
+    for i in range(8):
+        payload[at + i] = byte(word, i)
+
+
+@kernel
+def differs(payload, at, word):
+    """Whether payload[at : at + 8] is another word."""
+    same = True
+    for i in range(8):
+        same = same and payload[at + i] == byte(word, i)
+    return not same
+
+
+def _encode(kernel, x, payload, stream):
+    written = encode(kernel.inner, x, payload, stream)
+    size = abs(written)
+    kernel.decoded.fill(0.0)
+    decode(kernel.inner, payload[:size], 1.0, kernel.decoded, stream)
+    put(payload, size, checksum_of_bytes(payload[:size]))
+    put(payload, size + 8, checksum_of_vector(kernel.decoded))
+    return size + TRAILER if written >= 0 else -(size + TRAILER)
+
+
+def _decode(kernel, payload, weight, out, stream):
+    size = len(payload) - TRAILER
+    kernel.decoded.fill(0.0)
+    decode(kernel.inner, payload[:size], 1.0, kernel.decoded, stream)
+    if kernel.fault[0] == SOUND:
+        found = SOUND
+        if differs(payload, size, checksum_of_bytes(payload[:size])):
+            found = BYTES
+        elif differs(payload, size + 8, checksum_of_vector(kernel.decoded)):
+            found = VECTOR
+        if found != SOUND:
+            kernel.fault[0], kernel.fault[1], kernel.fault[2] = np.int64(stream.client), np.int64(stream.round), found
+    decode(kernel.inner, payload[:size], weight, out, stream)
+
+
+def _length(kernel, stream):
+    size = length(kernel.inner, stream)
+    return size if size == UNKNOWN else size + TRAILER
+
+
+def _information_bits(kernel, size):
+    return information_bits(kernel.inner, size)
+
+
+def _participants(kernel, seed, round, n, out):
+    return participants(kernel.inner, seed, round, n, out)
+
+
+def _trailer(kernel):
+    return TRAILER
+
+
+for _name, _function in (
+    ("encode", _encode),
+    ("decode", _decode),
+    ("length", _length),
+    ("information_bits", _information_bits),
+    ("participants", _participants),
+    ("trailer", _trailer),
+):
+    OPERATIONS[_name].implement(CheckedKernel, _function)

@@ -1,0 +1,40 @@
+"""Ranks in groups, each led by its first rank: the communicators of routes that go by way of the leaders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .mpi_calls import Comm, comm_of, disconnect
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+class Tree(NamedTuple):
+    """Two levels of ranks: messages pass from a rank to its leader, and from leaders to the root, and w comes back."""
+
+    group: Comm  # this rank's, in the order of ranks; its leader has rank 0 there
+    leaders: Comm  # of the leaders, the root first; ranks that lead nobody have one of their own, which serves nothing
+    leads: bool
+    number: int  # of this rank's group: the rank of its leader in `leaders`
+    order: NDArray[np.int64]  # (ranks,): all ranks, group by group
+    bounds: NDArray[np.int64]  # (groups + 1,): group g is order[bounds[g] : bounds[g + 1]]
+
+
+def tree_of(comm: MPI.Comm, group: MPI.Comm) -> Tree:
+    """The tree over the groups into which `comm` was split, in the order of its ranks. Every rank calls it."""
+    leaders = comm.Split(0 if group.rank == 0 else 1, comm.rank)
+    number = group.bcast(leaders.rank)
+    numbers = np.array(comm.allgather(number))
+    order = np.argsort(numbers, kind="stable").astype(np.int64)
+    bounds = np.append(0, np.cumsum(np.bincount(numbers))).astype(np.int64)
+    return Tree(comm_of(group), comm_of(leaders), group.rank == 0, number, order, bounds)
+
+
+def fell(tree: Tree) -> None:
+    """Free the tree's communicators. Every rank calls it, and nobody uses the tree afterwards."""
+    disconnect(tree.leaders)
+    disconnect(tree.group)

@@ -1,0 +1,209 @@
+"""Counter-based random numbers: every draw is a pure function of (seed, purpose, client, round, index).
+
+There is no state, so resuming, placing clients on other ranks and batching rows change no bit. The generator is
+Threefry-2x64 with 13 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011),
+keyed by (seed, purpose) and the client, counting (round, index). Normals are by Box and Muller, with polynomials of
+our own for log, sin and cos (errors below 1e-14), since a library's would differ between compiled and plain runs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .compilation import bits_of, float_of, inlined, kernel
+
+DATA, SHARED, PRIVATE, PARTICIPATION, ORDER, INITIAL = (np.uint64(i) for i in range(1, 7))
+"""Purposes: samples; what client and root both draw (masks, sketches); what a client draws for itself (rounding);
+who takes part; the order of passes over data; the start."""
+
+EVERYONE = np.uint64(0xFFFFFFFFFFFFFFFF)
+"""The client number of draws that all clients have in common."""
+
+THE_ROOT = np.uint64(0xFFFFFFFFFFFFFFFE)
+"""The client number of what the root compresses: no client's, so that its draws are independent of theirs."""
+
+SEED_LIMIT = 2**56
+
+_ONE = np.uint64(0x3FF0000000000000)
+_SQRT_HALF = np.uint64(0x3FE6A09E667F3BCD)
+_EXPONENT = np.uint64(0xFFF0000000000000)
+_PARITY = np.uint64(0x1BD11BDAA9FC1A22)
+GROUP = 64
+"""Numbers are drawn in groups of this many (dithers twice), so that inner loops are vector code without a rest."""
+FEW = 32
+"""Gaps are drawn so many at a time, since often a handful is all that is needed."""
+
+
+class Stream(NamedTuple):
+    """The random numbers of one client in one round."""
+
+    seed: np.uint64
+    client: np.uint64
+    round: np.uint64
+
+
+@inlined
+def mask_stream(stream, common):
+    """Where SHARED numbers come from: a client's own stream, or one that all clients have in common."""
+    return Stream(stream.seed, EVERYONE if common else stream.client, stream.round)
+
+
+@inlined
+def key(seed, purpose):
+    """The first key word: the seed above eight bits of purpose."""
+    return (seed << np.uint64(8)) | purpose
+
+
+@inlined
+def _mix(x0, x1, rotation):
+    x0 = x0 + x1
+    x1 = ((x1 << np.uint64(rotation)) | (x1 >> np.uint64(64 - rotation))) ^ x0
+    return x0, x1
+
+
+@inlined
+def threefry(k0, k1, c0, c1):
+    """Threefry-2x64-13: two uint64 words of the counter (c0, c1) under the key (k0, k1)."""
+    k2 = k0 ^ k1 ^ _PARITY
+    x0, x1 = _mix(c0 + k0, c1 + k1, 16)
+    x0, x1 = _mix(x0, x1, 42)
+    x0, x1 = _mix(x0, x1, 12)
+    x0, x1 = _mix(x0, x1, 31)
+    x0, x1 = _mix(x0 + k1, x1 + k2 + np.uint64(1), 16)
+    x0, x1 = _mix(x0, x1, 32)
+    x0, x1 = _mix(x0, x1, 24)
+    x0, x1 = _mix(x0, x1, 21)
+    x0, x1 = _mix(x0 + k2, x1 + k0 + np.uint64(2), 16)
+    x0, x1 = _mix(x0, x1, 42)
+    x0, x1 = _mix(x0, x1, 12)
+    x0, x1 = _mix(x0, x1, 31)
+    return _mix(x0 + k0, x1 + k1 + np.uint64(3), 16)
+
+
+@inlined
+def unit(word):
+    """A float64 in [0, 1) from the upper 52 bits of a word."""
+    return float_of((word >> np.uint64(12)) | _ONE) - np.float64(1.0)
+
+
+@inlined
+def log_unit(u):
+    """log u for a normal float64 u in (0, 1]: with u = m 2^e, m in [sqrt .5, sqrt 2), by a series in (m-1)/(m+1)."""
+    word = bits_of(u)
+    offset = word - _SQRT_HALF
+    exponent = np.float64(np.int32(np.int64(offset) >> np.int64(52)))
+    m = float_of(word - (offset & _EXPONENT))
+    s = (m - 1.0) / (m + 1.0)
+    q = s * s
+    p = q * 0.16819827781168717 + 0.18123642075211174
+    p = p * q + 0.22223371698531136
+    p = p * q + 0.2857141712957846
+    p = p * q + 0.40000000052274975
+    p = p * q + 0.666666666665872
+    return exponent * 0.6931471805599453 + (2.0 * s + s * q * p)
+
+
+@inlined
+def normal_pair(a, b):
+    """Two independent N(0,1) numbers of two uniform words (Box and Muller).
+
+    The angle is uniform in [0, pi/4); three low bits of b reflect it over the circle."""
+    radius = np.sqrt(-2.0 * log_unit(np.float64(1.0) - unit(a)))
+    angle = unit(b) * 0.7853981633974483
+    z = angle * angle
+    s = -2.5050747762857807e-08 + z * 1.5896230157654656e-10
+    s = 2.7557313621385722e-06 + z * s
+    s = -0.00019841269829589539 + z * s
+    s = 0.008333333333322118 + z * s
+    s = -0.16666666666666632 + z * s
+    sine = angle * (1.0 + z * s)
+    c = -2.755529633104594e-07 + z * 2.0633587660001573e-09
+    c = 2.4801579016248696e-05 + z * c
+    c = -0.0013888888871726622 + z * c
+    c = 0.041666666666503205 + z * c
+    c = -0.49999999999999484 + z * c
+    cosine = 1.0 + z * c
+    swap = (b & np.uint64(1)) != np.uint64(0)
+    x = sine if swap else cosine
+    y = cosine if swap else sine
+    x = float_of(bits_of(x) ^ ((b & np.uint64(2)) << np.uint64(62)))
+    y = float_of(bits_of(y) ^ ((b & np.uint64(4)) << np.uint64(61)))
+    return radius * x, radius * y
+
+
+@inlined
+def padded(count):
+    """`count` rounded up to whole groups of dithers, which are the longest."""
+    return (count + 2 * GROUP - 1) // (2 * GROUP) * (2 * GROUP)
+
+
+@kernel
+def normals(stream, purpose, block, count, out):
+    """Fill at least the first `count` of out with N(0,1), in groups of 64; 2m and 2m+1 come from index block + m."""
+    word = key(stream.seed, purpose)
+    for first in range(0, (count + 1) // 2, GROUP // 2):
+        part, start = out[2 * first :], block + np.uint64(first)
+        for m in range(GROUP // 2):
+            a, b = threefry(word, stream.client, stream.round, start + np.uint64(m))
+            part[2 * m], part[2 * m + 1] = normal_pair(a, b)
+
+
+@kernel
+def dithers(stream, purpose, block, count, out):
+    """Fill at least the first `count` of out with uniforms in [0, 1) for rounding, in groups of 128.
+
+    4m .. 4m+3 come from index block + m. Each word serves twice, the second time with its halves swapped: every number
+    is exactly uniform on its 52 bits, and two numbers of one word are dependent only through bits below the 32nd."""
+    word = key(stream.seed, purpose)
+    for first in range(0, (count + 3) // 4, GROUP // 2):
+        part, start = out[4 * first :], block + np.uint64(first)
+        for m in range(GROUP // 2):
+            a, b = threefry(word, stream.client, stream.round, start + np.uint64(m))
+            part[4 * m] = unit(a)
+            part[4 * m + 1] = unit(b)
+            part[4 * m + 2] = unit((a << np.uint64(32)) | (a >> np.uint64(32)))
+            part[4 * m + 3] = unit((b << np.uint64(32)) | (b >> np.uint64(32)))
+
+
+@kernel
+def uniforms(stream, purpose, block, count, out):
+    """Fill at least the first `count` of out with independent uniforms in [0, 1), in groups of 64.
+
+    2m and 2m+1 come from index block + m."""
+    word = key(stream.seed, purpose)
+    for first in range(0, (count + 1) // 2, GROUP // 2):
+        part, start = out[2 * first :], block + np.uint64(first)
+        for m in range(GROUP // 2):
+            a, b = threefry(word, stream.client, stream.round, start + np.uint64(m))
+            part[2 * m] = unit(a)
+            part[2 * m + 1] = unit(b)
+
+
+@kernel
+def successes(stream, purpose, p, n, scratch, out):
+    """The indices j < n at which independent coins of probability p fall heads: into out, ascending; their number.
+
+    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (FEW,)."""
+    if p >= 1.0:
+        for j in range(n):
+            out[j] = j
+        return n
+    word, scale = key(stream.seed, purpose), 1.0 / np.log1p(-p)
+    count, position = 0, np.int64(-1)
+    block, gaps = np.uint64(0), scratch[:FEW]
+    while True:
+        for m in range(FEW // 2):
+            a, b = threefry(word, stream.client, stream.round, block + np.uint64(m))
+            gaps[2 * m] = log_unit(1.0 - unit(a)) * scale
+            gaps[2 * m + 1] = log_unit(1.0 - unit(b)) * scale
+        block += np.uint64(FEW // 2)
+        for i in range(FEW):
+            if gaps[i] >= np.float64(n):
+                return count
+            position += 1 + np.int64(gaps[i])
+            if position >= n:
+                return count
+            out[count] = position
+            count += 1

@@ -1,0 +1,97 @@
+"""Floats on the wire: float64, float32 (to nearest) or float16 (rounded at random, so unbiased).
+
+float16 goes through integers alone: half conversions are missing on some CPUs, and the rounding needs the bits anyway.
+Its range: every |x| <= 65504, subnormals included, has expectation x; what is larger is an overflow, an error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compilation import bits_of, float_of, inlined, kernel
+from .random_streams import PRIVATE, dithers
+
+CHUNK = 1024
+"""Numbers that are handled at a time, so that scratch space stays in the first cache."""
+
+FLOAT32_MAX = 3.4028234663852886e38
+FLOAT16_MAX = 65504.0
+_ROUNDING_BLOCK = np.uint64(1 << 62)  # counters apart from those of a compressor's own rounding
+
+
+@inlined
+def half_of(x, u):
+    """The float16 bits of x, |x| <= 65504, rounded at random so that the expectation is x; else those of NaN.
+
+    With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10); |x| 2^(10-e) is rounded up with the probability
+    of its fraction, by u uniform in [0, 1)."""
+    word = bits_of(np.float64(x))
+    exponent = max(np.int32((word >> np.uint64(52)) & np.uint64(0x7FF)) - np.int32(1023), np.int32(-14))
+    scale = float_of(np.uint64(np.int64(1033) - np.int64(exponent)) << np.uint64(52))
+    position = np.abs(x) * scale
+    steps = np.int32(position)
+    steps += np.int32(1) if u < position - np.float64(steps) else np.int32(0)
+    sign = np.int32(word >> np.uint64(63)) << np.int32(15)
+    half = sign | ((exponent + np.int32(14)) << np.int32(10)) + steps
+    return np.uint16(half) if np.abs(x) <= FLOAT16_MAX else np.uint16(0x7E00)
+
+
+@inlined
+def of_half(half):
+    """The float64 value of float16 bits; NaN for an overflow."""
+    bits = np.int32(half)
+    exponent = (bits >> np.int32(10)) & np.int32(31)
+    mantissa = (bits & np.int32(1023)) + (np.int32(1024) if exponent > np.int32(0) else np.int32(0))
+    scale = float_of(np.uint64(np.int64(998) + np.int64(max(exponent, np.int32(1)))) << np.uint64(52))
+    value = np.float64(mantissa) * scale
+    value = np.nan if exponent == np.int32(31) else value
+    return -value if (bits & np.int32(0x8000)) != np.int32(0) else value
+
+
+@kernel
+def pack(values, bits, payload, stream, dither):
+    """Write values, (n,), as floats of `bits` bits at the start of the payload; the bytes written.
+
+    A number beyond the range of these floats is written as NaN or infinity, and the bytes are returned negated.
+    Once a message: the rounding is keyed by the position in `values`. dither: scratch, (CHUNK,)."""
+    n = len(values)
+    if bits == 64:
+        wide = payload[: 8 * n].view(np.float64)
+        for j in range(n):
+            wide[j] = values[j]
+        return 8 * n
+    limit = FLOAT32_MAX if bits == 32 else FLOAT16_MAX
+    excess = 0
+    for j in range(n):
+        excess += 0 if np.abs(values[j]) <= limit else 1
+    sign = -1 if excess > 0 else 1
+    if bits == 32:
+        single = payload[: 4 * n].view(np.float32)
+        for j in range(n):
+            single[j] = np.float32(values[j])
+        return sign * 4 * n
+    half = payload[: 2 * n].view(np.uint16)
+    for start in range(0, n, CHUNK):
+        part, target = values[start : min(start + CHUNK, n)], half[start:]
+        dithers(stream, PRIVATE, _ROUNDING_BLOCK + np.uint64(start // 4), len(part), dither)
+        for j in range(len(part)):
+            target[j] = half_of(part[j], dither[j])
+    return sign * 2 * n
+
+
+@kernel
+def unpack(payload, bits, out):
+    """Read len(out) floats of `bits` bits from the start of the payload."""
+    n = len(out)
+    if bits == 64:
+        wide = payload[: 8 * n].view(np.float64)
+        for j in range(n):
+            out[j] = wide[j]
+    elif bits == 32:
+        single = payload[: 4 * n].view(np.float32)
+        for j in range(n):
+            out[j] = np.float64(single[j])
+    else:
+        half = payload[: 2 * n].view(np.uint16)
+        for j in range(n):
+            out[j] = of_half(half[j])

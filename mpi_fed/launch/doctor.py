@@ -1,0 +1,193 @@
+"""`mpi-fed doctor`: what MPI there is, which launcher belongs to it, what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import WorldError
+from . import environment, launcher
+
+OK, WARN, FAIL = "ok", "warn", "FAIL"
+TIMEOUT = 60
+"""Seconds that two ranks have to start and say so."""
+SHARED_MEMORY = 256
+"""MB of /dev/shm below which a few ranks may not find room: Open MPI takes 16 MB a rank."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; a `mend` is a second one."""
+
+    subject: str
+    verdict: str
+    text: str
+    mend: str = ""
+
+
+def main() -> int:
+    """Print the report; exit status 0, or 3 where something fails."""
+    failed = False
+    for finding in examine():
+        failed = failed or finding.verdict == FAIL
+        print(f"{finding.verdict:5}{finding.subject:16}{finding.text}", flush=True)
+        if finding.mend:
+            print(f"{'':21}-> {finding.mend}", flush=True)
+    print("something is wrong: see FAIL above" if failed else "all is well")
+    return WorldError.exit_status if failed else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Everything there is to say, each as soon as it is known."""
+    yield from _python()
+    yield from _mpi()
+    yield from _machine()
+    yield from _cache()
+    yield from _hdf5()
+    yield from _slurm()
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding("Python", OK, f"{platform.python_version()} ({sys.executable})")
+    for package in ("mpi-fed", "mpi4py", "numpy", "numba"):
+        yield Finding(package, OK, importlib.metadata.version(package))
+
+
+def _mpi() -> Iterator[Finding]:
+    """The library, its launcher, and a world of theirs; up to the first that fails."""
+    subject = "MPI library"
+    try:
+        library = launcher.find_library()
+        text = f"{library.vendor} {library.version} ({library.file or 'place unknown'})"
+        yield Finding(subject, OK, text)
+        subject = "launcher"
+        mpiexec = launcher.find_launcher()
+    except WorldError as error:
+        yield Finding(subject, FAIL, *str(error).rsplit(": ", 1))
+        return
+    yield _launcher(library, mpiexec)
+    yield from _path(mpiexec)
+    yield from _two_ranks()
+
+
+def _launcher(library: launcher.Library, mpiexec: launcher.Launcher) -> Finding:
+    text = f"{mpiexec.path} ({mpiexec.family} {mpiexec.version})"
+    if library.vendor == mpiexec.family and library.version != mpiexec.version:
+        mend = "two installations of MPI are mixed: load one MPI module, or install one extra"
+        return Finding("launcher", WARN, f"{text} is not of the library's version {library.version}", mend)
+    return Finding("launcher", OK, text)
+
+
+def _path(mpiexec: launcher.Launcher) -> Iterator[Finding]:
+    path = shutil.which("mpirun")
+    other = launcher.identify(path) if path else None
+    if other and other.family != mpiexec.family:
+        mend = f"start ranks with `mpi-fed run --ranks N` or {mpiexec.path}"
+        yield Finding("mpirun on PATH", WARN, f"{path} is {other.family}'s: its ranks would not meet", mend)
+
+
+def _two_ranks() -> Iterator[Finding]:
+    started = time.monotonic()
+    try:
+        with launcher.prepared(2, [sys.executable, "-P", "-m", __spec__.name]) as (command, surroundings):
+            answer = subprocess.run(
+                command, env=surroundings, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT
+            )
+        report = json.loads(answer.stdout)
+    except subprocess.TimeoutExpired:
+        mend = "is this host's own name resolved (`getent hosts $(hostname)`), is /dev/shm full?"
+        yield Finding("two ranks", FAIL, f"no answer within {TIMEOUT} s", mend)
+    except json.JSONDecodeError:
+        said = next((line for line in answer.stderr.splitlines() if line.strip(" -=")), "nothing")
+        yield Finding("two ranks", FAIL, f"exit status {answer.returncode}, saying: {said}")
+    else:
+        seconds = time.monotonic() - started
+        text = f"a world of {report['size']} on {report['host']} in {seconds:.1f} s"
+        yield Finding("two ranks", OK if report["size"] == 2 else FAIL, text)
+        yield _thread_level(report["thread_level"])
+        yield _blas(report["blas_threads"])
+
+
+def _thread_level(level: str) -> Finding:
+    if level == "single":
+        return Finding("thread level", WARN, level, "this MPI library was built without thread support")
+    return Finding("thread level", OK, level)
+
+
+def _blas(threads: int) -> Finding:
+    text = f"{threads} a rank (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
+    mend = "ranks would compete for cores: unset OMP_NUM_THREADS" if threads > 1 else ""
+    return Finding("BLAS threads", WARN if threads > 1 else OK, text, mend)
+
+
+def _machine() -> Iterator[Finding]:
+    cores = launcher.cores()
+    settings: dict[str, str] = {}
+    environment.tune_mpi(settings, crowded=True)
+    chosen = " ".join(f"{name}={value}" for name, value in settings.items())
+    yield Finding("cores", OK, f"{cores}; with more ranks than that: {chosen}, and Open MPI's --oversubscribe")
+    if os.geteuid() == 0:
+        text = "allowed by `mpi-fed run --ranks`; Open MPI's own mpirun wants --allow-run-as-root"
+        yield Finding("run as root", OK, text)
+    if Path("/dev/shm").is_dir():
+        free = shutil.disk_usage("/dev/shm").free // 10**6
+        scarce = free < SHARED_MEMORY
+        mend = "remove what killed jobs left there; in a container, raise --shm-size" if scarce else ""
+        yield Finding("shared memory", WARN if scarce else OK, f"{free} MB free in /dev/shm", mend)
+
+
+def _cache() -> Iterator[Finding]:
+    from ..engine import compilation
+
+    if not compilation.COMPILED:
+        yield Finding("compile cache", OK, "compilation is off")
+        return
+    lost = compilation.FOLDER.parent == Path(tempfile.gettempdir())
+    mend = "every start compiles anew: set MPI_FED_CACHE_DIR to a folder you can write" if lost else ""
+    yield Finding("compile cache", WARN if lost else OK, str(compilation.FOLDER), mend)
+
+
+def _hdf5() -> Iterator[Finding]:
+    import h5py
+
+    yield Finding("HDF5", OK, f"{h5py.version.hdf5_version}, h5py {h5py.version.version}")
+
+
+def _slurm() -> Iterator[Finding]:
+    srun = shutil.which("srun")
+    if srun is None:
+        yield Finding("Slurm", OK, "none on this machine")
+        return
+    version = subprocess.run([srun, "--version"], capture_output=True, text=True).stdout.strip()
+    job = f", inside job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
+    yield Finding("Slurm", OK, f"{version}{job}")
+
+
+def _answer_as_rank() -> None:
+    """What one of the two ranks does: start, meet, and let the root say what the world is."""
+    from .world import guard, start
+
+    world = start()
+    with guard(world):
+        import numpy  # noqa: F401  so that its BLAS is there to be asked
+        import threadpoolctl
+
+        threads = max((pool["num_threads"] for pool in threadpoolctl.threadpool_info()), default=1)
+        world.comm.Barrier()
+        facts = {"size": world.size, "host": world.host, "thread_level": world.thread_level}
+        if world.is_root:
+            print(json.dumps(facts | {"blas_threads": threads}), flush=True)
+
+
+if __name__ == "__main__":
+    _answer_as_rank()

@@ -1,0 +1,248 @@
+"""A rank's start and its end: the MPI world is the one asked for, and one rank's failure ends the whole job.
+
+MPI is loaded by `start` alone, after what it reads at its start has been set.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import functools
+import glob
+import os
+import sys
+import termios
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, RunError, WorldError
+from . import environment, pmi_heap
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+_SEGMENTS = ("/dev/shm/mpich_shm_", "/dev/shm/sm_segment.", "/dev/shm/vader_segment.")
+
+_MEND = "`mpi-fed run STUDY --ranks N` finds the launcher that belongs to it"
+
+STALE = 5.0
+"""Seconds from which on a segment that nobody has mapped is of a job that is gone."""
+GRACE = 0.5
+"""Seconds that a failing rank leaves to the root: where all ranks fail alike, the root alone speaks."""
+START_GRACE = 2.0
+"""The same before ranks have met, and so may be further apart in time."""
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """All ranks of the job (`comm`) and those that share this rank's node (`node`)."""
+
+    comm: MPI.Intracomm = field(repr=False)
+    node: MPI.Intracomm = field(repr=False)
+    rank: int
+    size: int
+    node_rank: int
+    node_size: int
+    host: str
+    library: str
+    thread_level: str
+
+    @property
+    def is_root(self) -> bool:
+        """This is rank 0, which alone aggregates, logs and talks."""
+        return self.rank == 0
+
+
+@functools.cache
+def start() -> World:
+    """Start MPI and hold its world against what the launcher started and what was asked for.
+
+    Call it first of all in a rank: launchers wait for ever when one rank fails before it has started MPI. The
+    rank ends when its launcher does, however that ends. Raises WorldError (on one process; the others exit
+    with the same status) where the world has another size, or MPI is missing.
+    """
+    try:
+        if environment.launched_size(os.environ) is not None:
+            environment.die_with_launcher(os.environ)
+        _prepare()
+        _sweep_shared_memory()
+        world = _world(_mpi())
+        environment.tell_process(os.environ, world.rank)
+        _unlink_shared_memory(world)
+        _check_size(world)
+    except WorldError:
+        if environment.launched_rank(os.environ) == 0:
+            raise
+        time.sleep(START_GRACE)
+        raise SystemExit(WorldError.exit_status) from None
+    return world
+
+
+@contextlib.contextmanager
+def guard(world: World) -> Iterator[None]:
+    """Run a rank's work: any exception ends the whole job at once, peers in a compiled collective included.
+
+    An InputError, WorldError or RunError prints its sentence alone and gives its exit status; anything else is a bug,
+    prints rank, host and traceback, and gives 1. SystemExit passes.
+    """
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _end_job(world, error)
+
+
+def _prepare() -> None:
+    """Set what NumPy and MPI read at their start."""
+    loaded = "numpy" in sys.modules and "OMP_NUM_THREADS" not in os.environ
+    environment.limit_threads(os.environ)
+    if loaded:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(1)
+    environment.tune_mpi(os.environ, environment.is_crowded(os.environ))
+
+
+def _mpi() -> Any:
+    """mpi4py's MPI module, with MPI started. Funneled: more thread safety costs MPICH 3-4 times."""
+    try:
+        import mpi4py
+
+        mpi4py.rc(initialize=False, finalize=True)
+        with _unwarned():
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise WorldError(f"no MPI: {reason}; `mpi-fed doctor` tells what to install") from None
+    if not MPI.Is_initialized():
+        vendor = MPI.get_vendor()[0]
+        if "OMPI_COMM_WORLD_SIZE" in os.environ and vendor != "Open MPI":
+            raise WorldError(f"the launcher is Open MPI's, but mpi4py loads {vendor}; {_MEND}")
+        clean = pmi_heap.unused() if pmi_heap.is_read_by_mpi(os.environ) else contextlib.nullcontext()
+        with _unwarned(), clean:
+            MPI.Init_thread(MPI.THREAD_FUNNELED)
+    return MPI
+
+
+def _unwarned() -> warnings.catch_warnings:
+    """Without mpi4py's warnings of a foreign launcher, which is refused in our own words."""
+    return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
+
+
+def _world(MPI: Any) -> World:
+    vendor, version = MPI.get_vendor()
+    comm = MPI.COMM_WORLD
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    levels = {
+        MPI.THREAD_SINGLE: "single",
+        MPI.THREAD_FUNNELED: "funneled",
+        MPI.THREAD_SERIALIZED: "serialized",
+        MPI.THREAD_MULTIPLE: "multiple",
+    }
+    return World(
+        comm=comm,
+        node=node,
+        rank=comm.Get_rank(),
+        size=comm.Get_size(),
+        node_rank=node.Get_rank(),
+        node_size=node.Get_size(),
+        host=MPI.Get_processor_name(),
+        library=f"{vendor} {'.'.join(map(str, version))}",
+        thread_level=levels[MPI.Query_thread()],
+    )
+
+
+def _unlink_shared_memory(world: World) -> None:
+    """Take the names from the node's shared memory, which stays mapped: none is left however a job ends.
+
+    A left one fills /dev/shm, and may make a later MPI_Init hang. Only where each rank of the node has mapped
+    what its root has.
+    """
+    mapped = _shared_memory()
+    wanted = world.node.bcast(mapped)
+    if all(world.node.allgather(wanted <= mapped)) and world.node_rank == 0:
+        for path in mapped:
+            Path(path).unlink(missing_ok=True)
+
+
+def _sweep_shared_memory() -> None:
+    """Remove segments of this user that no process has mapped: those of jobs killed in the middle of MPI_Init.
+
+    A job that Slurm requeues looks for its segment under the same name, and hangs if it finds an old one. A new one
+    may not be mapped yet."""
+    for prefix in _SEGMENTS:
+        for path in map(Path, glob.glob(f"{prefix}*")):
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                if facts.st_uid == os.geteuid() and time.time() - facts.st_mtime > STALE and not _is_mapped(path):
+                    path.unlink()
+
+
+def _is_mapped(path: Path) -> bool:
+    """Whether any process of this user has it mapped."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            if str(path) in maps.read_text():
+                return True
+        except OSError:  # it has just ended, or is another user's, who cannot have mapped it
+            continue
+    return False
+
+
+def _shared_memory() -> set[str]:
+    """The named segments in which MPI's ranks meet, of those that this process has mapped."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    return {line.split(maxsplit=5)[5] for line in lines if any(prefix in line for prefix in _SEGMENTS)}
+
+
+def _check_size(world: World) -> None:
+    launched = environment.launched_size(os.environ) or world.size
+    if launched != world.size:
+        raise WorldError(
+            f"the launcher started {launched} ranks, but their MPI world has {world.size}: "
+            f"it does not belong to {world.library}; {_MEND}"
+        )
+    asked = int(os.environ.get(environment.RANKS, world.size))
+    if asked != world.size:
+        raise WorldError(f"{asked} ranks were asked for, but the MPI world has {world.size}; {_MEND}")
+
+
+def _end_job(world: World, error: BaseException) -> None:
+    if not world.is_root:
+        time.sleep(GRACE)
+    status, message = _describe(world, error)
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
+    await_reader()
+    world.comm.Abort(status)
+
+
+def await_reader() -> None:
+    """Wait, a second at most, until standard error's pipe is empty: a launcher that ends a job forgets its content."""
+    end = time.monotonic() + 1
+    waiting = array.array("i", [1])
+    with contextlib.suppress(OSError):  # it is no pipe, so nothing waits in it
+        while waiting[0] and time.monotonic() < end:
+            fcntl.ioctl(2, termios.FIONREAD, waiting)
+            time.sleep(0.005)
+
+
+def _describe(world: World, error: BaseException) -> tuple[int, str]:
+    """The job's exit status and what to print."""
+    place = "" if world.is_root else f"rank {world.rank} on {world.host}: "
+    if isinstance(error, InputError | WorldError | RunError):
+        from ..text import plain
+
+        return error.exit_status, f"mpi-fed: {place}{plain(' '.join(str(error).split()))}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, f"mpi-fed: {place}interrupted"
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return 1, f"mpi-fed: rank {world.rank} on {world.host} failed\n{trace}"

@@ -1,0 +1,269 @@
+"""The restart file of a repetition in progress, beside its log: what the log does not hold, but going on needs.
+
+An uncompressed .npz without pickle: `meta` (JSON), the root's arrays, and those of the clients in the clients' order,
+so that any number of ranks can take it up. It is written aside and renamed. Random streams have no state: the seed and
+the number of rounds done are theirs. A repetition that goes on from it ends with the bits of one never interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, RunError
+from ..launch.world import World
+from ..study.configuration import Configuration
+from ..version import __version__
+from .simulation import Simulation
+
+FORMAT, VERSION = "mpi-fed checkpoint", 2
+SUFFIX = ".checkpoint"
+_PIECE = 2**24
+"""Bytes of clients' arrays that travel at once."""
+_TAG = 7
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def path_of(log: Path) -> Path:
+    """Where the checkpoint of a log's repetition in progress lies."""
+    return log.with_suffix(SUFFIX)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found sound, and fits its configuration."""
+
+    path: Path
+    seed: int
+    done: int
+    """Rounds."""
+    ranks: int
+
+
+def save(world: World, log: Path, simulation: Simulation) -> None:
+    """Write the checkpoint of the repetition in progress; every rank calls it.
+
+    Raises RunError where a rank's iterate differs from the root's, InputError where the file cannot be written."""
+    compare_iterates(world, simulation)
+    clocks = world.comm.gather(simulation.wire.clock)
+    if not world.is_root:
+        for array in simulation.clients_arrays().values():
+            for piece in _pieces(array):
+                world.comm.Send(piece, 0, _TAG)
+        return
+    path = path_of(log)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                _write(archive, "meta", np.frombuffer(json.dumps(_meta(simulation)).encode(), np.uint8))
+                for name, array in {**simulation.roots_arrays(), "clock": np.array(clocks)}.items():
+                    _write(archive, name, array)
+                for name, array in simulation.clients_arrays().items():
+                    _write_clients(world, archive, name, array, simulation)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); make room, or give another --out"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def compare_iterates(world: World, simulation: Simulation) -> None:
+    """Raise RunError, on all ranks, unless each holds the same model as the root, bit for bit."""
+    roots = simulation.state.model.copy()
+    world.comm.Bcast(roots)
+    same = roots.tobytes() == simulation.state.model.tobytes()
+    for rank, (agrees, host) in enumerate(world.comm.allgather((same, world.host))):
+        if not agrees:
+            raise RunError(
+                f"{simulation.configuration.label}: after {simulation.done:,} rounds the iterate of rank {rank} on "
+                f"{host} is not the root's: a memory or a network there is faulty"
+            )
+
+
+def load(log: Path, configuration: Configuration) -> Checkpoint | None:
+    """The log's checkpoint, if there is one. Raises InputError where it is damaged, or does not fit the configuration.
+
+    Every byte is checked here, so that `restore` meets nothing unexpected."""
+    path = path_of(log)
+    if not path.exists():
+        return None
+    with _sound(path), zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise ValueError("a checksum is wrong")
+        meta = json.loads(_read(archive, "meta").tobytes())
+        found = Checkpoint(path, int(meta["seed"]), int(meta["done"]), int(meta["ranks"]))
+        if (meta["format"], meta["format_version"]) != (FORMAT, VERSION):
+            raise ValueError(f"its format is {meta['format']} {meta['format_version']}, and not {FORMAT} {VERSION}")
+        tables, version = dict(meta["configuration"]), str(meta["package_version"])
+    if difference := _difference(tables, version, configuration):
+        raise InputError(f"{path}: {difference}; delete it to begin the repetition of seed {found.seed} anew")
+    if not 0 < found.done < configuration.rounds or found.seed not in configuration.seeds:
+        place = f"round {found.done} of seed {found.seed}"
+        raise InputError(f"{path}: {place} is none that this study is on the way in; delete it, or move it away")
+    return found
+
+
+def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation) -> None:
+    """Put the repetition where its checkpoint is, which the root alone gives; every rank calls it."""
+    found = world.comm.bcast(checkpoint)
+    simulation.start(found.seed)
+    simulation.go_to(found.done)
+    arrays, clients = simulation.roots_arrays(), simulation.clients_arrays()
+    if world.is_root:
+        with _sound(found.path), zipfile.ZipFile(found.path) as archive:
+            for name, array in arrays.items():
+                array[...] = _fitting(name, _read(archive, name), array)
+            clocks = _fitting("clock", _read(archive, "clock"), np.zeros((found.ranks, len(simulation.wire.clock))))
+            for name, array in clients.items():
+                _read_clients(world, archive, name, array, simulation)
+    else:
+        clocks = None
+        for array in clients.values():
+            for piece in _pieces(array):
+                world.comm.Recv(piece, 0, _TAG)
+    for array in arrays.values():
+        world.comm.Bcast(array)
+    if found.ranks == world.size:  # else the time of each phase is that of the rounds from here on
+        simulation.wire.clock[:] = world.comm.scatter(list(clocks) if clocks is not None else None)
+
+
+def discard(log: Path) -> None:
+    """Remove the checkpoint of a log whose repetition is done, and what a killed run left half written of one."""
+    path = path_of(log)
+    path.unlink(missing_ok=True)
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _meta(simulation: Simulation) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "package_version": __version__,
+        "configuration_id": simulation.configuration.id,
+        "configuration": simulation.configuration.tables,
+        "seed": int(simulation.seed),
+        "done": simulation.done,
+        "ranks": simulation.comm.size,
+    }
+
+
+def _difference(tables: dict[str, Any], version: str, configuration: Configuration) -> str | None:
+    """What was another when the checkpoint was written."""
+    if version != __version__:
+        return f"was written by mpi-fed {version}, and this is {__version__}, whose results may differ"
+    now = configuration.tables
+    for name in tables:
+        if name not in now:
+            return f"had a table [{name}] when it was written, and there is none now"
+    for name in now:
+        was, new = tables.get(name), now[name]
+        if not isinstance(was, dict):
+            return f"has no table [{name}]"
+        for key in [*new, *(key for key in was if key not in new)]:
+            if (name, key) not in (("study", "name"), ("study", "repetitions")) and was.get(key) != new.get(key):
+                return f"[{name}] {key} was {was.get(key)!r} when it was written, and is {new.get(key)!r}"
+    return None
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _write_clients(
+    world: World, archive: zipfile.ZipFile, name: str, own: NDArray[Any], simulation: Simulation
+) -> None:
+    """The root's part of an array with a row a client, and then those that the other ranks send."""
+    shape = (simulation.configuration.clients, *own.shape[1:])
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        header = {"descr": np.lib.format.dtype_to_descr(own.dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(member, header)
+        for piece in _pieces(own):
+            member.write(piece.tobytes())
+        for rank in range(1, world.size):
+            for piece in _pieces(_room(own, simulation, rank)):
+                world.comm.Recv(piece, rank, _TAG)
+                member.write(piece.tobytes())
+
+
+def _read_clients(
+    world: World, archive: zipfile.ZipFile, name: str, own: NDArray[Any], simulation: Simulation
+) -> None:
+    """The root's own part into `own`, and the others' to them."""
+    shape = (simulation.configuration.clients, *own.shape[1:])
+    with archive.open(f"{name}.npy") as member:
+        _check_header(name, member, shape, own.dtype)
+        for piece in _pieces(own):
+            piece[...] = _next(member, piece)
+        for rank in range(1, world.size):
+            for piece in _pieces(_room(own, simulation, rank)):
+                world.comm.Send(_next(member, piece), rank, _TAG)
+
+
+def _next(member: IO[bytes], like: NDArray[Any]) -> NDArray[Any]:
+    read = member.read(like.nbytes)
+    return np.frombuffer(read, like.dtype).reshape(like.shape)
+
+
+def _room(own: NDArray[Any], simulation: Simulation, rank: int) -> NDArray[Any]:
+    """An array as `own` is, of a rank's clients; no memory is touched but that of the piece in use."""
+    hosts = simulation.wire.hosts
+    return np.empty((int(hosts[rank + 1] - hosts[rank]), *own.shape[1:]), own.dtype)
+
+
+def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The array in blocks of rows; views."""
+    rows = max(1, _PIECE // max(1, array.itemsize * int(np.prod(array.shape[1:]))))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with archive.open(f"{name}.npy") as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _fitting(name: str, found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[Any]:
+    if found.shape != wanted.shape or found.dtype != wanted.dtype:
+        raise ValueError(f"{name} is {found.dtype} {found.shape}, and not {wanted.dtype} {wanted.shape}")
+    return found
+
+
+def _check_header(name: str, member: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if np.lib.format.read_magic(member) != (1, 0):
+        raise ValueError(f"{name} is no array of .npy 1.0")
+    found, fortran, kind = np.lib.format.read_array_header_1_0(member)
+    if (found, fortran, kind) != (shape, False, dtype):
+        raise ValueError(f"{name} is {kind} {found}, and not {dtype} {shape}")
+
+
+@contextlib.contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Raise InputError, one sentence, for whatever is found where a file is no checkpoint, or a damaged one."""
+    try:
+        yield
+    except (
+        *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, SyntaxError, RecursionError),
+    ) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint ({reason}); delete it to begin its repetition anew"
+        ) from None

@@ -1,0 +1,119 @@
+"""Where and how a log was made: what is needed to trace its numbers back, as attributes of its root group."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..launch import environment
+from ..launch.world import World
+
+SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+_DISTRIBUTION = "mpi-fed"
+
+
+def collect(world: World) -> dict[str, str]:
+    """The provenance of a log of this world; every rank takes part, and the root alone gets more than nothing.
+
+    Values that hold more than one thing are JSON.
+    """
+    own = (world.host, affinity(), cpu_model())
+    places = world.comm.gather(own)
+    if places is None:
+        return {}
+    return {
+        "command_line": shlex.join(sys.orig_argv),
+        "python_version": platform.python_version(),
+        "package_version": importlib.metadata.version(_DISTRIBUTION),
+        "dependency_versions": json.dumps(dependency_versions()),
+        "git_commit": git_commit(Path(__file__).parent),
+        "mpi_library": world.library,
+        "mpi_thread_level": world.thread_level,
+        "ranks": str(world.size),
+        "host_names": json.dumps(list(dict.fromkeys(host for host, _, _ in places))),
+        "rank_cores": json.dumps(binding([(host, cores) for host, cores, _ in places])),
+        "cpu": json.dumps(sorted({cpu for _, _, cpu in places})),
+        "launcher": launcher(),
+        "slurm": json.dumps({name: os.environ[name] for name in SLURM if name in os.environ}),
+        "start_time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def roster(world: World) -> str | None:
+    """At the root which process each rank is, where all that tells of a killed one is MPICH's launcher in a Slurm job.
+
+    It tells the process, but not the rank. Every rank calls it."""
+    if "hydra" not in launcher() or "SLURM_JOB_ID" not in os.environ or environment.SCRATCH in os.environ:
+        return None
+    places = world.comm.gather((world.host, os.getpid()))
+    if places is None:
+        return None
+    return ", ".join(f"rank {rank} is process {own} on {host}" for rank, (host, own) in enumerate(places))
+
+
+def dependency_versions() -> dict[str, str]:
+    """The versions of what the package requires, and of the compiler beneath numba."""
+    required = importlib.metadata.requires(_DISTRIBUTION) or []
+    names = [re.split(r"[^\w.-]", line)[0] for line in required if "extra ==" not in line]
+    return {name: importlib.metadata.version(name) for name in sorted({*names, "llvmlite"})}
+
+
+def git_commit(folder: Path) -> str:
+    """The commit of the checkout that holds `folder`, with "-dirty" where files differ; empty outside of one."""
+    if not any((parent / ".git").exists() for parent in folder.parents):
+        return ""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown: git cannot be run"
+    return answer.stdout.strip() or f"unknown: {answer.stderr.strip().splitlines()[0]}"
+
+
+def affinity() -> str:
+    """The logical cores that this process may run on, as "0-3,8"; empty where the system does not tell."""
+    return ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ""
+
+
+def binding(places: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """host -> cores -> the ranks that run on them, from each rank's (host, cores)."""
+    ranks: dict[str, dict[str, list[int]]] = {}
+    for rank, (host, cores) in enumerate(places):
+        ranks.setdefault(host, {}).setdefault(cores, []).append(rank)
+    return {host: {cores: ranges(those) for cores, those in sets.items()} for host, sets in ranks.items()}
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers as text: {0, 1, 2, 5} is "0-2,5"."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
+def cpu_model() -> str:
+    """The processor's name, or its architecture where the system gives no name."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def launcher() -> str:
+    """The command line of the process that started this rank."""
+    try:
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_text().rstrip("\0").split("\0")
+    except OSError:
+        return ""
+    return shlex.join(words)

@@ -1,0 +1,160 @@
+"""The root's side of a configuration: when the loop returns, what the log gets, what is shown, when to save."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..log.schema import COMPLETE, DIVERGED
+from ..log.writer import Block, Log, final_status
+from ..terminal.progress import Progress
+from . import checkpoint
+from .checkpoint import Checkpoint
+from .simulation import Simulation
+
+CALL_SECONDS = 0.2
+"""About how long a call of the compiled loop lasts: between two of them progress is shown and rows are flushed."""
+
+FLUSH_SECONDS = 2.0
+CHECKPOINT_SECONDS = 60.0
+SHARE = 0.01
+"""The part of a run's time that writing checkpoints may take, however large they are."""
+
+
+class Recorder:
+    """Root alone has one. `found` is the checkpoint that was there, taken up if its repetition is still to be done."""
+
+    def __init__(
+        self,
+        log: Log,
+        simulation: Simulation,
+        progress: Progress,
+        found: Checkpoint | None = None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
+        self.log, self.simulation, self.progress = log, simulation, progress
+        self.rounds = simulation.configuration.rounds
+        self.rate = 0.0
+        self.interval, self.cost = checkpoint_seconds, 0.0
+        self.called = self.flushed = self.save_began = self.save_ended = time.perf_counter()
+        self.position = self.done = 0
+        self.status = "running"
+        self.checkpoint = found if found and self._continues(found) else None
+        if self.checkpoint is None:
+            checkpoint.discard(log.path)
+
+    def _continues(self, found: Checkpoint) -> bool:
+        """Whether the checkpoint's repetition is to be done, and the log holds what came before."""
+        positions = [position for position, seed in self.log.missing([found.seed])]
+        points = np.searchsorted(self.simulation.rounds[:-1], found.done + 1)
+        return bool(positions) and self.log.holds(positions[0], int(points))
+
+    def missing(self) -> list[tuple[int, int]]:
+        """(position, seed) of the repetitions to do, that of the checkpoint first."""
+        missing = self.log.missing(self.simulation.configuration.seeds)
+        first = self.checkpoint.seed if self.checkpoint else None
+        return sorted(missing, key=lambda one: one[1] != first)
+
+    def resumed(self) -> int:
+        """Rounds that the first of them has done already."""
+        return self.checkpoint.done if self.checkpoint else 0
+
+    def begin(self, position: int, resumed: int) -> None:
+        """A repetition starts, or goes on after `resumed` rounds; its log point 0 is the start itself."""
+        self.position, self.done = position, resumed
+        self.diverged = False
+        self.save_ended = time.perf_counter()
+        if not resumed:
+            self._write(self._start())
+
+    def _start(self) -> Block:
+        w = self.simulation.state.w[None, :].copy()
+        risk = self.simulation.population.excess_risk(w)
+        clients = np.zeros((1, self.simulation.snapshots.client_payload.shape[1]), np.int64)
+        return Block(0, risk, risk, w, w, np.zeros((1, 4), np.int64), clients, np.zeros(1))
+
+    def next_stop(self) -> int | None:
+        """The round up to which the loop runs next, or None when the repetition is over."""
+        if self.done == self.rounds or self.diverged:
+            return None
+        points, cursor = self.simulation.rounds[:-1], int(self.simulation.snapshots.cursor[0])
+        stop = self.done + max(1, int(self.rate * CALL_SECONDS))  # the first call does one round, to learn the rate
+        room = len(self.simulation.snapshots.seconds)
+        if cursor + room <= len(points):
+            stop = min(stop, int(points[cursor + room - 1]))
+        self.called = time.perf_counter()
+        return min(stop, self.rounds)
+
+    def end(self, phases: NDArray[np.float64]) -> None:
+        """The repetition is over; phases, (ranks, 7), are each rank's seconds a round."""
+        wire = self.simulation.wire
+        statistics = np.stack([phases.min(axis=0), phases.mean(axis=0), phases.max(axis=0)], axis=1)
+        status = DIVERGED if self.diverged else COMPLETE
+        self.log.finish(self.position, status, wire.histogram, wire.client_payload, statistics)
+        checkpoint.discard(self.log.path)
+
+    def record(self) -> None:
+        """Evaluate and write the log points that the loop passed."""
+        now = time.perf_counter()
+        passed = self.simulation.done - self.done
+        self.rate = passed / max(now - self.called, 1e-9)
+        self.done = self.simulation.done
+        held = self.simulation.snapshots
+        count = int(held.cursor[1])
+        if count:
+            risk = self.simulation.population.excess_risk(held.iterate[:count])
+            averaged = self.simulation.population.excess_risk(held.average[:count])
+            self.diverged = not np.isfinite(risk).all()
+            first = int(held.cursor[0]) - count
+            self._write(
+                Block(
+                    first,
+                    risk,
+                    averaged,
+                    held.iterate[:count],
+                    held.average[:count],
+                    held.totals[:count],
+                    held.client_payload[:count],
+                    held.seconds[:count],
+                )
+            )
+        self.progress.advance(self.rounds - self.done + passed if self.diverged else passed)
+
+    def _write(self, block: Block) -> None:
+        self.log.write(self.position, block)
+        if time.perf_counter() - self.flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self, to_disk: bool = False) -> None:
+        """Hand what was written to the operating system, or have it on the disk."""
+        self.save_began = time.perf_counter()
+        self.log.flush(to_disk)
+        self.flushed = time.perf_counter()
+
+    def checkpoint_is_due(self) -> bool:
+        """Whether the repetition has gone on for long enough since it was last saved."""
+        return time.perf_counter() - self.save_ended > max(self.interval, self.cost / SHARE)
+
+    def saved(self) -> None:
+        """A checkpoint was written, which began with a flush."""
+        self.save_ended = time.perf_counter()
+        self.cost = self.save_ended - self.save_began
+
+    def interrupt(self) -> None:
+        """The run ends here, to be continued."""
+        self.close()
+        seed = self.log.seeds[self.position]
+        place = f"in round {self.done:,} of seed {seed}"
+        self.progress.done(self.progress.label, f"interrupted {place}")
+
+    def close(self) -> None:
+        """Close the log with the status it has earned, unless writing it has failed."""
+        if self.status == "running" and not self.log.failed:
+            self.status = final_status(self.log)
+            self.log.close(self.status)
+
+    def message(self) -> str:
+        """How the configuration ended, for the progress display."""
+        return self.status

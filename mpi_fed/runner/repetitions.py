@@ -1,0 +1,217 @@
+"""A rank's part in a run: every configuration of every study, repetition by repetition, logged by the root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from ..engine.checksums import sender_name
+from ..engine.random_streams import THE_ROOT
+from ..errors import InputError, RunError
+from ..launch import stop_signals
+from ..launch.launcher import CHECKPOINTED
+from ..launch.world import World, await_reader, start
+from ..log import lock
+from ..log.schema import Layout, log_rounds
+from ..log.writer import Log, is_finished, locate, open_log, origin
+from ..problems.population import Population
+from ..study.configuration import Configuration
+from ..study.plan import make_plan
+from ..terminal.progress import Progress
+from . import checkpoint, provenance
+from .recorder import CHECKPOINT_SECONDS, Recorder
+from .simulation import Simulation
+
+
+class Interrupted(Exception):
+    """A signal came, on whatever rank; all ranks have saved what there is to save."""
+
+
+def run(
+    studies: Sequence[str],
+    out: str,
+    overrides: Sequence[str],
+    only: str | None,
+    variant: str | None = None,
+    *,
+    analyze: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> int:
+    """Run the studies on this MPI world. Every rank calls it; rank 0 alone writes and talks. The exit status.
+
+    A repetition in progress is saved every `checkpoint_seconds`, and where `interruption` has noted a signal."""
+    world = start()
+    plan = make_plan(studies, out, overrides, only, world.size, variant, here=world.node_size)
+    facts = provenance.collect(world)
+    if roster := provenance.roster(world):
+        print(f"mpi-fed: {roster}", file=sys.stderr, flush=True)
+    rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
+    try:
+        with Progress(rounds, enabled=world.is_root) as progress:
+            for study in plan.studies:
+                for configuration in study.configurations:
+                    own = {**facts, "position": configuration.position}
+                    place = plan.out / study.name
+                    _run_configuration(world, place, configuration, own, progress, checkpoint_seconds)
+    except Interrupted:
+        await_reader()
+        world.comm.Barrier()  # a launcher ends the others as soon as one has failed, and says so at length
+        return CHECKPOINTED if world.is_root else 0
+    stop_signals.listen_no_more()
+    if world.is_root and analyze:
+        from ..analysis import report
+
+        return max(report(plan.out / study.name) for study in plan.studies)
+    return 0
+
+
+def _run_configuration(
+    world: World,
+    folder: Path,
+    configuration: Configuration,
+    facts: dict[str, Any],
+    progress: Progress,
+    checkpoint_seconds: float,
+) -> None:
+    """Do the repetitions that the log lacks, beginning with one that was interrupted."""
+    label = f"{configuration.study}: {configuration.label}"
+    path = locate(folder, configuration) if world.is_root else folder
+    finished = world.comm.bcast(is_finished(path, configuration) if world.is_root else None)
+    if finished:
+        progress.skip(configuration.rounds * len(configuration.seeds))
+        progress.done(label, "complete already")
+        return
+    progress.start(label)
+    with lock.held(path, f"process {os.getpid()} on {world.host}") if world.is_root else contextlib.nullcontext():
+        found = checkpoint.load(path, configuration) if world.is_root else None
+        population = configuration.problem.prepare(configuration.clients)
+        _check_that_all_have_it(world, population)
+        points = log_rounds(configuration.rounds, configuration.log.points_per_decade)
+        simulation = Simulation(configuration, population, world.comm, points)
+        simulation.compile()
+        recorder = None
+        if world.is_root:
+            log = _open(path, simulation, facts)
+            recorder = Recorder(log, simulation, progress, found, checkpoint_seconds)
+        with contextlib.closing(recorder) if recorder else contextlib.nullcontext():
+            _repetitions(world, simulation, recorder, progress)
+            simulation.close()
+        if recorder:
+            progress.done(label, recorder.message())
+
+
+def _repetitions(world: World, simulation: Simulation, recorder: Recorder | None, progress: Progress) -> None:
+    missing, resumed = world.comm.bcast((recorder.missing(), recorder.resumed()) if recorder else None)
+    configuration = simulation.configuration
+    progress.skip(configuration.rounds * (len(configuration.seeds) - len(missing)) + resumed)
+    progress.begin()
+    for position, seed in missing:
+        if resumed:
+            checkpoint.restore(world, recorder.checkpoint if recorder else None, simulation)
+        else:
+            simulation.start(seed)
+        _repetition(world, simulation, recorder, position, resumed)
+        resumed = 0
+
+
+def _check_that_all_have_it(world: World, population: Population) -> None:
+    """Every rank reads data and makes the problem by itself; on another node a file may be another."""
+    mine = np.append(population.optimum, population.trace)
+    roots = world.comm.bcast(mine)
+    if mine.shape != roots.shape or not np.allclose(mine, roots, rtol=1e-6, atol=1e-6 * np.abs(roots).max()):
+        raise InputError(
+            "the problem differs from the root's; the same data and versions of packages must be on all nodes"
+        )
+
+
+def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> Log:
+    configuration, population, wire = simulation.configuration, simulation.population, simulation.wire
+    layout = Layout.of(configuration, population.dimension, len(wire.histogram), wire.grain)
+    own = {
+        "omega": simulation.omega,
+        "step_scale": simulation.steps.scale,
+        "step_exponent": simulation.steps.exponent,
+        "R2": population.trace,
+        "optimum": population.optimum,
+    }
+    return open_log(path, configuration, layout, {**facts, **origin(configuration), **own})
+
+
+def _repetition(
+    world: World, simulation: Simulation, recorder: Recorder | None, position: int, resumed: int
+) -> None:
+    """One repetition, in calls of the compiled loop whose ends the root chooses. Raises Interrupted."""
+    if recorder:
+        recorder.begin(position, resumed)
+    while True:
+        stop, due, asked = _agree(world, recorder)
+        if stop is None:
+            break
+        if asked or due:
+            _save(world, simulation, recorder)
+        if asked:
+            if recorder:
+                recorder.interrupt()
+            raise Interrupted
+        simulation.advance(stop)
+        _check_overflow(world, simulation, recorder)
+        _check_messages(world, simulation)
+        if recorder:
+            recorder.record()
+    phases = world.comm.gather(simulation.phase_seconds())
+    if recorder:
+        recorder.end(np.array(phases))
+
+
+def _agree(world: World, recorder: Recorder | None) -> tuple[int | None, bool, bool]:
+    """What all ranks do next: up to which round, whether to save first, whether a signal has come to any of them."""
+    stop = recorder.next_stop() if recorder else None
+    due = recorder.checkpoint_is_due() if recorder else False
+    words = np.array([-1 if stop is None else stop, due, stop_signals.asked()], np.int64)
+    world.comm.Allreduce(words.copy(), words, MPI.MAX)
+    return (None if words[0] < 0 else int(words[0])), bool(words[1]), bool(words[2])
+
+
+def _save(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
+    """The log first: a checkpoint is of use only with what the log holds before it."""
+    if simulation.done == 0:
+        return
+    if recorder:
+        recorder.flush(to_disk=True)
+    checkpoint.save(world, recorder.log.path if recorder else Path(), simulation)
+    if recorder:
+        recorder.saved()
+
+
+def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
+    """float16 has a range that a sound run may leave; float32's is left by diverging alone, which the log says."""
+    configuration = simulation.configuration
+    up, down = configuration.compressor, configuration.downlink
+    back = "the downlink value_bits" if down else "the route downlink_bits"
+    if 16 not in (up.value_bits, down.value_bits if down else configuration.route.downlink_bits):
+        return
+    told = world.comm.allgather(tuple(simulation.state.overflow.tolist()))
+    found = [(round, sender == np.int64(THE_ROOT), sender) for sender, round in told if sender != -1]
+    if not found:
+        return
+    round, is_root, sender = min(found)  # what comes later, the root's part of the round included, follows from it
+    if recorder:
+        recorder.close()
+    raise InputError(
+        f"{configuration.label}: in round {round} {sender_name(sender)} had to send a number beyond float16's 65504; "
+        f"give {back if is_root else 'this compressor value_bits'} = 32"
+    )
+
+
+def _check_messages(world: World, simulation: Simulation) -> None:
+    if simulation.configuration.route.self_check:
+        for rank, wrong in enumerate(world.comm.allgather(simulation.wrong_message())):
+            if wrong:
+                raise RunError(f"{simulation.configuration.label}: {wrong}, as rank {rank} found")

@@ -1,0 +1,74 @@
+"""Names by which a person tells the configurations of a study apart."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..component import Component
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+LONGEST = 80
+"""Characters of a label that enter a file's name."""
+
+
+def varying(choices: Sequence[BaseModel]) -> frozenset[str]:
+    """The keys whose value differs between two choices of one kind; `kind` where there are several kinds."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for choice in choices:
+        kinds.setdefault(getattr(choice, "kind", ""), []).append(choice.model_dump())
+    keys = {
+        key for tables in kinds.values() for key in tables[0] if any(t[key] != tables[0][key] for t in tables)
+    }
+    return frozenset(keys | ({"kind"} if len(kinds) > 1 else set()))
+
+
+def describe(component: Component, also: frozenset[str] = frozenset()) -> str:
+    """`quantization levels=1`: the kind, the parameters that are no defaults, and those of `also`."""
+    fields = type(component).model_fields
+    keys = [
+        key for key, field in fields.items() if key in also or getattr(component, key) != field.get_default()
+    ]
+    return " ".join([component.kind, *assignments("", component, keys)])
+
+
+def messages(
+    compressor: Component,
+    downlink: Component | None,
+    also: frozenset[str] = frozenset(),
+    also_down: frozenset[str] = frozenset(),
+) -> str:
+    """`quantization levels=1 downlink=rand-h h=3`: how messages are compressed, up and, where they are, down."""
+    up = describe(compressor, also)
+    return up if downlink is None else f"{up} downlink={describe(downlink, also_down)}"
+
+
+def assignments(family: str, choice: BaseModel, keys: Sequence[str] | frozenset[str]) -> list[str]:
+    """`key=value` for those of the keys that are set; the kind as `family=kind`."""
+    kind = [f"{family}={getattr(choice, 'kind', '')}"] if "kind" in keys else []
+    values = ((key, getattr(choice, key)) for key in type(choice).model_fields if key in keys)
+    return kind + [f"{key}={_short(value)}" for key, value in values if value is not None]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple | list):
+        return ",".join(map(_short, value[:4])) + (",..." if len(value) > 4 else "")
+    return str(value).rsplit("/", 1)[-1]
+
+
+def distinct(labels: dict[str, str]) -> dict[str, str]:
+    """Labels by configuration id, those that occur twice with the start of the id behind."""
+    counts = Counter(labels.values())
+    return {id: label if counts[label] == 1 else f"{label} ({id[:6]})" for id, label in labels.items()}
+
+
+def file_name(label: str, id: str) -> str:
+    """`quantization-levels-1-3fa4c1.h5`, from characters that every file system and shell takes."""
+    safe = re.sub(r"[^A-Za-z0-9.]+", "-", label)[:LONGEST].strip("-.")
+    return f"{safe}-{id[:6]}.h5"

@@ -1,0 +1,82 @@
+"""`mpi-fed predict`: what theory says of a study, without running anything."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+from collections.abc import Iterator, Sequence
+
+from ..problems.population import Population
+from ..study.configuration import Configuration
+from ..study.load import Study
+from . import Prediction, predict
+
+__all__ = ["Prediction", "main", "predictions"]
+
+
+def main(studies: Sequence[Study], json: bool) -> int:
+    """Print the predictions of studies, as a table each or as one JSON list. Returns the exit status."""
+    if json:
+        listed = [p.to_json() for study in studies for p in predictions(study.configurations)]
+        print(json_text.dumps(listed, indent=2, allow_nan=False))
+        return 0
+    for study in studies:
+        _print_table(study)
+    return 0
+
+
+def predictions(configurations: Sequence[Configuration]) -> Iterator[Prediction]:
+    """The predictions, in order; a problem is prepared once as long as configurations that share it follow on."""
+    shared: str | None = None
+    population: Population | None = None
+    for configuration in configurations:
+        name = json_text.dumps([configuration.tables["problem"], configuration.clients])
+        if name != shared:
+            shared, population = name, configuration.problem.prepare(configuration.clients)
+        yield predict(configuration, population)
+
+
+def _print_table(study: Study) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    table = Table(title=f"{study.name}: theory", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("configuration", overflow="fold", min_width=16)
+    for name in ("omega", "limit\ntrace", "plateau\ntrace", "averaged\nrisk", "bits"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("prediction", no_wrap=True)
+    notes: dict[str, list[str]] = {}
+    with Console(file=sys.stderr).status("predicting") as status:
+        for number, prediction in enumerate(predictions(study.configurations), start=1):
+            status.update(f"predicting: {number} of {len(study.configurations)} done")
+            table.add_row(*_row(prediction))
+            for note in _notes(prediction):
+                notes.setdefault(note, []).append(prediction.label)
+    console.print(table)
+    rounds = sorted({f"{configuration.rounds:,}" for configuration in study.configurations})
+    console.print(
+        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds; it tends "
+        "to (limit trace) / (2 rounds) as the step vanishes, to (plateau trace) / (2 rounds) at this step. "
+        "bits: expected length of a message. More with --json."
+    )
+    for note, labels in notes.items():
+        console.print(f"{', '.join(labels) if len(labels) < 4 else f'{len(labels)} configurations'}: {note}")
+
+
+def _row(p: Prediction) -> list[str]:
+    averaged = p.excess_risk_averaged[-1] if p.excess_risk_averaged else None
+    numbers = (p.omega, p.limit_trace, p.plateau_trace, averaged, p.payload_bits)
+    return [p.label, *map(_number, numbers), p.prediction_kind or "-"]
+
+
+def _notes(p: Prediction) -> Iterator[str]:
+    if p.note:
+        yield p.note
+    if p.stable is False:
+        yield "this step is too large: the second moments grow without bounds, so that runs diverge"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,167 @@
+"""The recursion of gradients that are one round late: the moments of two errors in sequence, and of both together.
+
+With w_{k+1} = w_k - gamma (1/N) sum_i C_i(g_i(w_{k-1})), eta_k = w_k - w*, and for a plain recursion C(U) and H:
+    X_k = E[eta_k eta_{k-1}^T],
+    E[eta eta^T]_{k+1} = E[eta eta^T]_k - gamma (H X_k^T + X_k H) + gamma^2 (H E[eta eta^T]_{k-1} H + C(U_{k-1})),
+    X_{k+1} = E[eta eta^T]_k - gamma H X_k^T,      E[eta]_{k+1} = E[eta]_k - gamma H E[eta]_{k-1}.
+Of the sums Sigma_k = sum_{l<k} eta_l, in H's eigenbasis and with x_k = diag X_k,
+    p_k = diag E[Sigma_k eta_k^T]:      p_{k+1} = p_k + s_k - gamma lambda (r_k + x_k),
+    r_k = diag E[Sigma_k eta_{k-1}^T]:  r_{k+1} = p_k + s_k,
+    q_k = E||Sigma_k||_H^2:             q_{k+1} = q_k + lambda . (2 p_k + s_k).
+It begins with w_{-1} = w_0. All of it is linear in (U_{k-1}, X_k, U_k, p_k, r_k, q_k), and the two errors' joint second
+moments go by a positive map, as those of one error do.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+
+from ..moments.symmetric_packing import Array, pack, unpack
+from .base import Recursion
+from .diagonal import DiagonalRecursion
+from .full import FullRecursion
+
+
+class DelayedRecursion(Recursion):
+    """The core: that of `plain` a round ago without its constant, X, and that of `plain` now."""
+
+    def __init__(self, plain: Recursion, cross: int) -> None:
+        self.plain, self.cross = plain, cross
+        self.eigenvalues = plain.eigenvalues
+        self.core = 2 * plain.core - 1 + cross
+        now = plain.core - 1 + cross
+        self.second = np.concatenate([plain.second, plain.core - 1 + np.arange(cross), now + plain.second])
+        self.flops = 2.0 * plain.flops
+
+    @property
+    def size(self) -> int:
+        return self.core + 2 * len(self.eigenvalues) + 1
+
+    @abstractmethod
+    def x(self, cross: Array) -> Array:
+        """diag X in the eigenbasis, (n, d)."""
+
+    def parts(self, core: Array) -> tuple[Array, Array, Array]:
+        """The plain core a round ago, X as it is kept, the plain core now, of n cores."""
+        own = self.plain.core - 1
+        before = np.concatenate([core[:, :own], core[:, -1:]], axis=1)
+        return before, core[:, own : own + self.cross], core[:, own + self.cross :]
+
+    def joined(self, before: Array, cross: Array, now: Array) -> Array:
+        """The cores of these parts."""
+        return np.concatenate([before[:, :-1], cross, now], axis=1)
+
+    def step(self, states: Array, gamma: float) -> Array:
+        core, sums, q = self._split(states)
+        h, d = self.eigenvalues, len(self.eigenvalues)
+        _, cross, now = self.parts(core)
+        s, x, p, r = self.plain.spectrum(now), self.x(cross), sums[:, :d], sums[:, d:]
+        after = p + s - gamma * h * (r + x)
+        return np.column_stack([self.core_step(core, gamma), after, p + s, q + (2 * p + s) @ h])
+
+    def spectrum(self, core: Array) -> Array:
+        return self.plain.spectrum(self.parts(core)[2])
+
+    def before(self, core: Array) -> Array:
+        """The plain core of the error that the noise depends on, of one core."""
+        return self.parts(core[None])[0][0]
+
+    def noise_trace(self, core: Array) -> float:
+        return self.plain.noise_trace(self.before(core))
+
+    def noise_weights(self, core: Array) -> Array:
+        return self.plain.noise_weights(self.before(core))
+
+    def noise_standard_error(self, core: Array) -> float:
+        return self.plain.noise_standard_error(self.before(core))
+
+    def identity(self) -> Array:
+        own = self.plain.identity()
+        return np.concatenate([own, np.zeros(self.cross), own])
+
+    def _moments(self, second: Array) -> tuple[Array, Array, Array]:
+        """Of second moments: those a round ago, X as it is kept, those now."""
+        own = len(self.plain.second)
+        return second[:own], second[own:-own], second[-own:]
+
+
+class DelayedDiagonal(DelayedRecursion):
+    """On the diagonal, X too is a diagonal."""
+
+    plain: DiagonalRecursion
+
+    def __init__(self, plain: DiagonalRecursion) -> None:
+        super().__init__(plain, len(plain.eigenvalues))
+
+    def x(self, cross: Array) -> Array:
+        return cross
+
+    def core_of(self, mean: Array, variance: float) -> Array:
+        now = self.plain.core_of(mean, variance)[None]
+        return self.joined(now, self.plain.spectrum(now), now)[0]
+
+    def core_step(self, core: Array, gamma: float) -> Array:
+        before, x, now = self.parts(core)
+        h, d = self.eigenvalues, len(self.eigenvalues)
+        second = now[:, :d] - 2 * gamma * h * x + gamma**2 * (h**2 * before[:, :d] + self.plain.noise(before))
+        mean = now[:, d:-1] - gamma * h * before[:, d:-1]
+        return self.joined(now, now[:, :d] - gamma * h * x, np.concatenate([second, mean, now[:, -1:]], axis=1))
+
+    def is_positive(self, second: Array) -> bool:
+        before, x, now = self._moments(second)
+        return bool((before > 0).all() and (before * now > x**2).all())
+
+
+class DelayedFull(DelayedRecursion):
+    """X whole, d^2 numbers."""
+
+    plain: FullRecursion
+
+    def __init__(self, plain: FullRecursion) -> None:
+        super().__init__(plain, len(plain.eigenvalues) ** 2)
+
+    def x(self, cross: Array) -> Array:
+        return ((self._matrix_of(cross) @ self.plain.basis) * self.plain.basis).sum(axis=1)
+
+    def _matrix_of(self, cross: Array) -> Array:
+        d = len(self.eigenvalues)
+        return cross.reshape(len(cross), d, d)
+
+    def core_of(self, mean: Array, variance: float) -> Array:
+        now = self.plain.core_of(mean, variance)[None]
+        second = self.plain.unpacked(now)[:, :-1, :-1]
+        return self.joined(now, second.reshape(1, -1), now)[0]
+
+    def core_step(self, core: Array, gamma: float) -> Array:
+        before, cross, now = self.parts(core)
+        h, d = self.plain.covariance.dense, len(self.eigenvalues)
+        a, x, b = self.plain.unpacked(before), self._matrix_of(cross), self.plain.unpacked(now)
+        pulled = gamma * (h @ x.transpose(0, 2, 1))
+        after = b.copy()
+        after[:, :d, :d] += gamma**2 * (h @ a[:, :d, :d] @ h + self.plain.covariance_of_noise(a))
+        after[:, :d, :d] -= pulled + pulled.transpose(0, 2, 1)
+        after[:, :d, d] -= gamma * a[:, :d, d] @ h
+        after[:, d, :d] = after[:, :d, d]
+        return self.joined(now, (b[:, :d, :d] - pulled).reshape(len(core), -1), pack(after))
+
+    def is_positive(self, second: Array) -> bool:
+        d = len(self.eigenvalues)
+        before, cross, now = self._moments(second)
+        x = cross.reshape(d, d)
+        joint = np.block([[unpack(now, d), x], [x.T, unpack(before, d)]])
+        return bool(np.linalg.eigvalsh(joint)[0] > 0)
+
+
+def delayed(plain: Recursion) -> DelayedRecursion:
+    """The recursion of gradients that are one round late, for that of gradients that are not."""
+    if isinstance(plain, DiagonalRecursion):
+        return DelayedDiagonal(plain)
+    assert isinstance(plain, FullRecursion)
+    return DelayedFull(plain)
+
+
+def undelayed(recursion: Recursion | None) -> Recursion | None:
+    """The recursion that was given to `delayed`; any other one as it is."""
+    return recursion.plain if isinstance(recursion, DelayedRecursion) else recursion

@@ -1,0 +1,130 @@
+"""The recursion's state at any rounds: step by step, by powers of two of the step's matrix, or by its resolvent."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...algorithms import Steps
+from ..moments.symmetric_packing import Array
+from .base import Recursion
+from .contour import FIRST, POINTS, ContourError, by_contour, windows
+
+DENSE_RATE = 5e10
+"""Operations a second of large matrix products, about; used to choose a method, never a result."""
+STEP_RATE = 5e9
+STEP_OVERHEAD = 1e-4
+TIME_LIMIT = 900.0
+LARGEST_MATRIX = 16_000
+STEPS, POWERS, CONTOUR = "steps", "powers", "contour"
+
+
+class OutOfReachError(Exception):
+    """The exact recursion would take too long or too much memory; the text says why."""
+
+
+def doubling_seconds(recursion: Recursion, rounds: int) -> float:
+    """The time that powers of two take, about."""
+    size = recursion.size
+    if size > LARGEST_MATRIX:
+        return math.inf
+    return (2.0 * size**3 * max(rounds, 1).bit_length() + size * recursion.flops) / DENSE_RATE
+
+
+def stepping_seconds(recursion: Recursion, rounds: int) -> float:
+    """The time that single steps take, about."""
+    return rounds * (STEP_OVERHEAD + recursion.flops / STEP_RATE)
+
+
+def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
+    """The time that the resolvent takes, about; infinite where there is none, or the step is too large for it."""
+    if rounds <= FIRST or gamma * recursion.eigenvalues.max() > 1:
+        return math.inf
+    each = recursion.operations_of_resolvent()
+    return stepping_seconds(recursion, FIRST) + len(windows(rounds)) * POINTS * each / DENSE_RATE
+
+
+def seconds(recursion: Recursion, steps: Steps, rounds: int) -> float:
+    """The time that `propagate` takes, about."""
+    direct = stepping_seconds(recursion, rounds)
+    if steps.exponent:
+        return direct
+    return min(direct, doubling_seconds(recursion, rounds), contour_seconds(recursion, steps.scale, rounds))
+
+
+def propagate(
+    recursion: Recursion, start: Array, steps: Steps, first: int, rounds: NDArray[np.int64], whole: bool = True
+) -> Array:
+    """The states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
+
+    Unless they are wanted `whole`, all but p and q may be NaN where it has faded.
+
+    For a constant step T the state at round first + n is start T^n: by powers of two, one at a time for all rounds,
+    by the resolvent (`contour`), or by single steps, whatever takes the least time; where the contour does not hold, by
+    the next of them, as exactly. Raises OutOfReachError.
+    """
+    counts = np.asarray(rounds, dtype=np.int64) - first
+    last = int(counts.max(initial=0))
+    costs = {STEPS: stepping_seconds(recursion, last)}
+    if not steps.exponent:
+        costs |= {POWERS: doubling_seconds(recursion, last), CONTOUR: contour_seconds(recursion, steps.scale, last)}
+    reason = "take too long"
+    with np.errstate(over="ignore", invalid="ignore"):  # a step too large: the moments grow past all bounds
+        for way in sorted(costs, key=lambda way: costs[way]):
+            if costs[way] > TIME_LIMIT:
+                break
+            if way == CONTOUR:
+                try:
+                    return by_resolvent(recursion, start, steps, first, counts, whole)
+                except ContourError as error:
+                    reason = f"take too long without the contour, which does not hold: {error}"
+            elif way == POWERS:
+                return by_powers(recursion, start, steps.scale, counts)
+            else:
+                return by_steps(recursion, start, steps, first, counts)
+    raise OutOfReachError(f"{last:,} rounds of a recursion on {recursion.size:,} numbers {reason}")
+
+
+def by_resolvent(
+    recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64], whole: bool = True
+) -> Array:
+    """The states after `counts` steps of one size; the first few one by one. Raises ContourError."""
+    resolvent = recursion.resolvent(steps.scale)
+    assert resolvent is not None
+    early = counts <= FIRST
+    near = by_steps(recursion, start, steps, first, np.append(counts[early], FIRST))
+    result = np.empty((len(counts), recursion.size))
+    result[early], result[~early] = near[:-1], by_contour(resolvent, start, near[-1], counts[~early], whole)
+    return result
+
+
+def by_steps(recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64]) -> Array:
+    """The states after `counts` steps, one step at a time."""
+    result = np.empty((len(counts), recursion.size))
+    state = start[None].copy()
+    order = np.argsort(counts, kind="stable")
+    done = 0
+    for position in order:
+        for k in range(first + done, first + int(counts[position])):
+            state = recursion.step(state, steps.scale * (k + 1) ** -steps.exponent)
+        done = int(counts[position])
+        result[position] = state[0]
+    return result
+
+
+def by_powers(recursion: Recursion, start: Array, gamma: float, counts: NDArray[np.int64]) -> Array:
+    """The states after `counts` steps of one size."""
+    result = np.repeat(start[None], len(counts), axis=0)
+    power = recursion.matrix(gamma)
+    spares: list[Array] = []
+    for bit in range(int(counts.max(initial=0)).bit_length()):
+        chosen = np.flatnonzero(counts >> bit & 1)
+        result[chosen] = result[chosen] @ power
+        if (counts >> (bit + 1)).any():
+            square = np.matmul(power, power, out=spares.pop() if spares else None)
+            if bit:  # bit 0's matrix belongs to the recursion
+                spares.append(power)
+            power = square
+    return result

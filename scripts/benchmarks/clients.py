@@ -1,0 +1,63 @@
+"""Do rounds cost what takes part, or what exists? python scripts/benchmarks/clients.py, or under mpirun
+
+The rate of rounds of 1,000,000 clients, of which 100 take part in a round on average, over that of 100 clients, of
+which all do; d = 100, float32, sgd and memories (control variates). Both run by turns in one process; printed are the
+quartiles of the ratio over turns.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from mpi_fed.launch.world import guard, start
+
+world = start()
+
+from mpi_fed.runner.simulation import Simulation  # noqa: E402
+from mpi_fed.study.configuration import configuration_from_tables  # noqa: E402
+
+DIMENSION, MANY, FEW, ROUNDS, TURNS = 100, 1_000_000, 100, 2_000, 15
+
+
+def prepared(clients: int, algorithm: str) -> Simulation:
+    """With FEW clients a round."""
+    configuration = configuration_from_tables(
+        {
+            "study": {"name": "benchmark", "rounds": 10**9, "clients": clients},
+            "problem": {"kind": "gaussian", "dimension": DIMENSION},
+            "algorithm": {"kind": algorithm},
+            "compressor": {"kind": "partial-participation", "p": FEW / clients},
+            "route": {"kind": "gatherv"},
+        }
+    )
+    simulation = Simulation(configuration, configuration.problem.prepare(clients), world.comm, [0, 10**9])
+    simulation.compile()
+    simulation.start(0)
+    return simulation
+
+
+def seconds(simulation: Simulation) -> float:
+    """Of a round."""
+    before = simulation.state.seconds[0]
+    simulation.advance(simulation.done + ROUNDS)
+    return float(simulation.state.seconds[0] - before) / ROUNDS
+
+
+def main() -> None:
+    for algorithm in ("sgd", "control-variates"):
+        pair = [prepared(clients, algorithm) for clients in (MANY, FEW)]
+        taken = np.array([[seconds(simulation) for simulation in pair] for _ in range(1 + TURNS)])[1:]
+        if world.is_root:
+            low, middle, high = np.percentile(taken[:, 1] / taken[:, 0], [25, 50, 75])
+            us = " and ".join(f"{1e6 * own:.1f}" for own in np.median(taken, axis=0))
+            ratio = f"{low:.2f} / {middle:.2f} / {high:.2f}"
+            print(f"{algorithm:17}{world.size} ranks: {ratio}   ({us} us a round)", flush=True)
+
+
+if __name__ == "__main__":
+    with guard(world):
+        main()

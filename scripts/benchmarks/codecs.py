@@ -1,0 +1,89 @@
+"""How fast the codecs are on large vectors: python scripts/benchmarks/codecs.py [DIMENSION]
+
+One core, float64 in, d = 10^6 unless told. Printed are GB/s of float64 input (encode) and output (decode), the best of
+several runs, memcpy of the same array beside them, each codec's ratio to it, and for rand-h nanoseconds a kept
+coordinate.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mpi_fed.compressors import compressors
+from mpi_fed.engine.compilation import compiling, kernel
+from mpi_fed.engine.operations.compressor import decode, encode
+from mpi_fed.engine.random_streams import Stream
+
+RUNS = 9
+CODECS: list[dict[str, Any]] = [
+    {"kind": "none"},
+    {"kind": "none", "value_bits": 64},
+    {"kind": "none", "value_bits": 16},
+    {"kind": "quantization", "levels": 1},
+    {"kind": "quantization", "levels": 4},
+    {"kind": "quantization", "levels": 1, "bucket": 512},
+    {"kind": "bernoulli", "p": 0.5},
+    {"kind": "bernoulli", "p": 0.1},
+    {"kind": "bernoulli", "p": 0.001},
+    {"kind": "rand-h", "h": 100_000},
+    {"kind": "rand-h", "h": 1000},
+    {"kind": "sketch", "h": 8},
+]
+
+
+@kernel
+def pack(codec, x, payload, stream):
+    """One message."""
+    return encode(codec, x, payload, stream)
+
+
+@kernel
+def unpack(codec, payload, out, stream):
+    """Its decoding."""
+    decode(codec, payload, 1.0, out, stream)
+
+
+def best(action: Callable[[], object]) -> float:
+    """Seconds of the fastest of several runs."""
+    times = []
+    for _ in range(RUNS):
+        begin = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def main(d: int) -> None:
+    x, out, copy = np.random.default_rng(0).standard_normal(d), np.zeros(d), np.empty(d)
+    stream = Stream(np.uint64(1), np.uint64(2), np.uint64(3))
+    gigabytes = 8 * d / 1e9
+    memcpy = gigabytes / best(lambda: np.copyto(copy, x))
+    print(f"d = {d:,}; memcpy {memcpy:.1f} GB/s\n{'codec':42} encode GB/s (of memcpy)   decode GB/s (of memcpy)")
+    for given in CODECS:
+        parameters = dict(given)
+        compressor = compressors[parameters.pop("kind")](**parameters).resolve(d)
+        codec, payload = compressor.kernel(d), np.zeros(compressor.payload_bytes_max(d), np.uint8)
+        with compiling():
+            size = pack(codec, x, payload, stream)
+            unpack(codec, payload[:size], out, stream)
+        ends = [
+            best(lambda c=codec, p=payload: pack(c, x, p, stream)),
+            best(lambda c=codec, p=payload[:size]: unpack(c, p, out, stream)),
+        ]
+        rates = "   ".join(f"{gigabytes / t:11.2f} ({gigabytes / t / memcpy:.2f})" for t in ends)
+        kept = "  ".join(f"{1e9 * t / compressor.h:.1f}" for t in ends) if given["kind"] == "rand-h" else ""
+        name = " ".join(str(v) if k == "kind" else f"{k}={v}" for k, v in given.items())
+        print(f"{name:42} {rates}   {kept and kept + ' ns a kept coordinate'}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10**6)

@@ -1,0 +1,225 @@
+"""What a round costs, as ratios within one process: python scripts/benchmarks/round.py
+
+One client on one rank, d = 100, fresh Gaussian features: a round over what NumPy takes to draw its d + 1 normals
+(SFC64) plus what BLAS (one thread, 1,024 rows) takes to colour them; the sketch's floor adds 0.6 times NumPy's drawing
+of h d normals at each end. Two clients on two ranks: a round over the sum of its parts, each measured alone: the bare
+collectives from a compiled loop, one client's own work, the root's decoding. Rounds and what they are compared with
+alternate; printed are the quartiles of the ratio.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from mpi_fed.launch.world import World, guard, start
+
+DIMENSION, ROUNDS, PAIRS, ROWS = 100, 20_000, 15, 1024
+OMEGA = DIMENSION**0.5
+COMPRESSORS: list[dict[str, object]] = [
+    {"kind": "none"},
+    {"kind": "quantization", "levels": 1},
+    {"kind": "bernoulli", "omega": OMEGA},
+    {"kind": "rand-h", "omega": OMEGA},
+    {"kind": "sketch", "omega": OMEGA},
+    {"kind": "partial-participation", "omega": OMEGA},
+]
+
+world: World = start()
+
+from mpi4py import MPI  # noqa: E402
+
+from mpi_fed.engine.compilation import compiling, kernel  # noqa: E402
+from mpi_fed.engine.mpi_calls import barrier, bcast, comm_of, gather_bytes, gatherv_bytes  # noqa: E402
+from mpi_fed.engine.operations.algorithm import update  # noqa: E402
+from mpi_fed.engine.operations.compressor import decode, encode, length  # noqa: E402
+from mpi_fed.engine.operations.problem import gradient, plan  # noqa: E402
+from mpi_fed.engine.random_streams import Stream  # noqa: E402
+from mpi_fed.runner.simulation import Simulation  # noqa: E402
+from mpi_fed.study.load import Configuration, configuration_from_tables  # noqa: E402
+
+
+def configuration_of(compressor: dict[str, object], clients: int) -> Configuration:
+    tables = {
+        "study": {"name": "benchmark", "rounds": ROUNDS, "clients": clients},
+        "problem": {"kind": "gaussian", "dimension": DIMENSION},
+        "algorithm": {"kind": "sgd"},
+        "compressor": compressor,
+        "route": {"kind": "auto"},
+    }
+    given = configuration_from_tables(tables)
+    resolved = given.compressor.resolve(DIMENSION)
+    return replace(given, compressor=resolved, route=given.route.resolve(resolved))
+
+
+def seconds(action: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+def floor(h: int) -> Callable[[], float]:
+    """Seconds a round that NumPy and BLAS take for the same draws, measured anew at each call."""
+    rng = np.random.Generator(np.random.SFC64(1))
+    normals, rows = np.empty((ROWS, DIMENSION + 1)), rng.standard_normal((ROWS, DIMENSION))
+    factor, coloured = rng.standard_normal((DIMENSION, DIMENSION)), np.empty((ROWS, DIMENSION))
+    sketch = np.empty((64, max(1, h) * DIMENSION))
+
+    def measure() -> float:
+        draw = seconds(lambda: rng.standard_normal(out=normals)) / ROWS
+        colour = seconds(lambda: np.dot(rows, factor, out=coloured)) / ROWS
+        again = seconds(lambda: rng.standard_normal(out=sketch)) / len(sketch) if h else 0.0
+        return draw + colour + 2 * 0.6 * again
+
+    return lambda: float(np.median([measure() for _ in range(9)]))
+
+
+@kernel
+def client_work(problem, compressor, jobs, wire, state, rounds, seed):
+    """Gradient and encoding, without a word to anyone."""
+    for k in range(rounds):
+        if k < jobs.window[0] or k >= jobs.window[1]:
+            plan(jobs, compressor, seed, k)
+        at = k - jobs.window[0]
+        for job in range(jobs.start[at], jobs.start[at + 1]):
+            gradient(problem, jobs, job, seed, state.w, state.g)
+            encode(compressor, state.g, wire.send, Stream(seed, np.uint64(jobs.first), np.uint64(k)))
+
+
+@kernel
+def list_sizes(compressor, jobs, wire, sizes, seed):
+    """sizes[k, i]: the bytes of client i's message in round k, -1 where it takes no part."""
+    sizes.fill(-1)
+    for k in range(len(sizes)):
+        if k < jobs.window[0] or k >= jobs.window[1]:
+            plan(jobs, compressor, seed, k)
+        at = k - jobs.window[0]
+        for j in range(jobs.everyone_start[at], jobs.everyone_start[at + 1]):
+            stream = Stream(seed, np.uint64(jobs.everyone[j]), np.uint64(k))
+            size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
+            sizes[k, jobs.everyone[j]] = size
+
+
+@kernel
+def root_work(compressor, algorithm, wire, state, sizes, rounds, seed):
+    """Decoding and averaging every client's message, and the update."""
+    for k in range(rounds):
+        state.total.fill(0.0)
+        for client in range(sizes.shape[1]):
+            if sizes[k, client] < 0:
+                continue
+            stream = Stream(seed, np.uint64(client), np.uint64(k))
+            size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
+            decode(compressor, wire.receive[:size], 0.5, state.total, stream)
+        for j in range(len(state.w)):
+            state.sum[j] += state.w[j]
+        update(algorithm, k, state.total, state.w)
+
+
+@kernel
+def bare_collectives(comm, wire, w, sizes, rounds):
+    """The collectives of the same sizes, without the work."""
+    code = barrier(comm)
+    for k in range(rounds):
+        anyone = False
+        for client in range(sizes.shape[1]):
+            anyone |= sizes[k, client] >= 0
+        if not anyone:
+            continue
+        if wire.fixed_size >= 0:
+            code += gather_bytes(comm, wire.send, np.int32(wire.slots * wire.fixed_size), wire.receive)
+        else:
+            for client in range(sizes.shape[1]):
+                wire.counts[client] = max(sizes[k, client], 0)
+            wire.starts[1] = wire.counts[0]
+            own = wire.counts[comm.rank]
+            code += gatherv_bytes(comm, wire.send, own, wire.receive, wire.counts, wire.starts)
+        code += bcast(comm, w)
+    return code
+
+
+def one_rank() -> None:
+    print(f"one client, one rank, d = {DIMENSION}, {world.library}: a round over its floor (25% / median / 75%)")
+    for compressor in COMPRESSORS:
+        configuration = configuration_of(compressor, 1)
+        simulation = Simulation(configuration, configuration.problem.prepare(1), world.comm, [0, ROUNDS])
+        simulation.compile()
+        measure = floor(configuration.compressor.h if compressor["kind"] == "sketch" else 0)
+        ratios = []
+        for seed in range(PAIRS):
+            before = measure()
+            simulation.start(seed)
+            simulation.advance(ROUNDS)
+            after = measure()
+            ratios.append(simulation.state.seconds[0] / ROUNDS / (0.5 * (before + after)))
+        report(compressor["kind"], ratios, f"floor {1e6 * after:.2f} us")
+
+
+def parts_of(simulation: Simulation) -> list[Callable[[int], object]]:
+    """What a round consists of, each as a function of a number of rounds; compiled."""
+    (problem, codec, algorithm, _), jobs = simulation.kernels, simulation.jobs
+    wire, state, seed = simulation.wire, simulation.state, np.uint64(0)
+    sizes = np.empty((ROUNDS, 2), np.int64)
+    alone = comm_of(MPI.COMM_SELF)
+    with compiling():
+        client_work(problem, codec, jobs, wire, state, 0, seed)
+        list_sizes(codec, jobs, wire, sizes, seed)
+        root_work(codec, algorithm, wire, state, sizes, 0, seed)
+        bare_collectives(alone, wire, state.w, sizes, 0)
+    return [
+        lambda n: client_work(problem, codec, jobs, wire, state, n, seed),
+        lambda n: root_work(codec, algorithm, wire, state, sizes, n, seed),
+        lambda n: bare_collectives(simulation.comm, wire, state.w, sizes, n),
+    ]
+
+
+def two_ranks() -> None:
+    if world.is_root:
+        print("two clients, two ranks: a round over collectives + a client's work + the root's (25% / median / 75%)")
+    for compressor in COMPRESSORS:
+        configuration = configuration_of(compressor, 2)
+        simulation = Simulation(configuration, configuration.problem.prepare(2), world.comm, [0, ROUNDS])
+        simulation.compile()
+        parts = parts_of(simulation)
+        ratios, taken = [], []
+        for repetition in range(PAIRS):
+            simulation.start(repetition)
+            world.comm.Barrier()
+            simulation.advance(ROUNDS)
+            whole = simulation.state.seconds[0]
+            taken = []
+            for part in parts:
+                simulation.jobs.window[:2] = 0
+                world.comm.Barrier()
+                mine = world.is_root or part is not parts[1]
+                taken.append(seconds(lambda part=part: part(ROUNDS)) if mine else 0.0)
+            taken[0] = world.comm.allreduce(taken[0]) / 2
+            ratios.append(whole / sum(taken))
+        if world.is_root:
+            parts_us = " + ".join(f"{1e6 * t / ROUNDS:.2f}" for t in taken)
+            report(compressor["kind"], ratios, f"client + root + collectives = {parts_us} us")
+
+
+def report(kind: object, ratios: list[float], remark: str) -> None:
+    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    print(f"  {kind:22} {low:.2f} / {middle:.2f} / {high:.2f}   ({remark})", flush=True)
+
+
+if __name__ == "__main__":
+    if world.size == 2:
+        with guard(world):
+            two_ranks()
+    else:
+        one_rank()
+        from mpi_fed.launch.launcher import run_programs
+
+        sys.exit(run_programs(2, [[sys.executable, __file__]])[0])

@@ -1,0 +1,289 @@
+"""Memories, error feedback and local steps: what they must keep, and what they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from support import command
+
+from mpi_fed.algorithms.local_steps import local_steps_kernel
+from mpi_fed.compressors.top_k import TopK, kth_largest, largest
+from mpi_fed.engine.compilation import compiling
+from mpi_fed.engine.operations.compressor import decode, encode
+from mpi_fed.engine.random_streams import Stream
+from mpi_fed.errors import InputError
+from mpi_fed.runner.simulation import Simulation
+from mpi_fed.study.load import configuration_from_tables
+
+CLIENTS, DIMENSION = 5, 8
+SHIFTED = {"kind": "gaussian", "dimension": DIMENSION, "shift": "both", "optimum_spread": 1.0, "decays": [0.5, 1]}
+EXACT = {"batch_size": "full"}
+NONE = {"kind": "none", "value_bits": 64}
+SOME_CLIENTS = {"kind": "partial-participation", "p": 0.3, "value_bits": 64}
+
+
+def simulation_of(comm, compressor, algorithm, rounds=200, clients=CLIENTS, problem=SHIFTED, **keys):
+    tables = {
+        "study": {"name": "algorithms", "rounds": rounds, "clients": clients},
+        "problem": problem | keys,
+        "algorithm": algorithm,
+        "compressor": compressor,
+        "route": {"kind": "gatherv"},
+    }
+    configuration = configuration_from_tables(tables)
+    population = configuration.problem.prepare(clients)
+    simulation = Simulation(configuration, population, comm, [0, rounds])
+    simulation.compile()
+    return simulation, population
+
+
+def end(simulation, seed, rounds):
+    """The iterate after so many rounds."""
+    simulation.start(seed)
+    simulation.advance(rounds)
+    return simulation.state.w.copy()
+
+
+def gradients(population, w):
+    """The clients' true gradients, (N, d), at w of shape (d,) or (N, d)."""
+    at = np.broadcast_to(w, (len(population.clients), len(population.clients[0].optimum)))
+    return np.array([c.covariance.dense @ (v - c.optimum) for c, v in zip(population.clients, at, strict=True)])
+
+
+COMPRESSORS = [
+    {"kind": "quantization", "levels": 1},
+    SOME_CLIENTS,
+    {"kind": "bernoulli", "p": 0.4, "indices": "explicit"},
+]
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3], slow=[2])
+@pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda table: table["kind"])
+def test_the_root_knows_the_mean_of_the_memories(world, compressor):
+    simulation, _ = simulation_of(world.comm, compressor, {"kind": "control-variates"}, **EXACT)
+    simulation.start(3)
+    for stop in (1, 2, 40, 150):
+        simulation.advance(stop)
+        memories = np.concatenate(world.comm.allgather(simulation.kernels[2].memory))
+        assert memories.shape == (CLIENTS, DIMENSION)
+        if world.is_root:
+            np.testing.assert_allclose(simulation.kernels[2].mean, memories.mean(axis=0), rtol=1e-12, atol=1e-13)
+    assert (np.abs(memories).max(axis=1) > 1e-3).all()
+
+
+@pytest.mark.mpi(ranks=2)
+@pytest.mark.parametrize("compressor", [NONE, SOME_CLIENTS], ids=lambda table: table["kind"])
+def test_control_variates_are_what_they_are_said_to_be(world, compressor):
+    """Against a replay in NumPy, which only looks at who sent anything; w moves on where nobody did."""
+    algorithm = {"kind": "control-variates", "step_size": 0.1, "alpha": 0.3}
+    simulation, population = simulation_of(world.comm, compressor, algorithm, **EXACT)
+    simulation.start(0)
+    w, memory, silent = np.zeros(DIMENSION), np.zeros((CLIENTS, DIMENSION)), 0
+    for k in range(60):
+        before = simulation.wire.client_payload.copy()
+        simulation.advance(k + 1)
+        senders = world.comm.bcast(simulation.wire.client_payload > before)
+        silent += not senders.any()
+        messages = senders[:, None] * (gradients(population, w) - memory) / compressor.get("p", 1.0)
+        w = w - 0.1 * (memory + messages).mean(axis=0)
+        memory += 0.3 * messages
+    assert (silent > 0) == (compressor is SOME_CLIENTS)
+    np.testing.assert_allclose(simulation.state.w, w, atol=1e-11)
+    memories = np.concatenate(world.comm.allgather(simulation.kernels[2].memory))
+    np.testing.assert_allclose(memories, memory, atol=1e-11)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_empty_memories_change_nothing(world):
+    """The first step is that of sgd, bit for bit; the second is not."""
+    sgd, memory = (
+        simulation_of(world.comm, {"kind": "rand-h", "h": 2}, {"kind": kind, "initial": "normal"}, **EXACT)[0]
+        for kind in ("sgd", "control-variates")
+    )
+    assert end(sgd, 1, 1).tobytes() == end(memory, 1, 1).tobytes()
+    assert end(sgd, 1, 2).tobytes() != end(memory, 1, 2).tobytes()
+
+
+@pytest.mark.mpi(ranks=2)
+@pytest.mark.parametrize(
+    ("kind", "compressor"),
+    [("control-variates", {"kind": "rand-h", "h": 2}), ("error-feedback", {"kind": "top-k", "k": 2})],
+)
+def test_memories_end_with_their_repetition(world, kind, compressor):
+    algorithm = {"kind": kind, "initial": "normal"}
+    used, fresh = (simulation_of(world.comm, compressor, algorithm, **EXACT)[0] for _ in range(2))
+    end(used, 1, 30)
+    assert end(used, 2, 30).tobytes() == end(fresh, 2, 30).tobytes()
+
+
+@pytest.mark.mpi(ranks=2)
+@pytest.mark.parametrize("step", [{"step_size": 0.05}, {"step_size": "decreasing", "step_scale": 0.1}])
+def test_error_feedback_loses_nothing(world, step):
+    """w_k - mean_i e_i moves by plain gradient steps, whatever is sent."""
+    algorithm = {"kind": "error-feedback", **step}
+    simulation, population = simulation_of(world.comm, {"kind": "top-k", "k": 2, "value_bits": 64}, algorithm, **EXACT)
+    simulation.start(0)
+    plain = np.zeros(DIMENSION)
+    for k in range(40):
+        gamma = 0.05 if step["step_size"] == 0.05 else 0.1 * (k + 1) ** -0.5
+        plain -= gamma * gradients(population, simulation.state.w).mean(axis=0)
+        simulation.advance(k + 1)
+    errors = np.concatenate(world.comm.allgather(simulation.kernels[2].errors))
+    assert np.abs(errors).max() > 1e-3
+    np.testing.assert_allclose(simulation.state.w - errors.mean(axis=0), plain, atol=1e-11)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_local_steps_are_local_sgd(world):
+    algorithm = {"kind": "sgd", "step_size": 0.1, "local_steps": 4}
+    simulation, population = simulation_of(world.comm, NONE, algorithm, **EXACT)
+    w = np.zeros(DIMENSION)
+    for _ in range(30):
+        local = np.repeat(w[None], CLIENTS, axis=0)
+        for _ in range(4):
+            local = local - 0.1 * gradients(population, local)
+        w = local.mean(axis=0)
+    np.testing.assert_allclose(end(simulation, 0, 30), w, atol=1e-11)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_local_steps_draw_fresh_samples(world):
+    """With a step of nearly nothing, the sum of 3 gradients of 2 samples is 3 times that of a batch of 6."""
+    moved = []
+    for steps, batch in ((3, 2), (1, 6)):
+        algorithm = {"kind": "sgd", "step_size": 1e-9, "local_steps": steps}
+        simulation, _ = simulation_of(world.comm, NONE, algorithm, batch_size=batch)
+        moved.append(end(simulation, 4, 1) / steps)
+    np.testing.assert_allclose(moved[0], moved[1], rtol=1e-6)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_local_steps_go_through_the_rows(world):
+    """In epochs: 599 rounds of 3 steps of one of 599 rows are 3 passes, and each adds up to the true gradient."""
+    algorithm = {"kind": "sgd", "step_size": 1e-12, "local_steps": 3}
+    digits = {"kind": "digits", "preprocessing": "standardize", "sampling": "epochs"}
+    simulation, population = simulation_of(world.comm, NONE, algorithm, rounds=599, clients=3, problem=digits)
+    assert [len(c.targets) for c in population.clients] == [599] * 3
+    passes = 1e-12 * 3 * sum(c.features.T @ c.targets for c in population.clients) / 3
+    np.testing.assert_allclose(end(simulation, 5, 599), passes, rtol=0, atol=1e-6 * np.abs(passes).max())
+
+
+@pytest.mark.mpi(ranks=1)
+def test_more_local_steps_than_memory_holds_are_refused(world):
+    """Before anything is allocated for them."""
+    with pytest.raises(InputError, match=r"local_steps = 1,000,000 for 11 clients on one rank is more than 10,000,000"):
+        simulation_of(world.comm, NONE, {"kind": "sgd", "local_steps": 10**6}, clients=11)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_one_local_step_is_none(world):
+    """The machinery of local steps, around one, changes no bit."""
+    plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
+    problem = local_steps_kernel(wrapped.kernels[0], wrapped.steps, DIMENSION)
+    wrapped.kernels = (problem, *wrapped.kernels[1:])
+    wrapped.compile()
+    assert end(plain, 4, 50).tobytes() == end(wrapped, 4, 50).tobytes()
+
+
+@pytest.mark.mpi(ranks=2)
+def test_what_memories_and_error_feedback_are_for(world):
+    """True gradients, heterogeneous clients: the last risk, with memory and without, of top-k with feedback and not."""
+    last, hard = {}, {"dimension": 20, "decays": [1, 2]}
+    cases = [("sgd", "rand-h"), ("control-variates", "rand-h"), ("sgd", "top-k"), ("error-feedback", "top-k")]
+    for algorithm, kind in cases:
+        compressor = {"kind": kind, "h": 5} if kind == "rand-h" else {"kind": kind, "k": 2}
+        table = {"kind": algorithm, "step_size": 0.1}
+        simulation, population = simulation_of(world.comm, compressor, table, 8000, 4, **hard, **EXACT)
+        last[algorithm, kind] = float(population.excess_risk(end(simulation, 0, 8000)))
+    assert last["control-variates", "rand-h"] < 1e-20  # 6e-29
+    assert last["sgd", "rand-h"] > 1e-5  # 1e-3
+    assert last["sgd", "top-k"] > 0.1  # 0.29
+    assert last["error-feedback", "top-k"] < last["sgd", "top-k"] / 50  # 2e-4
+
+
+NUMBERS = st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan])
+VECTORS = arrays(np.float64, st.integers(1, 40), elements=NUMBERS)
+SOME_OR_ALL = st.sampled_from([0.0, 1.0]) | st.floats(0, 1)
+
+
+def share(x, part):
+    """1 to d."""
+    return 1 + round(part * (len(x) - 1))
+
+
+def expected(x, k):
+    """The indices of a stable sort, ties and all; NaN is as large as infinity."""
+    magnitudes = np.where(np.isnan(x), np.inf, np.abs(x))
+    return np.sort(np.argsort(-magnitudes, kind="stable")[:k])
+
+
+@given(arrays(np.float64, st.integers(1, 40), elements=NUMBERS.filter(lambda x: x == x)), SOME_OR_ALL)
+def test_the_kth_largest(values, part):
+    k, put = share(values, part), values.copy()
+    with compiling():
+        assert kth_largest(put, k) == np.sort(values)[-k]
+    assert np.array_equal(np.sort(put), np.sort(values))
+
+
+@given(VECTORS, SOME_OR_ALL)
+@example(np.array([np.nan]), 1.0)
+def test_the_largest_coordinates(x, part):
+    k = share(x, part)
+    found = np.empty(k, np.int64)
+    with compiling():
+        largest(x, k, np.empty(len(x)), found)
+    assert found.tolist() == expected(x, k).tolist()
+
+
+@given(VECTORS, SOME_OR_ALL, st.sampled_from([32, 64]))
+@example(np.array([-3.0]), 1.0, 32)
+def test_the_largest_coordinates_arrive(x, part, bits):
+    """Through the codec, at another kernel than the sender's; what is not among them stays as it was."""
+    compressor, d = TopK(k=share(x, part), value_bits=bits), len(x)
+    payload = np.zeros(compressor.payload_bytes_max(d), np.uint8)
+    stream, out = Stream(np.uint64(0), np.uint64(0), np.uint64(0)), np.full(d, 7.0)
+    with compiling(), np.errstate(invalid="ignore"):
+        written = encode(compressor.kernel(d), x, payload, stream)
+        decode(compressor.kernel(d), payload, 2.0, out, stream)
+    kept = expected(x, compressor.k)
+    assert written == len(payload) * (1 if bits == 64 or np.isfinite(x[kept]).all() else -1)
+    sent = np.full(d, 7.0)
+    sent[kept] += 2 * x[kept]
+    np.testing.assert_array_equal(out, sent)
+
+
+STUDY = """
+[study]
+name = "test"
+rounds = 10
+[problem]
+kind = "gaussian"
+dimension = 4
+[[compressor]]
+kind = "none"
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["algorithm.local_steps=2", "algorithm.ridge=0.1"], "ridge with local_steps > 1"),
+        (["algorithm.kind='error-feedback'", "compressor.kind='quantization'"], "omega < 1"),
+        (
+            ["algorithm.kind='error-feedback'", "compressor.kind='partial-participation'", "compressor.p=0.9"],
+            "partial-participation leaves some out",
+        ),
+        (["compressor.kind='top-k'", "compressor.k=5"], "k = 5 is more than the dimension 4"),
+        (["algorithm.kind='control-variates'", "algorithm.alpha=0"], "alpha is 0, but must be"),
+        (["algorithm.local_steps=0"], "local_steps is 0, but must be an integer, at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path, settings, words):
+    (tmp_path / "test.toml").write_text(STUDY)
+    overrides = [f"--set={setting}" for setting in settings]
+    ended = command.run("run", "test.toml", "--dry-run", *overrides, status=2, folder=tmp_path)
+    (line,) = ended.stderr.splitlines()
+    assert words in line

@@ -1,0 +1,134 @@
+"""SGD one round late: its iterates are its definition's, whether or not messages travel meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.trajectories import CLIENTS, configurations, trajectory
+
+from mpi_fed.errors import InputError
+
+ROUNDS = 60
+DELAYED = 'kind = "delayed-sgd"'
+ROUTES = (
+    ("gather", 'kind = "quantization"\nlevels = 3'),
+    ("gatherv", 'kind = "bernoulli"\np = 0.3'),
+    ("gatherv", 'kind = "rand-h"\nh = 3\nindices = "explicit"'),
+    ("gatherv", 'kind = "partial-participation"\np = 0.1'),
+    ("allgather", 'kind = "quantization"\nlevels = 3'),
+    ("allgatherv", 'kind = "rand-h"\nh = 3\nindices = "explicit"'),
+    ("reduce", 'kind = "none"\nvalue_bits = 64'),
+    ("allreduce", 'kind = "bernoulli"\np = 0.3\nmask = "common"\nvalue_bits = 64'),
+)
+"""Of one length, of lengths that the seed tells, that travel, rounds in which nobody sends; sums of either kind."""
+
+
+def on_route(configuration, kind, **fields):
+    from mpi_fed.routes import routes
+
+    return replace(configuration, route=routes[kind](**fields).resolve(configuration.compressor))
+
+
+def names(case):
+    return case.replace("\n", ", ") if isinstance(case, str) else None
+
+
+@pytest.mark.mpi(ranks=[1, 2, 3], slow=[1, 2])
+@pytest.mark.parametrize(("kind", "compressor"), ROUTES, ids=names)
+def test_what_travels_meanwhile_arrives_the_same(world, tmp_path, kind, compressor):
+    """Bit for bit, or where MPI adds floats but for rounding; in one call of the loop or, drained, in many."""
+    assert world.size in (1, 2, 3)
+    (configuration,) = configurations(tmp_path, "both", (compressor,), rounds=ROUNDS, algorithm=DELAYED)
+    waiting, meanwhile = (on_route(configuration, kind, overlap=overlap) for overlap in (False, None))
+    if waiting.route.adds:
+        ends = [simulated(one, world.comm) for one in (waiting, meanwhile)]
+        np.testing.assert_allclose(ends[1].state.w, ends[0].state.w, rtol=1e-11, atol=1e-13)
+        assert ends[1].wire.totals.tolist() == ends[0].wire.totals.tolist()
+        return
+    expected = trajectory(waiting, world.comm)
+    assert trajectory(meanwhile, world.comm) == expected
+    assert trajectory(meanwhile, world.comm, stride=7) == expected
+
+
+def simulated(configuration, comm, rounds=ROUNDS):
+    from mpi_fed.runner.simulation import Simulation
+
+    population = configuration.problem.prepare(configuration.clients)
+    simulation = Simulation(configuration, population, comm, [0, rounds])
+    simulation.compile()
+    simulation.start(0)
+    simulation.advance(rounds)
+    return simulation
+
+
+@pytest.mark.mpi(ranks=2)
+def test_definition(world, tmp_path):
+    """Against w_{k+1} = w_k - gamma H (w_{k-1} - w*), written out, for true gradients of clients that are alike."""
+    assert world.size == 2
+    (configuration,) = configurations(
+        tmp_path,
+        "gaussian",
+        ('kind = "none"\nvalue_bits = 64',),
+        rounds=ROUNDS,
+        algorithm=DELAYED + "\nstep_size = 0.2",
+    )
+    problem = configuration.problem.model_copy(update={"batch_size": "full"})
+    simulation = simulated(replace(configuration, problem=problem), world.comm)
+    population = simulation.population
+    from mpi_fed.runner.simulation import Simulation
+
+    begun = Simulation(replace(configuration, problem=problem), population, world.comm, [0, ROUNDS])
+    begun.start(0)
+    before, w, total = begun.state.w.copy(), begun.state.w.copy(), 0.0
+    for _ in range(ROUNDS):
+        total += w
+        before, w = w, w - 0.2 * population.covariance.dense @ (before - population.optimum)
+    np.testing.assert_allclose(simulation.state.w, w, rtol=1e-12)
+    if world.is_root:
+        np.testing.assert_allclose(simulation.state.sum, total, rtol=1e-12)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_more_clients_than_are_planned_ahead(world, tmp_path):
+    """Then a plan holds two rounds, of which the first is still needed for its messages."""
+    assert world.size == 2
+    (configuration,) = configurations(
+        tmp_path, "diagonal", ('kind = "bernoulli"\np = 0.3',), rounds=9, algorithm=DELAYED
+    )
+    many = replace(configuration, clients=1301)
+    assert many.clients > 512
+    waiting, meanwhile = (on_route(many, "gatherv", overlap=overlap) for overlap in (False, None))
+    assert trajectory(meanwhile, world.comm) == trajectory(waiting, world.comm)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_both_ways_and_a_rounded_downlink(world, tmp_path):
+    assert world.size == 2
+    (configuration,) = configurations(
+        tmp_path, "both", ('kind = "quantization"\nlevels = 3',), rounds=ROUNDS, algorithm=DELAYED
+    )
+    down = configuration.compressor.model_copy(update={"levels": 5})
+    for case in (replace(configuration, downlink=down), on_route(configuration, "gather", downlink_bits=16)):
+        bits = case.route.downlink_bits
+        waiting = on_route(case, "gather", overlap=False, downlink_bits=bits)
+        assert trajectory(on_route(case, "gather", downlink_bits=bits), world.comm) == trajectory(waiting, world.comm)
+
+
+def test_pairings_that_make_no_sense(tmp_path):
+    cases = (
+        ("tree", "", DELAYED, "delayed-sgd is one round late"),
+        ("reduce-levels", "", DELAYED, "delayed-sgd is one round late"),
+        ("gather", "overlap = true", 'kind = "sgd"', "overlap is for algorithms that are one round late"),
+        ("gather", "overlap = false", 'kind = "sgd"', "overlap is for algorithms that are one round late"),
+    )
+    for kind, keys, algorithm, words in cases:
+        text = f'{kind}"\n{keys}\n#"'
+        with pytest.raises(InputError, match=words):
+            configurations(tmp_path, "gaussian", ('kind = "quantization"',), route=text, algorithm=algorithm)
+    (waits,) = configurations(
+        tmp_path, "gaussian", ('kind = "quantization"',), route='tree"\noverlap = false\n#"', algorithm=DELAYED
+    )
+    assert not waits.route.overlapping(waits.algorithm)
+    assert waits.clients == CLIENTS

@@ -1,0 +1,386 @@
+"""Properties of every codec, whatever the dimension, the parameters and the numbers. In process, compiled.
+
+Here nothing is estimated but in `test_explicit_indices_have_the_law_of_shared_ones`; the laws are certified elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from mpi_fed.certification.channel import CLIENTS, SEED, batch_of, decode_messages, encode_messages
+from mpi_fed.certification.inputs import representable
+from mpi_fed.compressors import Compressor, compressors
+from mpi_fed.compressors.base import index_bits
+from mpi_fed.compressors.quantization import Quantization
+from mpi_fed.compressors.sparse import _pack_indices, _unpack_indices
+from mpi_fed.engine.compilation import compiling
+from mpi_fed.engine.operations.compressor import UNKNOWN
+
+UNIT = {16: 2.0**-10, 32: 2.0**-24, 64: 0.0}
+few = settings(max_examples=60)
+
+
+def poison(kernel: Any) -> Any:
+    """Fill the scratch space of a kernel with garbage, but for what must be zero between messages."""
+    for name, field in zip(kernel._fields, kernel, strict=True):
+        if isinstance(field, tuple):
+            poison(field)
+        elif isinstance(field, np.ndarray) and name != "taken":
+            field.fill(np.nan if field.dtype.kind == "f" else 0x55)
+    return kernel
+
+
+class Codec:
+    """A compressor at a dimension, whose two ends share nothing but the payload and the seed."""
+
+    def __init__(self, compressor: Compressor, dimension: int) -> None:
+        self.compressor, self.d = compressor.resolve(dimension), dimension
+        self.most = self.compressor.payload_bytes_max(dimension)
+
+    def encode(self, x, rounds=range(4), fill=0xA5):
+        """The bytes of all messages, with garbage behind them; the batch, with their sizes."""
+        batch = batch_of(rounds, 0)
+        payload = np.full(self.most * len(batch.sizes) + 64, fill, np.uint8)
+        with np.errstate(all="ignore"):
+            total = encode_messages(poison(self.compressor.kernel(self.d)), SEED, x, batch, payload)
+        assert total == np.abs(batch.sizes).sum()
+        assert np.all(payload[total:] == fill), "bytes behind the message are touched"
+        return payload[:total].copy(), batch
+
+    def decode(self, payload, sizes, rounds=range(4), weight=1.0, start=0.0, fill=0x5A):
+        batch = batch_of(rounds, self.d, start)
+        batch.sizes[:] = sizes
+        behind = np.concatenate([payload, np.full(64, fill, np.uint8)])
+        with np.errstate(all="ignore"):
+            decode_messages(poison(self.compressor.kernel(self.d)), SEED, weight, behind, batch)
+        return batch
+
+    def __call__(self, x, rounds=range(4)):
+        """C(x), (messages, d)."""
+        payload, batch = self.encode(x, rounds)
+        return self.decode(payload, batch.sizes, rounds).decoded
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile what the tests call, while no other process does."""
+    with compiling():
+        for kind in compressors.values():
+            compressor = kind(**kind.examples[0]).resolve(5)
+            Codec(compressor, 5)(np.ones(5))
+        pack_indices([1], 3)
+
+
+DIMENSIONS = st.one_of(st.integers(1, 70), st.sampled_from([1023, 1024, 1025, 1500, 2049]))
+PROBABILITIES = st.sampled_from([0.03, 0.25, 0.5, 0.9, 1.0])
+
+
+@st.composite
+def codecs(draw, kinds=tuple(compressors), bits=(16, 32, 64)):
+    """Any compressor at any dimension."""
+    kind, d = draw(st.sampled_from(kinds)), draw(DIMENSIONS)
+    parameters: dict[str, Any] = {"value_bits": draw(st.sampled_from(bits))}
+    if kind == "quantization":
+        parameters["levels"] = draw(st.sampled_from([1, 2, 3, 4, 7, 8, 255, 32767]))
+        parameters["bucket"] = draw(st.one_of(st.none(), st.integers(1, d)))
+    if kind in ("bernoulli", "partial-participation"):
+        parameters["p"] = draw(PROBABILITIES)
+    if kind == "rand-h":
+        parameters["h"] = draw(st.integers(1, d))
+    if kind == "top-k":
+        parameters["k"] = draw(st.integers(1, d))
+    if kind == "sketch":
+        parameters["h"] = draw(st.sampled_from([h for h in (1, 2, 5) if h < d] + ([d] if d < 70 else [])))
+    if kind in ("bernoulli", "rand-h"):
+        parameters["indices"] = draw(st.sampled_from(["shared", "explicit"]))
+    return Codec(compressors[kind](**parameters), d)
+
+
+def numbers(d, seed):
+    """Numbers of several magnitudes, zeros among them."""
+    draw = np.random.default_rng(seed)
+    x = draw.standard_normal(d) * 10.0 ** draw.integers(-3, 3)
+    x[draw.random(d) < 0.2] = 0.0
+    return x
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+linear = tuple(kind for kind, cls in compressors.items() if cls.linear)
+
+
+@few
+@given(codecs(), SEEDS)
+def test_payload_length(codec, seed):
+    """Exactly the bytes that the compressor states, and that `length` tells where it can."""
+    payload, batch = codec.encode(numbers(codec.d, seed))
+    got = codec.decode(payload, batch.sizes)
+    sizes = batch.sizes[got.present]
+    assert np.all(sizes >= 0)
+    assert np.all(batch.sizes[~got.present] == 0)
+    if codec.compressor.fixed_length:
+        assert np.all(sizes == codec.most)
+        assert codec.compressor.payload_bits(codec.d) <= 8 * codec.most
+    else:
+        assert np.all(sizes <= codec.most)
+        told = got.lengths[got.present]
+        assert np.all((told == sizes) | (told == UNKNOWN))
+        padding = 8 * sizes - got.bits[got.present]
+        assert np.all((padding >= 0) & (padding < 8))
+
+
+@few
+@given(codecs(), SEEDS)
+def test_decoding_needs_the_payload_alone(codec, seed):
+    """Whatever lies behind the payload and in the scratch space; and again, to the bit."""
+    payload, batch = codec.encode(numbers(codec.d, seed))
+    one = codec.decode(payload, batch.sizes, fill=0x00).decoded
+    other = codec.decode(payload, batch.sizes, fill=0xFF).decoded
+    assert one.tobytes() == other.tobytes()
+    assert np.isfinite(one).all()
+
+
+@few
+@given(codecs(), SEEDS)
+def test_encoding_is_a_function_of_x_and_the_stream(codec, seed):
+    x = numbers(codec.d, seed)
+    first, second = codec.encode(x, fill=0x00), codec.encode(x.copy(), fill=0xFF)
+    assert first[0].tobytes() == second[0].tobytes()
+    np.testing.assert_array_equal(first[1].sizes, second[1].sizes)
+
+
+@few
+@given(codecs(), SEEDS)
+def test_each_round_and_client_stands_alone(codec, seed):
+    """A message does not depend on those before it."""
+    x = numbers(codec.d, seed)
+    together = codec(x, range(4))
+    np.testing.assert_array_equal(together[2 * CLIENTS :], codec(x, range(2, 4)))
+
+
+@few
+@given(codecs(), SEEDS)
+def test_decoding_adds_with_a_weight(codec, seed):
+    payload, batch = codec.encode(numbers(codec.d, seed))
+    plain = codec.decode(payload, batch.sizes).decoded
+    added = codec.decode(payload, batch.sizes, weight=-0.5, start=2.0).decoded
+    np.testing.assert_allclose(added, 2.0 - 0.5 * plain, rtol=1e-12, atol=1e-12 * (1 + np.abs(plain).max()))
+
+
+@few
+@given(codecs(kinds=linear, bits=(64,)), SEEDS)
+def test_linear_codecs_are_linear(codec, seed):
+    x, y = numbers(codec.d, seed), numbers(codec.d, seed + 1)
+    sum_of_both, apart = codec(x - 3 * y), codec(x) - 3 * codec(y)
+    scale = np.abs(codec(x)).max() + 3 * np.abs(codec(y)).max()
+    np.testing.assert_allclose(sum_of_both, apart, rtol=0, atol=1e-9 * scale + 1e-300)
+
+
+@few
+@given(codecs(), SEEDS, st.sampled_from([2.0, 0.125, 1024.0]))
+def test_codecs_are_odd_and_homogeneous(codec, seed, factor):
+    """C(-x) = -C(x) and C(2^k x) = 2^k C(x) with the same random numbers, to the bit, inside the formats' range."""
+    x = representable(codec.d)
+    x[np.random.default_rng(seed).random(codec.d) < 0.2] = 0.0
+    plain = codec(x)
+    np.testing.assert_array_equal(codec(-x), -plain)
+    if codec.compressor.value_bits > 16:
+        np.testing.assert_array_equal(codec(factor * x), factor * plain)
+
+
+@few
+@given(codecs())
+def test_zero_is_sent_as_zero(codec):
+    assert not codec(np.zeros(codec.d)).any()
+
+
+@few
+@given(codecs(bits=(32, 64)), st.sampled_from([5e-324, 1e-310, 1e-160, 1e-45]))
+def test_tiny_numbers_stay_finite(codec, size):
+    x = size * np.where(np.arange(codec.d) % 3 == 1, 1.0, -1.0)
+    got = codec(x)
+    assert np.isfinite(got).all()
+    if codec.compressor.value_bits == 32 and size < 1e-46:
+        assert not got.any()
+
+
+WHOLE = [
+    ("none", {}),
+    ("bernoulli", {"p": 1.0}),
+    ("partial-participation", {"p": 1.0}),
+    ("rand-h", {"omega": 0.0}),
+    ("rand-h", {"omega": 0.0, "indices": "explicit"}),
+    ("sketch", {"omega": 0.0}),
+]
+
+
+@pytest.mark.parametrize("bits", [16, 32, 64])
+@pytest.mark.parametrize(("kind", "parameters"), WHOLE)
+@pytest.mark.parametrize("d", [1, 2, 13, 64, 1025])
+def test_without_compression_x_arrives(kind, parameters, d, bits):
+    """omega = 0: every number arrives as its float, exactly where the format holds it."""
+    codec = Codec(compressors[kind](value_bits=bits, **parameters), d)
+    assert codec.compressor.omega_bound(d) == 0
+    x = representable(d)
+    assert np.all(codec(x) == x)
+    x = np.random.default_rng(d).standard_normal(d)
+    got = codec(x)
+    assert np.all(np.abs(got - x) <= UNIT[bits] * np.maximum(np.abs(x), 2.0**-14))
+    if bits == 32:
+        np.testing.assert_array_equal(got, np.broadcast_to(x.astype(np.float32).astype(float), got.shape))
+
+
+@few
+@given(codecs(kinds=("bernoulli", "rand-h", "partial-participation")), SEEDS)
+def test_kept_coordinates_arrive_exactly(codec, seed):
+    """C(x)_j is 0 or x_j times one number, 1 + omega; of rand-h exactly h are kept."""
+    x = np.random.default_rng(seed).permutation(representable(codec.d))
+    got, scale = codec(x), 1 + codec.compressor.omega_bound(codec.d)
+    kept = got != 0
+    np.testing.assert_allclose(got[kept], np.broadcast_to(scale * x, got.shape)[kept], rtol=1e-15)
+    if codec.compressor.kind == "rand-h":
+        assert np.all(kept.sum(axis=1) == codec.compressor.h)
+    if codec.compressor.kind == "partial-participation":
+        assert np.all((kept.sum(axis=1) == 0) | (kept.sum(axis=1) == codec.d))
+
+
+@few
+@given(codecs(kinds=("quantization",), bits=(64,)), SEEDS)
+def test_quantization_rounds_to_a_neighbouring_level(codec, seed):
+    """In every bucket, the last and shorter one too: s C(x)_j/||x|| is an integer within 1 of s x_j/||x||."""
+    x, s = numbers(codec.d, seed), codec.compressor.levels
+    bucket = codec.compressor.bucket or codec.d
+    norms = np.concatenate(
+        [np.full(len(x[i : i + bucket]), np.linalg.norm(x[i : i + bucket])) for i in range(0, codec.d, bucket)]
+    )
+    ratio = np.divide(s, norms, out=np.zeros(codec.d), where=norms > 0)
+    level, exact = codec(x) * ratio, x * ratio
+    np.testing.assert_allclose(level, np.round(level), rtol=0, atol=1e-8)
+    assert np.all(np.abs(level - exact) < 1 + 1e-8)
+    assert np.all(np.abs(level) <= s + 1e-8)
+    assert np.all(level * x >= 0)
+    assert not codec(x)[:, x == 0].any()
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 4, 7, 8, 127, 128, 32767])
+def test_every_level_fits_its_bits(levels):
+    """x with one coordinate is sent at the top level; the number of planes is that of the bits of s, and a sign."""
+    codec = Codec(Quantization(levels=levels), 9)
+    x = np.zeros(9)
+    x[4] = -2.0
+    assert np.all(codec(x) == x)
+    assert codec.compressor.planes == 1 + int(np.ceil(np.log2(levels + 1)))
+
+
+@few
+@given(codecs(kinds=("sketch",), bits=(64,)), SEEDS)
+def test_the_sketch_is_a_scaled_projection(codec, seed):
+    """P = (h/d) C is an orthogonal projector: ||P x||^2 = <P x, x>, and P P = P."""
+    x, share = numbers(codec.d, seed), codec.compressor.h / codec.d
+    once = share * codec(x, range(1))
+    for client in range(CLIENTS):
+        projected = once[client]
+        np.testing.assert_allclose(projected @ projected, projected @ x, rtol=1e-8, atol=1e-12)
+        again = share * codec(projected, range(1))[client]
+        np.testing.assert_allclose(again, projected, rtol=0, atol=1e-9 * (1 + np.abs(x).max()))
+
+
+@pytest.mark.parametrize("kind", ["none", "quantization", "rand-h", "bernoulli"])
+@pytest.mark.parametrize(("bits", "size"), [(16, 7e4), (16, np.inf), (32, 1e39), (32, np.nan)])
+def test_overflow_is_told(kind, bits, size):
+    """A number beyond the format negates the size of its message, wherever it is sent; the length stays."""
+    parameters = {"rand-h": {"h": 12}, "bernoulli": {"p": 1.0}}.get(kind, {})
+    codec = Codec(compressors[kind](value_bits=bits, **parameters), 12)
+    x = np.ones(12)
+    x[5] = size
+    _, batch = codec.encode(x)
+    assert np.all(batch.sizes == -codec.encode(np.ones(12))[1].sizes)
+    assert np.all(batch.sizes < 0)
+
+
+def pack_indices(indices, bits):
+    payload = np.full(len(indices) * 4 + 8, 0xA5, np.uint8)
+    size = _pack_indices(np.array(indices, np.int64), bits, payload)
+    assert np.all(payload[size:] == 0xA5)
+    back = np.empty(len(indices), np.int64)
+    _unpack_indices(payload[:size].copy(), bits, back)
+    return size, list(back)
+
+
+@given(st.data(), st.sampled_from([2, 3, 5, 7, 8, 9, 100, 255, 256, 257, 1000, 65536, 65537, 10**6, 2**31]))
+def test_indices_are_packed_without_gaps(data, d):
+    indices = data.draw(st.lists(st.integers(0, d - 1), max_size=40))
+    bits = index_bits(d)
+    assert 2 ** (bits - 1) < d <= 2**bits
+    size, back = pack_indices(indices, bits)
+    assert back == indices
+    assert size == (bits * len(indices) + 7) // 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("rand-h", {"h": 2}), ("bernoulli", {"p": 0.4}), ("bernoulli", {"p": 0.9})]
+)
+@pytest.mark.parametrize("indices", ["shared", "explicit"])
+def test_explicit_indices_have_the_law_of_shared_ones(kind, parameters, indices):
+    """All 2^5 sets of kept coordinates in 40,000 messages against their law: chi-square at 1e-9 each."""
+    codec = Codec(compressors[kind](**parameters, indices=indices), 5)
+    kept = codec(np.ones(5), range(20_000)) != 0
+    seen = np.bincount(kept @ (1 << np.arange(5)), minlength=32)
+    size = np.array([bin(i).count("1") for i in range(32)])
+    p = parameters.get("p", 0.0)
+    law = (size == 2) / 10 if kind == "rand-h" else p**size * (1 - p) ** (5 - size)
+    assert seen[law == 0].sum() == 0
+    rare = (law * len(kept) < 10) & (law > 0)
+    cells, expected = seen[(law > 0) & ~rare], law[(law > 0) & ~rare] * len(kept)
+    if rare.any():
+        cells, expected = np.append(cells, seen[rare].sum()), np.append(expected, law[rare].sum() * len(kept))
+    assert stats.chisquare(cells, expected).pvalue > 1e-9
+
+
+@few
+@given(codecs())
+def test_resolved_parameters_build_the_same_codec(codec):
+    """Once resolved, a compressor stays as it is; its table builds it again."""
+    again = type(codec.compressor)(**{k: v for k, v in codec.compressor.table().items() if k != "kind"})
+    assert again.resolve(codec.d) == codec.compressor
+
+
+@pytest.mark.slow
+def test_the_uncompiled_codecs_give_the_same_bits():
+    """The plain Python run of the same source: bytes and numbers of every example at two dimensions."""
+    digests = []
+    for disabled in ("0", "1"):
+        environment = os.environ | {"NUMBA_DISABLE_JIT": disabled}
+        run = subprocess.run([sys.executable, __file__], capture_output=True, text=True, env=environment, check=True)
+        digests.append(run.stdout.splitlines())
+    assert len(digests[0]) > 40
+    assert digests[0] == digests[1]
+
+
+def main() -> None:
+    """A digest of what every example sends and what arrives."""
+    for kind in compressors.values():
+        for example in kind.examples:
+            for bits in (16, 32, 64):
+                for d in (13, 1100):
+                    codec = Codec(kind(**example, value_bits=bits), d) if example.get("bucket", 0) <= d else None
+                    codec = None if example.get("h", 0) > d else codec
+                    if codec is not None:
+                        x = np.random.default_rng(d).standard_normal(d)
+                        payload, batch = codec.encode(x, range(2))
+                        decoded = codec.decode(payload, batch.sizes, range(2)).decoded
+                        text = hashlib.sha256(payload.tobytes() + decoded.tobytes()).hexdigest()
+                        print(kind.kind, example, bits, d, text)
+
+
+if __name__ == "__main__":
+    main()

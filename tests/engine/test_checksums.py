@@ -1,0 +1,127 @@
+"""Messages with checksums: the same iterates, and a message that arrives as another is named."""
+
+from __future__ import annotations
+
+import h5py
+import pytest
+from support import trajectories
+from support.command import run
+from support.trajectories import configurations
+
+from mpi_fed.engine.checksums import TRAILER
+from mpi_fed.runner.simulation import Simulation
+
+CHECKED = (
+    'kind = "none"\nvalue_bits = 16',
+    'kind = "quantization"\nlevels = 3',
+    'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
+    'kind = "partial-participation"\np = 0.3',
+)
+"""Of one length, of lengths that both ends know, that the sender alone knows, and of some clients alone."""
+
+
+@pytest.mark.mpi(ranks=3)
+@pytest.mark.parametrize("compressor", CHECKED, ids=lambda text: text.replace("\n", ", "))
+def test_iterates_are_those_without(world, tmp_path, compressor):
+    """And so is what the codec packed; what was handed to MPI has grown by the checksums."""
+    for plain in configurations(tmp_path, "gaussian", (compressor,)):
+        (checked,) = (
+            c
+            for c in configurations(tmp_path, "gaussian", (compressor,), route="auto\"\nself_check = true\n#\"")
+            if c.compressor == plain.compressor
+        )
+        assert checked.route.self_check
+        assert checked.id != plain.id
+        assert trajectories.trajectory(plain, world.comm) == trajectories.trajectory(checked, world.comm)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_checksums_count_as_transported(world, tmp_path):
+    transported = []
+    for route in ("gather", 'gather"\nself_check = true\n#"'):
+        (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=50, route=route)
+        population = configuration.problem.prepare(configuration.clients)
+        simulation = Simulation(configuration, population, world.comm, [0, 50])
+        simulation.compile()
+        simulation.start(0)
+        simulation.advance(50)
+        transported.append(simulation.wire.totals.copy())
+    if world.is_root:
+        plain, checked = transported
+        slots = 2 * 3  # five clients on two ranks
+        assert (checked - plain).tolist() == [0, 0, 50 * slots * TRAILER, 0]
+
+
+STUDY = """
+[study]
+name = "test"
+rounds = 200
+clients = 4
+[problem]
+kind = "gaussian"
+dimension = 20
+[[compressor]]
+kind = "quantization"
+[[compressor]]
+kind = "rand-h"
+h = 5
+"""
+
+PLUGIN = '''
+from typing import NamedTuple
+import numpy as np
+from mpi_fed.engine.operations.compressor import decode
+from mpi_fed.engine.operations.downlink import Broadcast
+from mpi_fed.engine.mpi_calls import ROOT, gather_bytes
+from mpi_fed.routes import routes
+from mpi_fed.routes.gather import Gather
+from mpi_fed.engine.random_streams import Stream
+from mpi_fed.engine.operations.route import UPLINK, enter
+
+class NoisyKernel(NamedTuple):
+    downlink: Broadcast
+
+@routes.register
+class Noisy(Gather):
+    """Turns over one bit of client 2's message in round 50 on its way."""
+
+    kind = "noisy"
+    Kernel = NoisyKernel
+
+    def kernel(self, compressor, dimension):
+        return NoisyKernel(self.downlink(dimension))
+
+    @staticmethod
+    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
+        each = wire.fixed_size
+        code = gather_bytes(comm, wire.send, np.int32(wire.slots * each), wire.receive)
+        if comm.rank != ROOT or code != 0:
+            return code
+        if round == 50:
+            wire.receive[2 * each + AT] ^= np.uint8(4)
+        weight = 1.0 / np.float64(jobs.clients)
+        for i in range(jobs.clients):
+            stream = Stream(seed, np.uint64(i), np.uint64(round))
+            decode(compressor, wire.receive[i * each : (i + 1) * each], weight, total, stream)
+            enter(wire, compressor, i, each)
+        return code
+'''
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [0, 10])
+def test_a_message_that_arrives_as_another_is_named(tmp_path, at):
+    """In its bytes, wherever; without the check nobody notices."""
+    (tmp_path / "test.toml").write_text(STUDY)
+    (tmp_path / "noisy.py").write_text(PLUGIN.replace("AT]", f"{at}]"))
+    words = ["run", "test.toml", "--ranks=2", "--no-analyze", "--only=quantization", "--plugin=noisy.py"]
+    words += ["--set=route.kind='noisy'"]
+    ended = run(*words, "--set=route.self_check=true", status=1, folder=tmp_path)
+    (line,) = (line for line in ended.stderr.splitlines() if line.startswith("mpi-fed: "))
+    assert "in round 50 the message of client 2 is wrong: its bytes are not those that were sent" in line
+    assert "Traceback" not in ended.stderr
+    (log,) = (tmp_path / "runs" / "test").glob("*.h5")
+    with h5py.File(log) as file:
+        assert file.attrs["status"] == b"interrupted"
+    if at == 0:
+        run(*words, folder=tmp_path)

@@ -1,0 +1,289 @@
+"""Compiled kernels on disk are never stale, never torn and never another's."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import llvmlite.binding
+import numpy as np
+import pytest
+from support import cache_program, command
+
+import mpi_fed
+from mpi_fed.engine import compilation
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = cache_program.__file__
+TYPES = ["float64", "int64", "float32", "int32", "complex128", "int16"]
+
+
+def start(*arguments: object, cache: Path, source: Path | None = None) -> subprocess.Popen[str]:
+    surroundings = {**os.environ, "MPI_FED_CACHE_DIR": str(cache)}
+    if source:
+        surroundings["PYTHONPATH"] = str(source)
+    words = [sys.executable, PROGRAM, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, env=surroundings, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    printed, errors = process.communicate(timeout=command.PATIENCE)
+    assert process.returncode == 0, errors
+    return printed
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of the package."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(mpi_fed.__file__).parent, tmp_path / "source" / "mpi_fed", ignore=ignored)
+    return tmp_path / "source"
+
+
+def edit(source: Path, file: str, old: str, new: str) -> None:
+    path = source / "mpi_fed" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def pack(tmp_path: Path, source: Path) -> tuple[str, str]:
+    """The digest that names the cache, and what a kernel of values.py makes of numbers drawn by streams.py."""
+    return tuple(output(start("pack", cache=tmp_path / "cache", source=source)).split())
+
+
+def test_no_kernel_is_stale_after_an_edit_elsewhere(tmp_path, source):
+    """values.py stays as it is, and so numba's own check sees nothing."""
+    before = pack(tmp_path, source)
+    edit(source, "streams.py", "x1, 42)", "x1, 41)")
+    after = pack(tmp_path, source)
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    edit(source, "streams.py", "x1, 41)", "x1, 42)")
+    assert pack(tmp_path, source) == before
+
+
+def test_it_is_the_digest_that_prevents_stale_kernels(tmp_path, source):
+    """With one name for all caches the same edit goes unnoticed: the test above can fail."""
+    edit(source, "jit.py", "return parts.hexdigest()[:16]", 'return "frozen"')
+    before = pack(tmp_path, source)
+    edit(source, "streams.py", "x1, 42)", "x1, 41)")
+    assert pack(tmp_path, source) == before
+
+
+PLUGIN = """
+from mpi_fed.engine.compilation import compiling, kernel
+
+@kernel
+def number():
+    return {}
+
+with compiling():
+    print(number())
+"""
+
+
+def test_no_kernel_of_a_plugin_is_stale(tmp_path):
+    """Even if the file's size and time are as before, by which numba goes."""
+    plugin = tmp_path / "plugin.py"
+    load = "import sys; from mpi_fed import plugins; plugins.load(sys.argv[1:])"
+    surroundings = {**os.environ, "MPI_FED_CACHE_DIR": str(tmp_path / "cache")}
+    for number in (1, 2, 1):
+        plugin.write_text(PLUGIN.format(number))
+        os.utime(plugin, (10**9, 10**9))
+        ended = subprocess.run([sys.executable, "-c", load, plugin], env=surroundings, capture_output=True, text=True)
+        assert ended.stdout == f"{number}\n", ended.stderr
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_the_digest_covers_what_a_plugin_imports_from_its_folder(tmp_path):
+    (tmp_path / "plugin.py").write_text("import helper_of_plugin\n")
+    code = "import sys; from mpi_fed import jit, plugins; plugins.load(sys.argv[1:]); print(compilation.digest())"
+    digests = []
+    for text in ("one = 1", "one = 2", "one = 1"):
+        (tmp_path / "helper_of_plugin.py").write_text(text)
+        words = [sys.executable, "-c", code, tmp_path / "plugin.py"]
+        ended = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        digests.append(ended.stdout)
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_the_digest_tells_cpus_apart(monkeypatch):
+    before = compilation.digest()
+    monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "another")
+    assert compilation.digest() != before
+
+
+RIGHT = {name: f"{name} 36.0\n" for name in TYPES}
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_processes_that_fill_one_cache_at_once(tmp_path, attempt):
+    """Six at a time, each with kernels for other types, on an empty cache with a wide window."""
+    together = [start("wide", *TYPES[i:], *TYPES[:i], cache=tmp_path) for i in range(len(TYPES))]
+    for i, process in enumerate(together):
+        assert output(process) == "".join(RIGHT[name] for name in [*TYPES[i:], *TYPES[:i]])
+    assert output(start("fill", *TYPES, cache=tmp_path)) == "".join(RIGHT.values())
+
+
+def test_one_compiles_what_others_need_who_wait_for_no_other_kind(tmp_path):
+    """While one is at float64s one more of them waits, and int64s are done meanwhile; then nobody is waited for."""
+    first = start("named", "float64", "--held", cache=tmp_path)
+    assert [first.stdout.readline() for _ in range(2)] == ["begun\n", "in\n"]
+    assert output(start("named", "int64", cache=tmp_path)) == "begun\ncompiled\n"
+    second = start("named", "float64", cache=tmp_path)
+    assert second.stdout.readline() == "begun\n"
+    time.sleep(1)  # long enough to compile it, were it not for the lock
+    for process, said in ((first, "compiled\n"), (second, "loaded\n")):
+        printed, errors = process.communicate("\n", timeout=command.PATIENCE)
+        assert (process.returncode, printed) == (0, said), errors
+    idle = start("named", "float64", "--held", cache=tmp_path)
+    assert [idle.stdout.readline() for _ in range(2)] == ["begun\n", "in\n"]
+    assert output(start("named", "float64", cache=tmp_path)) == "begun\nloaded\n"
+    assert idle.communicate("\n", timeout=command.PATIENCE)[0] == "loaded\n"
+
+
+def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path, source):
+    """It has the same digest, and so the same folder, in which numba keeps its code apart."""
+    cache = tmp_path / "cache"
+    for copy in (None, source):
+        output(start("named", "float64", cache=cache, source=copy))
+    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.glob("*/*.lock"))) == 2
+
+
+def test_what_failed_is_not_taken_for_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "FOLDER", tmp_path)
+
+    def fail():
+        with compilation.compiling("a test"):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size == 0
+    with compilation.compiling("a test"):
+        pass
+    assert file.stat().st_size > 0
+
+
+def test_it_is_the_lock_that_keeps_them_apart(tmp_path):
+    """Without it one kernel is taken for another: the test above can fail."""
+    first, second = TYPES[:2]
+    for process in [start("collide", first, 0, cache=tmp_path), start("collide", second, 1, cache=tmp_path)]:
+        output(process)
+    assert output(start("fill", first, cache=tmp_path)) != RIGHT[first]
+
+
+STUDY = """
+[study]
+name = "test"
+rounds = 100
+clients = 2
+[problem]
+kind = "gaussian"
+dimension = 20
+[algorithm]
+initial = "normal"
+[[compressor]]
+kind = "none"
+[[compressor]]
+kind = "bernoulli"
+p = 0.5
+[[compressor]]
+kind = "quantization"
+levels = 1
+"""
+
+WIDEN = """
+import time
+from numba.core.caching import IndexDataCacheFile
+
+load = IndexDataCacheFile._load_index
+
+def slowly(self):
+    index = load(self)
+    time.sleep(0.02)
+    return index
+
+IndexDataCacheFile._load_index = slowly
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "test.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path, study):
+    """Filling it, and then loading from it."""
+    first, second = (output(start("audit", study, tmp_path / out, cache=tmp_path / "cache")) for out in "ab")
+    saved, loaded = {"_save_data", "_save_index"}, {"_load_data", "_load_index"}
+    assert saved < set(first.split()) <= saved | loaded
+    assert second == "_load_data _load_index\n"
+
+
+def test_worlds_that_fill_one_cache_at_once(tmp_path, study):
+    """Six ranks of three worlds with different kernels, on an empty cache with a wide window, and then once more."""
+    plugin = tmp_path / "widen.py"
+    plugin.write_text(WIDEN)
+    command.run("run", study, "--ranks=2", f"--out={tmp_path / 'calm'}", "--no-analyze")
+    calm = command.logs(tmp_path / "calm" / "test")
+    assert len(calm) == 3
+    for name in ("filled", "loaded"):
+        options = ["--ranks=2", "--jobs=3", f"--plugin={plugin}", f"--out={tmp_path / name}", "--no-analyze"]
+        command.run("run", study, *options, MPI_FED_CACHE_DIR=str(tmp_path / "cache"))
+        for label, log in command.logs(tmp_path / name / "test").items():
+            command.assert_same(log, calm[label])
+
+
+def unwritable_by_name(folder: Path) -> Path:
+    (folder / "file").touch()
+    return folder / "file" / "cache"
+
+
+def unwritable_by_mode(folder: Path) -> Path:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    folder.chmod(0o500)
+    return folder / "cache"
+
+
+@pytest.mark.parametrize("make", [unwritable_by_name, unwritable_by_mode])
+def test_without_a_cache_folder_a_process_has_its_own(tmp_path, make):
+    cache = make(tmp_path)
+    assert len(output(start("pack", cache=cache)).split()) == 2
+    assert not cache.exists()
+
+
+def test_without_locks_a_process_has_its_own_folder(tmp_path, monkeypatch):
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    first, second = compilation.cache_folder(), compilation.cache_folder()
+    assert first != second
+    assert tmp_path not in first.parents
+    assert first.is_dir()
+
+
+def test_compiled_once_is_loaded_from_then_on(tmp_path):
+    output(start("pack", cache=tmp_path))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")}
+    assert len(files) > 2
+    output(start("pack", cache=tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")} == files
+    assert np.all([path.stat().st_size > 0 for path in files])

@@ -1,0 +1,514 @@
+"""The log: what docs/log-format.md says of it, and what becomes of it when it is continued, extended or in the way."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import h5netcdf
+import h5py
+import numpy as np
+import pytest
+import xarray
+from hypothesis import given
+from hypothesis import strategies as some
+from support.command import arrays, assert_same
+
+from mpi_fed.errors import InputError
+from mpi_fed.log import schema
+from mpi_fed.log.schema import Layout, log_rounds
+from mpi_fed.log.writer import ORIGIN, is_finished, open_log, origin
+from mpi_fed.study.configuration import configuration_from_tables
+from mpi_fed.study.load import load_study
+
+DOCS = Path(__file__).parents[2] / "docs" / "log-format.md"
+R, K, D, N, RANKS, SLOTS = 2, 1000, 20, 3, 2, 2
+"""Three clients on two ranks: one on the first, two on the second, and so two slots a rank in a gather."""
+
+STUDY = f"""
+[study]
+name = "test"
+rounds = {K}
+repetitions = {R}
+clients = {N}
+[problem]
+kind = "gaussian"
+dimension = {D}
+"""
+
+ALL = """
+[[compressor]]
+kind = "none"
+[[compressor]]
+kind = "quantization"
+levels = [1, 4]
+[[compressor]]
+kind = "bernoulli"
+p = 0.3
+indices = ["shared", "explicit"]
+[[compressor]]
+kind = "rand-h"
+h = 3
+indices = ["shared", "explicit"]
+[[compressor]]
+kind = "sketch"
+h = 3
+[[compressor]]
+kind = "partial-participation"
+p = 0.3
+"""
+
+NONE = '[[compressor]]\nkind = "none"\n'
+
+
+def run(comm, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
+    """Run a study in this world, its files in the root's folder; label -> log."""
+    from mpi_fed.runner.repetitions import run
+
+    folder = Path(comm.bcast(str(folder)))
+    if comm.rank == 0:
+        (folder / "test.toml").write_text(text)
+    comm.Barrier()
+    run([str(folder / "test.toml")], str(folder), list(overrides), None, analyze=False)
+    study = load_study(folder / "test.toml", overrides)
+    comm.Barrier()  # the root may write another study there next
+    return {c.label: folder / "test" / c.file_name for c in study.configurations}
+
+
+@pytest.fixture(scope="module")
+def all_logs(tmp_path_factory):
+    """A log of every compressor. All ranks take part."""
+    from mpi_fed.launch.world import start
+
+    return run(start().comm, tmp_path_factory.mktemp("all"), STUDY + ALL)
+
+
+@pytest.fixture
+def log(all_logs, world):
+    return all_logs["none"]
+
+
+def rows_of(section: str) -> list[list[str]]:
+    """The rows of the table under a heading of the page."""
+    text = DOCS.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines() if row.startswith("| `")]
+
+
+def documented() -> dict[str, tuple[tuple[int, ...], str]]:
+    """dataset -> its shape and unit, in the log of this study."""
+    points = len(log_rounds(K, 100))
+    lengths = {"R": R, "P": points, "d": D, "N": N, "S": 4 * D + 1, "7": 7, "3": 3}
+    units = {"": "1", "risk": "1", "messages": "1", "bytes": "byte", "bits": "bit", "s": "s", "s a round": "s"}
+    found = {}
+    for section in ("Coordinates", "Risk and iterates", "Bytes", "Time"):
+        for names, shape, unit, _ in rows_of(section):
+            for name in re.findall(r"`(\w+)`", names):
+                symbols = shape.strip("()").split(", ")
+                found[name] = tuple(lengths[symbol] for symbol in symbols), units.get(unit, unit)
+    return found
+
+
+@pytest.mark.mpi(ranks=2)
+def test_datasets_are_those_of_the_page(log, world):
+    if not world.is_root:
+        return
+    expected = documented()
+    for other in ("last_iterate", "last_iterate_averaged", "client_uplink_payload_bytes_total"):
+        del expected[other]
+    with h5py.File(log) as file:
+        assert set(file) == expected.keys() | {"coordinate", "client", "size", "convergence"}
+        for name, (shape, unit) in expected.items():
+            assert file[name].shape == shape, name
+            assert file[name].attrs.get("units", b"1") == unit.encode() or name == "round", name
+            assert file[name].dtype in (np.float64, np.int64, object), name
+            assert file[name].chunks is None, "laid out in one piece"
+
+
+@pytest.mark.mpi(ranks=2)
+def test_attributes_are_those_of_the_page(log, world):
+    if not world.is_root:
+        return
+    with h5py.File(log) as file:
+        attributes = dict(file.attrs)
+        status = dict(zip(file["repetition"][:], file["repetition_status"][:], strict=True))
+    for names, *_ in rows_of("Root attributes"):
+        assert set(re.findall(r"`(\w+)`", names)) <= attributes.keys()
+    provenance = """command_line package_version dependency_versions git_commit mpi_library mpi_thread_level ranks
+        host_names rank_cores cpu launcher slurm start_time"""
+    assert set(provenance.split()) <= attributes.keys()
+    configuration = configuration_from_tables(json.loads(attributes["configuration"]))
+    assert configuration.id.encode() == attributes["configuration_id"]
+    assert attributes["format"] == b"mpi-fed log"
+    assert attributes["format_version"] == 1
+    assert attributes["status"] == b"complete"
+    assert attributes["ranks"] == str(RANKS).encode()
+    assert attributes["omega"] == 0
+    assert attributes["R2"] == pytest.approx(np.sum(1 / np.arange(1, D + 1)))
+    assert attributes["step_scale"] == pytest.approx(1 / (2 * attributes["R2"]))
+    assert status == {0: 1, 1: 1}
+
+
+@pytest.mark.mpi(ranks=2)
+def test_other_libraries_open_it(log, world):
+    if not world.is_root:
+        return
+    held = arrays(log)
+    with xarray.open_dataset(log, engine="h5netcdf") as opened:
+        assert opened["excess_risk"].dims == ("repetition", "round")
+        assert opened["iterate"].dims == ("repetition", "round", "coordinate")
+        assert opened["client_uplink_payload_bytes"].dims == ("repetition", "round", "client")
+        assert opened["phase_seconds"].dims == ("repetition", "phase", "statistic")
+        assert list(opened["statistic"].values) == ["min", "mean", "max"]
+        assert opened.attrs["label"] == "none"
+        assert opened["wall_seconds"].attrs["units"] == "s"
+        last = opened["excess_risk"].sel(repetition=1, round=K)
+        assert float(last) == held["excess_risk"][1, -1]
+    with h5netcdf.File(log, "r") as opened:
+        assert opened.dimensions["round"].size == len(held["round"])
+        assert opened.variables["message_count"].dimensions == ("repetition", "size")
+
+
+@pytest.mark.mpi(ranks=2)
+def test_viewers_open_it_on_its_curve(log, world):
+    """By NeXus' rules: `default` of the file leads to a group, its `signal` and `axes` to the curve and its axes."""
+    if world.is_root:
+        with h5py.File(log) as file:
+            view = file[file.attrs["default"]]
+            assert (file.attrs["NX_class"], view.attrs["NX_class"]) == (b"NXroot", b"NXdata")
+            signal = view[view.attrs["signal"]]
+            assert signal == file["excess_risk_averaged"]
+            assert signal.attrs["interpretation"] == b"spectrum"
+            axes = [view[name] for name in view.attrs["axes"]]
+            assert [len(axis) for axis in axes] == list(signal.shape)
+            assert axes[1] == file["round"]
+
+
+@pytest.mark.mpi(ranks=2)
+def test_risks_are_those_of_the_iterates(all_logs, world):
+    if not world.is_root:
+        return
+    h = 1 / np.arange(1, D + 1)
+    (configuration,) = load_study(Path(all_logs["none"]).parents[1] / "test.toml").configurations[:1]
+    covariance = configuration.problem.prepare(N).covariance.dense
+    np.testing.assert_allclose(np.linalg.eigvalsh(covariance)[::-1], h)
+    for path in all_logs.values():
+        log = arrays(path)
+        for risk, iterate in (("excess_risk", "iterate"), ("excess_risk_averaged", "iterate_averaged")):
+            error = log[iterate] - log["optimum"]
+            np.testing.assert_allclose(log[risk], np.einsum("rpi,ij,rpj->rp", error, covariance, error) / 2)
+        assert (log["iterate"][:, 0] == 0).all()
+        first = [list(log["round"]).index(k) for k in (0, 1, 2)]
+        w = log["iterate"][:, first]
+        means = np.stack([w[:, 0], w[:, 0], (w[:, 0] + w[:, 1]) / 2], axis=1)  # of what came before each
+        np.testing.assert_array_equal(log["iterate_averaged"][:, first], means)
+
+
+@pytest.mark.mpi(ranks=2)
+def test_everything_counts_from_zero_and_never_falls(all_logs, world):
+    if not world.is_root:
+        return
+    for path in all_logs.values():
+        log = arrays(path)
+        np.testing.assert_array_equal(log["round"], log_rounds(K, 100))
+        for name in ("wall_seconds", *schema.COUNTS, "client_uplink_payload_bytes"):
+            assert (log[name][:, 0] == 0).all(), name
+            assert (np.diff(log[name], axis=1) >= 0).all(), name
+        assert (log["wall_seconds"][:, 1:] > 0).all()
+        assert (log["phase_seconds"] >= 0).all()
+        least, mean, most = np.moveaxis(log["phase_seconds"], 2, 0)
+        assert (least <= mean).all()
+        assert (mean <= most).all()
+        np.testing.assert_array_equal(log["client_uplink_payload_bytes"].sum(axis=2), log["uplink_payload_bytes"])
+        sizes = (log["message_size"] * log["message_count"]).sum(axis=1)
+        np.testing.assert_array_equal(sizes, log["uplink_payload_bytes"][:, -1])
+        assert (log["uplink_transported_bytes"] >= log["uplink_payload_bytes"]).all()
+        assert (8 * log["uplink_payload_bytes"] >= log["uplink_information_bits"]).all()
+
+
+FIXED = {
+    "none": (32 * 20, 80),
+    "quantization levels=1": (32 + 2 * 20, 4 + 2 * 3),  # a norm; the signs and one bit a level, each 20 bits in 3 bytes
+    "quantization levels=4": (32 + 4 * 20, 4 + 4 * 3),  # 0..4 takes three bits
+    "rand-h h=3 indices=shared": (3 * 32, 12),
+    "rand-h h=3 indices=explicit": (3 * (32 + 5), 14),  # 111 bits
+    "sketch h=3": (3 * 32, 12),
+}
+"""Bits and bytes of each message, by hand."""
+
+
+@pytest.mark.mpi(ranks=2)
+@pytest.mark.parametrize("label", FIXED)
+def test_bytes_of_messages_of_one_length(all_logs, world, label):
+    if not world.is_root:
+        return
+    bits, size = FIXED[label]
+    log = arrays(all_logs[label])
+    messages = np.broadcast_to(log["round"] * N, (R, len(log["round"])))
+    np.testing.assert_array_equal(log["uplink_information_bits"], messages * bits)
+    np.testing.assert_array_equal(log["uplink_payload_bytes"], messages * size)
+    np.testing.assert_array_equal(log["uplink_transported_bytes"], messages // N * RANKS * SLOTS * size)
+    np.testing.assert_array_equal(log["downlink_transported_bytes"], messages // N * RANKS * 8 * D)
+    assert log["message_count"][:, size].tolist() == [N * K] * R
+    assert log["message_count"].sum() == R * N * K
+
+
+@pytest.mark.mpi(ranks=2)
+def test_bytes_of_messages_of_varying_length(all_logs, world):
+    if not world.is_root:
+        return
+    shared, explicit, participation = (
+        arrays(all_logs[label])
+        for label in (
+            "bernoulli p=0.3 indices=shared",
+            "bernoulli p=0.3 indices=explicit",
+            "partial-participation p=0.3",
+        )
+    )
+    for log, bits in ((shared, 32), (explicit, 32 + 5)):
+        kept = np.arange(D + 1)
+        count = log["message_count"][:, -(-kept * bits // 8)]
+        assert (count.sum(axis=1) == N * K).all()
+        np.testing.assert_array_equal(log["uplink_information_bits"][:, -1], (count * kept * bits).sum(axis=1))
+        within_six_sigma((count * kept).sum(axis=1), D * N * K, 0.3)
+    np.testing.assert_array_equal(shared["uplink_transported_bytes"], shared["uplink_payload_bytes"])
+    counts = 4 * RANKS * SLOTS * explicit["round"]  # of the messages' lengths, int32, which the root does not know
+    expected = explicit["uplink_payload_bytes"] + counts
+    np.testing.assert_array_equal(explicit["uplink_transported_bytes"], expected)
+    messages = participation["message_count"][:, 80]
+    np.testing.assert_array_equal(participation["uplink_payload_bytes"][:, -1], 80 * messages)
+    np.testing.assert_array_equal(participation["uplink_information_bits"], 8 * participation["uplink_payload_bytes"])
+    within_six_sigma(messages, N * K, 0.3)
+    rounds = participation["downlink_transported_bytes"][:, -1] / (8 * D * RANKS)  # in which anybody takes part
+    within_six_sigma(rounds, K, 1 - 0.7**N)
+
+
+def within_six_sigma(successes, trials, p):
+    """One test in a billion fails by chance."""
+    assert (np.abs(successes - trials * p) < 6 * np.sqrt(trials * p * (1 - p))).all()
+
+
+@given(some.integers(1, 10**9), some.integers(1, 300))
+def test_log_rounds(rounds, points_per_decade):
+    points = log_rounds(rounds, points_per_decade)
+    assert points.dtype == np.int64
+    assert points[0] == 0
+    assert points[-1] == rounds
+    assert (np.diff(points) > 0).all()
+    assert len(points) <= points_per_decade * np.log10(rounds) + 3
+    ratio = 10 ** (1 / points_per_decade)
+    assert (points[2:] <= (points[1:-1] + 0.5) * ratio + 0.5 + 1e-6 * points[2:]).all()  # both were rounded
+
+
+@pytest.mark.mpi(ranks=2)
+def test_running_again_does_what_is_missing(world, tmp_path):
+    study = STUDY + NONE
+    path = run(world.comm, tmp_path, study)["none"]
+    before = world.is_root and (path.read_bytes(), arrays(path))
+    run(world.comm, tmp_path, study)
+    if world.is_root:
+        assert path.read_bytes() == before[0]
+    run(world.comm, tmp_path, study, "study.repetitions=4")
+    if world.is_root:
+        extended = arrays(path)
+        assert extended["repetition"].tolist() == [0, 1, 2, 3]
+        assert extended["repetition_status"].tolist() == [1] * 4
+        for name, old in before[1].items():
+            rows = slice(0, len(old) if name not in ("repetition", "repetition_status") else 2)
+            np.testing.assert_array_equal(extended[name][rows], old, err_msg=name)  # seconds as well
+    run(world.comm, tmp_path, study, "study.repetitions=[9, 1]")  # neither more nor fewer: others
+    (tmp_path / "new").mkdir()
+    fresh = run(world.comm, tmp_path / "new", study, "study.repetitions=[0, 1, 2, 3, 9]")["none"]
+    if world.is_root:
+        assert_same(arrays(path), arrays(fresh))
+
+
+@pytest.mark.mpi(ranks=1)
+def test_repetitions_that_are_not_asked_for_stay_undone(world, tmp_path):
+    study = STUDY + NONE
+    path = run(world.comm, tmp_path, study, "study.repetitions=3")["none"]
+    with h5py.File(path, "r+") as file:
+        file["repetition_status"][:] = [1, 0, 0]
+        file["excess_risk"][1:] = np.nan
+    run(world.comm, tmp_path, study, "study.repetitions=2")
+    with h5py.File(path) as file:
+        assert file["repetition_status"][:].tolist() == [1, 1, 0]
+        assert file.attrs["status"] == b"interrupted"
+        assert np.isfinite(file["excess_risk"][1]).all()
+        assert np.isnan(file["excess_risk"][2]).all()
+
+
+@pytest.mark.mpi(ranks=1)
+def test_a_log_that_grows_keeps_its_last_iterates(world, tmp_path, monkeypatch):
+    study = STUDY + NONE
+    path = run(world.comm, tmp_path, study, "study.repetitions=1")["none"]
+    before = arrays(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "ITERATES_LIMIT", 1.5 * 16 * len(before["round"]) * D)
+        run(world.comm, tmp_path, study, "study.repetitions=2")
+    after = arrays(path)
+    assert not {"iterate", "iterate_averaged"} & after.keys()
+    np.testing.assert_array_equal(after["last_iterate"][0], before["iterate"][0, -1])
+    np.testing.assert_array_equal(after["last_iterate_averaged"][0], before["iterate_averaged"][0, -1])
+    with h5py.File(path, "r+") as file:
+        file["repetition_status"][1] = 0
+    run(world.comm, tmp_path, study, "study.repetitions=2")  # "auto" now means all; the log stays as it is
+    assert_same(arrays(path), after)
+
+
+@pytest.mark.mpi(ranks=1)
+@pytest.mark.parametrize("iterates", ["all", "last", "none"])
+def test_iterates(world, tmp_path, iterates):
+    path = run(world.comm, tmp_path, STUDY + NONE, f'log.iterates="{iterates}"')["none"]
+    held = {"all": {"iterate", "iterate_averaged"}, "last": {"last_iterate", "last_iterate_averaged"}, "none": set()}
+    assert {name for name in arrays(path) if "iterate" in name} == held[iterates]
+
+
+@pytest.mark.mpi(ranks=1)
+def test_more_clients_than_have_counts_of_their_own(world, tmp_path):
+    path = run(world.comm, tmp_path, STUDY + NONE, "study.clients=1001", "study.rounds=3")["none"]
+    log = arrays(path)
+    assert "client_uplink_payload_bytes" not in log
+    np.testing.assert_array_equal(log["client_uplink_payload_bytes_total"], np.full((R, 1001), 3 * 80))
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A configuration, and where its log would be."""
+    (tmp_path / "test.toml").write_text(STUDY + NONE)
+    (configuration,) = load_study(tmp_path / "test.toml").configurations
+    return configuration, tmp_path / configuration.file_name
+
+
+def create(configuration, path):
+    layout = Layout.of(configuration, D, 5, 1)
+    log = open_log(path, configuration, layout, {"optimum": np.zeros(D)})
+    log.close("interrupted")
+
+
+@pytest.mark.parametrize(("name", "what"), sorted(ORIGIN.items()))
+def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
+    configuration, path = place
+    layout = Layout.of(configuration, D, 5, 1)
+    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    with pytest.raises(InputError, match=rf"its repetitions are of {what} than now; move it away or give another"):
+        open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "after"})
+
+
+def test_the_origin_follows_data_and_start(tmp_path):
+    study, data, start = tmp_path / "test.toml", tmp_path / "data.npz", tmp_path / "start.npy"
+    tables = STUDY.replace('"gaussian"', '"file"').replace(f"dimension = {D}", 'path = "data.npz"')
+    study.write_text(tables + '[algorithm]\ninitial = "start.npy"\n' + NONE)
+    found = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        np.savez(data, features=rng.standard_normal((30, 2)), targets=rng.standard_normal(30))
+        np.save(start, rng.standard_normal(2))
+        (configuration,) = load_study(study).configurations
+        found.append((configuration.id, origin(configuration)))
+    (one, first), (other, second) = found
+    assert one == other
+    assert all(first[name] != second[name] for name in ("dataset_digest", "initial_digest"))
+
+
+def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypatch):
+    configuration, path = place
+    points = len(log_rounds(K, 100))
+    monkeypatch.setattr(schema, "ITERATES_LIMIT", 16 * points * D * 2)  # room for two repetitions
+    facts, layout = {"optimum": np.zeros(D)}, Layout.of(configuration, D, 5, 1)
+    open_log(path, replace(configuration, seeds=(0, 1, 2)), layout, facts).close("interrupted")
+    with h5py.File(path, "r+") as file:
+        assert "last_iterate" in file
+        file["last_iterate"][0] = 7.0
+    open_log(path, replace(configuration, seeds=(5,)), layout, facts).close("interrupted")
+    with h5py.File(path) as file:
+        assert file["repetition"][:].tolist() == [0, 1, 2, 5]
+        assert (file["last_iterate"][0] == 7.0).all()
+
+
+def another(configuration, path, tmp_path):
+    (tmp_path / "test.toml").write_text(STUDY + NONE)
+    (other,) = load_study(tmp_path / "test.toml", ["problem.noise_variance=2.0"]).configurations
+    create(other, path)
+
+
+def without(name):
+    def make(configuration, path, tmp_path):
+        create(configuration, path)
+        with h5py.File(path, "r+") as file:
+            del file[name]
+
+    return make
+
+
+def cut(share):
+    def make(configuration, path, tmp_path):
+        create(configuration, path)
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+    return make
+
+
+IN_THE_WAY = {
+    "text": lambda configuration, path, tmp_path: path.write_text("my notes"),
+    "nothing": lambda configuration, path, tmp_path: path.touch(),
+    "another HDF5 file": lambda configuration, path, tmp_path: h5py.File(path, "w").close(),
+    "another log": another,
+    "no seeds": without("repetition"),
+    "no status": without("repetition_status"),
+    "cut in half": cut(0.5),
+    "cut at the start": cut(0.001),
+    "a folder": lambda configuration, path, tmp_path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("case", IN_THE_WAY)
+def test_what_is_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
+    configuration, path = place
+    IN_THE_WAY[case](configuration, path, tmp_path)
+    before = path.is_file() and path.read_bytes()
+    for attempt in (lambda: is_finished(path, configuration), lambda: create(configuration, path)):
+        with pytest.raises(InputError, match=re.escape(str(path))) as refusal:
+            attempt()
+        assert "move it away or give another --out" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+    assert (path.is_file() and path.read_bytes()) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_log_in_use_is_refused(place):
+    configuration, path = place
+    create(configuration, path)
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="in use"):
+            create(configuration, path)
+
+
+def test_what_a_killed_run_left_half_laid_out_goes(place):
+    configuration, path = place
+    left, others = path.with_name(f".{path.name}.1.part"), path.with_name(".other.h5.1.part")
+    in_use = path.with_name(f".{path.name}.2.part")
+    for file in (left, others, in_use):
+        file.touch()
+    with open(in_use) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        create(configuration, path)
+    assert not left.exists()
+    assert in_use.exists()
+    assert others.exists()
+
+
+def test_a_log_is_found_under_another_label(place, tmp_path):
+    """A study that comes to vary more has longer labels, and so other file names."""
+    from mpi_fed.log.writer import locate
+
+    configuration, path = place
+    create(configuration, path)
+    moved = path.with_name(f"none-clients-3-{path.name.rpartition('-')[2]}")
+    shutil.move(path, moved)
+    assert locate(tmp_path, configuration) == moved

@@ -1,0 +1,361 @@
+"""Routes: each gives the gather route's iterates, and enters in the ledger what MPI carried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.trajectories import ALGORITHMS, CLIENTS, COMPRESSORS, DIMENSION, configurations, trajectory
+
+from mpi_fed.engine.checksums import TRAILER
+from mpi_fed.engine.operations.route import DOWNLINK, PAYLOAD, UPLINK
+
+ROUNDS = 60
+NONE = ('kind = "none"\nvalue_bits = 64',)
+SUMS = (("reduce", {}), ("allreduce", {}), ("tree-reduce", {"group_size": 2}))
+MEMORIES = next(case for case in ALGORITHMS if "control-variates" in case[2])
+
+
+def routed(configuration, kind, **fields):
+    """The same configuration on another route."""
+    from mpi_fed.routes import routes
+
+    return replace(configuration, route=routes[kind](**fields).resolve(configuration.compressor))
+
+
+def simulated(configuration, comm, stop=ROUNDS):
+    from mpi_fed.runner.simulation import Simulation
+
+    population = configuration.problem.prepare(configuration.clients)
+    simulation = Simulation(configuration, population, comm, [0, ROUNDS])
+    simulation.compile()
+    simulation.start(0)
+    simulation.advance(stop)
+    return simulation
+
+
+def same_everywhere(world, array):
+    return len(set(world.comm.allgather(array.tobytes()))) == 1
+
+
+@pytest.mark.mpi(ranks=[1, 3], slow=[1])
+@pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda text: text.replace("\n", ", "))
+def test_all_ranks_that_decode_do_what_the_root_does(world, tmp_path, compressor):
+    """Bit for bit, on every rank, with the same messages in the ledger."""
+    for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
+        fixed = configuration.compressor.fixed_length
+        kinds = ("gather", "allgather", "allgatherv") if fixed else ("gatherv", "allgatherv")
+        root, *others = (trajectory(routed(configuration, kind), world.comm) for kind in kinds)
+        for other in others:
+            assert other == root
+
+
+@pytest.mark.mpi(ranks=3)
+def test_memories_move_alike_on_all_ranks(world, tmp_path):
+    problem, compressor, algorithm = MEMORIES
+    for configuration in configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm):
+        assert trajectory(routed(configuration, "allgatherv"), world.comm) == trajectory(configuration, world.comm)
+
+
+TREES = (
+    'kind = "quantization"\nlevels = 3',
+    'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
+)
+"""Of one length, of lengths that the shared seed tells, that the sender alone knows."""
+
+
+@pytest.mark.mpi(ranks=[3, 4], slow=[4])
+@pytest.mark.parametrize("compressor", TREES, ids=["fixed", "varying"])
+def test_a_tree_changes_no_bit(world, tmp_path, compressor):
+    """In groups of two (a third rank is alone in its own), of all ranks, and of ranks that are no neighbours."""
+    from mpi_fed.routes.tree import TreeRoute
+
+    class InTurn(TreeRoute):
+        def split(self, comm):
+            return comm.Split((comm.rank + 1) // 2 % 2, comm.rank)
+
+    for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
+        expected = trajectory(configuration, world.comm)
+        for route in (TreeRoute(group_size=2), TreeRoute(), InTurn()):
+            assert trajectory(replace(configuration, route=route), world.comm) == expected
+
+
+@pytest.mark.mpi(ranks=[3, 4], slow=[4])
+def test_ledger_of_a_tree(world, tmp_path):
+    """Both levels: each rank's messages to its leader, each group's to the root; w to two leaders, then to all."""
+    groups = 2
+    d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    for kind, up in (("tree", 2 * n * d), ("tree-reduce", (ranks + groups) * d)):
+        totals = simulated(routed(configuration, kind, group_size=2), world.comm).wire.totals
+        if world.is_root:
+            expected = [ROUNDS * n * d, ROUNDS * up, ROUNDS * (ranks + groups) * d]
+            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == expected, kind
+    _, explicit = configurations(tmp_path, "gaussian", (TREES[1],), rounds=ROUNDS)
+    totals = simulated(routed(explicit, "tree", group_size=2), world.comm).wire.totals
+    if world.is_root:
+        counts = 4 * 2 * ranks  # an int32 for each of two clients at most on a rank
+        assert totals[UPLINK] == 2 * (totals[PAYLOAD] + ROUNDS * counts)
+
+
+@pytest.mark.mpi(ranks=3)
+def test_a_tree_carries_checksums(world, tmp_path):
+    (configuration,) = configurations(tmp_path, "gaussian", (TREES[0],), rounds=ROUNDS)
+    plain, checked = (
+        simulated(routed(configuration, "tree", group_size=2, self_check=check), world.comm) for check in (None, True)
+    )
+    assert checked.wrong_message() is None
+    assert checked.state.w.tobytes() == plain.state.w.tobytes()
+    if world.is_root:
+        assert (checked.wire.totals - plain.wire.totals).tolist() == [0, 0, 2 * ROUNDS * CLIENTS * TRAILER, 0]
+
+
+@pytest.mark.mpi(ranks=3)
+def test_a_tree_goes_on_from_a_checkpoint_without_its_ranks(world, tmp_path):
+    """The root takes up alone what three ranks have begun; and the tree's communicators are freed."""
+    from mpi4py import MPI
+
+    from mpi_fed.engine import mpi_calls
+    from mpi_fed.runner import checkpoint
+
+    (configuration,) = configurations(tmp_path, "gaussian", (TREES[0],), rounds=ROUNDS)
+    configuration = routed(configuration, "tree", group_size=2)
+    before = len(mpi_calls._communicators)
+    whole, first = (simulated(configuration, world.comm, stop) for stop in (ROUNDS, 25))
+    log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
+    checkpoint.save(world, log, first)
+    assert len(mpi_calls._communicators) > before
+    whole.close()
+    first.close()
+    assert len(mpi_calls._communicators) == before
+    if world.is_root:
+        alone = replace(world, comm=MPI.COMM_SELF, node=MPI.COMM_SELF, rank=0, size=1)
+        second = simulated(configuration, MPI.COMM_SELF, 3)
+        checkpoint.restore(alone, checkpoint.load(log, configuration), second)
+        second.advance(ROUNDS)
+        assert second.state.w.tobytes() == whole.state.w.tobytes()
+
+
+@pytest.mark.mpi(ranks=[1, 3])
+@pytest.mark.parametrize(("bits", "tolerance"), [(64, 1e-13), (32, 1e-5)])
+def test_sums_are_those_of_the_root(world, tmp_path, bits, tolerance):
+    """But for rounding: a rank's clients are added before, and MPI adds ranks in an order of its own."""
+    (configuration,) = configurations(tmp_path, "gaussian", (f'kind = "none"\nvalue_bits = {bits}',), rounds=ROUNDS)
+    expected = simulated(configuration, world.comm).state.w
+    for kind, options in SUMS:
+        found = simulated(routed(configuration, kind, **options), world.comm)
+        np.testing.assert_allclose(found.state.w, expected, rtol=tolerance, atol=tolerance)
+        assert same_everywhere(world, found.state.model)
+        if world.is_root and world.size > 1 and bits == 32:
+            assert found.state.w.tobytes() != expected.tobytes(), "CLIENTS / ranks > 1 are added up first"
+
+
+COMMON = [
+    f"{keys}\nvalue_bits = 64"
+    for keys in (
+        'kind = "rand-h"\nh = 4\nmask = "common"',
+        'kind = "bernoulli"\np = 0.3\nmask = "common"',
+        'kind = "sketch"\nh = 3\nmask = "common"',
+    )
+]
+
+
+@pytest.mark.mpi(ranks=[1, 3], slow=[1])
+@pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
+def test_messages_of_one_mask_add_up(world, tmp_path, compressor):
+    """In the compressed domain, to what the root makes of them one by one; and with the same messages in the ledger."""
+    (configuration,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
+    expected = simulated(configuration, world.comm)
+    for kind in ("reduce", "allreduce"):
+        found = simulated(routed(configuration, kind), world.comm)
+        np.testing.assert_allclose(found.state.w, expected.state.w, rtol=1e-11, atol=1e-11)
+        if world.is_root:
+            assert found.wire.totals[PAYLOAD] == expected.wire.totals[PAYLOAD] > 0
+            assert CLIENTS * found.wire.totals[UPLINK] == world.size * found.wire.totals[PAYLOAD]
+
+
+@pytest.mark.mpi(ranks=2)
+@pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
+def test_a_common_mask_is_another_draw_than_masks_of_their_own(world, tmp_path, compressor):
+    (one,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
+    (own,) = configurations(tmp_path, "gaussian", (compressor.replace("common", "own"),), rounds=ROUNDS)
+    assert own.compressor.mask is None
+    found, other = simulated(one, world.comm), simulated(own, world.comm)
+    assert (found.state.w != other.state.w).all()
+
+
+@pytest.mark.mpi(ranks=3)
+def test_ledger(world, tmp_path):
+    """Uplink: the send buffers of all ranks. Downlink: what all ranks receive."""
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
+    slots = -(-n // ranks)
+    expected = {
+        "gather": (ranks * slots * d, ranks * d),
+        "gatherv": (n * d, ranks * d),
+        "allgather": (ranks * slots * d, ranks * ranks * slots * d),
+        "allgatherv": (n * d, ranks * n * d),
+        "reduce": (ranks * d, ranks * d),
+        "allreduce": (ranks * d, ranks * d),
+        "tree": (2 * n * d, (ranks + 1) * d),  # of one node, whose leader is the root
+        "tree-reduce": ((ranks + 1) * d, (ranks + 1) * d),
+    }
+    from mpi_fed.routes import routes
+
+    assert expected.keys() == routes.keys() - {"auto", "reduce-levels"}  # for that see test_shared_scale.py
+    for kind, (up, down) in expected.items():
+        totals = simulated(routed(configuration, kind), world.comm).wire.totals
+        if world.is_root:
+            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
+
+
+@pytest.mark.mpi(ranks=[1, 3])
+@pytest.mark.parametrize("bits", [32, 16])
+@pytest.mark.parametrize("kind", ["gather", "reduce", "tree"])
+def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
+    """Everyone computes at the same rounding of the root's w, whatever the number of ranks."""
+    from mpi4py import MPI
+
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    configuration = routed(configuration, kind, downlink_bits=bits)
+    found = simulated(configuration, world.comm)
+    model = found.state.model
+    assert same_everywhere(world, model)
+    floats = {32: np.float32, 16: np.float16}[bits]
+    assert (model.astype(floats) == model).all()
+    if world.is_root:
+        w = found.state.w
+        assert (w != model).any()
+        if bits == 32:
+            np.testing.assert_array_equal(model, w.astype(np.float32))
+        else:
+            lower = np.abs(w) * (1 - 2.0**-10) - 2.0**-24
+            assert ((np.abs(model) >= lower) & (np.abs(model) <= np.abs(w) * (1 + 2.0**-10) + 2.0**-24)).all()
+        receipts = world.size + (kind == "tree")
+        assert found.wire.totals[DOWNLINK] == ROUNDS * bits // 8 * DIMENSION * receipts
+    if kind != "reduce":
+        alone = simulated(configuration, MPI.COMM_SELF)
+        assert alone.state.model.tobytes() == model.tobytes()
+
+
+@pytest.mark.mpi(ranks=2)
+def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
+    from mpi_fed.runner import checkpoint
+
+    (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
+    configuration = routed(configuration, "gather", downlink_bits=16)
+    whole = simulated(configuration, world.comm)
+    first = simulated(configuration, world.comm, 25)
+    log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
+    checkpoint.save(world, log, first)
+    second = simulated(configuration, world.comm, 3)
+    checkpoint.restore(world, checkpoint.load(log, configuration) if world.is_root else None, second)
+    second.advance(ROUNDS)
+    assert second.state.model.tobytes() == whole.state.model.tobytes()
+    assert not world.is_root or second.state.w.tobytes() == whole.state.w.tobytes()
+
+
+@pytest.mark.mpi(ranks=2)
+def test_the_first_whose_number_was_too_large_is_named(world, tmp_path):
+    """Not the root, whose w is no number from then on, nor who comes first of the ranks."""
+    from mpi_fed.engine.random_streams import THE_ROOT
+    from mpi_fed.errors import InputError
+    from mpi_fed.runner.repetitions import _check_overflow
+
+    assert world.size == 2
+    (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"\nvalue_bits = 16',), rounds=ROUNDS)
+    simulation = simulated(routed(configuration, "gather", downlink_bits=32), world.comm, 3)
+    _check_overflow(world, simulation, None)
+    for root, said in (
+        ((np.int64(THE_ROOT), 7), "in round 7 client 3 had to send"),
+        ((0, 8), "in round 7 client 3 had to send"),
+        ((np.int64(THE_ROOT), 6), "in round 6 the root had to send"),
+    ):
+        simulation.state.overflow[:] = root if world.is_root else (3, 7)
+        wider = "the route downlink_bits = 32" if "root" in said else "this compressor value_bits = 32"
+        with pytest.raises(InputError, match=f"{said}.* give {wider}"):
+            _check_overflow(world, simulation, None)
+
+
+@pytest.mark.parametrize(
+    ("route", "compressor", "words"),
+    [
+        ('kind = "allgather"', 'kind = "bernoulli"\np = 0.5', ["[route]", "allgather", "bernoulli", '"allgatherv"']),
+        ('kind = "reduce"', 'kind = "quantization"\nlevels = 1', ["[route]", "reduce", "quantization", '"auto"']),
+        ('kind = "allreduce"', 'kind = "none"\nvalue_bits = 16', ["[route]", "allreduce", "16 bits", "32"]),
+        ('kind = "reduce"\nself_check = true', 'kind = "none"', ["[route]", "reduce", "checksums", '"gather"']),
+        ('kind = "allreduce"\ndownlink_bits = 32', 'kind = "none"', ["[route]", "allreduce", "downlink_bits"]),
+        ('kind = "reduce"', 'kind = "rand-h"\nh = 2', ["[route]", "reduce", "rand-h", 'mask = "common"']),
+        ('kind = "tree-reduce"\nself_check = true', 'kind = "none"', ["[route]", "tree-reduce", "checksums", "gather"]),
+        ('kind = "tree-reduce"', 'kind = "quantization"\nlevels = 1', ["[route]", "tree-reduce", "quantization"]),
+        ('kind = "tree"\ngroup_size = 0', 'kind = "none"', ["[route]", "group_size", "at least 1"]),
+        ('kind = "auto"', 'kind = "rand-h"\nh = 2\nmask = "common"\nindices = "explicit"', ["mask", "indices"]),
+        ('kind = "auto"\ndownlink_bits = 8', 'kind = "none"', ["[route]", "downlink_bits", "8"]),
+    ],
+)
+def test_pairings_that_make_no_sense(tmp_path, route, compressor, words):
+    from mpi_fed.errors import InputError
+    from mpi_fed.study.load import load_study
+
+    text = f"""
+        [study]
+        name = "x"
+        rounds = 10
+        [problem]
+        kind = "gaussian"
+        dimension = 5
+        [[compressor]]
+        {compressor}
+        [route]
+        {route}
+    """
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(InputError) as refused:
+        load_study(tmp_path / "x.toml")
+    for word in words:
+        assert word in str(refused.value)
+
+
+@pytest.mark.mpi(ranks=1)
+@pytest.mark.parametrize("compressor", ['rand-h"\nh = 2', 'bernoulli"\np = 0.4', 'sketch"\nh = 2'], ids=["r", "b", "s"])
+@pytest.mark.parametrize("mask", ["common", "own"])
+def test_the_noise_at_the_optimum_of_a_common_mask(world, tmp_path, compressor, mask):
+    """Its trace against prediction, over rounds whose steps are too small to leave w*. A false alarm: 6e-5 each."""
+    from mpi_fed.runner.simulation import Simulation
+    from mpi_fed.study.load import load_study
+    from mpi_fed.theory.prediction import compute
+
+    (tmp_path / "x.toml").write_text(f"""
+        [study]
+        name = "x"
+        rounds = 20_000
+        clients = 3
+        [problem]
+        kind = "gaussian"
+        dimension = 4
+        batch_size = 2
+        shift = "both"
+        noise_variance = 0.5
+        [algorithm]
+        step_size = 1e-6
+        [[compressor]]
+        kind = "{compressor}
+        mask = "{mask}"
+    """)
+    (configuration,) = load_study(tmp_path / "x.toml").configurations
+    population = configuration.problem.prepare(3)
+    simulation = Simulation(configuration, population, world.comm, [0, 20_000])
+    simulation.compile()
+    simulation.start(0)
+    simulation.state.w[:] = population.optimum
+    iterates = [population.optimum.copy()]
+    for stop in range(1, 20_001):
+        simulation.advance(stop)
+        iterates.append(simulation.state.w.copy())
+    messages = np.diff(iterates, axis=0) / -1e-6
+    inverse = np.linalg.inv(population.covariance.dense)
+    traces = np.einsum("kj,jl,kl->k", messages, inverse, messages)
+    expected = compute(configuration, population).limit_trace
+    assert abs(traces.mean() - expected) < 4 * traces.std() / np.sqrt(len(traces))

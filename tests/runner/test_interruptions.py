@@ -1,0 +1,380 @@
+"""A run that is killed, or meets a full disk, at any moment: what it leaves is sound, and is continued."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from support import command
+from support.command import arrays, assert_same
+from support.mpi_tests import MUST_HAVE_BOTH
+from support.processes import children, family, seconds_until_gone
+
+from mpi_fed.launch import launcher
+from mpi_fed.log import schema
+
+pytestmark = pytest.mark.slow
+
+STUDY = """
+[study]
+name = "test"
+rounds = 3000
+repetitions = {repetitions}
+clients = 2
+[problem]
+kind = "gaussian"
+dimension = 20
+[[compressor]]
+kind = "none"
+[log]
+points_per_decade = 20
+iterates = "last"
+"""
+MOST = 600
+"""Repetitions that take seconds, so that a run is killed many times before they are done."""
+KILLS = 8
+GONE = 2.0
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "test.toml"
+    path.write_text(STUDY.format(repetitions=MOST))
+    return path
+
+
+def start(study: Path) -> subprocess.Popen[str]:
+    return command.start("run", study, "--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The log of a run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "test.toml").write_text(STUDY.format(repetitions=MOST))
+    command.run("run", folder / "test.toml", "--ranks=2", f"--out={folder}", "--no-analyze")
+    (log,) = command.logs(folder / "test").values()
+    return log
+
+
+def kill(job: subprocess.Popen[str]) -> None:
+    """kill -9 of everything, or of the command alone, which takes everything with it."""
+    everything = list(family(job.pid))
+    for process in random.choice([everything, everything[:1]]):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    job.communicate()
+    assert seconds_until_gone(everything) < GONE, "ranks outlive their command"
+
+
+def check(path: Path, status: bytes = b"running") -> dict[str, np.ndarray]:
+    """A log that was left at any moment; its datasets."""
+    with h5py.File(path, "r") as file:
+        assert file.attrs["status"] == status
+        assert len(file["repetition"]) == MOST
+    log = arrays(path)
+    done = log["repetition_status"] == schema.COMPLETE
+    for name in ("excess_risk", "excess_risk_averaged", "wall_seconds", *schema.COUNTS):
+        held = np.isfinite(log[name]) if log[name].dtype == np.float64 else log[name] >= 0
+        assert held[done].all(), name
+        length = held.sum(axis=1)
+        prefix = np.arange(held.shape[1]) < length[:, None]
+        np.testing.assert_array_equal(held, prefix, err_msg=f"{name}: a gap")
+        assert (log[name][~held] == -1).all() or np.isnan(log[name][~held]).all(), name
+    return log
+
+
+def test_killed_many_times(study, whole, tmp_path):
+    """Each kill leaves a sound log, no repetition that is done is done again, and the end is as if none had been."""
+    random.seed(1)
+    folder = tmp_path / "runs" / "test"
+    finished: dict[int, tuple[float, ...]] = {}
+    kills = 0
+    while kills < KILLS:
+        before = {path: path.stat().st_mtime_ns for path in folder.glob("*.h5")}
+        job = start(study)
+        if kills % 5 != 4:  # else in the middle of start-up
+            while job.poll() is None and {p: p.stat().st_mtime_ns for p in folder.glob("*.h5")} == before:
+                time.sleep(0.001)
+        if kills % 5 != 3:  # else in the moment in which the log appears or is opened
+            time.sleep(random.uniform(0, 0.15))
+        if job.poll() is not None:
+            break
+        kill(job)
+        kills += 1
+        for path in folder.glob("*.h5"):
+            log = check(path)
+            for r in np.flatnonzero(log["repetition_status"]):
+                row = tuple(log["wall_seconds"][r])
+                assert finished.setdefault(int(r), row) == row, "done twice"
+    assert kills >= 5, "the run was over too soon to be killed"
+    assert 0 < len(finished) < MOST
+    job = start(study)
+    job.communicate(timeout=command.PATIENCE)
+    assert job.returncode == 0
+    (path,) = folder.iterdir()  # nothing is left beside the log
+    log = check(path, b"complete")
+    assert_same(log, whole)
+    for r, row in finished.items():
+        assert tuple(log["wall_seconds"][r]) == row
+
+
+def test_frozen_at_many_moments(study, whole, tmp_path):
+    """What lies on the disk while the root is stopped is what a kill at that moment would leave.
+
+    After 100 copies only what has changed is looked at, up to 200 in all: a slow machine may not have ended a
+    repetition by then.
+    """
+    random.seed(2)
+    job = start(study)
+    folder, root, copies, last = tmp_path / "runs" / "test", None, [], 0
+    while job.poll() is None:
+        time.sleep(random.uniform(0, 0.02))
+        for path in folder.glob("*.h5"):
+            root = root or next((p for p in family(job.pid) if has_open(p, path)), None)
+            if root is None or (len(copies) >= 100 and path.stat().st_mtime_ns == last) or len(copies) >= 200:
+                continue
+            with contextlib.suppress(ProcessLookupError):  # where the job has just ended
+                os.kill(root, signal.SIGSTOP)
+                last = path.stat().st_mtime_ns
+                copies.append(tmp_path / f"{len(copies)}.h5")
+                shutil.copy(path, copies[-1])
+                os.kill(root, signal.SIGCONT)
+    job.communicate(timeout=command.PATIENCE)
+    assert job.returncode == 0
+    logs = [check(copy) for copy in copies if status(copy) == b"running"]
+    assert len(logs) > 20
+    progress = [int((log["repetition_status"] == 1).sum()) for log in logs]
+    assert progress == sorted(progress)
+    assert progress[0] < progress[-1]
+    for log in logs[:: len(logs) // 10]:
+        done = log["repetition_status"] == 1
+        for name in ("last_iterate_averaged", "message_count", "uplink_payload_bytes"):
+            np.testing.assert_array_equal(log[name][done], whole[name][done])
+
+
+def has_open(process: int, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return any(link.samefile(path) for link in Path(f"/proc/{process}/fd").iterdir() if link.exists())
+    return False
+
+
+def status(path: Path) -> bytes:
+    with h5py.File(path, "r") as file:
+        return file.attrs["status"]
+
+
+def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path):
+    """Its peers wait for it in a collective; the log is sound, and the next run goes on."""
+    (tmp_path / "test.toml").write_text(STUDY.format(repetitions=2))
+    options = ["run", tmp_path / "test.toml", f"--out={tmp_path / 'runs'}", "--no-analyze", "--ranks=2"]
+    rounds = "--set=study.rounds=1_000_000_000"
+    job = command.start(*options, rounds, "--checkpoint-seconds=0.2", python=mpi_python)
+    (path,) = wait_for(job, lambda: list(tmp_path.glob("runs/test/*.checkpoint")))
+    log = path.with_suffix(".h5")
+    ranks = [p for p in family(job.pid) if not list(children(p))]
+    root = next(p for p in ranks if has_open(p, log))
+    victim = next(p for p in ranks if p != root)
+    os.kill(victim, signal.SIGKILL)
+    begun = time.monotonic()
+    output, errors = job.communicate(timeout=60)
+    assert time.monotonic() - begun < 30
+    assert job.returncode not in (0, 85)
+    said = " ".join((output + errors).split())
+    host = os.uname().nodename.split(".")[0]
+    assert re.search(rf"rank 1 with PID {victim} on node {host}|PID {victim} RUNNING AT {host}", said), said
+    assert f"rank 1 was process {victim}" in said
+    with h5py.File(log) as file:
+        assert file.attrs["status"] == b"running"
+    with np.load(path, allow_pickle=False) as file:
+        done = json.loads(file["meta"].tobytes())["done"]
+    again = command.start(*options, rounds, "--checkpoint-seconds=0.2", python=mpi_python)
+    first = path.stat().st_mtime_ns
+    wait_for(again, lambda: path.stat().st_mtime_ns != first)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=command.PATIENCE)
+    assert again.returncode == 85
+    with np.load(path, allow_pickle=False) as file:
+        assert json.loads(file["meta"].tobytes())["done"] > done
+
+
+BY_FAMILY = {"Open MPI": [signal.SIGUSR1], "MPICH": [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT]}
+"""Signals on which a bare launcher leaves its ranks the time to save."""
+
+
+def test_signals_to_a_bare_launcher(mpi_python, tmp_path):
+    """Each saves, and the run goes on from there."""
+    (tmp_path / "test.toml").write_text(STUDY.format(repetitions=1))
+    mpiexec = launcher.find_launcher(mpi_python)
+    surroundings = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    words = [mpiexec.path, "-n", "2", mpi_python, "-m", "mpi_fed", "run", "test.toml", "--no-analyze"]
+    words += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='last'"]
+    done = [0]
+    for signum in BY_FAMILY[mpiexec.family]:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        with subprocess.Popen(words, env=surroundings, cwd=tmp_path, text=True, **streams) as job:
+            wait_for(job, lambda: rounds_done(tmp_path) > done[-1])
+            job.send_signal(signum)
+            output, errors = job.communicate(timeout=60)
+        assert job.returncode == 85, f"{signum}: {output}{errors}"
+        with np.load(next(tmp_path.glob("runs/test/*.checkpoint")), allow_pickle=False) as file:
+            done.append(json.loads(file["meta"].tobytes())["done"])
+        assert done[-1] > done[-2]
+        with h5py.File(next(tmp_path.glob("runs/test/*.h5"))) as file:
+            assert file.attrs["status"] == b"interrupted"
+
+
+def rounds_done(folder: Path) -> int:
+    """Rounds of the one repetition in the log of the study below the folder, also while it is written."""
+    for path in folder.glob("runs/test/*.h5"):
+        with contextlib.suppress(OSError, KeyError), h5py.File(path, "r", locking=False) as file:
+            seen = np.isfinite(file["wall_seconds"][0]).sum()
+            return int(file["round"][max(0, seen - 1)])
+    return 0
+
+
+def test_a_disk_that_may_only_be_read(mpi_python, small_disk, study):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
+    ended = command.run("run", study, *options, python=mpi_python, status=2)
+    assert str(small_disk) in sentence(ended.stderr)
+    assert "Read-only file system" in sentence(ended.stderr)
+    assert "Traceback" not in ended.stderr
+
+
+def wait_for(job, condition):
+    """What the condition gives, once it gives something; the job must not end before."""
+    end = time.monotonic() + command.PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.02)
+    return found
+
+
+def test_a_disk_without_room_for_a_checkpoint(mpi_python, small_disk, study):
+    """One sentence; the checkpoint before and the log stay as they are, and are gone on from."""
+    options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
+    options += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='none'", "--checkpoint-seconds=0.2"]
+    job = command.start(*options, python=mpi_python)
+    (path,) = wait_for(job, lambda: list(small_disk.glob("test/*.checkpoint")))
+    fill(small_disk)
+    _, errors = job.communicate(timeout=command.PATIENCE)
+    assert job.returncode == 2
+    assert f"{path}: cannot be written (No space left on device)" in sentence(errors)
+    assert "Traceback" not in errors
+    (small_disk / "filler").unlink()
+    names = {found.name for found in (small_disk / "test").iterdir()}
+    assert names == {path.name, path.with_suffix(".h5").name}
+    with np.load(path, allow_pickle=False) as file:
+        done = json.loads(file["meta"].tobytes())["done"]
+    assert done > 0
+    again = command.start(*options, python=mpi_python)
+    first = path.stat().st_mtime_ns
+    wait_for(again, lambda: path.stat().st_mtime_ns != first)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=command.PATIENCE)
+    assert again.returncode == 85
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        reason = "a small disk can be made by root alone, where mounting is allowed"
+        pytest.fail(reason, pytrace=False) if MUST_HAVE_BOTH else pytest.skip(reason)
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(disk: Path, leave: int = 0) -> None:
+    """Take all room on a disk but `leave` bytes."""
+    with open(disk / "filler", "wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(max(0, file.tell() - leave))
+
+
+def sentence(errors: str) -> str:
+    """The one line that the command says itself."""
+    (line,) = (line for line in errors.splitlines() if line.startswith("mpi-fed: "))
+    return line
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 100_000])
+def test_a_disk_without_room_for_the_log(mpi_python, small_disk, study, leave):
+    fill(small_disk, leave)
+    options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=2"]
+    ended = command.run("run", study, *options, python=mpi_python, status=2)
+    assert f"{small_disk}/test" in sentence(ended.stderr)
+    assert "No space left on device" in sentence(ended.stderr)
+    assert "Traceback" not in ended.stderr
+    assert not list(small_disk.glob("test/*"))
+    assert not list(small_disk.glob("test/.*"))
+
+
+def test_a_disk_that_is_full_for_the_second_log(mpi_python, small_disk, study):
+    """The first configuration's log is whole, the second's is not begun."""
+    options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=2"]
+    options += ["--set=study.rounds=[3000, 3_000_000]", "--set=log.points_per_decade=500", "--set=log.iterates='all'"]
+    ended = command.run("run", study, *options, python=mpi_python, status=2)
+    assert "No space left on device" in sentence(ended.stderr)
+    (path,) = (small_disk / "test").iterdir()
+    assert status(path) == b"complete"
+    assert "rounds-3000000" in sentence(ended.stderr)
+
+
+def test_a_log_that_cannot_grow_stays_as_it_is(mpi_python, small_disk, study):
+    options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze"]
+    command.run(*options, "--set=study.repetitions=2", python=mpi_python)
+    (path,) = (small_disk / "test").iterdir()
+    before = path.read_bytes()
+    fill(small_disk)
+    ended = command.run(*options, "--set=study.repetitions=3", python=mpi_python, status=2)
+    assert "No space left on device" in sentence(ended.stderr)
+    assert path.read_bytes() == before
+    assert list((small_disk / "test").iterdir()) == [path]
+
+
+def test_room_that_a_running_log_loses(mpi_python, small_disk, study):
+    """As on file systems that need room to write anew what they hold; here a hole is punched into the log."""
+    options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
+    options += ["--set=study.rounds=1_000_000_000", "--set=log.points_per_decade=200", "--set=log.iterates='all'"]
+    with command.start(*options, python=mpi_python) as job:
+        end = time.monotonic() + command.PATIENCE
+        while not (paths := list(small_disk.glob("test/*.h5"))):
+            assert time.monotonic() < end
+            assert job.poll() is None, job.communicate()
+            time.sleep(0.01)
+        time.sleep(0.5)
+        with h5py.File(paths[0], "r", locking=False) as file:
+            iterates = file["iterate"].id
+            place = [f"--offset={iterates.get_offset()}", f"--length={iterates.get_storage_size()}"]
+        subprocess.run(["fallocate", "--punch-hole", *place, str(paths[0])], check=True)
+        fill(small_disk)
+        try:
+            _, errors = job.communicate(timeout=120)
+        finally:
+            job.kill()
+    assert job.returncode == 2
+    assert str(paths[0]) in sentence(errors)
+    assert "No space left on device" in sentence(errors)
+    assert "Traceback" not in errors
+    with h5py.File(paths[0], "r") as file:
+        assert file.attrs["status"] == b"running"
+        assert file["repetition_status"][:].tolist() == [0]

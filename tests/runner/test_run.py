@@ -1,0 +1,222 @@
+"""`mpi-fed run` from end to end, through the launchers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from support import command
+from support.command import assert_same
+
+from mpi_fed.launch import launcher
+
+STUDY = """
+[study]
+name = "test"
+rounds = 2000
+repetitions = 2
+clients = 3
+[problem]
+kind = "gaussian"
+dimension = 20
+[[compressor]]
+kind = "none"
+[[compressor]]
+kind = "bernoulli"
+p = 0.5
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study, and the folder in which its commands run."""
+    (tmp_path / "test.toml").write_text(STUDY)
+    return tmp_path
+
+
+def mpirun(python: str, ranks: int, *arguments: object, folder: object) -> None:
+    """The launcher of a Python's MPI as a person starts it."""
+    mpiexec = launcher.find_launcher(python)
+    surroundings = dict(os.environ)
+    options = []
+    if mpiexec.family == "Open MPI":
+        options = ["--oversubscribe"] if (os.cpu_count() or 1) < ranks else []
+        if os.geteuid() == 0:
+            surroundings |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    words = [mpiexec.path, *options, "-n", str(ranks), python, "-m", "mpi_fed", "run", *map(str, arguments)]
+    ended = subprocess.run(
+        words, env=surroundings, cwd=folder, capture_output=True, text=True, timeout=command.PATIENCE
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+def test_both_ways_to_start_are_one_run(mpi_python, study):
+    """Three clients, on two ranks and on one: the logs are equal but for what depends on ranks or time."""
+    mpirun(mpi_python, 2, "test.toml", "--out=mpirun", "--no-analyze", folder=study)
+    options = ["run", "test.toml", "--no-analyze"]
+    command.run(*options, "--ranks=2", "--out=ranks", python=mpi_python, folder=study)
+    command.run(*options, "--ranks=1", "--out=alone", python=mpi_python, folder=study)
+    first, second, alone = (command.logs(study / name / "test") for name in ("mpirun", "ranks", "alone"))
+    assert len(first) == 2
+    assert first.keys() == second.keys() == alone.keys()
+    transported = {"uplink_transported_bytes", "downlink_transported_bytes"}
+    for label, log in first.items():
+        assert_same(log, second[label])
+        assert_same(log, alone[label], command.TIMED | transported)
+    with h5py.File(next((study / "mpirun" / "test").glob("none*.h5"))) as file:
+        assert file.attrs["ranks"] == b"2"
+        assert b" run test.toml" in file.attrs["command_line"]
+
+
+def test_a_finished_run_prints_the_table_and_writes_the_report(study):
+    ended = command.run("run", "test.toml", "--ranks=2", folder=study)
+    assert "none" in ended.stdout
+    assert "bernoulli" in ended.stdout
+    assert "report: " in ended.stdout.splitlines()[-1]
+    found = {path.name for path in (study / "runs" / "test").iterdir()}
+    assert {"report.html", "analysis.json", "table.txt"} < found
+    again = command.run("run", "test.toml", "--ranks=2", folder=study)
+    assert again.stdout == ended.stdout
+    assert again.stderr.count("complete already") == 2
+
+
+@pytest.mark.slow
+def test_a_terminal_that_tells_no_width_gets_bar_and_table(study):
+    ours, theirs = pty.openpty()  # 0 columns
+    words = [sys.executable, "-P", "-m", "mpi_fed", "run", "test.toml", "--ranks=1", "--only=none"]
+    with subprocess.Popen(words, cwd=study, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert text != shown.decode()
+    for words in ("test: none: complete", "excess risk", "VALID", "report: "):
+        assert words in text
+
+
+@pytest.mark.slow
+def test_only_set_and_jobs(study):
+    """Side by side, what is asked for alone; each log knows its place in the whole grid."""
+    options = ["--jobs=2", "--ranks=1", "--no-analyze", "--set=problem.eigenvalue_decay=[1, 2]"]
+    command.run("run", "test.toml", *options, "--set=study.rounds=50", "--only=bernoulli", folder=study)
+    paths = sorted((study / "runs" / "test").glob("*.h5"))
+    found = {}
+    for path in paths:
+        with h5py.File(path) as file:
+            tables = json.loads(file.attrs["configuration"])
+            place = tables["compressor"]["kind"], tables["problem"]["eigenvalue_decay"]
+            found[place] = (int(file.attrs["position"]), int(file["round"][-1]))
+    assert found == {("bernoulli", 1.0): (1, 50), ("bernoulli", 2.0): (3, 50)}
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_says_so(study):
+    """The other configuration is run all the same."""
+    options = ["--ranks=2", "--set=algorithm.step_size=[0.01, 3.0]", "--only=none"]
+    ended = command.run("run", "test.toml", *options, folder=study)
+    sound, diverged = sorted((study / "runs" / "test").glob("*.h5"))
+    with h5py.File(sound) as file:
+        assert file.attrs["status"] == b"complete"
+    with h5py.File(diverged) as file:
+        assert file.attrs["status"] == b"diverged"
+        assert file["repetition_status"][:].tolist() == [2, 2]
+        risk, counts = file["excess_risk"][:], file["uplink_payload_bytes"][:]
+        lost = ~np.isfinite(risk)
+        assert lost[:, -1].all()
+        assert not lost[:, 0].any()
+        assert (np.diff(lost.astype(int), axis=1) >= 0).all()
+        assert (counts[:, -1] == -1).all(), "nothing is written behind"
+        assert (counts[~lost] >= 0).all()
+    assert "diverged" in ended.stdout
+    assert "diverged" in ended.stderr
+    again = command.run("run", "test.toml", *options, folder=study)
+    assert again.stderr.count("complete already") == 2, "a repetition that diverged is done"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("short", "said"),
+    [("compressor.value_bits=16", ["in round 0 client ", "give this compressor value_bits = 32"]),
+     ("route.downlink_bits=16", ["the root had to send", "give the route downlink_bits = 32"])],
+)  # fmt: skip
+def test_a_number_beyond_float16_ends_the_run(mpi_python, study, short, said):
+    far = ["--set=problem.shift='optimum'", "--set=problem.optimum_spread=1e6"]
+    options = ["--ranks=2", "--only=none", f"--set={short}", *far]
+    ended = command.run("run", "test.toml", *options, status=2, python=mpi_python, folder=study)
+    (line,) = (line for line in ended.stderr.splitlines() if line.startswith("mpi-fed: "))
+    for words in ("float16's 65504", *said):
+        assert words in line
+    with h5py.File(next((study / "runs" / "test").glob("*.h5"))) as file:
+        assert file.attrs["status"] == b"interrupted"
+        assert (file["repetition_status"][:] == 0).all()
+
+
+@pytest.mark.slow
+def test_a_foreign_file_in_the_way_is_one_sentence(study):
+    command.run("run", "test.toml", "--ranks=1", "--only=none", "--no-analyze", folder=study)
+    (path,) = (study / "runs" / "test").glob("*.h5")
+    path.write_text("my notes")
+    ended = command.run("run", "test.toml", "--ranks=1", "--only=none", status=2, folder=study)
+    (line,) = (line for line in ended.stderr.splitlines() if line.startswith("mpi-fed: "))
+    assert path.name in line
+    assert path.read_text() == "my notes"
+
+
+PLUGIN = """
+from typing import NamedTuple
+import numpy as np
+from mpi_fed.compressors import compressors
+from mpi_fed.compressors.none import NoCompression
+from mpi_fed.engine.wire_floats import pack
+
+class FailsKernel(NamedTuple):
+    value_bits: int
+    chunk: np.ndarray
+    dither: np.ndarray
+
+@compressors.register
+class Fails(NoCompression):
+    kind = "fails"
+    Kernel = FailsKernel
+    where: str
+
+    def kernel(self, dimension):
+        from mpi4py import MPI
+
+        if self.where == "python" and MPI.COMM_WORLD.rank == 1:
+            raise ZeroDivisionError("a bug on one rank")
+        return FailsKernel(*super().kernel(dimension))
+
+    @staticmethod
+    def encode(kernel, x, payload, stream):
+        if stream.client == 1 and stream.round == 50:
+            raise ZeroDivisionError("a bug on one rank")
+        return pack(x, kernel.value_bits, payload, stream, kernel.dither)
+
+    decode = NoCompression.decode
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["python", "kernel"])
+def test_a_plugin_that_fails_on_one_rank_ends_the_job(mpi_python, study, where):
+    """In Python, and in compiled code while the root waits in a collective: with that rank's message."""
+    (study / "plugin.py").write_text(PLUGIN)
+    (study / "test.toml").write_text(STUDY.replace('kind = "none"', f'kind = "fails"\nwhere = "{where}"'))
+    options = ["--ranks=2", "--plugin=plugin.py", "--only=fails"]
+    ended = command.run("run", "test.toml", *options, status=1, python=mpi_python, folder=study)
+    assert f"mpi-fed: rank 1 on {os.uname().nodename} failed\nTraceback" in ended.stderr
+    assert ended.stderr.count("ZeroDivisionError: a bug on one rank") == 1

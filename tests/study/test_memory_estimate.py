@@ -1,0 +1,272 @@
+"""What a configuration takes of memory and of MPI's counts is known before a rank starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import command
+
+from mpi_fed.cli.main import main
+from mpi_fed.compressors import compressors
+from mpi_fed.engine import compile_switch
+from mpi_fed.launch import launcher
+from mpi_fed.study import memory_estimate
+from mpi_fed.study.configuration import configuration_from_tables
+
+STUDY = """
+[study]
+name = "test"
+rounds = 20
+clients = 2
+[problem]
+kind = "gaussian"
+dimension = 50
+rotation = "diagonal"
+[[compressor]]
+kind = "none"
+"""
+LONGER = """
+from mpi_fed.compressors import compressors
+from mpi_fed.compressors.none import NoCompression
+
+
+@compressors.register
+class Longer(NoCompression):
+    kind = "longer"
+
+    def payload_bytes_max(self, dimension):
+        return super().payload_bytes_max(dimension) - 4
+"""
+CROWDED = """
+from mpi_fed.compressors import compressors
+from mpi_fed.compressors.partial_participation import PartialParticipation
+
+
+@compressors.register
+class Crowded(PartialParticipation):
+    kind = "crowded"
+
+    def participants_max(self, clients):
+        return 1
+"""
+
+
+def configuration(clients=10, compressor=None, algorithm="sgd", route=None, downlink=None, **problem):
+    return configuration_from_tables(
+        ({"downlink": downlink} if downlink else {})
+        | {
+            "study": {"name": "test", "rounds": 10, "clients": clients},
+            "problem": {"kind": "gaussian", "dimension": 100, "rotation": "diagonal", **problem},
+            "algorithm": {"kind": algorithm},
+            "compressor": compressor or {"kind": "none"},
+            "route": route or {"kind": "gather"},
+        }
+    )
+
+
+def test_the_parts_of_a_ranks_memory():
+    parts = memory_estimate.of_rank(configuration(10), 4)  # the fullest rank hosts 3
+    assert parts["messages"] == 400 * (3 + 4 * 3)
+    assert parts["memories"] == 0
+    assert parts["log points"] == 4 * 8 * 100 * 64
+    assert memory_estimate.of_rank(configuration(10), 4, root=False)["messages"] == 400 * 3
+    assert memory_estimate.of_rank(configuration(10, algorithm="control-variates"), 4)["memories"] == 3 * 800
+    everywhere = configuration(10, route={"kind": "allgather"})
+    assert memory_estimate.of_rank(everywhere, 4, root=False)["messages"] == 400 * (3 + 4 * 3)
+    own = memory_estimate.of_rank(configuration(10, shift="covariate"), 4)["data"]
+    assert 8 * 100**2 * (10 + 3) <= own <= 8 * 100**2 * (10 + 3) + 10**5
+    assert memory_estimate.of_rank(configuration(10, dimension=10**7), 1)["log points"] == 32 * 10**7  # one at a time
+
+
+DOWNLINKS = (
+    {"kind": "none", "value_bits": 64},
+    {"kind": "quantization", "levels": 3},
+    {"kind": "bernoulli", "p": 0.5, "indices": "explicit"},
+    {"kind": "rand-h", "h": 30},
+    {"kind": "sketch", "h": 30},
+)
+
+
+def bytes_of(value):
+    """Of all arrays that a tuple holds, to any depth."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return sum(map(bytes_of, value)) if isinstance(value, tuple) else 0
+
+
+@pytest.mark.mpi(ranks=2)
+@pytest.mark.parametrize("self_check", [False, True], ids=["plain", "checked"])
+@pytest.mark.parametrize("downlink", DOWNLINKS, ids=lambda table: table["kind"])
+def test_a_downlinks_memory_is_known(world, downlink, self_check):
+    """Every rank holds the root's message, and what decodes it."""
+    from mpi_fed.runner.simulation import Simulation
+
+    assert world.size == 2
+    given = configuration(2, downlink=downlink, route={"kind": "gather", "self_check": self_check}, dimension=10_000)
+    simulation = Simulation(given, given.problem.prepare(2), world.comm, [0, 10])
+    held = bytes_of(simulation.kernels[3].downlink)
+    message = len(simulation.kernels[3].downlink.payload)
+    assert message <= held <= memory_estimate.of_rank(given, 2, root=world.is_root)["the downlink"]
+    assert memory_estimate.counts_of(given, 2)["the downlink's bytes"] == message
+
+
+def test_without_a_downlink_of_its_own_a_study_has_no_memory_for_it():
+    assert memory_estimate.of_rank(configuration(), 4)["the downlink"] == 0
+    assert memory_estimate.counts_of(configuration(), 4)["the downlink's numbers"] == 100
+    narrow = configuration(route={"kind": "gather", "downlink_bits": 16})
+    assert memory_estimate.counts_of(narrow, 4)["the downlink's bytes"] == 200
+
+
+@pytest.mark.parametrize("kind", compressors)
+def test_a_compressors_arrays_are_known(kind):
+    for table in compressors[kind].examples:
+        compressor = compressors[kind](**table).resolve(10_000)
+        assert bytes_of(compressor.kernel(10_000)) <= compressor.scratch_bytes(10_000)
+
+
+GROUPS = {
+    "v1": ("4:memory:/job/step", "memory/", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")),
+    "v2": ("0::/job/step", "", ("memory.max", "memory.current", "file")),
+}
+"""A line of /proc/self/cgroup, the folder of its hierarchy, and where limit, use and page cache stand."""
+
+
+@pytest.mark.parametrize(("line", "top", "names"), GROUPS.values(), ids=GROUPS)
+def test_limits_of_control_groups(tmp_path, line, top, names):
+    """Of both versions: of the job and all above it, where there is one that may be read."""
+    limit, taken, cached = names
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"9:cpu:/other\n{line}\n")
+    assert list(memory_estimate._left_by_groups(tmp_path)) == []
+    for group, most in (("job/step", "max"), ("job", "7000"), ("", "9223372036854771712")):
+        folder = tmp_path / "sys/fs/cgroup" / top / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / limit).write_text(f"{most}\n")
+        (folder / taken).write_text("1000\n")
+        (folder / "memory.stat").write_text(f"anon 5\n{cached} 300\n")
+    assert list(memory_estimate._left_by_groups(tmp_path)) == [6300, 9223372036854771712 - 700]
+
+
+def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch, alone):
+    monkeypatch.setattr(memory_estimate, "available", lambda: 5 * 10**9)
+    monkeypatch.setattr(launcher, "run_programs", lambda *_: pytest.fail("ranks were started"))
+    assert main(["bench", "--dimension", "100", "10000000", "--compressor", "none", "--ranks=4"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mpi-fed: --dimension 10000000: route gather: none needs 8.")
+    assert "5 GB are free; give a smaller --dimension or fewer --ranks, or run it on more machines" in line
+
+
+def test_what_routes_hold_is_counted():
+    tree = configuration(10, route={"kind": "tree"})
+    assert memory_estimate.of_rank(tree, 4)["the route"] == 400 * 12, "what leaders pass on"
+    assert memory_estimate.of_rank(tree, 4, root=False)["the route"] == 0
+    staged = configuration(10, {"kind": "quantization", "levels": 1}, route={"kind": "reduce-levels"})
+    assert memory_estimate.of_rank(staged, 4)["the route"] == 8 * 100 * 3
+    assert memory_estimate.of_rank(configuration(10), 4)["the route"] == 0
+
+
+def test_messages_that_travel_meanwhile_are_held_twice():
+    late = "delayed-sgd"
+    waits = configuration(10, algorithm=late, route={"kind": "gather", "overlap": False})
+    travels = configuration(10, algorithm=late, route={"kind": "gather"})
+    assert memory_estimate.of_rank(travels, 4)["messages"] - memory_estimate.of_rank(waits, 4)["messages"] == 400 * 3
+
+
+def test_messages_are_counted_by_who_may_take_part():
+    few = {"kind": "partial-participation", "p": 1e-4}
+    many = configuration(10**6, few, route={"kind": "gatherv"}, dimension=10_000)
+    room = many.compressor.participants_max(10**6)
+    assert room == 240  # 100, ten standard deviations of 10, and 40
+    assert memory_estimate.counts_of(many, 2)["bytes of messages"] == 240 * 40_000
+    checked = configuration(10, route={"kind": "gather", "self_check": True})
+    assert memory_estimate.counts_of(checked, 4)["bytes of messages"] == 12 * (400 + 16)
+    assert many.compressor.participants_max(100) == 42
+    added = configuration(10**6, route={"kind": "reduce"}, dimension=10_000)
+    assert memory_estimate.counts_of(added, 4)["bytes of messages"] == 40_000
+    assert memory_estimate.of_rank(added, 4)["messages"] == 40_000 * (250_000 + 1)
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
+    Path("study.toml").write_text(STUDY)
+    return tmp_path
+
+
+def refusal(capsys, *overrides):
+    assert main(["run", "study.toml", "--ranks=2", "--dry-run", *(f"--set={one}" for one in overrides)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
+    return line
+
+
+def test_a_dry_run_shows_it(capsys, study, alone):
+    assert main(["run", "study.toml", "--ranks=2", "--dry-run"]) == 0
+    assert "  up to 350 MB  " in capsys.readouterr().out
+
+
+def test_what_cannot_fit_is_refused_before_a_rank_starts(capsys, study, alone):
+    said = refusal(capsys, "problem.shift='covariate'", "study.clients=100_000", "problem.dimension=2000")
+    assert "study.toml: none needs 9.61 TB of memory here, data 9.61 TB of it" in said
+    assert "lower problem.dimension or study.clients" in said
+
+
+def test_what_mpi_cannot_count_is_refused(capsys, study, alone):
+    said = refusal(capsys, "problem.dimension=10_000_000", "study.clients=64")
+    assert "2,560,000,000 is more bytes of messages than an MPI call counts (2,147,483,647)" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plugin", "kind", "sentence"),
+    [
+        (LONGER, "longer", "a message of more than the 196 bytes that the compressor's payload_bytes_max gives"),
+        (CROWDED, "crowded", "more clients take part in a round than the 1 that the compressor's participants_max"),
+    ],
+    ids=["longer", "crowded"],
+)
+def test_a_compressor_that_breaks_its_word_ends_the_run(study, alone, mpi_python, plugin, kind, sentence):
+    """Through the real loop, on two ranks."""
+    Path("plugin.py").write_text(plugin)
+    table = STUDY.replace('"none"', f'"{kind}"' + ("\np = 0.9" if kind == "crowded" else ""))
+    Path("study.toml").write_text(table)
+    options = ["--ranks=2", "--plugin=plugin.py", "--no-analyze"]
+    plain = {"NUMBA_DISABLE_JIT": "1"}
+    ended = command.run("run", "study.toml", *options, python=mpi_python, status=1, folder=study, **plain)
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_run_takes_no_more_than_it_says(study, alone):
+    """The largest resident set of a rank alone with a million dimensions, and with memories and a downlink as well."""
+    program = """
+import resource, sys
+from mpi_fed.cli.main import main
+main(["run", "study.toml", "--no-analyze", *sys.argv[1:]])
+print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    large = {"dimension": 10**6, "clients": 16}
+    Path("study.toml").write_text(STUDY.replace("clients = 2", "clients = 16").replace("= 50", "= 1_000_000"))
+    inside = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}  # a world of one, which MPI makes by itself
+    taken = {}
+    text = Path("study.toml").read_text()
+    for algorithm, downlink in (("sgd", None), ("control-variates", {"kind": "bernoulli", "p": 0.5})):
+        said = sum(memory_estimate.of_rank(configuration(algorithm=algorithm, downlink=downlink, **large), 1).values())
+        Path("study.toml").write_text(text + ('[[downlink]]\nkind = "bernoulli"\np = 0.5\n' if downlink else ""))
+        for rounds in (19, 20):  # the first may compile
+            overrides = [f"--set=study.rounds={rounds}", f"--set=algorithm.kind='{algorithm}'"]
+            words = [sys.executable, "-P", "-c", program, *overrides]
+            ended = subprocess.run(words, env=os.environ | inside, capture_output=True, text=True, timeout=600)
+            assert ended.returncode == 0, ended.stderr
+            taken[algorithm] = int(ended.stdout.splitlines()[-1])
+            assert 0.3 * said < taken[algorithm] < said
+    memories = 16 * 8e6  # resident sets of the same run were seen to differ by 40 MB
+    assert taken["control-variates"] - taken["sgd"] > memories - 50e6

@@ -1,0 +1,1 @@
+"""What tests share: commands, processes, worlds, logs made up, plain simulations."""

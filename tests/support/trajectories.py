@@ -1,0 +1,167 @@
+"""What a world computes, as digests of every bit, for the tests of bit-identity; as a program it prints them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CLIENTS, DIMENSION, SEED = 5, 13, 7
+
+PROBLEMS = {
+    "gaussian": "",
+    "batch": "batch_size = 3",
+    "diagonal": 'rotation = "diagonal"\nbatch_size = 2',
+    "householder": 'rotation = "householder"',
+    "covariate": 'shift = "covariate"',
+    "both": 'shift = "both"\nbatch_size = 3',
+    "full": 'shift = "both"\nbatch_size = "full"',
+    "arrays": 'kind = "arrays"',
+    "digits": 'kind = "digits"\npreprocessing = "standardize"',
+    "epochs": 'kind = "digits"\npreprocessing = "pca"\nsampling = "epochs"\nbatch_size = 7',
+}
+"""[problem], Gaussian where no kind is given."""
+
+COMPRESSORS = (
+    'kind = "none"\nvalue_bits = [16, 32, 64]',
+    'kind = "quantization"\nlevels = [1, 3]',
+    'kind = "quantization"\nlevels = 1\nbucket = 5\nvalue_bits = 16',
+    'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
+    'kind = "rand-h"\nh = 3\nindices = ["shared", "explicit"]',
+    'kind = "sketch"\nh = 3',
+    'kind = "partial-participation"\np = 0.3',
+)
+
+SOME_COMPRESSORS = ('kind = "quantization"\nlevels = 2', 'kind = "partial-participation"\np = 0.3')
+
+ALGORITHMS = (
+    ("both", 'kind = "partial-participation"\np = 0.3', 'kind = "control-variates"'),
+    ("both", 'kind = "rand-h"\nh = 3\nindices = "explicit"', 'kind = "control-variates"'),
+    ("batch", 'kind = "quantization"', 'kind = "control-variates"\nlocal_steps = 3'),
+    ("diagonal", 'kind = "quantization"', 'kind = "control-variates"\nlocal_steps = 3'),
+    ("both", 'kind = "top-k"\nk = 3', 'kind = "error-feedback"'),
+    ("epochs", 'kind = "top-k"\nk = 3', 'kind = "error-feedback"\nlocal_steps = 3'),
+    ("both", 'kind = "rand-h"\nh = 3\nindices = "explicit"', 'kind = "delayed-sgd"'),
+)
+"""A problem, a compressor and the [algorithm] that runs on them."""
+
+IDENTITIES = (
+    'kind = "none"',
+    'kind = "bernoulli"\np = 1.0\nindices = ["shared", "explicit"]',
+    'kind = "rand-h"\nomega = 0.0\nindices = ["shared", "explicit"]',
+    'kind = "partial-participation"\np = 1.0',
+)
+"""Compressors that change nothing."""
+
+
+class Trajectory(NamedTuple):
+    """What may not depend on who computed it. All but w is the root's alone, and None elsewhere."""
+
+    w: str
+    iterates: str | None
+    averages: str | None
+    information_bits: int | None
+    payload_bytes: int | None
+    client_payload: list[int] | None
+    histogram: list[int] | None
+
+
+def configurations(
+    folder: Path,
+    problem: str,
+    compressors: tuple[str, ...],
+    rounds: int = 150,
+    route: str = "auto",
+    algorithm: str = "",
+) -> Any:
+    """The configurations of a study with these compressors, its files in `folder`."""
+    from mpi_fed.study.load import load_study
+
+    keys = PROBLEMS[problem]
+    if "kind" not in keys:
+        keys += f'\nkind = "gaussian"\ndimension = {DIMENSION}'
+    if "arrays" in keys:
+        keys += f"\npath = '{write_arrays(folder)}'"
+    tables = "".join(f"\n[[compressor]]\n{compressor}\n" for compressor in compressors)
+    text = f"""
+        [study]
+        name = "identity"
+        rounds = {rounds}
+        clients = {CLIENTS}
+        [problem]
+        {keys}
+        [algorithm]
+        initial = "normal"
+        {algorithm}
+        [route]
+        kind = "{route}"
+        {tables}"""
+    (folder / "identity.toml").write_text(text)
+    return load_study(folder / "identity.toml").configurations
+
+
+def write_arrays(folder: Path) -> Path:
+    random = np.random.Generator(np.random.PCG64(5))
+    roots = random.standard_normal((CLIENTS, DIMENSION, DIMENSION))
+    arrays = {
+        "covariances": roots @ roots.transpose(0, 2, 1) / DIMENSION,
+        "optima": random.standard_normal((CLIENTS, DIMENSION)),
+        "noise_variance": random.uniform(0, 2, CLIENTS),
+    }
+    np.savez(folder / "arrays.npz", **arrays)
+    return folder / "arrays.npz"
+
+
+def trajectory(configuration: Any, comm: Any, stride: int | None = None) -> Trajectory:
+    """The rounds of one repetition, `stride` a call, on all ranks of an mpi4py communicator."""
+    from mpi_fed.log.schema import log_rounds
+    from mpi_fed.runner.simulation import Simulation
+
+    rounds = configuration.rounds
+    population = configuration.problem.prepare(configuration.clients)
+    simulation = Simulation(configuration, population, comm, log_rounds(rounds, 8))
+    simulation.compile()
+    simulation.start(SEED)
+    iterates, averages = hashlib.sha256(), hashlib.sha256()
+    for stop in [*range(stride or rounds, rounds, stride or rounds), rounds]:
+        simulation.advance(stop)
+        count = simulation.snapshots.cursor[1]
+        iterates.update(simulation.snapshots.iterate[:count].tobytes())
+        averages.update(simulation.snapshots.average[:count].tobytes())
+    w = hashlib.sha256(simulation.state.w.tobytes()).hexdigest()
+    assert np.isfinite(simulation.state.w).all()
+    if comm.rank != 0:
+        return Trajectory(w, None, None, None, None, None, None)
+    wire = simulation.wire
+    counts = (*wire.totals[:2].tolist(), wire.client_payload.tolist(), wire.histogram.tolist())
+    return Trajectory(w, iterates.hexdigest(), averages.hexdigest(), *counts)
+
+
+def main(rounds: int) -> None:
+    """Print the trajectories of every compressor, problem and algorithm, in the world of this process."""
+    from mpi_fed.launch.world import guard, start
+
+    world = start()
+    with guard(world), tempfile.TemporaryDirectory() as folder:
+        cases = dict.fromkeys(PROBLEMS, SOME_COMPRESSORS[:1]) | {"gaussian": COMPRESSORS}
+        found = {
+            f"{problem} {c.label}": trajectory(c, world.comm)
+            for problem, compressors in cases.items()
+            for c in configurations(Path(folder), problem, compressors, rounds)
+        }
+        found |= {
+            f"{problem} {c.label} {algorithm}": trajectory(c, world.comm)
+            for problem, compressor, algorithm in ALGORITHMS
+            for c in configurations(Path(folder), problem, (compressor,), rounds, algorithm=algorithm)
+        }
+        if world.is_root:
+            print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,75 @@
+"""What rank 0 shows while it runs."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from mpi_fed.terminal import progress
+from mpi_fed.terminal.progress import Progress, duration
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is set."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_file_gets_a_line_every_ten_seconds(clock):
+    stream = io.StringIO()
+    with Progress(1000, stream=stream) as shown:
+        shown.start("none")
+        clock[0] += 9  # compiling
+        shown.begin()
+        for _ in range(25):
+            clock[0] += 1
+            shown.advance(10)
+        shown.done("none", "complete")
+    assert stream.getvalue().splitlines() == [
+        "none: started",
+        "none: 10% of 1,000 rounds, 1:30 left",
+        "none: 20% of 1,000 rounds, 1:20 left",
+        "none: complete",
+    ]
+
+
+def test_skipped_rounds_do_not_shorten_the_rest(clock):
+    stream = io.StringIO()
+    shown = Progress(1000, stream=stream)
+    shown.skip(500)
+    clock[0] += 20
+    shown.advance(100)
+    assert stream.getvalue() == ": 20% of 500 rounds, 1:20 left\n"
+
+
+def test_a_disabled_one_is_silent(clock):
+    stream = io.StringIO()
+    with Progress(10, enabled=False, stream=stream) as shown:
+        shown.start("none")
+        clock[0] += 100
+        shown.advance(10)
+        shown.done("none")
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_above_the_launcher_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setenv(progress.TERMINAL_WIDTH, "70")
+    with Progress(100) as shown:
+        shown.start("quantization [levels=1]")
+        shown.rounds = 40
+        shown._view.advanced(shown)
+        shown.done("quantization [levels=1]", "complete")
+    text = capsys.readouterr().err
+    assert "40%" in text
+    assert "quantization [levels=1]: complete" in text
+    assert "\x1b[" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (41, "41 s"), (185, "3:05"), (7241, "2:00:41"), (float("inf"), "?")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,262 @@
+"""Predictions of whole configurations: the fields, what is exact and what is not, the cache, the command."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support.theory_simulation import simulate
+
+from mpi_fed.study.load import load_study
+from mpi_fed.theory import cache, command, prediction, trajectory
+from mpi_fed.theory.recursions import propagate
+
+FIELDS = {
+    "compressor", "algorithm", "problem", "clients", "omega", "step_size", "rounds", "limit_trace",
+    "limit_trace_ideal_memory", "plateau_trace", "log_rounds", "excess_risk_averaged", "excess_risk_last",
+    "prediction_kind", "payload_bits", "payload_bytes_max",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MPI_FED_CACHE_DIR", raising=False)
+    return tmp_path / "cache" / "mpi_fed" / "theory"
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of these compressors, with some keys of the tables set."""
+
+    def write(compressor: str, **tables: str):
+        file = tmp_path / "study.toml"
+        study = tables.pop("study", "rounds = 200")
+        problem = tables.pop("problem", 'kind = "gaussian"\ndimension = 4')
+        algorithm = tables.pop("algorithm", "")
+        file.write_text(
+            f'[study]\nname = "s"\n{study}\n[problem]\n{problem}\n[algorithm]\n{algorithm}\n'
+            f"[[compressor]]\n{compressor}"
+        )
+        return load_study(file)
+
+    return write
+
+
+def predicted(study):
+    return next(command.predictions(study.configurations))
+
+
+def test_json_has_the_fields_of_the_interface(study, capsys):
+    given = study('kind = ["none", "quantization"]')
+    assert command.main([given, given], json=True) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [p["compressor"]["kind"] for p in listed] == ["none", "quantization"] * 2
+    assert all(set(p) >= FIELDS for p in listed)
+    first = listed[0]
+    assert (first["limit_trace"], first["prediction_kind"], first["omega"]) == (pytest.approx(4), "exact", 0)
+    assert first["payload_bits"] == 128
+    assert first["log_rounds"][:4] == [0, 1, 2, 3]
+    assert first["log_rounds"][-1] == 200
+    assert len(first["log_rounds"]) == len(first["excess_risk_averaged"]) == len(first["excess_risk_last"])
+    w0 = study('kind = "none"').configurations[0].problem.prepare(1).excess_risk(np.zeros(4))
+    assert first["excess_risk_averaged"][:2] == [pytest.approx(w0), pytest.approx(w0)]  # rounds 0 and 1: w_0
+
+
+def test_the_table_is_for_people(study, capsys):
+    assert command.main([study('kind = "quantization"\nlevels = [1, 2]', algorithm="step_size = 5.0")], json=False) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "quantization levels=1" in printed
+    assert "this step is too large" in printed
+
+
+def test_a_step_too_large_is_no_number(study):
+    found = predicted(study('kind = "none"', study="rounds = 100_000", algorithm="step_size = 5.0"))
+    assert found.stable is False
+    assert found.plateau_trace is None
+    assert found.excess_risk_averaged[-1] is None
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("compressor", "problem", "kind"),
+    [
+        ('kind = "rand-h"\nh = 2', "batch_size = 7", "exact"),
+        ('kind = "rand-h"\nh = 2', 'batch_size = "full"', "exact"),
+        ('kind = "quantization"', 'shift = "both"', "exact"),
+        ('kind = "quantization"\nlevels = 3', "batch_size = 1", "exact"),
+        ('kind = "quantization"', "batch_size = 2", "approximate"),
+        ('kind = "none"\nvalue_bits = 16', "", "approximate"),
+        ('kind = "quantization"', 'batch_size = "full"', "approximate"),
+    ],
+)
+def test_what_is_exact(study, compressor, problem, kind):
+    found = predicted(study(compressor, problem=f'kind = "gaussian"\ndimension = 4\n{problem}'))
+    assert found.prediction_kind == kind
+    assert (found.note is None) is (kind == "exact")
+    assert found.relative_error < prediction.TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "problem", "words"),
+    [("ridge = 0.1", "dimension = 4", "ridge"), ("", "dimension = 400", "dimension 300")],
+)
+def test_what_is_out_of_reach(study, algorithm, problem, words):
+    found = predicted(study('kind = "quantization"', algorithm=algorithm, problem=f'kind = "gaussian"\n{problem}'))
+    assert words in found.note
+    assert found.prediction_kind is found.log_rounds is found.excess_risk_averaged is None
+
+
+def test_the_limit_is_known_beyond_the_recursion(study):
+    problem = 'kind = "gaussian"\ndimension = [4, 400]\nrotation = "dct"'
+    small, large = command.predictions(study('kind = "quantization"', problem=problem).configurations)
+    assert small.limit_trace == pytest.approx(7.7865, rel=1e-4)
+    assert large.limit_trace > 400
+
+
+@pytest.mark.parametrize(
+    ("averaging", "initial"), [("all", '"normal"'), ("tail", "[1.0, 0.0, -1.0, 2.0]"), ("tail", '"zeros"')]
+)
+def test_averaging_and_start(study, averaging, initial):
+    """Four scores against 4,000 simulated repetitions, |z| < 5 each."""
+    given = study(
+        'kind = "bernoulli"\np = 0.5',
+        study="rounds = 20\nclients = 2",
+        algorithm=f'averaging = "{averaging}"\ninitial = {initial}',
+        problem='kind = "gaussian"\ndimension = 4\nshift = "both"\noptimum_spread = 1.0\nbatch_size = 2',
+    )
+    configuration = given.configurations[0]
+    rounds = [10, 15, 20]
+    found = command.predict(configuration, log_rounds=rounds)
+    assert found.log_rounds == rounds
+    population = configuration.problem.prepare(2)
+    rng = np.random.default_rng(4)
+    start = configuration.algorithm.start_vector(4)
+    start = rng.standard_normal((4000, 4)) if start is None else np.tile(start, (4000, 1))
+    w = simulate(population, configuration.compressor, 2, np.full(20, found.step_size), start, rng)
+    first = 10 if averaging == "tail" else 0
+    averaged = [w[first:k].mean(axis=0) if k > first else w[k] for k in rounds]
+    for samples, expected in [(averaged, found.excess_risk_averaged), (w[rounds], found.excess_risk_last)]:
+        risks = population.excess_risk(np.array(samples))
+        z = (risks.mean(axis=1) - expected) / (risks.std(axis=1) / np.sqrt(4000) + 1e-15)
+        assert np.abs(z).max() < 5
+
+
+@pytest.mark.parametrize(("batch", "shift"), [(2, "none"), (8, "both"), (None, "both"), (None, "none")])
+def test_approximations_are_close(study, batch, shift):
+    """1-quantization beyond single samples: within 5% of 4,000 simulated repetitions, whose own error is about 1%."""
+    size = '"full"' if batch is None else batch
+    given = study(
+        'kind = "quantization"',
+        study="rounds = 60\nclients = 2",
+        algorithm='initial = "normal"',
+        problem=f'kind = "gaussian"\ndimension = 4\nshift = "{shift}"\noptimum_spread = 1.0\nbatch_size = {size}',
+    )
+    found = predicted(given)
+    assert found.prediction_kind == "approximate"
+    population = given.configurations[0].problem.prepare(2)
+    rng = np.random.default_rng(5)
+    start = rng.standard_normal((4000, 4))
+    w = simulate(population, given.configurations[0].compressor, batch, np.full(60, found.step_size), start, rng)
+    averaged = [population.excess_risk(w[:k].mean(axis=0) if k else w[0]).mean() for k in found.log_rounds]
+    np.testing.assert_allclose(found.excess_risk_averaged, averaged, rtol=0.05)
+
+
+def test_predictions_are_kept(study, cache_folder, monkeypatch):
+    given = study('kind = "quantization"')
+    first = predicted(given)
+    (file,) = cache_folder.iterdir()
+    calls = []
+    monkeypatch.setattr("mpi_fed.theory.compute", lambda *arguments: calls.append(arguments) or first)
+    assert predicted(given) == first
+    assert not calls
+    for other in (
+        study('kind = "quantization"', study="rounds = 201"),
+        study('kind = "quantization"', problem='kind = "gaussian"\ndimension = 4\nseed = 1\nrotation = "haar"'),
+        study('kind = "quantization"\nlevels = 2'),
+    ):
+        predicted(other)
+    assert len(calls) == 3
+    file.write_text("torn {")
+    predicted(given)
+    assert len(calls) == 4
+    assert json.loads(file.read_text()) == first.to_json()
+
+
+def test_the_key_follows_the_data_behind_a_path(tmp_path, study):
+    path = tmp_path / "clients.npz"
+    keys = []
+    for noise in (1.0, 2.0):
+        np.savez(path, covariances=np.eye(3)[None], optima=np.ones((1, 3)), noise_variance=noise)
+        given = study('kind = "none"', problem=f'kind = "arrays"\npath = "{path}"')
+        keys.append(cache.key(given.configurations[0], given.configurations[0].problem.prepare(1), None))
+    assert keys[0] != keys[1]
+
+
+def test_an_unwritable_cache_is_no_fault(study, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert predicted(study('kind = "none"')).prediction_kind == "exact"
+
+
+@pytest.mark.parametrize("shift", ["none", "both"])
+@pytest.mark.parametrize("algorithm", ["sgd", "control-variates"])
+def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm):
+    problem = f'kind = "gaussian"\ndimension = 4\nrotation = "haar"\nshift = "{shift}"'
+    given = study('kind = "rand-h"\nh = 2', problem=problem, algorithm=f'kind = "{algorithm}"')
+    found = predicted(given)
+    assert len(found.limit_weights) == 4
+    assert sum(found.limit_weights) == pytest.approx(found.limit_trace, rel=1e-10)
+    assert found.limit_weights == sorted(found.limit_weights, reverse=True)
+
+
+@pytest.mark.parametrize(("dimension", "decay"), [(20, 14), (20, 20), (3, 400)])
+def test_eigenvalues_beyond_float64_make_no_run_diverge(study, dimension, decay):
+    """Whether their moments settle cannot be told; a default step is never called too large."""
+    problem = f'kind = "gaussian"\ndimension = {dimension}\neigenvalue_decay = {decay}\nrotation = "diagonal"'
+    found = predicted(study('kind = "none"', problem=problem))
+    assert found.stable is None
+    assert found.plateau_trace is None
+    assert found.prediction_kind == "exact"
+
+
+def test_theory_needs_no_mpi():
+    code = "import sys, mpi_fed.theory.command; assert not {'mpi4py', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "algorithm", "seconds", "how"),
+    [
+        ("batch_size = 4", "", 60.0, "renewed at rounds 2 times apart"),
+        ("batch_size = 4", "", 0.0, "held at w*"),
+        ('batch_size = "full"', "", 0.0, "held at the start"),
+        ("batch_size = 4", 'kind = "control-variates"', 0.0, "held at the start"),
+    ],
+)
+def test_an_approximate_prediction_says_how_it_holds_the_noise(study, monkeypatch, problem, algorithm, seconds, how):
+    monkeypatch.setattr(trajectory, "REFREEZE_SECONDS", seconds)
+    made = f'kind = "gaussian"\ndimension = 4\n{problem}'
+    found = predicted(study('kind = "quantization"', problem=made, algorithm=algorithm))
+    assert found.prediction_kind == "approximate"
+    assert found.note.startswith("approximate: the gradient")
+    assert found.note.endswith(f"taken for Gaussian, with the shape of the compressor's noise {how}")
+
+
+@pytest.mark.parametrize(("batch", "plateau"), [(1, True), (4, False)])
+def test_what_is_out_of_reach_is_null_and_says_so(study, monkeypatch, batch, plateau):
+    """Limits are there all the same, and the plateau where it is exact."""
+    monkeypatch.setattr(propagate, "TIME_LIMIT", 1e-3)
+    monkeypatch.setattr(propagate, "doubling_seconds", lambda *_: np.inf)
+    monkeypatch.setattr(propagate, "contour_seconds", lambda *_: np.inf)
+    found = predicted(
+        study('kind = "quantization"', problem=f'kind = "gaussian"\ndimension = 4\nbatch_size = {batch}')
+    )
+    assert (found.prediction_kind, found.excess_risk_averaged, found.excess_risk_last) == (None, None, None)
+    assert re.match(r"no finite-K prediction: \d+ rounds of a recursion on 20 numbers take too long", found.note)
+    assert found.limit_trace > 0
+    assert (found.plateau_trace is not None) == plateau

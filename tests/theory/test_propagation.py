@@ -1,0 +1,304 @@
+"""One recursion, several ways to run it: single steps, powers of two, the diagonal alone; and where it tends to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mpi_fed.algorithms import Steps
+from mpi_fed.compressors import Compressor, compressors
+from mpi_fed.problems.gaussian import Gaussian
+from mpi_fed.theory.fixed_step import fixed_step
+from mpi_fed.theory.moments.compression_covariance import LinearAdded, ResponseAdded, exact_added, frozen_added
+from mpi_fed.theory.moments.gradient_moments import laws
+from mpi_fed.theory.recursions import propagate as ways
+from mpi_fed.theory.recursions.base import Recursion
+from mpi_fed.theory.recursions.choose import Setting, exact_recursion
+from mpi_fed.theory.recursions.contour import FIRST, ContourError, by_contour
+from mpi_fed.theory.recursions.diagonal import diagonal_recursion
+from mpi_fed.theory.recursions.full import FullRecursion
+from mpi_fed.theory.recursions.propagate import (
+    OutOfReachError,
+    by_powers,
+    by_resolvent,
+    by_steps,
+    contour_seconds,
+    doubling_seconds,
+    propagate,
+)
+from mpi_fed.theory.trajectory import exact_evolution, risks
+
+ROUNDS = np.array([0, 1, 2, 3, 7, 100, 777, 1024])
+
+
+def full_recursion(population, compressor, batch):
+    members = laws(population)
+    return FullRecursion(population.covariance, members, batch, exact_added(compressor, members, batch))
+
+
+def start_of(recursion, population):
+    return recursion.state(recursion.core_of(-population.optimum, 0.5))
+
+
+@pytest.mark.parametrize("shift", ["none", "both"])
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("rand-h", {"h": 2}), ("quantization", {"levels": 1}), ("sketch", {"h": 2})]
+)
+def test_powers_of_two_are_single_steps(kind, parameters, shift):
+    population = Gaussian(dimension=5, eigenvalue_decay=2.0, shift=shift).prepare(3)
+    recursion = full_recursion(population, compressors[kind](**parameters).resolve(5), 1)
+    start = start_of(recursion, population)
+    single = by_steps(recursion, start, Steps(0.1), 0, ROUNDS)
+    np.testing.assert_allclose(by_powers(recursion, start, 0.1, ROUNDS), single, rtol=1e-10, atol=1e-12)
+
+
+LATE = np.array([0, 3, FIRST, 100, 1000, 12_345, 10**6])
+
+
+@pytest.mark.parametrize("batch", [1, 4, None])
+@pytest.mark.parametrize("shift", ["none", "optimum"])
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("bernoulli", {"p": 0.3}),
+        ("rand-h", {"h": 2}),
+        ("sketch", {"h": 2}),
+        ("partial-participation", {"p": 0.4}),
+        ("quantization", {"levels": 1}),
+    ],
+)
+def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, shift, batch):
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(3)
+    compressor = compressors[kind](**parameters).resolve(6)
+    members, u = laws(population), np.append(-population.optimum, 1.0)
+    exact = exact_added(compressor, members, batch)
+    added = exact or frozen_added(compressor, members, batch, np.outer(u, u))
+    recursion = FullRecursion(population.covariance, members, batch, added)
+    start = by_steps(recursion, start_of(recursion, population), Steps(0.02), 0, np.array([5]))[0]  # p, q not 0
+    powers = by_powers(recursion, start, 0.02, LATE)
+    found = by_resolvent(recursion, start, Steps(0.02), 0, LATE, whole=False)
+    noise_fades = batch is None and shift == "none"
+    assert np.isnan(found).any() == noise_fades
+    np.testing.assert_allclose(found[:, -1], powers[:, -1], rtol=1e-10)  # q, of which the averaged risk is made
+    if not noise_fades:
+        np.testing.assert_allclose(found, powers, rtol=1e-10, atol=1e-11)
+    ends = recursion.stationary(0.02), Recursion.stationary(recursion, 0.02)
+    np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("averaging_start", [0, 700])
+def test_risks_by_the_contour_are_those_by_powers(averaging_start, monkeypatch):
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift="optimum", optimum_spread=1.0).prepare(3)
+    recursion = full_recursion(population, compressors["rand-h"](h=2).resolve(6), 1)
+    core, rounds = recursion.core_of(-population.optimum, 0.5), np.array([0, 30, 64, 700, 764, 5_000, 200_000])
+    expected = risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
+    taken = []
+
+    def spy(*arguments):
+        taken.append(arguments)
+        return by_resolvent(*arguments)
+
+    monkeypatch.setattr(ways, "by_resolvent", spy)
+    monkeypatch.setattr(ways, "contour_seconds", lambda *_: 0.0)
+    found = risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
+    assert len(taken) == (2 if averaging_start else 1)
+    np.testing.assert_allclose(found.averaged, expected.averaged, rtol=1e-9)
+    np.testing.assert_allclose(found.last, expected.last, rtol=1e-9)
+    np.testing.assert_allclose(found.core, expected.core, rtol=1e-9, atol=1e-12)
+
+
+def test_a_contour_that_does_not_fit_is_seen_and_another_way_taken():
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0).prepare(3)
+    recursion = full_recursion(population, compressors["rand-h"](h=1).resolve(6), 1)
+    start, unstable = start_of(recursion, population), Steps(0.6)
+    assert recursion.stationary(0.6) is None
+    near = by_steps(recursion, start, unstable, 0, np.array([FIRST]))[0]
+    resolvent = recursion.resolvent(0.6)
+    with np.errstate(all="ignore"), pytest.raises(ContourError):
+        by_contour(resolvent, start, near, np.array([100]))
+    grown = propagate(recursion, start, unstable, 0, np.array([100, 300]))
+    single = by_steps(recursion, start, unstable, 0, np.array([100, 300]))
+    np.testing.assert_allclose(grown, single, rtol=1e-9, atol=1e-12)
+
+
+def test_a_contour_that_does_not_fit_is_named_where_no_other_way_is_left(monkeypatch):
+    population = Gaussian(dimension=6, eigenvalue_decay=2.0).prepare(3)
+    recursion = full_recursion(population, compressors["rand-h"](h=1).resolve(6), 1)
+    monkeypatch.setattr(ways, "stepping_seconds", lambda *_: np.inf)
+    monkeypatch.setattr(ways, "doubling_seconds", lambda *_: np.inf)
+    monkeypatch.setattr(ways, "contour_seconds", lambda *_: 0.0)
+    with np.errstate(all="ignore"), pytest.raises(OutOfReachError, match=r"300 rounds .* contour, which does not hold"):
+        propagate(recursion, start_of(recursion, population), Steps(0.6), 0, np.array([300]))
+
+
+def test_a_step_beyond_the_largest_eigenvalue_is_not_for_the_contour():
+    population = Gaussian(dimension=6).prepare(1)
+    recursion = full_recursion(population, compressors["rand-h"](h=3).resolve(6), 1)
+    assert np.isfinite(contour_seconds(recursion, 0.5, 10**6))
+    assert contour_seconds(recursion, 1.01 / recursion.eigenvalues.max(), 10**6) == np.inf
+
+
+def test_at_dimension_100_the_resolvent_is_taken_and_agrees_with_single_steps():
+    population = Gaussian(dimension=100, eigenvalue_decay=4.0).prepare(1)
+    recursion = full_recursion(population, compressors["bernoulli"](p=1 / 11).resolve(100), 1)
+    start, step, rounds = start_of(recursion, population), Steps(0.02), np.array([64, 500, 1500])
+    assert contour_seconds(recursion, 0.02, 10**6) < doubling_seconds(recursion, 10**6) / 10
+    single = by_steps(recursion, start, step, 0, rounds)
+    found = by_resolvent(recursion, start, step, 0, rounds)
+    for counts in (recursion.last_risk, lambda states: recursion.mean_risk(states, rounds.astype(float))):
+        np.testing.assert_allclose(counts(found), counts(single), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "rotation", "shift"),
+    [
+        ("none", {}, "haar", "none"),
+        ("partial-participation", {"p": 0.3}, "dct", "optimum"),
+        ("sketch", {"h": 2}, "householder", "optimum"),
+        ("bernoulli", {"p": 0.3}, "diagonal", "optimum"),
+        ("rand-h", {"h": 2}, "diagonal", "none"),
+        ("quantization", {"levels": 1}, "diagonal", "none"),
+        ("quantization", {"levels": 1, "bucket": 3}, "diagonal", "optimum"),
+        ("quantization", {"levels": 2}, "diagonal", "none"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 4, None])
+def test_the_diagonal_closes(kind, parameters, rotation, shift, batch):
+    population = Gaussian(dimension=5, rotation=rotation, shift=shift, optimum_spread=1.0).prepare(2)
+    compressor = compressors[kind](**parameters).resolve(5)
+    diagonal = diagonal_recursion(laws(population), compressor, batch)
+    if kind == "quantization" and batch != 1:
+        assert diagonal is None
+        return
+    full = full_recursion(population, compressor, batch)
+    steps, tolerance = Steps(0.05, 0.3), 1e-9 if parameters.get("levels") != 2 else 2e-3
+    found = [
+        risks(r, exact_evolution(r, steps), r.core_of(-population.optimum, 0.5), 0, ROUNDS) for r in (diagonal, full)
+    ]
+    np.testing.assert_allclose(found[0].averaged, found[1].averaged, rtol=tolerance)
+    np.testing.assert_allclose(found[0].last, found[1].last, rtol=tolerance)
+    fixed = [fixed_step(r, Steps(0.05)) for r in (diagonal, full)]
+    assert fixed[0] == pytest.approx(fixed[1], rel=tolerance)
+
+
+def test_coordinatewise_compressors_do_not_close_on_the_diagonal_of_a_rotated_covariance():
+    members = laws(Gaussian(dimension=5, rotation="dct").prepare(1))
+    for kind, parameters in [("bernoulli", {"p": 0.3}), ("rand-h", {"h": 2}), ("quantization", {"levels": 1})]:
+        assert diagonal_recursion(members, compressors[kind](**parameters).resolve(5), 1) is None
+
+
+@pytest.mark.parametrize("kind", ["none", "bernoulli", "quantization"])
+def test_the_scaled_risk_tends_to_the_plateau_and_that_to_the_limit(kind):
+    population = Gaussian(dimension=4).prepare(1)
+    compressor = compressors[kind](**({"p": 0.3} if kind == "bernoulli" else {})).resolve(4)
+    recursion = exact_recursion(Setting(population, compressor, 1))
+    core = recursion.core_of(-population.optimum, 0.0)
+    limit = recursion.noise_trace(recursion.core_of(np.zeros(4), 0.0))
+    rounds = np.array([10**13])
+    traces = []
+    for gamma in (1e-2, 1e-4):
+        found = risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
+        plateau = fixed_step(recursion, Steps(gamma))["plateau_trace"]
+        assert 2 * rounds[0] * found.averaged[0] == pytest.approx(plateau, rel=1e-3)
+        traces.append(plateau)
+    assert traces[0] > traces[1] == pytest.approx(limit, rel=1e-3)
+
+
+def test_the_bound_of_the_theorem_holds():
+    """E F(mean) - F* <= (B + sqrt(T) + sqrt(3 V T)/sigma)^2 / (2K), linear compressors, gamma (omega+1) R^2 <= 1."""
+    population = Gaussian(dimension=6).prepare(1)
+    trace = population.trace + 2 * population.covariance.eigenvalues[0]
+    compressor = compressors["rand-h"](h=2).resolve(6)
+    recursion = exact_recursion(Setting(population, compressor, 1))
+    core = recursion.core_of(-population.optimum, 0.0)
+    gamma = 1 / ((compressor.omega_bound(6) + 1) * trace)
+    rounds = np.array([10, 100, 1000, 10_000])
+    found = risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
+    norm, limit = population.optimum @ population.optimum, recursion.noise_trace(recursion.core_of(np.zeros(6), 0.0))
+    v = norm / (gamma * rounds) + gamma * (compressor.omega_bound(6) + 1) * population.trace
+    bias = np.sqrt(norm / gamma)
+    assert (found.averaged <= (bias + np.sqrt(limit) + np.sqrt(3 * v * limit)) ** 2 / (2 * rounds)).all()
+
+
+def test_steps_too_large_are_unstable():
+    """Gaussian data, no compression: the moments stay bounded exactly if sum_j g l_j / (2 (1 - g l_j)) < 1."""
+    population = Gaussian(dimension=5, rotation="haar").prepare(1)
+    eigenvalues = population.covariance.eigenvalues
+    gammas = np.linspace(0.01, 0.99, 2000)
+    bounded = np.array([(g * eigenvalues / (2 * (1 - g * eigenvalues))).sum() < 1 for g in gammas])
+    edge = gammas[bounded.argmin()]
+    compressor = compressors["none"]()
+    for recursion in (
+        full_recursion(population, compressor, 1),
+        exact_recursion(Setting(population, compressor, 1)),
+    ):
+        assert fixed_step(recursion, Steps(edge * 0.998))["stable"]
+        assert fixed_step(recursion, Steps(edge * 1.002)) == {"stable": False}
+
+
+def test_tail_averages_start_late():
+    """By hand: the mean of w_3 .. w_{k-1} of a linear system without noise."""
+    population = Gaussian(dimension=3, noise_variance=0.0, batch_size="full").prepare(1)
+    recursion = exact_recursion(Setting(population, compressors["none"](), None))
+    rounds = np.array([0, 2, 3, 4, 8])
+    found = risks(
+        recursion, exact_evolution(recursion, Steps(0.3)), recursion.core_of(-population.optimum, 0.0), 3, rounds
+    )
+    h, w = population.covariance.dense, [np.zeros(3)]
+    for _ in range(8):
+        w.append(w[-1] - 0.3 * h @ (w[-1] - population.optimum))
+    expected = [w[0], w[2], w[3], w[3], np.mean(w[3:8], axis=0)]
+    np.testing.assert_allclose(found.averaged, population.excess_risk(np.array(expected)), rtol=1e-12)
+    np.testing.assert_allclose(found.last, population.excess_risk(np.array(w)[rounds]), rtol=1e-12)
+
+
+class Mirrored(Compressor):
+    """A plugin that states a linear second moment alone, of no particular form."""
+
+    kind = "mirrored"
+    linear = True
+
+    def second_moment(self, moment):
+        return moment + 0.5 * np.trace(moment) * np.eye(len(moment)) + 0.25 * moment[::-1, ::-1]
+
+
+class Reflected(Compressor):
+    """A plugin that states its covariance alone: C(x) = x + s |x| u, s = +-1, u a fixed unit vector."""
+
+    kind = "reflected"
+
+    def covariance(self, x):
+        return x @ x * np.outer(direction, direction)
+
+
+direction = np.array([0.6, 0.0, 0.8])
+
+
+def test_plugins_with_a_second_moment_alone():
+    population = Gaussian(dimension=3, shift="both").prepare(2)
+    recursion = exact_recursion(Setting(population, Mirrored(), 2))
+    assert isinstance(recursion.added, LinearAdded)
+    star = recursion.core_of(np.zeros(3), 0.0)
+    expected = 0.0
+    for client in population.clients:
+        h, delta = client.covariance.dense, population.optimum - client.optimum
+        m = h @ delta
+        gradient = ((1 + delta @ h @ delta) * h + np.outer(m, m)) / 2 + np.outer(m, m)
+        noise = Mirrored().second_moment(gradient) - np.outer(m, m)
+        expected += np.trace(noise @ np.linalg.inv(population.covariance.dense)) / 4
+    assert recursion.noise_trace(star) == pytest.approx(expected, rel=1e-12)
+
+
+def test_plugins_with_a_covariance_alone():
+    """E[(z^T u)^2 |x|^2] u u^T is known; 8,192 samples are within 5 standard errors of it."""
+    population = Gaussian(dimension=3, rotation="haar").prepare(1)
+    recursion = exact_recursion(Setting(population, Reflected(), 1))
+    assert isinstance(recursion.added, ResponseAdded)
+    h, core = population.covariance.dense, recursion.core_of(-population.optimum, 0.0)
+    b = np.outer(population.optimum, population.optimum)
+    square = 2 * np.trace(h @ b @ h) + np.trace(h @ b) * np.trace(h) + np.trace(h)
+    gradient = h @ b @ h + (np.trace(h @ b) + 1) * h
+    expected = np.trace(gradient @ np.linalg.inv(h)) + square * direction @ np.linalg.solve(h, direction)
+    error = recursion.noise_standard_error(core)
+    assert 0 < error < 0.05 * expected
+    assert recursion.noise_trace(core) == pytest.approx(expected, abs=5 * error)
