@@ -137,7 +137,7 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
     """Every compressor where floats were measured with it; the better downlink of the two."""
     groups: dict[tuple[Any, ...], list[Point]] = {}
     for point in points:
-        if not point.absences and _is_long(point):
+        if not point.may_be_absent and _is_long(point):
             groups.setdefault((point.link, point.ranks, point.dimension), []).append(point)
     found = []
     for (link, ranks, dimension), own in groups.items():

@@ -41,9 +41,9 @@ class Algorithm(Component):
     1/(2 (omega t + 1) R^2): what it compresses is the sum of t gradients. Compression both ways: `step_omega`.
     """
 
-    restless: ClassVar[bool] = False
+    always_updates: ClassVar[bool] = False
     """w moves even in a round in which nobody sends."""
-    late: ClassVar[bool] = False
+    delayed: ClassVar[bool] = False
     """Gradients of round k are taken at w_{k-1}, so that messages may travel while the next gradients are computed."""
     two_way: ClassVar[bool] = True
     """The direction of its step may be compressed again on its way down, without bias."""

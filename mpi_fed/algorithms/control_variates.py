@@ -31,7 +31,7 @@ class ControlVariates(Sgd):
 
     kind = "control-variates"
     Kernel = ControlVariatesKernel
-    restless: ClassVar[bool] = True
+    always_updates: ClassVar[bool] = True
 
     def rate(self, omega: float) -> float:
         """alpha."""

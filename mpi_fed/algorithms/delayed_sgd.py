@@ -20,4 +20,4 @@ class DelayedSgd(Sgd):
     """
 
     kind = "delayed-sgd"
-    late: ClassVar[bool] = True
+    delayed: ClassVar[bool] = True

@@ -34,7 +34,7 @@ class ErrorFeedback(Sgd):
 
     def check(self, compressor: Compressor, dimension: int) -> None:
         super().check(compressor, dimension)
-        if compressor.absences:
+        if compressor.may_be_absent:
             raise ValueError(
                 f"error feedback needs every client in every round, and {compressor.kind} leaves some out; "
                 f'give compressor kind = "top-k", or algorithm kind = "sgd"'

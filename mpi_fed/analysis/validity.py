@@ -78,7 +78,7 @@ def _adds(kind: str) -> bool:
     """Whether a route adds a rank's messages up before they travel."""
     from ..routes import routes
 
-    return kind in routes and routes[kind].adds
+    return kind in routes and routes[kind].sums_in_mpi
 
 
 def _contradictions(log: Log) -> list[str]:

@@ -104,7 +104,7 @@ def _ways(kinds: Sequence[str] | None, bits: Sequence[int], backs: Sequence[str]
     for kind in kinds or routes:
         place = f"--route {kind}:"
         try:
-            if validation.kind_of(routes, {"kind": kind}, place).everywhere:
+            if validation.kind_of(routes, {"kind": kind}, place).reaches_all_ranks:
                 yield Way(validation.component(routes, {"kind": kind}, place), None)
                 continue
             for each in dict.fromkeys(bits):

@@ -52,7 +52,7 @@ def compiled(folder: Path) -> Path | None:
 
 def _case(result: dict[str, Any]) -> str:
     bytes_of, ranks = result["transported_bytes"], result["ranks"]
-    down = 0 if routes[result["route"]].everywhere else bytes_of["downlink"] / ranks
+    down = 0 if routes[result["route"]].reaches_all_ranks else bytes_of["downlink"] / ranks
     each = result["repetitions"] // result["launches"]
     bits = result["compressor"].get("value_bits", 32)
     return f"{result['route']} {round(bytes_of['uplink'] / ranks)} {bits} {round(down)} {each}\n"

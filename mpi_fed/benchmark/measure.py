@@ -157,7 +157,7 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
 
 def _downlink_bits(configuration: Configuration) -> int | None:
     """Of a float of w on its way back; None where w does not travel."""
-    if configuration.route.everywhere or configuration.downlink is not None:
+    if configuration.route.reaches_all_ranks or configuration.downlink is not None:
         return None
     return configuration.route.downlink_bits or 64
 
@@ -209,7 +209,7 @@ def _held_against_one_rank(
 ) -> tuple[int, list[str]]:
     """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
     given, bits = simulation.configuration, simulation.configuration.route.downlink_bits
-    plain = given if given.route.joint else replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
+    plain = given if given.route.joint_messages else replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
     alone = Simulation(plain, population, MPI.COMM_SELF, [0, given.rounds])
     alone.compile()
     alone.start(SEED)
@@ -238,7 +238,7 @@ def _held_against_one_rank(
 
 def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
     """Among these rounds, each with the `lead` before it, those in which anybody sends."""
-    if not simulation.configuration.compressor.absences:
+    if not simulation.configuration.compressor.may_be_absent:
         return len(rounds) * (lead + 1)
     everyone = np.zeros(simulation.configuration.clients, np.int64)
     arguments = simulation.kernels[1], np.uint64(SEED), len(everyone), everyone
@@ -248,7 +248,7 @@ def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
 
 def _of_iterate(w: NDArray, expected: NDArray, given: Configuration) -> str | None:
     """What is wrong with the iterate, if it is not that of one rank."""
-    if not given.route.adds or given.route.joint:
+    if not given.route.sums_in_mpi or given.route.joint_messages:
         same, but = w.tobytes() == expected.tobytes(), "bit for bit"
     elif given.downlink is None or given.downlink.linear:
         bits = given.downlink.value_bits if given.downlink else given.route.downlink_bits

@@ -27,7 +27,7 @@ class Compressor(Component):
 
     biased: ClassVar[bool] = False
     """C(x) is `expectation(x)`, with certainty, and not x."""
-    absences: ClassVar[bool] = False
+    may_be_absent: ClassVar[bool] = False
     """Clients may take no part in a round: they compute nothing then, and send nothing."""
     linear: ClassVar[bool] = False
     """C is a random linear map independent of its input; then `second_moment` is exact for any input law."""

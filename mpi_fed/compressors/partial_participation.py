@@ -32,7 +32,7 @@ class PartialParticipation(Compressor):
     """
 
     kind = "partial-participation"
-    absences = True
+    may_be_absent = True
     linear = True
     fixed_length = False
     Kernel = ParticipationKernel

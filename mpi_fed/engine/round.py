@@ -54,12 +54,12 @@ class State(NamedTuple):
     w: Array  # (d,): the iterate, where the route has it updated
     model: Array  # (d,): what clients know of it, equal on all ranks; w itself unless the downlink rounds
     at: Array  # (d,): where gradients are taken: model itself, or the one before it where the algorithm is late
-    late: bool
+    delayed: bool
     sum: Array  # (d,): the root's sum of the iterates in the average
     total: Array  # (d,): the root's mean of the decoded messages, then the direction of the step
     g: Array  # (d,)
     averaging_start: int
-    restless: bool  # w moves even in a round in which nobody sends
+    always_updates: bool  # w moves even in a round in which nobody sends
     seconds: Array  # [elapsed, start of the present block]
     overflow: NDArray[np.int64]  # [sender, round] of the first number beyond the wire's floats, or [-1, -1]
 
@@ -95,7 +95,7 @@ def snapshot(state, wire, snapshots, done):
 @inlined
 def keep(state):
     """Where the algorithm is late: the next gradients are taken at the model of now."""
-    if state.late:
+    if state.delayed:
         for j in range(len(state.at)):
             state.at[j] = state.model[j]
 
@@ -184,7 +184,7 @@ def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snap
                 for j in range(len(state.w)):
                     state.sum[j] += state.w[j]
             anyone = senders(jobs, k) > 0
-            if anyone or state.restless:  # else nothing is sent, and w stays
+            if anyone or state.always_updates:  # else nothing is sent, and w stays
                 code = aggregate(compressor, algorithm, route, comm, wire, jobs, state, k, seed, size, anyone)
             due = snapshots.rounds[snapshots.cursor[0]] == k + 1
             if code == 0 and (due or k + 1 == stop):

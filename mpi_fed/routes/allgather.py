@@ -11,4 +11,4 @@ class Allgather(Gather):
     """What comes down are the clients' payloads, and no iterate: fewer bytes while N payloads are smaller than w."""
 
     kind = "allgather"
-    everywhere = True
+    reaches_all_ranks = True

@@ -11,4 +11,4 @@ class Allgatherv(Gatherv):
     """Every rank knows every length from the shared seed; explicit indices cost an MPI_Allgather of counts."""
 
     kind = "allgatherv"
-    everywhere = True
+    reaches_all_ranks = True

@@ -11,4 +11,4 @@ class Allreduce(Reduce):
     """What data-parallel training without compression does. The sum comes down, as long as a message."""
 
     kind = "allreduce"
-    everywhere = True
+    reaches_all_ranks = True

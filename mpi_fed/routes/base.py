@@ -33,17 +33,17 @@ class Route(Component):
 
     Its `Kernel` has a field `downlink`."""
 
-    everywhere: ClassVar[bool] = False
+    reaches_all_ranks: ClassVar[bool] = False
     """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
 
-    adds: ClassVar[bool] = False
+    sums_in_mpi: ClassVar[bool] = False
     """MPI adds messages up, in an order of its own: iterates are those of other routes but for rounding, unless
-    `joint`; and a rank adds its own before they travel. The root has room for one message."""
+    `joint_messages`; and a rank adds its own before they travel. The root has room for one message."""
 
     may_overlap: ClassVar[bool] = False
     """Messages can travel while the next are made; the `Kernel` then has a field `flight`."""
 
-    joint: ClassVar[bool] = False
+    joint_messages: ClassVar[bool] = False
     """A client's message depends on what the others send: iterates are not those of other routes, but exact sums."""
 
     self_check: Annotated[bool | None, AfterValidator(lambda given: given or None)] = None
@@ -57,14 +57,14 @@ class Route(Component):
 
     def check(self, compressor: Compressor) -> None:
         """Raise ValueError, one sentence, where this route cannot carry the compressor's messages."""
-        if self.everywhere and self.downlink_bits:
+        if self.reaches_all_ranks and self.downlink_bits:
             raise ValueError(
                 f'route kind = "{self.kind}" has no downlink: every rank updates for itself; leave downlink_bits out'
             )
 
     def check_algorithm(self, algorithm: Component) -> None:
         """Raise ValueError, one sentence, where this route cannot serve the algorithm."""
-        late = getattr(algorithm, "late", False)
+        late = getattr(algorithm, "delayed", False)
         if self.overlap is not None and not late:
             raise ValueError(
                 f"overlap is for algorithms that are one round late, and {algorithm.kind} needs each message before "
@@ -75,7 +75,7 @@ class Route(Component):
                 f'{algorithm.kind} is one round late so that messages may travel meanwhile, and route kind = '
                 f'"{self.kind}" has them wait; give kind = "auto", or overlap = false'
             )
-        if self.joint and hasattr(type(algorithm), "sent"):
+        if self.joint_messages and hasattr(type(algorithm), "sent"):
             raise ValueError(
                 f'route kind = "{self.kind}" makes the messages of a round together, and {algorithm.kind} needs each '
                 f'as soon as it is sent; give algorithm kind = "sgd", or route kind = "auto"'
@@ -88,11 +88,11 @@ class Route(Component):
 
     def downlink(self, dimension: int, path: Path = DIRECT) -> Downlink:
         """What brings the iterate back in the compiled round."""
-        return Everywhere(0) if self.everywhere else broadcast(self.downlink_bits or 64, dimension, path)
+        return Everywhere(0) if self.reaches_all_ranks else broadcast(self.downlink_bits or 64, dimension, path)
 
     def overlapping(self, algorithm: Component) -> bool:
         """Whether messages travel while the next ones are made."""
-        return getattr(algorithm, "late", False) and self.may_overlap and self.overlap is not False
+        return getattr(algorithm, "delayed", False) and self.may_overlap and self.overlap is not False
 
     def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
         """What the compiled exchange gets."""
@@ -105,7 +105,7 @@ class Route(Component):
     def received(self, compressor: Compressor, clients: int, ranks: int) -> int:
         """The most messages that come to a rank in a round: one where MPI adds them up, else one of each client, and
         empty slots where every rank sends as many as the fullest."""
-        if self.adds:
+        if self.sums_in_mpi:
             return 1
         return ranks * -(-clients // ranks) if compressor.fixed_length else compressor.participants_max(clients)
 

@@ -80,7 +80,7 @@ class Reduce(Route):
     In which order MPI adds, and so how it rounds, depends on the MPI and on the number of ranks."""
 
     kind = "reduce"
-    adds = True
+    sums_in_mpi = True
     may_overlap = True
     Kernel: ClassVar[type] = ReduceKernel
 

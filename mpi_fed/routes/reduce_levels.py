@@ -132,8 +132,8 @@ class ReduceLevels(Route):
     S = ||x||, which is plain quantization."""
 
     kind = "reduce-levels"
-    adds = True
-    joint = True
+    sums_in_mpi = True
+    joint_messages = True
     Kernel = ReduceLevelsKernel
 
     def check(self, compressor: Compressor) -> None:

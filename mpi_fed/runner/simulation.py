@@ -152,7 +152,7 @@ class Simulation:
         hosted = int(hosts[self.comm.rank + 1] - hosts[self.comm.rank])
         fixed, room = compressor.fixed_length, compressor.participants_max(self.configuration.clients)
         route, clients = self.configuration.route, self.configuration.clients
-        received = route.received(compressor, clients, size) if self.comm.rank == 0 or route.everywhere else 0
+        received = route.received(compressor, clients, size) if self.comm.rank == 0 or route.reaches_all_ranks else 0
         counted = _counted(compressor, self.kernels[1])
         grain = -(-(longest + 1) // HISTOGRAM_BINS)
         held = most * (slots if fixed else min(hosted, room)) + SLACK
@@ -184,9 +184,9 @@ class Simulation:
         w, average, total, g = np.zeros((4, d))
         model = np.zeros(d) if self.configuration.route.downlink_bits else w
         overflow = np.full(2, -1, np.int64)
-        at = np.zeros(d) if algorithm.late else model
+        at = np.zeros(d) if algorithm.delayed else model
         return State(
-            w, model, at, algorithm.late, average, total, g, start, algorithm.restless, np.zeros(2), overflow
+            w, model, at, algorithm.delayed, average, total, g, start, algorithm.always_updates, np.zeros(2), overflow
         )
 
     def compile(self) -> None:
@@ -221,7 +221,7 @@ class Simulation:
         own = {"w": state.w, "sum": state.sum, "seconds": state.seconds, **ledger}
         if state.model is not state.w:
             own["model"] = state.model
-        if state.late:
+        if state.delayed:
             own["at"] = state.at
         clients = self.clients_arrays()
         return own | {name: array for name, array in arrays_of(self.kernels[2]).items() if name not in clients}

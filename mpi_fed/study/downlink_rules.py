@@ -14,7 +14,7 @@ def check_downlink(downlink: Compressor, algorithm: Algorithm, route: Route) -> 
             f"kind = {downlink.kind!r} is biased, and nobody would make up for what it leaves out; "
             f'give an unbiased one, such as kind = "quantization"'
         )
-    if downlink.absences:
+    if downlink.may_be_absent:
         raise ValueError(
             f"kind = {downlink.kind!r} is about clients that stay away, and the root never does; "
             f'give kind = "bernoulli", say'
@@ -26,7 +26,7 @@ def check_downlink(downlink: Compressor, algorithm: Algorithm, route: Route) -> 
             f'is not for algorithm kind = "{algorithm.kind}", whose clients know what their own compression left out, '
             f'and not what the root\'s does; give algorithm kind = "sgd" or "control-variates", or leave it out'
         )
-    if route.everywhere:
+    if route.reaches_all_ranks:
         raise ValueError(
             f'is not for route kind = "{route.kind}", which brings the messages themselves to every rank, so that '
             f'nothing comes down; give route kind = "auto", or leave it out'

@@ -35,7 +35,7 @@ def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
     """The largest counts that the round's MPI calls get, by what they count."""
     d, route, message = configuration.problem.dimension_of(), configuration.route, _message(configuration)
     uplink = {"bytes of messages": message * route.received(configuration.compressor, configuration.clients, ranks)}
-    if route.everywhere:
+    if route.reaches_all_ranks:
         return uplink
     if configuration.downlink:
         return uplink | {"the downlink's bytes": _downlink_message(configuration)}
@@ -66,7 +66,7 @@ def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict
     compressor, algorithm, route = configuration.compressor, configuration.algorithm, configuration.route
     hosted, message = -(-n // ranks), _message(configuration)
     room = compressor.participants_max(n)
-    received = route.received(compressor, n, ranks) if root or route.everywhere else 0
+    received = route.received(compressor, n, ranks) if root or route.reaches_all_ranks else 0
     downlink, decoded = configuration.downlink, 8 * d if route.self_check else 0
     return {
         "the program": BASE,

@@ -159,7 +159,7 @@ def setting_of(configuration: Configuration, population: Population) -> Setting:
     omega = algorithm.omega_of(configuration.compressor, population.dimension)
     alpha = algorithm.rate(omega) if isinstance(algorithm, ControlVariates) else None
     samples = None if batch == "full" else int(batch)
-    return Setting(population, configuration.compressor, samples, alpha, configuration.downlink, algorithm.late)
+    return Setting(population, configuration.compressor, samples, alpha, configuration.downlink, algorithm.delayed)
 
 
 def _facts(configuration: Configuration, population: Population) -> tuple[Prediction, Steps]:
@@ -191,7 +191,7 @@ def _facts(configuration: Configuration, population: Population) -> tuple[Predic
 def _unsupported(configuration: Configuration) -> str | None:
     """Why theory has nothing for it, if so."""
     algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
-    if configuration.route.joint and configuration.clients > 1:
+    if configuration.route.joint_messages and configuration.clients > 1:
         return f"no theory for the route {configuration.route.kind} with several clients, who share a scale"
     if algorithm.kind not in (Sgd.kind, DelayedSgd.kind, ControlVariates.kind):
         return f"no theory for the algorithm {algorithm.kind}"

@@ -42,7 +42,7 @@ def test_what_travels_meanwhile_arrives_the_same(world, tmp_path, kind, compress
     assert world.size in (1, 2, 3)
     (configuration,) = configurations(tmp_path, "both", (compressor,), rounds=ROUNDS, algorithm=DELAYED)
     waiting, meanwhile = (on_route(configuration, kind, overlap=overlap) for overlap in (False, None))
-    if waiting.route.adds:
+    if waiting.route.sums_in_mpi:
         ends = [simulated(one, world.comm) for one in (waiting, meanwhile)]
         np.testing.assert_allclose(ends[1].state.w, ends[0].state.w, rtol=1e-11, atol=1e-13)
         assert ends[1].wire.totals.tolist() == ends[0].wire.totals.tolist()

@@ -219,7 +219,7 @@ def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
 def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
     """The sum of 3 levels of each of 16 clients fits into a byte, that of 100 does not."""
     levels = Recipe("quantization", json.dumps({"levels": 3}))
-    shared = replace(levels, joint="reduce-levels")
+    shared = replace(levels, joint_route="reduce-levels")
     assert [shared.message_bytes(1_000, clients) for clients in (16, 100)] == [1_004, 2_004]
     assert levels.message_bytes(1_000, 100) == 4 + 3 * 125
     more = [

@@ -47,18 +47,18 @@ def simulate(
     rng: np.random.Generator,
     downlink: Compressor | None = None,
     alpha: float = 0.0,
-    late: bool = False,
+    delayed: bool = False,
 ) -> np.ndarray:
     """Iterates (K+1, R, d) of R repetitions from `start` (R, d), one round for each of the K steps `gammas`.
 
-    With `alpha` clients have memories, `downlink` compresses the direction of the step, and where gradients are `late`
+    With `alpha` clients have memories, `downlink` compresses the direction of the step, and where gradients are `delayed`
     they are taken at the iterate before."""
     w, memories = [start], np.zeros((len(population.clients), *start.shape))
     for gamma in gammas:
         total = np.zeros_like(start)
         for client, memory in zip(population.clients, memories, strict=True):
             message = compress(
-                compressor, _gradient(client, batch, w[-2 if late and len(w) > 1 else -1], rng) - memory, rng
+                compressor, _gradient(client, batch, w[-2 if delayed and len(w) > 1 else -1], rng) - memory, rng
             )
             total += memory + message
             memory += alpha * message

@@ -35,10 +35,10 @@ def test_simulation(clients, kind, parameters):
     population, repetitions = clients(), 4000
     compressor = compressors[kind](**parameters).resolve(DIMENSION)
     steps = step(population, kind, parameters)
-    found = predicted(Setting(population, compressor, 1, late=True), steps, 5)
+    found = predicted(Setting(population, compressor, 1, delayed=True), steps, 5)
     rng = np.random.default_rng([7, len(population.clients)])
     start = rng.standard_normal((repetitions, DIMENSION))
-    w = simulate(population, compressor, 1, np.full(K, steps.scale), start, rng, late=True)
+    w = simulate(population, compressor, 1, np.full(K, steps.scale), start, rng, delayed=True)
     rounds = np.array([K // 2, K])
     averaged = np.array([population.excess_risk(w[5:k].mean(axis=0)) for k in rounds])
     samples = np.concatenate([averaged, population.excess_risk(w[rounds])])
@@ -50,7 +50,7 @@ def test_simulation(clients, kind, parameters):
 def test_true_gradients_without_compression():
     """eta_{k+1} = eta_k - gamma lambda eta_{k-1}, to the last bits, at a decreasing step."""
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.3])), np.array([2.0, -1.0]), 0.0)] * 2)
-    setting = Setting(population, compressors["none"](), None, late=True)
+    setting = Setting(population, compressors["none"](), None, delayed=True)
     recursion, steps = exact_recursion(setting), Steps(0.4, 0.5)
     assert isinstance(recursion, DelayedDiagonal)
     core = recursion.core_of(-population.optimum, 0.0)
@@ -67,8 +67,8 @@ def test_true_gradients_without_compression():
 
 def test_the_diagonal_and_the_full_recursion_agree():
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.5, 0.1])), np.ones(3), 0.5)] * 3)
-    setting = Setting(population, compressors["bernoulli"](p=0.4).resolve(3), 2, late=True)
-    on_diagonal, whole = exact_recursion(setting), DelayedFull(full_recursion(replace(setting, late=False)))
+    setting = Setting(population, compressors["bernoulli"](p=0.4).resolve(3), 2, delayed=True)
+    on_diagonal, whole = exact_recursion(setting), DelayedFull(full_recursion(replace(setting, delayed=False)))
     assert isinstance(on_diagonal, DelayedDiagonal)
     steps, found, plateaus = Steps(0.2), [], []
     for recursion in (on_diagonal, whole):
@@ -86,7 +86,7 @@ def test_small_steps_make_the_delay_vanish():
     gaps = []
     for gamma in (1e-2, 1e-3):
         plain, late = (
-            fixed_step(exact_recursion(replace(setting, late=late)), Steps(gamma))["plateau_trace"]
+            fixed_step(exact_recursion(replace(setting, delayed=late)), Steps(gamma))["plateau_trace"]
             for late in (False, True)
         )
         gaps.append(abs(late / plain - 1))
@@ -97,7 +97,7 @@ def test_small_steps_make_the_delay_vanish():
 def test_where_it_is_stable():
     """Without noise in the gradients the edge is gamma lambda = 1, where that of plain steps is 2."""
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.2])), np.zeros(2), 1.0)])
-    setting = Setting(population, compressors["none"](), None, late=True)
+    setting = Setting(population, compressors["none"](), None, delayed=True)
     recursion = exact_recursion(setting)
     assert stationary(recursion, 0.99) is not None
     assert stationary(recursion, 1.01) is None

@@ -47,10 +47,10 @@ def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
     """So many messages of this many bytes, one from each rank that sends."""
     ranks, kind = machine.active, routes[route]
     remote = messages if machine.homes else messages * (ranks - 1) / ranks
-    if kind.adds:
+    if kind.sums_in_mpi:
         once = _tree(ranks, size)
-        return once._replace(calls=2 * once.calls, hops=2 * once.hops) if kind.joint else once
-    if kind.everywhere:
+        return once._replace(calls=2 * once.calls, hops=2 * once.hops) if kind.joint_messages else once
+    if kind.reaches_all_ranks:
         return Load(_levels(ranks), remote * size, remote * size, remote * size, _levels(ranks))
     any_remote = min(1.0, remote)
     return Load(remote, remote * size, any_remote * size, remote * size, any_remote)
@@ -58,7 +58,7 @@ def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
 
 def downlink(route: str, machine: Machine, size: float) -> Load:
     """The iterate, or the step's direction, of this many bytes, to everybody who is to compute."""
-    if routes[route].everywhere:
+    if routes[route].reaches_all_ranks:
         return NOTHING
     ranks = machine.active
     if machine.homes:
@@ -95,10 +95,10 @@ def is_clear(load: Load, machine: Machine) -> bool:
 
 def decoded(route: str, messages: float) -> float:
     """How many messages are decoded one after the other."""
-    return 1.0 if routes[route].adds else messages
+    return 1.0 if routes[route].sums_in_mpi else messages
 
 
 def allows(route: str, machine: Machine) -> bool:
     """Whether such a machine can do it: homes add nothing up for each other, and see no others' messages."""
     kind = routes[route]
-    return not (machine.homes and (kind.adds or kind.everywhere))
+    return not (machine.homes and (kind.sums_in_mpi or kind.reaches_all_ranks))

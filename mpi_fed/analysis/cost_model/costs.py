@@ -107,7 +107,7 @@ class Costs:
         return True
 
     def _compute(self, phase: str, recipe: Recipe | None, dimension: int, size: float) -> float:
-        if recipe is not None and recipe.at(dimension).absences:
+        if recipe is not None and recipe.at(dimension).may_be_absent:
             recipe = dense(recipe, dimension)
         if (phase, recipe) not in self.compute:
             raise InputError(f"no result tells how long {phase} of {recipe.name if recipe else 'a round'} takes")
@@ -142,7 +142,7 @@ def dense(recipe: Recipe, dimension: int) -> Recipe:
 
 def fit_costs(points: Sequence[Point]) -> Costs:
     """The costs that fit the points. In a machine's own memory codecs are timed, where any point is from there."""
-    whole = [point for point in points if not point.absences]
+    whole = [point for point in points if not point.may_be_absent]
     own = [point for point in whole if point.link is None] or whole
     compute: dict[tuple[str, Recipe | None], Array] = {}
     for phase in ("gradient", "update"):

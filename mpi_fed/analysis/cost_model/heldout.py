@@ -33,7 +33,7 @@ class Miss:
 
 def fair(points: Sequence[Point]) -> list[Point]:
     """Those whose round the model is about: everybody sends, and no link's burst hides how fast it is."""
-    return [point for point in points if not point.absences and is_clear(point)]
+    return [point for point in points if not point.may_be_absent and is_clear(point)]
 
 
 def held_out_sizes(points: Sequence[Point]) -> list[Miss]:

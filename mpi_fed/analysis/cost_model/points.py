@@ -45,9 +45,9 @@ class Point:
     """What compresses the step's direction on its way back, where something does."""
 
     @property
-    def absences(self) -> bool:
+    def may_be_absent(self) -> bool:
         """Not everybody sends in every round, so that two ranks' medians are no round's."""
-        return self.recipe.at(self.dimension).absences
+        return self.recipe.at(self.dimension).may_be_absent
 
 
 def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
@@ -133,13 +133,13 @@ def _point(result: dict[str, Any], file: str, link: float | None, burst: float, 
         link=link,
         burst=burst,
         route=result["route"],
-        recipe=recipe_of(result["compressor"], d, f"{place}:", route.kind if route.joint else None),
+        recipe=recipe_of(result["compressor"], d, f"{place}:", route.kind if route.joint_messages else None),
         dimension=d,
         ranks=result["ranks"],
-        bits=None if route.everywhere or back is not None else int(result.get("downlink_bits") or 64),
+        bits=None if route.reaches_all_ranks or back is not None else int(result.get("downlink_bits") or 64),
         messages=float(result["messages"]),
         payload=float(result["payload_bytes"]),
-        seconds=_seconds(phases, result["microseconds"]["median"], route.everywhere),
+        seconds=_seconds(phases, result["microseconds"]["median"], route.reaches_all_ranks),
         down=None if back is None else recipe_of(back, d, f"{place}: downlink"),
     )
 

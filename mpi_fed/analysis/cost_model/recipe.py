@@ -26,7 +26,7 @@ class Recipe:
     kind: str
     parameters: str | None
     fitted: int | None = None
-    joint: str | None = None
+    joint_route: str | None = None
     """The route that makes the messages of a round together, where one does."""
 
     @property
@@ -34,7 +34,7 @@ class Recipe:
         """As a person calls it: float32, "rand-h, omega = sqrt(d)", "quantization levels=127"."""
         if self.kind == "none":
             return FLOATS[self.at(1).value_bits]
-        scale = ", shared scale" if self.joint else ""
+        scale = ", shared scale" if self.joint_route else ""
         if self.fitted is None:
             return describe(self.at(None)) + scale
         own = [f"{key}={value}" for key, value in json.loads(self.parameters or "{}").items()]
@@ -51,14 +51,14 @@ class Recipe:
     def presence(self, dimension: int) -> float:
         """The probability that a client sends at all."""
         model = self.at(dimension)
-        return model.payload_bits(dimension) / (model.value_bits * dimension) if model.absences else 1.0
+        return model.payload_bits(dimension) / (model.value_bits * dimension) if model.may_be_absent else 1.0
 
     def message_bytes(self, dimension: int, clients: int = 1) -> float:
         """Of a message that is sent, the mean; what so many clients make together grows with their number."""
         model = self.at(dimension)
-        if self.joint:
-            return float(routes[self.joint]().payload_bytes(model, dimension, clients))
-        if model.fixed_length or model.absences:
+        if self.joint_route:
+            return float(routes[self.joint_route]().payload_bytes(model, dimension, clients))
+        if model.fixed_length or model.may_be_absent:
             return float(model.payload_bytes_max(dimension))
         return model.payload_bits(dimension) / 8
 
@@ -79,7 +79,7 @@ def _at(recipe: Recipe, dimension: int | None) -> Compressor:
         raise InputError(f"{place} at dimension {dimension} {error}") from None
 
 
-def recipe_of(table: dict[str, Any], dimension: int, place: str, joint: str | None = None) -> Recipe:
+def recipe_of(table: dict[str, Any], dimension: int, place: str, joint_route: str | None = None) -> Recipe:
     """The recipe of a bench's compressor. Raises InputError where it is none that is known."""
     found = validation.component(compressors, table, place)
     kind, keys = found.kind, type(found).model_fields
@@ -88,6 +88,6 @@ def recipe_of(table: dict[str, Any], dimension: int, place: str, joint: str | No
                if (value := getattr(found, key)) != keys[key].get_default()}  # fmt: skip
         for number, parameters in enumerate(recipes(kind, dimension, own)):
             if validation.component(compressors, {"kind": kind, **parameters}, place).resolve(dimension) == found:
-                return Recipe(kind, json.dumps(own) if own else None, number, joint)
+                return Recipe(kind, json.dumps(own) if own else None, number, joint_route)
     given = {key: value for key, value in table.items() if key != "kind"}
-    return Recipe(kind, json.dumps(given, sort_keys=True), joint=joint)
+    return Recipe(kind, json.dumps(given, sort_keys=True), joint_route=joint_route)

@@ -43,7 +43,7 @@ none."""
 @functools.cache
 def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
     """For the bench's problem: x ~ N(0, diag(1/i)), noise of variance 1, batches of 1, sgd."""
-    if recipe.joint and clients > 1:
+    if recipe.joint_route and clients > 1:
         return None
     if down is None:
         return _plain(recipe, dimension)
@@ -101,7 +101,7 @@ def study_traces(study: Study) -> tuple[Traces, int]:
 
     @functools.cache
     def trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
-        if recipe.joint and max(first.clients, clients) > 1:
+        if recipe.joint_route and max(first.clients, clients) > 1:
             return None
         back = None if down is None else down.at(dimension)
         found = predict(replace(first, compressor=recipe.at(dimension), downlink=back), population)

@@ -68,4 +68,4 @@ def rounds_differently(kind: str) -> bool | None:
     from ...routes import routes
 
     route = routes.get(kind)
-    return None if route is None else route.adds and not route.joint
+    return None if route is None else route.sums_in_mpi and not route.joint_messages

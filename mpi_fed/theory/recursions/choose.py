@@ -44,7 +44,7 @@ class Setting:
     batch: int | None  # None: true gradients
     alpha: float | None = None  # the rate of the clients' memories; None where they have none
     downlink: Compressor | None = None  # a linear compressor of the mean message; None where it arrives as it is
-    late: bool = False  # gradients are those of a round ago; not with memories
+    delayed: bool = False  # gradients are those of a round ago; not with memories
 
 
 def exact_recursion(setting: Setting) -> Recursion | None:
@@ -57,7 +57,7 @@ def exact_recursion(setting: Setting) -> Recursion | None:
     plain = diagonal_recursion(members, setting.compressor, setting.batch, setting.downlink)
     if plain is None:
         plain = full_recursion(setting)
-    return delayed(plain) if setting.late and plain is not None else plain
+    return delayed(plain) if setting.delayed and plain is not None else plain
 
 
 def full_recursion(setting: Setting) -> FullRecursion | None:
@@ -99,7 +99,7 @@ def frozen_recursion(setting: Setting, core: Array) -> Recursion:
     if setting.alpha is not None:
         return memory_recursion(setting, core)
     own = packed_size(setting.population.dimension + 1)
-    if setting.late:
+    if setting.delayed:
         core = np.append(core[: own - 1], core[-1])
     return _frozen_at(setting, unpack(core, setting.population.dimension + 1))
 
@@ -110,7 +110,7 @@ def _frozen_at(setting: Setting, second: Array) -> Recursion:
     check_size(setting, members)
     added = frozen_added(setting.compressor, members, setting.batch, second)
     plain = FullRecursion(setting.population.covariance, members, setting.batch, added, setting.downlink)
-    return delayed(plain) if setting.late else plain
+    return delayed(plain) if setting.delayed else plain
 
 
 def reference_recursion(setting: Setting, mean: Array, variance: float) -> Recursion:
