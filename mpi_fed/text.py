@@ -1,4 +1,4 @@
-"""Short texts for messages: quoting, lists of words, the nearest known name."""
+"""Short texts for messages: quoting, lists of words, counted nouns, the nearest known name."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean ...?` with the nearest known name, or else all of them."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
-    known = join(map(show, names), "and") if names else "none"
-    return f"; did you mean {show(close[0])}?" if close else f"; known: {known}"
+    all_names = join(map(show, names), "and") if names else "none"
+    return f"; did you mean {show(close[0])}?" if close else f"; known: {all_names}"
 
 
 def join(words: Iterable[str], conjunction: str) -> str:
     """`a, b or c`."""
     *head, last = words
     return f"{', '.join(head)} {conjunction} {last}" if head else last
+
+
+def count(number: int, noun: str) -> str:
+    """`1,024 ranks`: a number with its noun."""
+    return f"{number:,} {plural(noun, number)}"
+
+
+def plural(noun: str, number: int) -> str:
+    """The noun, with an s unless the number is 1."""
+    return noun if number == 1 else f"{noun}s"
 
 
 def show(value: Any) -> str:

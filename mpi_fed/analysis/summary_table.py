@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 from ..launch import environment
+from ..terminal.width import NARROW, TERMINAL_WIDTH
 from .heterogeneity import BETTER, UNDECIDED, WORSE
 from .validity import MISMATCH_LEVEL
 
@@ -191,7 +192,7 @@ def _console(file: IO[str] | None) -> Console:
     if environment.launched_size(os.environ) is None:
         return Console(**options)
     # A launcher may put a pseudo-terminal between a rank and a file: what it shows is no reason for colours.
-    width = int(os.environ.get(environment.TERMINAL_WIDTH, environment.NARROW))
+    width = int(os.environ.get(TERMINAL_WIDTH, NARROW))
     return Console(width=width, force_terminal=False, **options)
 
 

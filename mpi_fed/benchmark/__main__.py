@@ -11,8 +11,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from ..launch.environment import TERMINAL_WIDTH
 from ..launch.world import guard, start
+from ..terminal.width import TERMINAL_WIDTH
 
 
 def main(asked: str, found: str) -> None:

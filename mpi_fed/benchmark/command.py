@@ -61,9 +61,9 @@ def bench(given: Namespace) -> int:
 
 def bench_here(given: Namespace) -> int:
     """Time rounds on the ranks of this world, which a launcher has started. Every rank calls it; the exit status."""
-    from ..launch.environment import TERMINAL_WIDTH
     from ..launch.world import await_reader, start
     from ..terminal.progress import Progress
+    from ..terminal.width import TERMINAL_WIDTH
     from .cases import cases
     from .machine import describe
     from .measure import measure_all

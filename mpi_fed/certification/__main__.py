@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from ..launch.environment import TERMINAL_WIDTH
 from ..launch.world import guard, start
+from ..terminal.width import TERMINAL_WIDTH
 
 
 def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line. A command imports what it needs when it is run, so that --help answers at once."""
+"""The command line: which command runs what. Each imports what it needs when it is run, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..errors import InputError, WorldError
 from . import options
 
-if TYPE_CHECKING:
-    from ..study.plan import Plan
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. The user's mistakes are one line on standard error."""
+    """Run one command; the exit status. A user's mistake is one line on standard error."""
     try:
-        given = options.parse(sys.argv[1:] if argv is None else argv, COMMANDS)
-        status = given.command(given)
+        arguments = options.parse(sys.argv[1:] if argv is None else argv, COMMANDS)
+        status = arguments.command(arguments)
         sys.stdout.flush()
         return status
     except (InputError, WorldError) as error:
-        _complain(error)
+        _print_error(error)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
@@ -32,190 +28,119 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _complain(error: Exception) -> None:
-    """One line, by the first rank alone."""
+def _print_error(error: Exception) -> None:
+    """Print one line, on the first rank alone."""
     from ..launch import environment
-    from ..text import plain
+    from ..terminal.console import say
 
     if environment.launched_rank(os.environ) == 0:
-        print(f"mpi-fed: {plain(' '.join(str(error).split()))}", file=sys.stderr)
+        say(" ".join(str(error).split()))
 
 
-def _run(given: Namespace) -> int:
+def _load_plugins(arguments: Namespace) -> None:
+    from .uncompiled import load_plugins
+
+    load_plugins(arguments.plugin)
+
+
+def _run(arguments: Namespace) -> int:
     """Run studies: start the launcher, or inside one be a rank."""
-    from ..launch import environment
+    from .run import run
 
-    inside = environment.is_rank(os.environ, given.ranks)
-    if inside and not given.dry_run:
-        return _run_rank(given)
-    _load_plugins(given)
-    from ..study.plan import make_plan
-
-    ranks = environment.launched_size(os.environ) if inside else given.ranks
-    plan = make_plan(given.studies, given.out, given.set, given.only, ranks, given.variant, given.jobs)
-    if given.dry_run:
-        if environment.launched_rank(os.environ) == 0:
-            print("\n".join(plan.lines()))
-        return 0
-    return _launch(given, plan)
+    return run(arguments)
 
 
-def _run_rank(given: Namespace) -> int:
-    """Be one rank of a run: MPI first, so that whatever fails from here on ends the whole job."""
-    from ..launch import stop_signals, world
-
-    stop_signals.listen()
-    here = world.start()
-    with world.guard(here):
-        if given.ranks not in (None, here.size):
-            raise WorldError(f"--ranks {given.ranks} was asked for, and the launcher started {here.size}")
-        from .. import plugins
-
-        plugins.load(given.plugin)
-        from ..runner.repetitions import run
-
-        options = {"analyze": not given.no_analyze, "checkpoint_seconds": given.checkpoint_seconds}
-        return run(given.studies, given.out, given.set, given.only, given.variant, **options)
-
-
-def _load_plugins(given: Namespace) -> None:
-    """Load the plugins of a process that runs no rounds, and so needs no compiler."""
-    from .. import plugins
-    from ..engine import compile_switch
-
-    compile_switch.compile_kernels = False
-    plugins.load(given.plugin)
-
-
-def _launch(given: Namespace, plan: Plan) -> int:
-    """Start the launcher, once or once for each configuration; the exit status."""
-    from ..launch.launcher import launch, launch_all, overall
-
-    if given.jobs == 1:
-        only = [] if given.only is None else [f"--only={given.only}"]
-        return _told(launch(plan.ranks, [*_arguments_of_rank(given, given.studies, given.no_analyze), *only]))
-    jobs = [
-        [*_arguments_of_rank(given, [str(study.path)], True), f"--only={configuration.file_name}"]
-        for study in plan.studies
-        for configuration in study.configurations
-    ]
-    status = overall(launch_all(plan.ranks, jobs, given.jobs))
-    if status == 0 and not given.no_analyze:
-        from ..analysis import report
-
-        return max(report(plan.out / study.name) for study in plan.studies)
-    return _told(status)
-
-
-def _told(status: int) -> int:
-    """The launcher's exit status, where it means something said by the command itself: launchers lose last words."""
-    from ..launch.launcher import CHECKPOINTED
-
-    if status == CHECKPOINTED:
-        print("mpi-fed: interrupted, with nothing lost; the same command goes on from there", file=sys.stderr)
-    return status
-
-
-def _arguments_of_rank(given: Namespace, studies: Sequence[str], no_analyze: bool) -> list[str]:
-    """The command line with which each rank is started, but for --only."""
-    texts = ["run", *studies, f"--out={given.out}"]
-    texts += [f"--set={override}" for override in given.set]
-    texts += [f"--variant={given.variant}"] if given.variant else []
-    texts += [f"--plugin={plugin}" for plugin in given.plugin]
-    texts += [f"--checkpoint-seconds={given.checkpoint_seconds:g}"]
-    return texts + (["--no-analyze"] if no_analyze else [])
-
-
-def _submit(given: Namespace) -> int:
+def _submit(arguments: Namespace) -> int:
     """Submit what studies lack as Slurm array jobs."""
-    _load_plugins(given)
-    from ..cluster import submit
+    _load_plugins(arguments)
+    from ..cluster.command import submit
 
-    return submit.main(given)
+    return submit(arguments)
 
 
-def _status(given: Namespace) -> int:
+def _status(arguments: Namespace) -> int:
     """Say what is done, running, queued, interrupted, failed and missing."""
-    from ..cluster import status
+    from ..cluster.command import status
 
-    return status.main(given.folder, json=given.json)
+    return status(arguments.folder, json=arguments.json)
 
 
-def _predict(given: Namespace) -> int:
+def _predict(arguments: Namespace) -> int:
     """Theory alone: what each configuration should converge to."""
-    _load_plugins(given)
+    _load_plugins(arguments)
     from ..study.plan import check_problems, load_studies
-
-    studies = load_studies(given.studies, given.set, given.only, variant=given.variant)
-    check_problems(studies)
     from ..theory import command
 
-    return command.main(studies, json=given.json)
+    studies = load_studies(arguments.studies, arguments.set, arguments.only, variant=arguments.variant)
+    check_problems(studies)
+    return command.main(studies, json=arguments.json)
 
 
-def _certify(given: Namespace) -> int:
+def _certify(arguments: Namespace) -> int:
     """Test each compressor, through the wire, against its definition."""
     from ..certification.command import certify
 
-    return certify(given.dimension, given.draws, given.only, json=given.json, plugins=given.plugin)
+    return certify(
+        arguments.dimension, arguments.draws, arguments.only, json=arguments.json, plugins=arguments.plugin
+    )
 
 
-def _bench(given: Namespace) -> int:
+def _bench(arguments: Namespace) -> int:
     """Time rounds of every route and compressor, beside the bare collectives."""
     from ..launch import environment
 
-    if not environment.is_rank(os.environ, given.ranks):
-        _load_plugins(given)
+    if not environment.is_rank(os.environ, arguments.ranks):
+        _load_plugins(arguments)
         from ..benchmark.command import bench
 
-        return bench(given)
+        return bench(arguments)
     from ..launch import world
 
     with world.guard(world.start()):
         from .. import plugins
 
-        plugins.load(given.plugin)
+        plugins.load(arguments.plugin)
         from ..benchmark.command import bench_here
 
-        return bench_here(given)
+        return bench_here(arguments)
 
 
-def _compare(given: Namespace) -> int:
+def _compare(arguments: Namespace) -> int:
     """Say what is slower or faster in one bench result than in another."""
     from ..benchmark.compare import compare
 
-    return compare(given.first, given.second, threshold=given.threshold, json=given.json)
+    return compare(arguments.first, arguments.second, threshold=arguments.threshold, json=arguments.json)
 
 
-def _model(given: Namespace) -> int:
+def _model(arguments: Namespace) -> int:
     """Say where compression pays, from bench results, on machines that nobody has here."""
-    _load_plugins(given)
+    _load_plugins(arguments)
     from ..analysis.cost_model.command import model
 
-    return model(given)
+    return model(arguments)
 
 
-def _analyze(given: Namespace) -> int:
+def _analyze(arguments: Namespace) -> int:
     """Turn logs into tables, pictures and a report."""
-    _load_plugins(given)
+    _load_plugins(arguments)
     from ..analysis import analyze
 
-    return analyze(given.paths, json=given.json, target=given.target, out=given.out)
+    return analyze(arguments.paths, json=arguments.json, target=arguments.target, out=arguments.out)
 
 
-def _scaling(given: Namespace) -> int:
+def _scaling(arguments: Namespace) -> int:
     """Say what more ranks bring: speed-up, efficiency, and where a round's time goes."""
-    _load_plugins(given)
+    _load_plugins(arguments)
     from ..analysis.scaling.command import scaling
 
-    return scaling(given.paths, json=given.json, out=given.out)
+    return scaling(arguments.paths, json=arguments.json, out=arguments.out)
 
 
-def _doctor(given: Namespace) -> int:
-    """Say what MPI and which launcher there are, what is wrong, and how to mend it."""
-    from ..launch import doctor
+def _doctor(arguments: Namespace) -> int:
+    """Say what MPI and which launcher there are, what is wrong, and how to fix it."""
+    from ..doctor.command import doctor
 
-    return doctor.main()
+    return doctor()
 
 
 COMMANDS: options.Commands = {
@@ -231,3 +156,4 @@ COMMANDS: options.Commands = {
     "scaling": (options.add_scaling, _scaling),
     "doctor": (options.add_doctor, _doctor),
 }
+"""For each command, the function that adds its arguments and the one that runs it. Its docstring is the help."""

@@ -1,7 +1,7 @@
 """The ranks of a calibration: how long a round of each configuration takes here, measured for a moment.
 
-`python -m mpi_fed.cluster.calibrate FILE` under a launcher; FILE holds, as JSON, the configurations' tables and the plugins.
-The root prints a JSON object a line: the seconds of a round.
+`python -m mpi_fed.cluster.calibrate FILE` under a launcher; FILE holds, as JSON, the configurations' tables and the
+plugins. The root prints a JSON object a line: the seconds of a round.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def main(file: str) -> None:
         from .. import plugins
         from ..study.configuration import configuration_from_tables
 
-        asked = json.loads(Path(file).read_text())
-        plugins.load(asked["plugins"])
-        for tables in asked["configurations"]:
+        task = json.loads(Path(file).read_text())
+        plugins.load(task["plugins"])
+        for tables in task["configurations"]:
             seconds = _measure(world, configuration_from_tables(tables))
             if world.is_root:
                 print(json.dumps({"seconds": seconds}), flush=True)

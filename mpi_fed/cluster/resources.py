@@ -1,6 +1,6 @@
-"""What a batch job asks Slurm for: from the command line and from a site's profile, checked before it enters a script.
+"""The resources that a batch job asks Slurm for, from the command line and from a site's profile, all checked.
 
-What ends in an #SBATCH line must match a strict pattern here; what ends in a command is quoted by `batch.py`. The one
+What enters an #SBATCH line must match a strict pattern here; what enters a command is quoted by `job.sh.j2`. The one
 exception is a profile's `setup`, whose lines are commands and are meant to be.
 """
 
@@ -29,7 +29,7 @@ FORMS = {
 """For each text that enters an #SBATCH line, what it must match and what it looks like."""
 OPTION = r"--([a-z][a-z0-9-]*)(=[A-Za-z0-9_.,:/=@%+*&|()\[\]-]+)?"
 SET_HERE = ("array", "job-name", "nodes", "ntasks", "open-mode", "output", "requeue", "no-requeue", "signal", "wrap")
-"""Options of sbatch that the script sets by itself, and that an own line would contradict."""
+"""Options of sbatch that the script sets by itself, and that a user's line would contradict."""
 HAVE_OPTIONS = (
     *("account", "constraint", "cpus-per-task", "mem", "nodes"),
     *("ntasks-per-node", "partition", "qos", "time"),
@@ -71,13 +71,13 @@ class Resources(BaseModel):
     @classmethod
     def _options(cls, lines: list[str]) -> list[str]:
         for line in lines:
-            found = re.fullmatch(OPTION, line)
-            if found is None:
+            match = re.fullmatch(OPTION, line)
+            if match is None:
                 raise ValueError("each must be one option of sbatch like --gres=gpu:1, without spaces and quotes")
-            for own in (*SET_HERE, *HAVE_OPTIONS):
-                if own.startswith(found[1]):  # sbatch takes abbreviations
-                    hint = "is set by mpi-fed submit itself" if own in SET_HERE else f"has an own key: {_key(own)}"
-                    raise ValueError(f"--{own} {hint}; leave it out here")
+            for name in (*SET_HERE, *HAVE_OPTIONS):
+                if name.startswith(match[1]):  # sbatch takes abbreviations
+                    hint = "is set by mpi-fed submit itself" if name in SET_HERE else f"has an own key: {_key(name)}"
+                    raise ValueError(f"--{name} {hint}; leave it out here")
         return lines
 
     @field_validator("launcher")
@@ -117,6 +117,16 @@ class Resources(BaseModel):
         return variables
 
     @property
+    def ranks(self) -> int:
+        """The ranks of a job."""
+        return (self.nodes or 1) * (self.tasks_per_node or 1)
+
+    @property
+    def cores(self) -> int:
+        """The cores of a job."""
+        return self.ranks * (self.cpus_per_task or 1)
+
+    @property
     def launch(self) -> list[str] | None:
         """The launcher's words."""
         return None if self.launcher is None else _split(self.launcher)
@@ -151,12 +161,13 @@ def seconds_of(time: str) -> int:
     return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
-def from_command_line(given: Namespace) -> Resources:
-    """What the profile asks for, and the command line in its place or, for lines of sbatch, beside it."""
-    table = {}
-    if given.profile is not None:
-        table = read(Path(given.profile), "profile")
-        validation.model(Resources, table, f"{plain(given.profile)}: the profile's")
-    asked = {key: value for key in Resources.model_fields if (value := getattr(given, key, None)) not in (None, [])}
-    own = validation.model(Resources, asked, "mpi-fed submit:")
-    return Resources(**{**table, **asked, "sbatch": [*table.get("sbatch", []), *own.sbatch]})
+def from_command_line(arguments: Namespace) -> Resources:
+    """The resources of the profile, with options of the command line in their place; those of --sbatch are added."""
+    profile = {}
+    if arguments.profile is not None:
+        profile = read(Path(arguments.profile), "profile")
+        validation.model(Resources, profile, f"{plain(arguments.profile)}: the profile's")
+    keys = Resources.model_fields
+    options = {key: value for key in keys if (value := getattr(arguments, key, None)) not in (None, [])}
+    sbatch = validation.model(Resources, options, "mpi-fed submit:").sbatch
+    return Resources(**{**profile, **options, "sbatch": [*profile.get("sbatch", []), *sbatch]})

@@ -21,7 +21,8 @@ from ..errors import InputError, WorldError
 from ..launch import launcher
 from ..launch.environment import die_with_parent
 from ..study.configuration import Configuration
-from ..text import plain
+from ..terminal.console import say
+from ..text import plain, plural
 
 START_UP = 30.0
 """Seconds allowed to a configuration before its first round: imports, and what has not been compiled yet."""
@@ -75,13 +76,12 @@ def _key(tables: dict[str, Any]) -> str:
 def calibrate(configurations: Sequence[Configuration], ranks: int, plugins: Sequence[str]) -> dict[str, Speed]:
     """Measure each configuration on a few ranks of this machine. Raises InputError where that cannot be done."""
     ranks = min(ranks, launcher.cores(), RANKS)
-    print(
-        f"mpi-fed: measuring rounds of {len(configurations)} configuration{'s' * (len(configurations) > 1)} on "
-        f"{ranks} ranks here; what is not compiled yet takes a minute or two (--no-estimate leaves all of it out)",
-        file=sys.stderr,
+    say(
+        f"measuring rounds of {len(configurations)} {plural('configuration', len(configurations))} on "
+        f"{ranks} ranks here; what is not compiled yet takes a minute or two (--no-estimate leaves all of it out)"
     )
     with tempfile.TemporaryDirectory(prefix="mpi-fed-") as folder:
-        file = Path(folder, "asked.json")
+        file = Path(folder, "configurations.json")
         file.write_text(json.dumps({"configurations": [c.tables for c in configurations], "plugins": list(plugins)}))
         try:
             paces = list(_measured(ranks, file))
@@ -92,7 +92,8 @@ def calibrate(configurations: Sequence[Configuration], ranks: int, plugins: Sequ
 
 def _measured(ranks: int, file: Path) -> Iterator[float]:
     program = [sys.executable, "-P", "-m", "mpi_fed.cluster.calibrate", str(file)]
-    with launcher.prepared(ranks, program) as (command, surroundings), open(file.with_name("errors"), "w+b") as errors:
+    errors_file = file.with_name("errors")
+    with launcher.command_for(ranks, program) as (command, surroundings), open(errors_file, "w+b") as errors:
         with subprocess.Popen(
             command,
             env=surroundings,
@@ -111,6 +112,6 @@ def _measured(ranks: int, file: Path) -> Iterator[float]:
                 raise
         if process.returncode:
             errors.seek(0)
-            said = errors.read().decode(errors="replace").strip().splitlines() or ["nothing"]
-            words = next((line for line in said if line.startswith("mpi-fed: ")), said[-1])
-            raise WorldError(f"exit status {process.returncode}, saying: {plain(words.removeprefix('mpi-fed: '))}")
+            lines = errors.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+            reason = next((line for line in lines if line.startswith("mpi-fed: ")), lines[-1])
+            raise WorldError(f"exit status {process.returncode}, saying: {plain(reason.removeprefix('mpi-fed: '))}")

@@ -1,13 +1,11 @@
-"""`mpi-fed status`: how far each configuration of a study is, from logs, their locks, the submission and Slurm."""
+"""How far each configuration of a study is, from logs, their locks, the submission and Slurm."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -61,13 +59,6 @@ class Row:
     note: str = ""
 
 
-def main(folder: str, *, json: bool) -> int:
-    """Print the state of every configuration below the folder; the exit status."""
-    rows = examine(Path(folder))
-    print(_as_json(rows) if json else "\n".join(_lines(rows)))
-    return 0
-
-
 def examine(folder: Path) -> list[Row]:
     """The states of all configurations of a study's folder, or of each study's folder in it."""
     if not folder.is_dir():
@@ -83,12 +74,12 @@ def _is_study(folder: Path) -> bool:
 
 
 def _study(folder: Path) -> Iterator[Row]:
-    held = submission.load(folder)
-    name = held.study if held else folder.absolute().name
+    submitted = submission.load(folder)
+    name = submitted.study if submitted else folder.absolute().name
     logs = {path: read_progress(path) for path in sorted(folder.glob("*.h5"))}
     by_id = {progress.id: path for path, progress in logs.items() if progress}
-    queued = submission.queue(held.jobs.values()) if held else {}
-    for entry in held.entries if held else []:
+    queued = submission.queue(submitted.jobs.values()) if submitted else {}
+    for entry in submitted.entries if submitted else []:
         path = by_id.get(entry.id, folder / entry.file_name)
         yield _row(name, path, entry, logs.pop(path, None), queued)
     for path, progress in sorted(logs.items(), key=lambda item: (item[1].position if item[1] else -1, item[0])):
@@ -212,27 +203,3 @@ def _progress(log: h5py.File) -> Progress:
         finished=[seed for seed, s in zip(seeds, status, strict=True) if s in (COMPLETE, DIVERGED)],
         diverged=[seed for seed, s in zip(seeds, status, strict=True) if s == DIVERGED],
     )
-
-
-def _as_json(rows: list[Row]) -> str:
-    return json.dumps([asdict(row) for row in rows], indent=1)
-
-
-def _lines(rows: list[Row]) -> Iterator[str]:
-    """A line for each study, and one for each configuration below it."""
-    width = max(len(row.label) for row in rows)
-    study = None
-    for row in rows:
-        if row.study != study:
-            study = row.study
-            counts = Counter(other.state for other in rows if other.study == study)
-            yield f"{plain(study)}: {', '.join(f'{counts[state]} {state}' for state in STATES if counts[state])}"
-        yield f"  {row.state:12}{plain(row.label).ljust(width)}  {_details(row)}".rstrip()
-
-
-def _details(row: Row) -> str:
-    parts = [f"{row.repetitions_done} of {row.repetitions} repetitions"]
-    parts += [f"{row.rounds_done:,} of {row.rounds:,} rounds"]
-    parts += [f"job {row.job}"] if row.job else []
-    parts += [f"exit status {row.exit_status} on {plain(row.host or '')}"] if row.exit_status is not None else []
-    return ", ".join(parts + ([row.note] if row.note else []))

@@ -1,4 +1,4 @@
-"""What was submitted of a study: `submission.json` beside its logs, and what Slurm says of its jobs."""
+"""The submitted jobs of a study: `submission.json` beside its logs, and their states in Slurm."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def load(folder: Path) -> Submission | None:
     """The folder's submission, if there is one. Raises InputError where it cannot be read."""
     path = folder / NAME
     try:
-        held = json.loads(path.read_bytes())
-        if (held["format"], held["format_version"]) != (FORMAT, VERSION):
+        document = json.loads(path.read_bytes())
+        if (document["format"], document["format_version"]) != (FORMAT, VERSION):
             raise ValueError("of another format")
-        names = {one.name for one in fields(Entry)}
-        entries = [Entry(**{name: entry[name] for name in names}) for entry in held["configurations"]]
+        names = [field.name for field in fields(Entry)]
+        entries = [Entry(**{name: entry[name] for name in names}) for entry in document["configurations"]]
         if not all(re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9.-]*\.h5", e.file_name) for e in entries):
             raise ValueError("a file_name is none of a log")
         if not all(e.job is None or re.fullmatch("[0-9]+_[0-9]+", e.job) for e in entries):
             raise ValueError("a job is none of an array")
-        return Submission(held["study"], held["path"], entries)
+        return Submission(document["study"], document["path"], entries)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -73,16 +73,16 @@ def load(folder: Path) -> Submission | None:
 def save(folder: Path, submission: Submission) -> None:
     """Write the submission aside and put it in place."""
     part = folder / f".{NAME}.{os.getpid()}.part"
-    held = {
+    document = {
         "format": FORMAT,
         "format_version": VERSION,
         "study": submission.study,
         "path": submission.path,
         "configurations": [asdict(entry) for entry in submission.entries],
     }
-    with _written(folder):
+    with _write_errors(folder):
         try:
-            part.write_text(json.dumps(held, indent=1) + "\n")
+            part.write_text(json.dumps(document, indent=1) + "\n")
             os.replace(part, folder / NAME)
         finally:
             part.unlink(missing_ok=True)
@@ -90,8 +90,8 @@ def save(folder: Path, submission: Submission) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Within, no other submission of this study goes on. Raises InputError where one does."""
-    with _written(folder):
+    """Within it, no other command submits this study. Raises InputError where one does already."""
+    with _write_errors(folder):
         (folder / "jobs").mkdir(parents=True, exist_ok=True)
         lock = open(folder / f".{NAME}.lock", "w")  # noqa: SIM115
     with lock:
@@ -105,7 +105,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _written(folder: Path) -> Iterator[None]:
+def _write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -113,7 +113,7 @@ def _written(folder: Path) -> Iterator[None]:
 
 
 def queue(jobs: Iterable[str]) -> dict[str, str]:
-    """Of these array tasks those that Slurm still has: `queued` or `running`. Without squeue here, none.
+    """The state, `queued` or `running`, of each of these array tasks that Slurm still has. Without squeue, none.
 
     Raises InputError where squeue cannot say.
     """
@@ -123,7 +123,7 @@ def queue(jobs: Iterable[str]) -> dict[str, str]:
     command = ["squeue", "--noheader", "--array", f"--jobs={','.join(arrays)}", "--format=%i|%T"]
     answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if answer.returncode and "Invalid job id" not in answer.stderr:  # which it says where all of them are over
-        said = plain((answer.stderr.strip().splitlines() or ["nothing"])[-1])
-        raise InputError(f"squeue cannot tell which jobs are there ({said}); try again when Slurm answers")
+        message = plain((answer.stderr.strip().splitlines() or ["nothing"])[-1])
+        raise InputError(f"squeue cannot tell which jobs are there ({message}); try again when Slurm answers")
     rows = (line.strip().partition("|") for line in answer.stdout.splitlines())
     return {job: "queued" if state in QUEUED else "running" for job, _, state in rows}

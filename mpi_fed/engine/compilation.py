@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from .. import plugins
+from .. import files, plugins
 from ..errors import InputError
 from . import compile_switch
 
@@ -68,8 +68,7 @@ def cache_folder() -> Path:
     """The folder for compiled code of exactly these sources and plugins on exactly this kind of CPU.
 
     Where it cannot be made or locked, a temporary folder of this process alone."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("MPI_FED_CACHE_DIR") or Path(home) / "mpi_fed") / f"kernels-{digest()}"
+    folder = files.cache_folder(f"kernels-{digest()}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ENTRIES, fcntl.LOCK_SH):

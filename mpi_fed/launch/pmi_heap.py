@@ -1,4 +1,4 @@
-"""A heap in which MPI_Init finds no remains: MPICH then mostly starts over several nodes under `srun --mpi=pmi2`.
+"""A clean heap for MPI_Init, with which MPICH mostly starts over several nodes under `srun --mpi=pmi2`.
 
 MPICH 5 with UCX publishes 4096 bytes from where a rank's address begins, a few hundred bytes long, so the heap behind
 it goes with it, with runs of zeros shortened. Slurm's server of PMI 1 cuts a line at 1024 bytes. Where text lay behind
@@ -28,18 +28,18 @@ class _Usage(ctypes.Structure):
     ]
 
 
-def is_read_by_mpi(environment: Mapping[str, str]) -> bool:
+def slurm_speaks_pmi1(environment: Mapping[str, str]) -> bool:
     """Whether Slurm speaks PMI 1 with this process."""
     return "PMI_FD" in environment and "SLURM_STEP_ID" in environment
 
 
 @contextlib.contextmanager
-def unused() -> Iterator[int]:
-    """Within it, new blocks are not made of freed ones; gives how many of these there were.
+def fresh_blocks() -> Iterator[int]:
+    """Within it, no new block of memory is made of a freed one; yields how many freed ones there were.
 
     Takes milliseconds. Does nothing where the C library is not glibc 2.33 or newer.
     """
-    held: list[int] = []
+    freed: list[int] = []
     try:
         libc = ctypes.CDLL(None)
         libc.mallinfo2.restype = _Usage
@@ -53,18 +53,18 @@ def unused() -> Iterator[int]:
     top = libc.sbrk(0) - libc.mallinfo2().keepcost
     for size in _sizes():
         while block := libc.malloc(size):
-            held.append(block)
+            freed.append(block)
             if block >= top:
                 break
     try:
-        yield len(held)
+        yield len(freed)
     finally:
-        for block in held:
+        for block in freed:
             libc.free(block)
 
 
 def _sizes() -> Iterator[int]:
-    """From large to small; all of those that glibc keeps lists of."""
+    """Sizes of blocks from large to small, all of those that glibc keeps lists of."""
     size = LARGEST
     while size > 1024:
         yield size

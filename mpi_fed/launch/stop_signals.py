@@ -1,4 +1,4 @@
-"""Signals that ask a rank to stop. They are noted here; all ranks act on them together, at a round's boundary."""
+"""Signals that ask a rank to stop. They are noted here; all ranks act on them together, between two rounds."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from types import FrameType
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 _SAME = 1.0
-"""Seconds within which a signal that comes again is the same one, come by another way (terminal and launcher)."""
-_first: list[float] = []
+"""Seconds within which a second signal is the same one on another way (from the terminal and from the launcher)."""
+_times: list[float] = []
+"""When each signal came."""
 
 
-def listen() -> None:
-    """Note SIGUSR1, SIGTERM and SIGINT from now on. Whoever sends SIGTERM or SIGINT again wants it at once."""
+def watch() -> None:
+    """Note SIGUSR1, SIGTERM and SIGINT from now on. A second SIGTERM or SIGINT acts at once."""
     for signum in SIGNALS:
         signal.signal(signum, _note)
 
 
-def asked() -> bool:
+def stop_requested() -> bool:
     """Whether a signal has come."""
-    return bool(_first)
+    return bool(_times)
 
 
-def listen_no_more() -> None:
-    """Let signals do what they do by default."""
+def restore_defaults() -> None:
+    """Give the signals back what they do by default."""
     for signum in SIGNALS:
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
 
 def _note(signum: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    _first.append(now)
-    if signum != signal.SIGUSR1 and now - _first[0] > _SAME:
-        listen_no_more()
+    _times.append(now)
+    if signum != signal.SIGUSR1 and now - _times[0] > _SAME:
+        restore_defaults()
         os.kill(os.getpid(), signum)

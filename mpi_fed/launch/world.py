@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 _SEGMENTS = ("/dev/shm/mpich_shm_", "/dev/shm/sm_segment.", "/dev/shm/vader_segment.")
 
-_MEND = "`mpi-fed run STUDY --ranks N` finds the launcher that belongs to it"
+_REMEDY = "`mpi-fed run STUDY --ranks N` finds the launcher that belongs to it"
 
 STALE = 5.0
-"""Seconds from which on a segment that nobody has mapped is of a job that is gone."""
+"""Age in seconds from which an unmapped segment counts as orphaned."""
 GRACE = 0.5
-"""Seconds that a failing rank leaves to the root: where all ranks fail alike, the root alone speaks."""
+"""Seconds that a failing rank waits for the root: where all ranks fail alike, the root alone prints the reason."""
 START_GRACE = 2.0
 """The same before ranks have met, and so may be further apart in time."""
 
@@ -61,7 +61,7 @@ class World:
 
 @functools.cache
 def start() -> World:
-    """Start MPI and hold its world against what the launcher started and what was asked for.
+    """Start MPI and compare its world with what the launcher started and what was asked for.
 
     Call it first of all in a rank: launchers wait for ever when one rank fails before it has started MPI. The
     rank ends when its launcher does, however that ends. Raises WorldError (on one process; the others exit
@@ -73,7 +73,7 @@ def start() -> World:
         _prepare()
         _sweep_shared_memory()
         world = _world(_mpi())
-        environment.tell_process(os.environ, world.rank)
+        environment.record_process(os.environ, world.rank)
         _unlink_shared_memory(world)
         _check_size(world)
     except WorldError:
@@ -124,8 +124,8 @@ def _mpi() -> Any:
     if not MPI.Is_initialized():
         vendor = MPI.get_vendor()[0]
         if "OMPI_COMM_WORLD_SIZE" in os.environ and vendor != "Open MPI":
-            raise WorldError(f"the launcher is Open MPI's, but mpi4py loads {vendor}; {_MEND}")
-        clean = pmi_heap.unused() if pmi_heap.is_read_by_mpi(os.environ) else contextlib.nullcontext()
+            raise WorldError(f"the launcher is Open MPI's, but mpi4py loads {vendor}; {_REMEDY}")
+        clean = pmi_heap.fresh_blocks() if pmi_heap.slurm_speaks_pmi1(os.environ) else contextlib.nullcontext()
         with _unwarned(), clean:
             MPI.Init_thread(MPI.THREAD_FUNNELED)
     return MPI
@@ -166,8 +166,8 @@ def _unlink_shared_memory(world: World) -> None:
     what its root has.
     """
     mapped = _shared_memory()
-    wanted = world.node.bcast(mapped)
-    if all(world.node.allgather(wanted <= mapped)) and world.node_rank == 0:
+    mapped_by_root = world.node.bcast(mapped)
+    if all(world.node.allgather(mapped_by_root <= mapped)) and world.node_rank == 0:
         for path in mapped:
             Path(path).unlink(missing_ok=True)
 
@@ -208,11 +208,11 @@ def _check_size(world: World) -> None:
     if launched != world.size:
         raise WorldError(
             f"the launcher started {launched} ranks, but their MPI world has {world.size}: "
-            f"it does not belong to {world.library}; {_MEND}"
+            f"it does not belong to {world.library}; {_REMEDY}"
         )
-    asked = int(os.environ.get(environment.RANKS, world.size))
-    if asked != world.size:
-        raise WorldError(f"{asked} ranks were asked for, but the MPI world has {world.size}; {_MEND}")
+    wanted = int(os.environ.get(environment.RANKS, world.size))
+    if wanted != world.size:
+        raise WorldError(f"{wanted} ranks were asked for, but the MPI world has {world.size}; {_REMEDY}")
 
 
 def _end_job(world: World, error: BaseException) -> None:

@@ -38,7 +38,7 @@ class OpenML(Data):
 
     def location(self) -> tuple[str, Target]:
         # in hex, because the column's name may hold any character
-        file = files.folder("openml") / f"{self.data_id}-{(self.target or '').encode().hex() or 'default'}.npz"
+        file = files.cache_folder("openml") / f"{self.data_id}-{(self.target or '').encode().hex() or 'default'}.npz"
         if not file.exists():
             _keep(file, *self._fetch())
         return str(file), None

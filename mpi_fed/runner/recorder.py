@@ -7,6 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from ..launch.run_options import CHECKPOINT_SECONDS
 from ..log.schema import COMPLETE, DIVERGED
 from ..log.writer import Block, Log, final_status
 from ..terminal.progress import Progress
@@ -18,7 +19,6 @@ CALL_SECONDS = 0.2
 """About how long a call of the compiled loop lasts: between two of them progress is shown and rows are flushed."""
 
 FLUSH_SECONDS = 2.0
-CHECKPOINT_SECONDS = 60.0
 SHARE = 0.01
 """The part of a run's time that writing checkpoints may take, however large they are."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,17 @@ from ..engine.random_streams import THE_ROOT
 from ..errors import InputError, RunError
 from ..launch import stop_signals
 from ..launch.launcher import CHECKPOINTED
+from ..launch.run_options import CHECKPOINT_SECONDS
 from ..launch.world import World, await_reader, start
 from ..log import lock
 from ..log.schema import Layout, log_rounds
 from ..log.writer import Log, is_finished, locate, open_log, origin
 from ..problems.population import Population
 from ..study.configuration import Configuration
-from ..study.plan import make_plan
+from ..study.plan import Plan
 from ..terminal.progress import Progress
 from . import checkpoint, provenance
-from .recorder import CHECKPOINT_SECONDS, Recorder
+from .recorder import Recorder
 from .simulation import Simulation
 
 
@@ -34,21 +34,11 @@ class Interrupted(Exception):
     """A signal came, on whatever rank; all ranks have saved what there is to save."""
 
 
-def run(
-    studies: Sequence[str],
-    out: str,
-    overrides: Sequence[str],
-    only: str | None,
-    variant: str | None = None,
-    *,
-    analyze: bool = True,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> int:
-    """Run the studies on this MPI world. Every rank calls it; rank 0 alone writes and talks. The exit status.
+def run(plan: Plan, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> int:
+    """Run the plan's studies on this MPI world. Every rank calls it; rank 0 alone writes and prints. The exit status.
 
-    A repetition in progress is saved every `checkpoint_seconds`, and where `interruption` has noted a signal."""
+    A repetition in progress is saved every `checkpoint_seconds`, and when a signal has come (`stop_signals`)."""
     world = start()
-    plan = make_plan(studies, out, overrides, only, world.size, variant, here=world.node_size)
     facts = provenance.collect(world)
     if roster := provenance.roster(world):
         print(f"mpi-fed: {roster}", file=sys.stderr, flush=True)
@@ -64,11 +54,7 @@ def run(
         await_reader()
         world.comm.Barrier()  # a launcher ends the others as soon as one has failed, and says so at length
         return CHECKPOINTED if world.is_root else 0
-    stop_signals.listen_no_more()
-    if world.is_root and analyze:
-        from ..analysis import report
-
-        return max(report(plan.out / study.name) for study in plan.studies)
+    stop_signals.restore_defaults()
     return 0
 
 
@@ -174,7 +160,7 @@ def _agree(world: World, recorder: Recorder | None) -> tuple[int | None, bool, b
     """What all ranks do next: up to which round, whether to save first, whether a signal has come to any of them."""
     stop = recorder.next_stop() if recorder else None
     due = recorder.checkpoint_is_due() if recorder else False
-    words = np.array([-1 if stop is None else stop, due, stop_signals.asked()], np.int64)
+    words = np.array([-1 if stop is None else stop, due, stop_signals.stop_requested()], np.int64)
     world.comm.Allreduce(words.copy(), words, MPI.MAX)
     return (None if words[0] < 0 else int(words[0])), bool(words[1]), bool(words[2])
 

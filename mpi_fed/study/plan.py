@@ -1,4 +1,4 @@
-"""What a run is going to do, with everything checked that can be checked before MPI starts."""
+"""The plan of a run, with everything checked that can be checked before MPI starts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..launch.run_options import RunOptions
+from ..text import count, plural
 from . import memory_estimate
 from .load import Configuration, Study, load_study, placed
 
@@ -21,68 +23,59 @@ class Plan:
     ranks: int
     out: Path
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folder of each study's logs."""
+        return [self.out / study.name for study in self.studies]
+
     def lines(self) -> list[str]:
-        """What --dry-run prints: a line for each configuration, under a line for each study."""
+        """The lines that --dry-run prints: one for each configuration, under one for each study."""
         lines = []
-        for study in self.studies:
-            count = len(study.configurations)
-            lines.append(
-                f"{study.name}: {count} configuration{'s' * (count > 1)} on {_count(self.ranks, 'rank')}, "
-                f"logs in {self.out / study.name}"
-            )
+        for study, folder in zip(self.studies, self.folders, strict=True):
+            number = len(study.configurations)
+            configurations = f"{number} {plural('configuration', number)}"
+            lines.append(f"{study.name}: {configurations} on {count(self.ranks, 'rank')}, logs in {folder}")
             width = max(len(configuration.label) for configuration in study.configurations)
             lines += [f"  {_row(configuration, width, self.ranks)}" for configuration in study.configurations]
         return lines
 
 
 def _row(configuration: Configuration, width: int, ranks: int) -> str:
-    """Its memory is the root's, who needs the most."""
+    """One configuration's line. Its memory is that of the root, which needs the most."""
     sizes = [
         f"{configuration.rounds:,} rounds",
-        _count(len(configuration.seeds), "repetition"),
-        _count(configuration.clients, "client"),
+        count(len(configuration.seeds), "repetition"),
+        count(configuration.clients, "client"),
         f"up to {memory_estimate.shown(sum(memory_estimate.of_rank(configuration, ranks).values()))}",
     ]
     end = [configuration.route.kind, configuration.file_name]
     return "  ".join([configuration.label.ljust(width), *sizes, *end])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+def make_plan(options: RunOptions, ranks_here: int | None = None) -> Plan:
+    """The plan for a run. Without a number of ranks, as many as clients, at most a job's share of the cores.
 
-
-def make_plan(
-    paths: Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str] = "runs",
-    overrides: Sequence[str] = (),
-    only: str | None = None,
-    ranks: int | None = None,
-    variant: str | None = None,
-    jobs: int = 1,
-    here: int | None = None,
-) -> Plan:
-    """The plan for these studies. Without `ranks`, as many as clients, at most a job's share of the cores.
-
-    `here` of the ranks run on this machine, all of them where it is not told: they must find memory.
+    `ranks_here` of the ranks run on this machine, by default all of them: their memory is checked.
     Raises InputError for whatever is wrong: a study, its data, fewer clients than ranks, a folder that cannot
     be written. Writes nothing.
     """
-    wanted = ranks or max(1, len(os.sched_getaffinity(0)) // jobs)
-    studies = load_studies(paths, overrides, only, default_clients=wanted, variant=variant)
+    ranks = options.ranks or max(1, len(os.sched_getaffinity(0)) // options.jobs)
+    studies = load_studies(options.studies, options.overrides, options.only, ranks, options.variant)
     configurations = [c for study in studies for c in study.configurations]
-    if ranks is None and len(configurations) < jobs:
-        return make_plan(paths, out, overrides, only, None, variant, len(configurations))
+    if options.ranks is None and len(configurations) < options.jobs:
+        return make_plan(replace(options, jobs=len(configurations)))
     fewest = min(c.clients for c in configurations)
-    if ranks is None and fewest < wanted:
-        return make_plan(paths, out, overrides, only, fewest, variant, jobs)
+    if options.ranks is None and fewest < ranks:
+        return make_plan(replace(options, ranks=fewest))
+    out = Path(options.out)
     _check_names(studies)
     for study in studies:
-        _check_clients(study, wanted)
-        _check_writable(Path(out), Path(out) / study.name)
+        _check_clients(study, ranks)
+        _check_writable(out, out / study.name)
     check_problems(studies)
     for study in studies:
-        memory_estimate.check(str(study.path), study.configurations, wanted, wanted if here is None else here)
-    return Plan(tuple(studies), wanted, Path(out))
+        memory_estimate.check(str(study.path), study.configurations, ranks, ranks if ranks_here is None else ranks_here)
+    return Plan(tuple(studies), ranks, out)
 
 
 def load_studies(

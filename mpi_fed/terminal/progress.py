@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import IO, Any
 
-from ..launch.environment import TERMINAL_WIDTH, terminal_width
+from .width import TERMINAL_WIDTH, terminal_width
 
 REFRESH = 0.25
 """Seconds between two pictures of the bar; none is drawn by a thread, which would steal time from the round."""
@@ -21,7 +21,7 @@ class Progress:
 
     `with Progress(total) as progress:` then for each configuration `start(label)`, `begin()`, `advance(rounds)` any
     number of times, and `done(label, message)`; `skip` what needs no work. `enabled` is false on the other ranks;
-    `stream` is standard error unless told.
+    `stream` is standard error by default.
     """
 
     def __init__(self, total_rounds: int, enabled: bool = True, stream: IO[str] | None = None) -> None:
@@ -163,5 +163,5 @@ def _view(stream: IO[str]) -> _Silent:
 
 def _terminal_width(stream: IO[str]) -> int | None:
     """The width of the terminal that the stream ends at: this process' own, or that of the command above it."""
-    told = os.environ.get(TERMINAL_WIDTH) if stream is sys.stderr else None
-    return terminal_width(stream) or (int(told) if told else None)
+    inherited = os.environ.get(TERMINAL_WIDTH) if stream is sys.stderr else None
+    return terminal_width(stream) or (int(inherited) if inherited else None)

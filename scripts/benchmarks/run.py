@@ -42,12 +42,14 @@ def command(study: Path, out: Path, *options: str) -> float:
 
 def logging(study: Path, out: Path) -> None:
     """On this process alone, whose first repetition has compiled everything."""
+    from mpi_fed.launch.run_options import RunOptions
     from mpi_fed.runner.repetitions import run
+    from mpi_fed.study.plan import make_plan
 
     def seconds(repetitions: int) -> float:
         begin = time.perf_counter()
-        overrides = [f"study.repetitions={repetitions}", "study.clients=1"]
-        run([str(study)], str(out), overrides, None, analyze=False)
+        overrides = (f"study.repetitions={repetitions}", "study.clients=1")
+        run(make_plan(RunOptions((str(study),), str(out), overrides, ranks=1)))
         return time.perf_counter() - begin
 
     seconds(1)

@@ -270,9 +270,10 @@ def mutate_study(place: Path, randomly: random.Random) -> None:
 
 
 def use_study(place: Path) -> None:
+    from mpi_fed.launch.run_options import RunOptions
     from mpi_fed.study.plan import make_plan
 
-    make_plan(["study.toml"], "runs", ranks=1).lines()
+    make_plan(RunOptions(("study.toml",), ranks=1)).lines()
 
 
 def log_in(place: Path, out: str = "runs") -> Path:

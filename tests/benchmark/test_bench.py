@@ -120,7 +120,7 @@ def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path, alone):
 
 
 def under_launcher(python, folder, *words):
-    with launcher.prepared(3, [python, "-P", "-m", "mpi_fed", *words], python=python) as (command, surroundings):
+    with launcher.command_for(3, [python, "-P", "-m", "mpi_fed", *words], python=python) as (command, surroundings):
         where = {"cwd": folder, "env": surroundings | PLAIN, "stdin": subprocess.DEVNULL}
         return subprocess.run(command, capture_output=True, text=True, timeout=300, **where)
 

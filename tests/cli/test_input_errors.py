@@ -461,7 +461,7 @@ def test_jobs_are_a_configuration_each(elsewhere, monkeypatch):
     [([0, 0], 0), ([0, 85, 143], 85), ([143, 85, 2], 2), ([143, 0], 143), ([130, 85], 85), ([-9, 85], -9)],
 )
 def test_a_failure_comes_before_what_was_saved(statuses, status):
-    assert launcher.overall(statuses) == status
+    assert launcher.overall_status(statuses) == status
 
 
 def test_help_is_cheap():

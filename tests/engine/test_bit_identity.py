@@ -130,7 +130,7 @@ def test_both_mpis_compiled_or_not(mpi_pythons):
 def run(python, ranks, disable_jit, rounds):
     """The trajectories that a world of its own prints."""
     program = [python, trajectories.__file__, str(rounds)]
-    with launcher.prepared(ranks, program, python=python) as (command, surroundings):
+    with launcher.command_for(ranks, program, python=python) as (command, surroundings):
         surroundings["NUMBA_DISABLE_JIT"] = disable_jit
         options = ["-x", "NUMBA_DISABLE_JIT"] if "--oversubscribe" in command else []
         command[1:1] = options

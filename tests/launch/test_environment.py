@@ -7,6 +7,7 @@ import os
 import pytest
 
 from mpi_fed.launch import environment, launcher
+from mpi_fed.terminal.width import TERMINAL_WIDTH
 
 
 @pytest.mark.parametrize(
@@ -89,24 +90,24 @@ def test_ranks_get_what_they_need(alone, monkeypatch):
     for name in ("OMP_NUM_THREADS", "MPIR_CVAR_DEVICE_COLLECTIVES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PMI_RANK", "3")
-    monkeypatch.setenv(environment.TERMINAL_WIDTH, "80")
+    monkeypatch.setenv(TERMINAL_WIDTH, "80")
     monkeypatch.setattr(launcher, "cores", lambda: 4)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with launcher.prepared(2, ["program", "x"]) as (command, variables):
+    with launcher.command_for(2, ["program", "x"]) as (command, variables):
         pass
     assert command[-4:] == ["-n", "2", "program", "x"]
     assert variables[environment.RANKS] == "2"
     assert variables["OMP_NUM_THREADS"] == "1"
     assert variables["OMPI_ALLOW_RUN_AS_ROOT"] == variables["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] == "1"
     assert "PMI_RANK" not in variables
-    assert environment.TERMINAL_WIDTH not in variables, "standard error is no terminal here"
+    assert TERMINAL_WIDTH not in variables, "standard error is no terminal here"
     assert "MPIR_CVAR_DEVICE_COLLECTIVES" not in variables
-    with launcher.prepared(2, ["x"], side_by_side=3) as (_, variables):
+    with launcher.command_for(2, ["x"], side_by_side=3) as (_, variables):
         assert variables["MPIR_CVAR_DEVICE_COLLECTIVES"] == "none"
 
 
 def test_open_mpi_neither_binds_nor_counts_cores(alone):
-    with launcher.prepared(2, ["program"]) as (command, _):
+    with launcher.command_for(2, ["program"]) as (command, _):
         pass
     if launcher.find_launcher().family == "Open MPI":
         assert {"--oversubscribe", "--bind-to", "none"} <= set(command)
@@ -117,5 +118,5 @@ def test_open_mpi_neither_binds_nor_counts_cores(alone):
 
 def test_a_user_who_is_not_root_is_given_no_leave(alone, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with launcher.prepared(2, ["x"]) as (_, variables):
+    with launcher.command_for(2, ["x"]) as (_, variables):
         assert "OMPI_ALLOW_RUN_AS_ROOT" not in variables

@@ -198,7 +198,7 @@ def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):
     """They would be worlds of one rank each, doing all the work each."""
     for other in mpi_pythons:
         if other != mpi_python:
-            with launcher.prepared(2, [mpi_python, PROGRAM, "report", ""], python=other) as (command, surroundings):
+            with launcher.command_for(2, [mpi_python, PROGRAM, "report", ""], python=other) as (command, surroundings):
                 answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
             assert answer.returncode == 3
             assert answer.stderr.count("mpi-fed: the launcher") == 1
@@ -207,7 +207,7 @@ def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):
 
 
 def test_world_of_another_size_than_asked_for_refuses(mpi_python):
-    with launcher.prepared(2, [mpi_python, PROGRAM, "report", ""], python=mpi_python) as (command, surroundings):
+    with launcher.command_for(2, [mpi_python, PROGRAM, "report", ""], python=mpi_python) as (command, surroundings):
         surroundings[RANKS] = "4"
         answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
     assert answer.returncode == 3
@@ -253,7 +253,7 @@ def test_launcher_belongs_to_the_library(forget):
 def no_launcher(monkeypatch):
     """Programs run by themselves: what is left to see is how they are looked after."""
     monkeypatch.setattr(
-        launcher, "prepared", lambda ranks, program, side_by_side: nullcontext((list(program), dict(os.environ)))
+        launcher, "command_for", lambda ranks, program, side_by_side: nullcontext((list(program), dict(os.environ)))
     )
 
 

@@ -12,7 +12,7 @@ from mpi_fed.launch import pmi_heap
 
 PROGRAM = """
 import contextlib, ctypes, sys
-from mpi_fed import heap
+from mpi_fed.launch import pmi_heap
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
@@ -24,7 +24,7 @@ for block in blocks:
     ctypes.memmove(block + 16, MARK, len(MARK))  # the first 16 bytes are the allocator's once a block is free
 for block in blocks[::2] + blocks[1::4]:
     libc.free(block)
-with pmi_heap.unused() if sys.argv[1] == "unused" else contextlib.nullcontext():
+with pmi_heap.fresh_blocks() if sys.argv[1] == "fresh" else contextlib.nullcontext():
     new = [libc.malloc(size) for size in SIZES for _ in range(20)]
 print(sum(ctypes.string_at(block + 16, len(MARK)) == MARK for block in new))
 """
@@ -37,10 +37,10 @@ def test_what_is_allocated_within_holds_no_remains():
         return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
     assert dirty("plain") > 20
-    assert dirty("unused") == 0
+    assert dirty("fresh") == 0
 
 
 def test_only_where_slurm_speaks_pmi_1():
-    assert pmi_heap.is_read_by_mpi({"PMI_FD": "3", "SLURM_STEP_ID": "0"})
-    assert not pmi_heap.is_read_by_mpi({"PMI_FD": "3"})
-    assert not pmi_heap.is_read_by_mpi({"SLURM_STEP_ID": "0"})
+    assert pmi_heap.slurm_speaks_pmi1({"PMI_FD": "3", "SLURM_STEP_ID": "0"})
+    assert not pmi_heap.slurm_speaks_pmi1({"PMI_FD": "3"})
+    assert not pmi_heap.slurm_speaks_pmi1({"SLURM_STEP_ID": "0"})

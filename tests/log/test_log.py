@@ -67,13 +67,15 @@ NONE = '[[compressor]]\nkind = "none"\n'
 
 def run(comm, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
     """Run a study in this world, its files in the root's folder; label -> log."""
+    from mpi_fed.launch.run_options import RunOptions
     from mpi_fed.runner.repetitions import run
+    from mpi_fed.study.plan import make_plan
 
     folder = Path(comm.bcast(str(folder)))
     if comm.rank == 0:
         (folder / "test.toml").write_text(text)
     comm.Barrier()
-    run([str(folder / "test.toml")], str(folder), list(overrides), None, analyze=False)
+    run(make_plan(RunOptions((str(folder / "test.toml"),), str(folder), overrides, ranks=comm.size), ranks_here=0))
     study = load_study(folder / "test.toml", overrides)
     comm.Barrier()  # the root may write another study there next
     return {c.label: folder / "test" / c.file_name for c in study.configurations}

@@ -192,7 +192,7 @@ class World:
         options += ["-c", str(self.config.inipath)] if self.config.inipath else []
         options += ["-o", f"faulthandler_timeout={STALL * 0.8}", f"@{self.folder / 'tests'}"]
         program = [self.python, "-m", "pytest", *options]
-        prepared = launcher.prepared(self.ranks, program, python=self.python)
+        prepared = launcher.command_for(self.ranks, program, python=self.python)
         with prepared as (command, surroundings), open(self.folder / "output", "wb") as output:
             if self.ranks <= launcher.cores():  # MPICH's collectives through shared memory, which users have
                 surroundings.pop("MPIR_CVAR_DEVICE_COLLECTIVES", None)

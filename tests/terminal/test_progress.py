@@ -8,6 +8,7 @@ import pytest
 
 from mpi_fed.terminal import progress
 from mpi_fed.terminal.progress import Progress, duration
+from mpi_fed.terminal.width import TERMINAL_WIDTH
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_disabled_one_is_silent(clock):
 
 
 def test_a_terminal_above_the_launcher_gets_a_bar(monkeypatch, capsys):
-    monkeypatch.setenv(progress.TERMINAL_WIDTH, "70")
+    monkeypatch.setenv(TERMINAL_WIDTH, "70")
     with Progress(100) as shown:
         shown.start("quantization [levels=1]")
         shown.rounds = 40

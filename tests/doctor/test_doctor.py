@@ -1,4 +1,4 @@
-"""`mpi-fed doctor` says what there is, and where something is wrong how to mend it."""
+"""`mpi-fed doctor` says what there is, and where something is wrong how to fix it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from mpi_fed.launch import doctor
+from mpi_fed.doctor import command as doctor
 
 
 def examine(python: str, **variables: str) -> tuple[int, str]:
@@ -32,7 +32,7 @@ def test_all_is_well(mpi_python):
     assert report.endswith("all is well\n")
 
 
-def test_missing_library_fails_with_the_mend(mpi_python):
+def test_missing_library_fails_with_the_remedy(mpi_python):
     status, report = examine(mpi_python, MPI4PY_LIBMPI="/nowhere/libmpi.so")
     assert status == 3
     assert "FAIL MPI library" in report
@@ -54,4 +54,4 @@ def test_scarce_shared_memory_is_a_warning(monkeypatch):
     (memory,) = (finding for finding in doctor._machine() if finding.subject == "shared memory")
     assert memory.verdict == doctor.WARN
     assert "64 MB" in memory.text
-    assert memory.mend
+    assert memory.remedy

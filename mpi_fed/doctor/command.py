@@ -1,4 +1,4 @@
-"""`mpi-fed doctor`: what MPI there is, which launcher belongs to it, what is wrong and how to mend it."""
+"""`mpi-fed doctor`: what MPI there is, which launcher belongs to it, what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import WorldError
-from . import environment, launcher
+from ..launch import environment, launcher
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 TIMEOUT = 60
-"""Seconds that two ranks have to start and say so."""
+"""Seconds in which two ranks must start and answer."""
 SHARED_MEMORY = 256
 """MB of /dev/shm below which a few ranks may not find room: Open MPI takes 16 MB a rank."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; a `mend` is a second one."""
+    """One line of the report; a `remedy` is a second one."""
 
     subject: str
     verdict: str
     text: str
-    mend: str = ""
+    remedy: str = ""
 
 
-def main() -> int:
+def doctor() -> int:
     """Print the report; exit status 0, or 3 where something fails."""
     failed = False
     for finding in examine():
         failed = failed or finding.verdict == FAIL
         print(f"{finding.verdict:5}{finding.subject:16}{finding.text}", flush=True)
-        if finding.mend:
-            print(f"{'':21}-> {finding.mend}", flush=True)
+        if finding.remedy:
+            print(f"{'':21}-> {finding.remedy}", flush=True)
     print("something is wrong: see FAIL above" if failed else "all is well")
     return WorldError.exit_status if failed else 0
 
 
 def examine() -> Iterator[Finding]:
-    """Everything there is to say, each as soon as it is known."""
+    """Yield every finding as soon as it is there."""
     yield from _python()
     yield from _mpi()
     yield from _machine()
@@ -64,7 +64,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _mpi() -> Iterator[Finding]:
-    """The library, its launcher, and a world of theirs; up to the first that fails."""
+    """The library, its launcher and a world of two ranks, up to the first that fails."""
     subject = "MPI library"
     try:
         library = launcher.find_library()
@@ -83,8 +83,8 @@ def _mpi() -> Iterator[Finding]:
 def _launcher(library: launcher.Library, mpiexec: launcher.Launcher) -> Finding:
     text = f"{mpiexec.path} ({mpiexec.family} {mpiexec.version})"
     if library.vendor == mpiexec.family and library.version != mpiexec.version:
-        mend = "two installations of MPI are mixed: load one MPI module, or install one extra"
-        return Finding("launcher", WARN, f"{text} is not of the library's version {library.version}", mend)
+        remedy = "two installations of MPI are mixed: load one MPI module, or install one extra"
+        return Finding("launcher", WARN, f"{text} is not of the library's version {library.version}", remedy)
     return Finding("launcher", OK, text)
 
 
@@ -92,21 +92,21 @@ def _path(mpiexec: launcher.Launcher) -> Iterator[Finding]:
     path = shutil.which("mpirun")
     other = launcher.identify(path) if path else None
     if other and other.family != mpiexec.family:
-        mend = f"start ranks with `mpi-fed run --ranks N` or {mpiexec.path}"
-        yield Finding("mpirun on PATH", WARN, f"{path} is {other.family}'s: its ranks would not meet", mend)
+        remedy = f"start ranks with `mpi-fed run --ranks N` or {mpiexec.path}"
+        yield Finding("mpirun on PATH", WARN, f"{path} is {other.family}'s: its ranks would not meet", remedy)
 
 
 def _two_ranks() -> Iterator[Finding]:
     started = time.monotonic()
     try:
-        with launcher.prepared(2, [sys.executable, "-P", "-m", __spec__.name]) as (command, surroundings):
+        with launcher.command_for(2, [sys.executable, "-P", "-m", __package__]) as (command, surroundings):
             answer = subprocess.run(
                 command, env=surroundings, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT
             )
         report = json.loads(answer.stdout)
     except subprocess.TimeoutExpired:
-        mend = "is this host's own name resolved (`getent hosts $(hostname)`), is /dev/shm full?"
-        yield Finding("two ranks", FAIL, f"no answer within {TIMEOUT} s", mend)
+        remedy = "is this host's own name resolved (`getent hosts $(hostname)`), is /dev/shm full?"
+        yield Finding("two ranks", FAIL, f"no answer within {TIMEOUT} s", remedy)
     except json.JSONDecodeError:
         said = next((line for line in answer.stderr.splitlines() if line.strip(" -=")), "nothing")
         yield Finding("two ranks", FAIL, f"exit status {answer.returncode}, saying: {said}")
@@ -126,8 +126,8 @@ def _thread_level(level: str) -> Finding:
 
 def _blas(threads: int) -> Finding:
     text = f"{threads} a rank (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
-    mend = "ranks would compete for cores: unset OMP_NUM_THREADS" if threads > 1 else ""
-    return Finding("BLAS threads", WARN if threads > 1 else OK, text, mend)
+    remedy = "ranks would compete for cores: unset OMP_NUM_THREADS" if threads > 1 else ""
+    return Finding("BLAS threads", WARN if threads > 1 else OK, text, remedy)
 
 
 def _machine() -> Iterator[Finding]:
@@ -142,8 +142,8 @@ def _machine() -> Iterator[Finding]:
     if Path("/dev/shm").is_dir():
         free = shutil.disk_usage("/dev/shm").free // 10**6
         scarce = free < SHARED_MEMORY
-        mend = "remove what killed jobs left there; in a container, raise --shm-size" if scarce else ""
-        yield Finding("shared memory", WARN if scarce else OK, f"{free} MB free in /dev/shm", mend)
+        remedy = "remove what killed jobs left there; in a container, raise --shm-size" if scarce else ""
+        yield Finding("shared memory", WARN if scarce else OK, f"{free} MB free in /dev/shm", remedy)
 
 
 def _cache() -> Iterator[Finding]:
@@ -153,8 +153,8 @@ def _cache() -> Iterator[Finding]:
         yield Finding("compile cache", OK, "compilation is off")
         return
     lost = compilation.FOLDER.parent == Path(tempfile.gettempdir())
-    mend = "every start compiles anew: set MPI_FED_CACHE_DIR to a folder you can write" if lost else ""
-    yield Finding("compile cache", WARN if lost else OK, str(compilation.FOLDER), mend)
+    remedy = "every start compiles anew: set MPI_FED_CACHE_DIR to a folder you can write" if lost else ""
+    yield Finding("compile cache", WARN if lost else OK, str(compilation.FOLDER), remedy)
 
 
 def _hdf5() -> Iterator[Finding]:
@@ -171,23 +171,3 @@ def _slurm() -> Iterator[Finding]:
     version = subprocess.run([srun, "--version"], capture_output=True, text=True).stdout.strip()
     job = f", inside job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
     yield Finding("Slurm", OK, f"{version}{job}")
-
-
-def _answer_as_rank() -> None:
-    """What one of the two ranks does: start, meet, and let the root say what the world is."""
-    from .world import guard, start
-
-    world = start()
-    with guard(world):
-        import numpy  # noqa: F401  so that its BLAS is there to be asked
-        import threadpoolctl
-
-        threads = max((pool["num_threads"] for pool in threadpoolctl.threadpool_info()), default=1)
-        world.comm.Barrier()
-        facts = {"size": world.size, "host": world.host, "thread_level": world.thread_level}
-        if world.is_root:
-            print(json.dumps(facts | {"blas_threads": threads}), flush=True)
-
-
-if __name__ == "__main__":
-    _answer_as_rank()

@@ -1,0 +1,1 @@
+"""What MPI there is, which launcher belongs to it, what is wrong and how to fix it."""
