@@ -56,7 +56,7 @@ def edit(source: Path, file: str, old: str, new: str) -> None:
 
 
 def pack(tmp_path: Path, source: Path) -> tuple[str, str]:
-    """The digest that names the cache, and what a kernel of wire_floats.py makes of numbers that random_streams.py draws."""
+    """The digest that names the cache, and what a kernel of wire_floats.py packs with random_streams.py."""
     return tuple(output(start("pack", cache=tmp_path / "cache", source=source)).split())
 
 
