@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import InputError
+from ..launch.run_options import RunOptions
 from ..study.toml_tables import TABLES
 
 OVERRIDE = re.compile(rf"({'|'.join(TABLES)})\.[^=/]*=")
-"""What tells an override from a study file's path where both may stand."""
+"""An override, in contrast to a study file's path, where both may stand."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 
 Commands = dict[str, tuple[Callable[[Parser], None], Callable[[argparse.Namespace], int]]]
-"""For each command, what adds its arguments and what runs it."""
+"""For each command, the function that adds its arguments and the one that runs it."""
 
 
 def parse(argv: Sequence[str], commands: Commands) -> argparse.Namespace:
@@ -66,7 +67,7 @@ def add_run(parser: Parser) -> None:
     )
     _add_out(parser)
     parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="J", help="configurations side by side (default: 1)"
+        "--jobs", type=_positive, default=RunOptions.jobs, metavar="J", help="configurations side by side (default: 1)"
     )
     _add_checkpoint_seconds(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and start nothing")
@@ -245,7 +246,7 @@ def _add_checkpoint_seconds(parser: Parser) -> None:
     parser.add_argument(
         "--checkpoint-seconds",
         type=_seconds,
-        default=60.0,
+        default=RunOptions.checkpoint_seconds,
         metavar="S",
         help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
     )
@@ -253,7 +254,7 @@ def _add_checkpoint_seconds(parser: Parser) -> None:
 
 def _add_out(parser: Parser) -> None:
     parser.add_argument(
-        "--out", default="runs", metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)"
+        "--out", default=RunOptions.out, metavar="DIR", help="logs go to DIR/STUDY'S NAME (default: runs)"
     )
 
 

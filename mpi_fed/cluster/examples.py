@@ -1,4 +1,4 @@
-"""The batch files in slurm/, for people to copy and edit. `python -m mpi_fed.cluster.examples slurm` writes them."""
+"""The batch files in slurm/, for people to copy and edit. `python -m mpi_fed.cluster.examples [FOLDER]` writes them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from .batch_script import WARNING, render
 
 EXAMPLES = {"single.sbatch": False, "array.sbatch": True}
 """For each file, whether its job is an array."""
+FOLDER = Path(__file__).parents[2] / "slurm"
 
 
 def example(name: str) -> str:
@@ -16,8 +17,8 @@ def example(name: str) -> str:
     return render("example.sh.j2", array=EXAMPLES[name], warning=WARNING)
 
 
-def main(folder: str = "slurm") -> None:
-    """Write all files into a folder."""
+def main(folder: str | Path = FOLDER) -> None:
+    """Write all files into a folder, by default that of this checkout."""
     for name in EXAMPLES:
         Path(folder, name).write_text(example(name))
 

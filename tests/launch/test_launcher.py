@@ -273,13 +273,13 @@ def test_a_signal_starts_no_further_job(no_launcher, tmp_path):
 
 
 def test_a_launcher_that_hangs_without_ranks_is_killed(no_launcher, monkeypatch, capsys):
-    monkeypatch.setattr(launcher, "_LOOK", 0.05)
+    monkeypatch.setattr(launcher, "_CHECK", 0.05)
     assert launcher.run_programs(1, [["sleep", "60"]]) == [137]
     assert "the launcher hangs" in capsys.readouterr().err
 
 
 def test_a_launcher_with_ranks_is_left_alone(no_launcher, monkeypatch):
-    monkeypatch.setattr(launcher, "_LOOK", 0.05)
+    monkeypatch.setattr(launcher, "_CHECK", 0.05)
     assert launcher.run_programs(1, [["sh", "-c", "sleep 1; exit 4"]]) == [4]
 
 
