@@ -1,3 +1,64 @@
-"""MPI benchmark suite for compressed federated least-squares regression."""
+"""MPI benchmark suite for compressed federated least-squares regression.
 
-__version__ = "0.1.0"
+What is listed in `__all__` is imported when it is first used: `import mpi_fed` loads nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from . import algorithms, compressors, problems, routes
+    from .algorithms import Algorithm
+    from .compressors import Compressor
+    from .errors import InputError
+    from .families import register
+    from .log.reader import load
+    from .problems import Problem
+    from .routes import Route
+    from .study.load import load_study
+
+__all__ = [
+    "Algorithm",
+    "Compressor",
+    "InputError",
+    "Problem",
+    "Route",
+    "__version__",
+    "algorithms",
+    "compressors",
+    "load",
+    "load_study",
+    "problems",
+    "register",
+    "routes",
+]
+
+_MODULES = {
+    "Algorithm": "algorithms",
+    "Compressor": "compressors",
+    "InputError": "errors",
+    "Problem": "problems",
+    "Route": "routes",
+    "load": "log.reader",
+    "load_study": "study.load",
+    "register": "families",
+}
+"""The module of each name."""
+_PACKAGES = ("algorithms", "compressors", "problems", "routes")
+"""The families' packages; each holds a registry of its own name, as in `compressors.compressors`."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
