@@ -34,7 +34,7 @@ def load(files: Iterable[str | os.PathLike[str]]) -> None:
         if name not in loaded:
             sources[name] = source
             loaded[name] = (
-                path  # before any is executed: what is compiled first may depend on which there are
+                path  # before any is executed: the code compiled first may depend on which there are
             )
     for name, source in sources.items():
         _execute(name, loaded[name], source)
@@ -42,22 +42,22 @@ def load(files: Iterable[str | os.PathLike[str]]) -> None:
 
 def sources() -> list[Path]:
     """The plugin files, and the modules beside or below them that have been imported: what their code depends on."""
-    found = set(loaded.values())
-    folders = {path.parent for path in found}
+    files = set(loaded.values())
+    folders = {path.parent for path in files}
     for name, module in list(sys.modules.items()):
         path = Path(getattr(module, "__file__", None) or "")
         if folders & set(path.parents) and "site-packages" not in path.parts and not name.startswith("mpi_fed"):
-            found.add(path)
-    return sorted(path for path in found if path.is_file())
+            files.add(path)
+    return sorted(path for path in files if path.is_file())
 
 
 def place_in(message: str) -> tuple[str, int] | None:
     """(`FILE: line N`, position in the message) of the plugins' innermost line that a message of the compiler names."""
-    known, places = set(sources()), []
-    for found in re.finditer(r'File "(.+?)", line (\d+)|at (\S+) \((\d+)\)', message):
-        path = Path(os.path.abspath(found[1] or found[3]))
-        if path in known:
-            places.append((f"{path}: line {found[2] or found[4]}", found.start()))
+    plugin_files, places = set(sources()), []
+    for match in re.finditer(r'File "(.+?)", line (\d+)|at (\S+) \((\d+)\)', message):
+        path = Path(os.path.abspath(match[1] or match[3]))
+        if path in plugin_files:
+            places.append((f"{path}: line {match[2] or match[4]}", match.start()))
     return places[0] if places else None
 
 

@@ -16,8 +16,8 @@ from ..routes import Route, routes
 from ..study import validation
 from ..study.configuration import Configuration, configuration_from_tables
 from ..study.downlink_rules import check_downlink
-from ..study.load import placed
-from ..study.toml_tables import parsed
+from ..study.load import input_errors
+from ..study.toml_tables import parse_value
 
 DIMENSIONS = (100, 10_000, 1_000_000)
 LARGEST = 10_000_000
@@ -124,7 +124,7 @@ def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[tuple[
             continue
         for name, compressor in _fitted("--compressor", text, dimension):
             if kinds is not None or serves(compressor, dimension):
-                with placed(f"--compressor {text}: at dimension {dimension}"):
+                with input_errors(f"--compressor {text}: at dimension {dimension}"):
                     yield name, compressor.resolve(dimension)
 
 
@@ -144,7 +144,7 @@ def _downlinks(
         yield compressor
     else:
         for _, downlink in _fitted("--downlink", text, dimension):
-            with placed(f"--downlink {text}:"):
+            with input_errors(f"--downlink {text}:"):
                 downlink = downlink.resolve(dimension)
                 check_downlink(downlink, Sgd.model_validate({}), route)
             yield downlink
@@ -167,7 +167,7 @@ def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = word.partition("=")
         if not equals:
             raise InputError(f'{option} "{text}": {word} is no KEY=VALUE, such as levels=127')
-        parameters[key] = parsed(value)
+        parameters[key] = parse_value(value)
     return kind, parameters
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ..study import validation
-from ..study.toml_tables import read
+from ..study.toml_tables import read_toml
 from ..text import plain
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*"
@@ -165,7 +165,7 @@ def from_command_line(arguments: Namespace) -> Resources:
     """The resources of the profile, with options of the command line in their place; those of --sbatch are added."""
     profile = {}
     if arguments.profile is not None:
-        profile = read(Path(arguments.profile), "profile")
+        profile = read_toml(Path(arguments.profile), "profile")
         validation.model(Resources, profile, f"{plain(arguments.profile)}: the profile's")
     keys = Resources.model_fields
     options = {key: value for key in keys if (value := getattr(arguments, key, None)) not in (None, [])}

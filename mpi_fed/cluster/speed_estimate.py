@@ -43,12 +43,12 @@ def speeds(
     configurations: Sequence[Configuration], folder: Path, ranks: int, plugins: Sequence[str], measure: bool = True
 ) -> dict[str, Speed]:
     """By id, the speed of each configuration of which a log tells or, where `measure` allows it, a calibration."""
-    known = dict(_logged(folder))
-    found = {c.id: known[key] for c in configurations if (key := _key(c.tables)) in known}
-    unknown = [c for c in configurations if c.id not in found]
+    logged = dict(_logged(folder))
+    known = {c.id: logged[key] for c in configurations if (key := _key(c.tables)) in logged}
+    unknown = [c for c in configurations if c.id not in known]
     if unknown and measure:
-        found |= calibrate(unknown, ranks, plugins)
-    return found
+        known |= calibrate(unknown, ranks, plugins)
+    return known
 
 
 def seconds_of(configuration: Configuration, repetitions: int, speed: Speed) -> float:

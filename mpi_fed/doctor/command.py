@@ -108,8 +108,8 @@ def _two_ranks() -> Iterator[Finding]:
         remedy = "is this host's own name resolved (`getent hosts $(hostname)`), is /dev/shm full?"
         yield Finding("two ranks", FAIL, f"no answer within {TIMEOUT} s", remedy)
     except json.JSONDecodeError:
-        said = next((line for line in answer.stderr.splitlines() if line.strip(" -=")), "nothing")
-        yield Finding("two ranks", FAIL, f"exit status {answer.returncode}, saying: {said}")
+        line = next((text for text in answer.stderr.splitlines() if text.strip(" -=")), "nothing")
+        yield Finding("two ranks", FAIL, f"exit status {answer.returncode}, saying: {line}")
     else:
         seconds = time.monotonic() - started
         text = f"a world of {report['size']} on {report['host']} in {seconds:.1f} s"

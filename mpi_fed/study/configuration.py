@@ -17,7 +17,7 @@ from ..compressors import Compressor, compressors
 from ..problems import Problem, problems
 from ..routes import Route, routes
 from . import labels, validation
-from .toml_tables import LISTED, Table, check_shape
+from .toml_tables import LISTED, Table, check_tables
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 REGISTRIES: dict[str, Registry] = {
@@ -26,10 +26,8 @@ REGISTRIES: dict[str, Registry] = {
     "compressor": compressors,
     "route": routes,
 }
-
-
 FAMILIES: dict[str, Registry] = {**REGISTRIES, "downlink": compressors}
-"""The registries of all tables that have a kind; there need not be a downlink."""
+"""The registries of all tables that have a kind; the downlink's is optional."""
 
 
 class StudyOptions(BaseModel):
@@ -75,7 +73,7 @@ class LogOptions(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """What one log holds: every parameter set, no `auto` left."""
+    """A configuration, as one log holds it: every parameter is set, no `auto` is left."""
 
     study: str
     rounds: int
@@ -91,7 +89,7 @@ class Configuration:
     position: int = 0
     """Its place in the study's grid, whichever of them are run."""
     downlink: Compressor | None = None
-    """What compresses the direction of the step on its way to the clients; None where w itself goes out."""
+    """The compressor of the step's direction on its way to the clients; None where w itself goes out."""
 
     @cached_property
     def tables(self) -> dict[str, Table]:
@@ -122,8 +120,8 @@ class Configuration:
 
 def configuration_from_tables(tables: dict[str, Any]) -> Configuration:
     """The configuration of `Configuration.tables`, as a log holds them. Reads no data; raises InputError."""
-    listed = {name: [tables.get(name, {})] for name in LISTED if name in tables}
-    check_shape({**tables, "compressor": [{}], **listed}, "configuration")
+    listed = {name: [tables[name]] for name in LISTED if name in tables}
+    check_tables({**tables, "compressor": [{}], **listed}, "configuration")
     study = validation.model(StudyOptions, tables.get("study", {}), "configuration: [study]")
     parts = {
         name: validation.component(registry, tables.get(name, {}), f"configuration: [{name}]")
@@ -136,6 +134,6 @@ def configuration_from_tables(tables: dict[str, Any]) -> Configuration:
         seeds=study.seeds,
         clients=study.clients or 1,
         log=validation.model(LogOptions, tables.get("log", {}), "configuration: [log]"),
-        label=labels.messages(parts["compressor"], parts.get("downlink")),
+        label=labels.describe_messages(parts["compressor"], parts.get("downlink")),
         **parts,
     )

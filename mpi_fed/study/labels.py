@@ -1,4 +1,4 @@
-"""Names by which a person tells the configurations of a study apart."""
+"""Labels that tell a person the configurations of a study apart."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LONGEST = 80
 """Characters of a label that enter a file's name."""
 
 
-def varying(choices: Sequence[BaseModel]) -> frozenset[str]:
-    """The keys whose value differs between two choices of one kind; `kind` where there are several kinds."""
+def varying_keys(models: Sequence[BaseModel]) -> frozenset[str]:
+    """The keys whose value differs between two models of one kind; `kind` where there are several kinds."""
     kinds: dict[str, list[dict[str, Any]]] = {}
-    for choice in choices:
-        kinds.setdefault(getattr(choice, "kind", ""), []).append(choice.model_dump())
+    for model in models:
+        kinds.setdefault(getattr(model, "kind", ""), []).append(model.model_dump())
     keys = {
         key for tables in kinds.values() for key in tables[0] if any(t[key] != tables[0][key] for t in tables)
     }
@@ -28,7 +28,7 @@ def varying(choices: Sequence[BaseModel]) -> frozenset[str]:
 
 
 def describe(component: Component, also: frozenset[str] = frozenset()) -> str:
-    """`quantization levels=1`: the kind, the parameters that are no defaults, and those of `also`."""
+    """`quantization levels=1`: the kind, the parameters that differ from their defaults, and those of `also`."""
     fields = type(component).model_fields
     keys = [
         key for key, field in fields.items() if key in also or getattr(component, key) != field.get_default()
@@ -36,7 +36,7 @@ def describe(component: Component, also: frozenset[str] = frozenset()) -> str:
     return " ".join([component.kind, *assignments("", component, keys)])
 
 
-def messages(
+def describe_messages(
     compressor: Component,
     downlink: Component | None,
     also: frozenset[str] = frozenset(),
@@ -47,10 +47,10 @@ def messages(
     return up if downlink is None else f"{up} downlink={describe(downlink, also_down)}"
 
 
-def assignments(family: str, choice: BaseModel, keys: Sequence[str] | frozenset[str]) -> list[str]:
+def assignments(family: str, model: BaseModel, keys: Sequence[str] | frozenset[str]) -> list[str]:
     """`key=value` for those of the keys that are set; the kind as `family=kind`."""
-    kind = [f"{family}={getattr(choice, 'kind', '')}"] if "kind" in keys else []
-    values = ((key, getattr(choice, key)) for key in type(choice).model_fields if key in keys)
+    kind = [f"{family}={getattr(model, 'kind', '')}"] if "kind" in keys else []
+    values = ((key, getattr(model, key)) for key in type(model).model_fields if key in keys)
     return kind + [f"{key}={_short(value)}" for key, value in values if value is not None]
 
 
@@ -62,7 +62,7 @@ def _short(value: Any) -> str:
     return str(value).rsplit("/", 1)[-1]
 
 
-def distinct(labels: dict[str, str]) -> dict[str, str]:
+def distinct_labels(labels: dict[str, str]) -> dict[str, str]:
     """Labels by configuration id, those that occur twice with the start of the id behind."""
     counts = Counter(labels.values())
     return {id: label if counts[label] == 1 else f"{label} ({id[:6]})" for id, label in labels.items()}

@@ -20,7 +20,17 @@ from ..text import join, plain
 from . import labels, validation
 from .configuration import FAMILIES, Configuration, LogOptions, StudyOptions, configuration_from_tables
 from .downlink_rules import check_downlink
-from .toml_tables import LISTED, TABLES, Table, alternatives, check_count, check_shape, override, read, take_variant
+from .toml_tables import (
+    LISTED,
+    TABLES,
+    Table,
+    apply_overrides,
+    apply_variant,
+    check_grid_size,
+    check_tables,
+    expand_grid,
+    read_toml,
+)
 
 __all__ = ["Configuration", "LogOptions", "Study", "configuration_from_tables", "load_study"]
 
@@ -39,15 +49,15 @@ class Study:
     configurations: tuple[Configuration, ...]
 
 
-class Choice(NamedTuple):
-    """One thing that a table may be: where it stands, for messages, and the checked model."""
+class Alternative(NamedTuple):
+    """One of the things that a table stands for: its place, for messages, and the checked model."""
 
     place: str
     model: Any
 
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """What the model's method returns. Its ValueError becomes an InputError with the place in front."""
-        with placed(self.place):
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call the model's method. Its ValueError becomes an InputError with the place in front."""
+        with input_errors(self.place):
             return getattr(self.model, method)(*arguments)
 
 
@@ -62,24 +72,24 @@ def load_study(
     `default_clients` is the number of clients where the study names none. Raises InputError.
     """
     path = Path(path)
-    tables = read(path)
-    take_variant(tables, variant, plain(str(path)))
-    override(tables, overrides)
-    given = [f"--variant {variant}"] if variant else []
-    file = plain(" ".join([str(path), *given, *(f"--set {text}" for text in overrides)]))
-    check_shape(tables, file)
-    choices = _choices(tables, file, Path(os.path.abspath(path.parent)))
-    configurations = _distinct(_configurations(choices, default_clients))
+    tables = read_toml(path)
+    apply_variant(tables, variant, plain(str(path)))
+    apply_overrides(tables, overrides)
+    options = [f"--variant {variant}"] if variant else []
+    file = plain(" ".join([str(path), *options, *(f"--set {text}" for text in overrides)]))
+    check_tables(tables, file)
+    alternatives = _alternatives(tables, file, Path(os.path.abspath(path.parent)))
+    configurations = _distinct(_configurations(alternatives, default_clients))
     return Study(configurations[0].study, path, configurations)
 
 
-def _choices(tables: dict[str, Any], file: str, folder: Path) -> dict[str, list[Choice]]:
-    """What each table may be, the tables in the file's order and those that it leaves out behind."""
+def _alternatives(tables: dict[str, Any], file: str, folder: Path) -> dict[str, list[Alternative]]:
+    """All that each table stands for, the tables in the file's order and those that it leaves out behind."""
     if not tables.get("compressor"):
         raise InputError(
             f'{file}: no compressor is given; add a table [[compressor]] with kind = "none", say'
         )
-    choices: dict[str, list[Choice]] = {}
+    alternatives: dict[str, list[Alternative]] = {}
     for name in [*tables, *(name for name in TABLES if name not in tables)]:
         if name in LISTED:
             places = [(f"{file}: [[{name}]] {i}", table) for i, table in enumerate(tables.get(name, []), start=1)]
@@ -87,9 +97,9 @@ def _choices(tables: dict[str, Any], file: str, folder: Path) -> dict[str, list[
                 continue
         else:
             places = [(f"{file}: [{name}]", tables.get(name, {}))]
-        choices[name] = [Choice(p, model) for p, table in places for model in _models(name, table, p, folder)]
-    check_count((len(choice) for choice in choices.values()), f"{file}:")
-    return choices
+        alternatives[name] = [Alternative(p, m) for p, table in places for m in _models(name, table, p, folder)]
+    check_grid_size(map(len, alternatives.values()), f"{file}:")
+    return alternatives
 
 
 def _models(name: str, table: Table, place: str, folder: Path) -> Iterator[Any]:
@@ -97,14 +107,14 @@ def _models(name: str, table: Table, place: str, folder: Path) -> Iterator[Any]:
     if name == "log":
         yield validation.model(LogOptions, table, place)
     elif name == "study":
-        for entry in alternatives(table, {"name", "repetitions"}, place):
+        for entry in expand_grid(table, {"name", "repetitions"}, place):
             yield validation.model(StudyOptions, entry, place)
     else:
         registry = FAMILIES[name]
         table = {**KINDS.get(name, {}), **table}
-        kinds = alternatives({key: value for key, value in table.items() if key == "kind"}, (), place)
+        kinds = expand_grid({key: value for key, value in table.items() if key == "kind"}, (), place)
         lists = {key for kind in kinds for key in validation.kind_of(registry, kind, place).lists}
-        for entry in alternatives(table, lists, place):
+        for entry in expand_grid(table, lists, place):
             yield _with_paths(validation.component(registry, entry, place), folder)
 
 
@@ -119,29 +129,29 @@ def _with_paths(component: Component, folder: Path) -> Component:
 
 
 def _configurations(
-    choices: dict[str, list[Choice]], default_clients: int
+    alternatives: dict[str, list[Alternative]], default_clients: int
 ) -> Iterator[tuple[str, Configuration]]:
-    """The grid of all choices, the first table slowest; each configuration with its compressor's place."""
-    vary = {name: labels.varying([choice.model for choice in options]) for name, options in choices.items()}
-    dimensions = {id(option.model): option.ask("dimension_of") for option in choices["problem"]}
-    for combination in product(*choices.values()):
-        chosen = dict(zip(choices, combination, strict=True))
+    """The grid of all alternatives, the first table slowest; each configuration with its compressor's place."""
+    vary = {name: labels.varying_keys([entry.model for entry in entries]) for name, entries in alternatives.items()}
+    dimensions = {id(problem.model): problem.call("dimension_of") for problem in alternatives["problem"]}
+    for combination in product(*alternatives.values()):
+        chosen = dict(zip(alternatives, combination, strict=True))
         dimension = dimensions[id(chosen["problem"].model)]
         yield chosen["compressor"].place, _configuration(chosen, dimension, default_clients, vary)
 
 
 def _configuration(
-    chosen: dict[str, Choice], dimension: int, default_clients: int, vary: dict[str, frozenset[str]]
+    chosen: dict[str, Alternative], dimension: int, default_clients: int, vary: dict[str, frozenset[str]]
 ) -> Configuration:
-    """The configuration of one choice from each table. The label shows what `vary` in the study."""
+    """The configuration of one alternative of each table. The label shows the keys that `vary` in the study."""
     study = chosen["study"].model
-    compressor = chosen["compressor"].ask("resolve", dimension)
-    chosen["algorithm"].ask("check", compressor, dimension)
-    route = chosen["route"].ask("resolve", compressor)
-    chosen["route"].ask("check_algorithm", chosen["algorithm"].model)
+    compressor = chosen["compressor"].call("resolve", dimension)
+    chosen["algorithm"].call("check", compressor, dimension)
+    route = chosen["route"].call("resolve", compressor)
+    chosen["route"].call("check_algorithm", chosen["algorithm"].model)
     downlink = _downlink(chosen.get("downlink"), chosen["algorithm"].model, route, dimension)
-    others = [labels.assignments(n, c.model, vary[n]) for n, c in chosen.items() if n not in LISTED]
-    messages = labels.messages(compressor, downlink, vary["compressor"], vary.get("downlink", frozenset()))
+    others = [labels.assignments(n, entry.model, vary[n]) for n, entry in chosen.items() if n not in LISTED]
+    messages = labels.describe_messages(compressor, downlink, vary["compressor"], vary.get("downlink", frozenset()))
     return Configuration(
         study=study.name,
         rounds=study.rounds,
@@ -157,12 +167,12 @@ def _configuration(
     )
 
 
-def _downlink(choice: Choice | None, algorithm: Any, route: Any, dimension: int) -> Any:
+def _downlink(alternative: Alternative | None, algorithm: Any, route: Any, dimension: int) -> Any:
     """The compressor of the downlink, if there is one, resolved and checked against the rest."""
-    if choice is None:
+    if alternative is None:
         return None
-    downlink = choice.ask("resolve", dimension)
-    with placed(choice.place):
+    downlink = alternative.call("resolve", dimension)
+    with input_errors(alternative.place):
         check_downlink(downlink, algorithm, route)
     return downlink
 
@@ -178,13 +188,13 @@ def _distinct(placed_configurations: Iterable[tuple[str, Configuration]]) -> tup
                 f"{file}: the configuration {configuration.label!r} occurs twice, by {both}; drop one"
             )
         seen[configuration.id] = place, configuration
-    names = labels.distinct({id: configuration.label for id, (_, configuration) in seen.items()})
+    names = labels.distinct_labels({id: configuration.label for id, (_, configuration) in seen.items()})
     configurations = (configuration for _, configuration in seen.values())
     return tuple(replace(c, label=names[c.id], position=n) for n, c in enumerate(configurations))
 
 
 @contextmanager
-def placed(place: str) -> Iterator[None]:
+def input_errors(place: str) -> Iterator[None]:
     """Turn a component's ValueError, one sentence, into an InputError with the place in front."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a configuration takes of memory, known before anything is allocated or started.
+"""An estimate of the memory that a configuration takes, before anything is allocated or started.
 
 An upper bound of what grows with the dimension and the clients; pages of a buffer that are never touched cost nothing.
 """
@@ -27,7 +27,7 @@ _OF_EACH_CLIENT, _OF_EACH_HOSTED = 32, 40
 
 
 def walked(dimension: int) -> int:
-    """How many numbers a rank walks through in a round, or as many as fill any cache."""
+    """The count of numbers that a rank walks through in a round, or as many as fill any cache."""
     return min(_VECTORS * dimension, _MOST_WALKED)
 
 
@@ -45,13 +45,13 @@ def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
 
 
 def _message(configuration: Configuration) -> int:
-    """Bytes of the longest, checksums included."""
+    """Bytes of the longest message, checksums included."""
     d, n, route = configuration.problem.dimension_of(), configuration.clients, configuration.route
     return route.payload_bytes(configuration.compressor, d, n) + _trailer(configuration)
 
 
 def _downlink_message(configuration: Configuration) -> int:
-    """The same of the root's compressed message; 0 where it sends none."""
+    """Bytes of the root's compressed message, checksums included; 0 where it sends none."""
     downlink = configuration.downlink
     return downlink.payload_bytes_max(configuration.problem.dimension_of()) + _trailer(configuration) if downlink else 0
 
@@ -91,8 +91,8 @@ def check(
 ) -> None:
     """Refuse what `here` of the ranks, the root among them, cannot hold on this machine, or MPI cannot count.
 
-    Raises InputError, which ends with the remedy. `here` 0: on this machine nothing will run. `twice`: as a bench
-    does, which has every rank walk through other vectors, and the root do the same rounds again by itself."""
+    Raises InputError, which ends with the remedy. `here` is 0 where nothing will run on this machine. `twice`: for a
+    bench, in which every rank walks through other vectors, and the root does the same rounds again by itself."""
     free = available() if here else None
     for configuration in configurations:
         for what, count in counts_of(configuration, ranks).items():
@@ -104,9 +104,10 @@ def check(
         needed = _needed(configuration, ranks, here, twice)
         if free is not None and sum(needed.values()) > free:
             what = max(needed, key=lambda name: needed[name])
+            total, most, left = map(show_bytes, (sum(needed.values()), needed[what], free))
             raise InputError(
-                f"{place}: {configuration.label} needs {shown(sum(needed.values()))} of memory here, {what} "
-                f"{shown(needed[what])} of it, and {shown(free)} are free; {remedy}, or run it on more machines"
+                f"{place}: {configuration.label} needs {total} of memory here, {what} {most} of it, and {left} are "
+                f"free; {remedy}, or run it on more machines"
             )
 
 
@@ -153,27 +154,27 @@ def _left_by_groups(root: Path = Path("/")) -> Iterator[int]:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
-    for one in _HIERARCHIES:
+    for hierarchy in _HIERARCHIES:
         for line in lines:
-            _, mark, group = line.partition(one.mark)
+            _, mark, group = line.partition(hierarchy.mark)
             if mark:
-                yield from _left(one, root / one.top, root / one.top / group.strip("/"))
+                yield from _left(hierarchy, root / hierarchy.top, root / hierarchy.top / group.strip("/"))
 
 
-def _left(one: _Hierarchy, top: Path, group: Path) -> Iterator[int]:
-    """The same from a group up to the top of its hierarchy."""
+def _left(hierarchy: _Hierarchy, top: Path, group: Path) -> Iterator[int]:
+    """The bytes that each group leaves, from this one up to the top of its hierarchy."""
     for folder in [group, *group.parents]:
         try:
-            limit = int((folder / one.limit).read_text())
+            limit = int((folder / hierarchy.limit).read_text())
             cached = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            yield limit - int((folder / one.taken).read_text()) + int(cached.get(one.cached, 0))
+            yield limit - int((folder / hierarchy.taken).read_text()) + int(cached.get(hierarchy.cached, 0))
         except (OSError, ValueError):
             pass  # no limit, or none that may be read
         if folder == top:
             break
 
 
-def shown(size: int) -> str:
-    """Bytes for people."""
-    scale, unit = next((one for one in ((1e12, "TB"), (1e9, "GB")) if size >= one[0]), (1e6, "MB"))
+def show_bytes(size: int) -> str:
+    """A number of bytes as text: 1.5 GB."""
+    scale, unit = next(((scale, unit) for scale, unit in ((1e12, "TB"), (1e9, "GB")) if size >= scale), (1e6, "MB"))
     return f"{size / scale:.3g} {unit}"

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..launch.run_options import RunOptions
 from ..text import count, plural
 from . import memory_estimate
-from .load import Configuration, Study, load_study, placed
+from .load import Configuration, Study, input_errors, load_study
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _row(configuration: Configuration, width: int, ranks: int) -> str:
         f"{configuration.rounds:,} rounds",
         count(len(configuration.seeds), "repetition"),
         count(configuration.clients, "client"),
-        f"up to {memory_estimate.shown(sum(memory_estimate.of_rank(configuration, ranks).values()))}",
+        f"up to {memory_estimate.show_bytes(sum(memory_estimate.of_rank(configuration, ranks).values()))}",
     ]
     end = [configuration.route.kind, configuration.file_name]
     return "  ".join([configuration.label.ljust(width), *sizes, *end])
@@ -126,7 +126,7 @@ def check_problems(studies: Sequence[Study]) -> None:
     for study in studies:
         pairs = {(id(c.problem), c.clients): c for c in study.configurations}
         for configuration in pairs.values():
-            with placed(f"{study.path}: [problem]"):
+            with input_errors(f"{study.path}: [problem]"):
                 configuration.problem.check(configuration.clients)
 
 

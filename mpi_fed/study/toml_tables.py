@@ -19,10 +19,10 @@ TABLES = ("study", "problem", "algorithm", "compressor", "downlink", "route", "l
 LISTED = ("compressor", "downlink")
 """Those of which there may be several, each headed with two brackets."""
 GRID_LIMIT = 10_000
-"""The most configurations that a study may have: more is a slip of the pen."""
+"""The most configurations of a study: a larger grid is taken for a mistake."""
 
 
-def read(path: Path, what: str = "study file") -> dict[str, Any]:
+def read_toml(path: Path, what: str = "study file") -> dict[str, Any]:
     """The tables of a TOML file, in the file's order. Raises InputError where it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_bytes().decode())
@@ -36,15 +36,14 @@ def read(path: Path, what: str = "study file") -> dict[str, Any]:
         raise InputError(f"{path}: not valid TOML: {error}") from None
 
 
-def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
-    """Take the tables `[variant.NAME.TABLE]` out, in place, and set what the one asked for sets.
+def apply_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
+    """Remove the tables `[variant.NAME.TABLE]`, in place, and set the keys of the variant asked for.
 
-    `[variant.NAME.compressor]` sets keys of every compressor, `[[variant.NAME.compressor]]` stands in their place; so
-    do those of `downlink`.
-    The study's name gets `-NAME` behind.
+    `[variant.NAME.compressor]` sets keys of every compressor, `[[variant.NAME.compressor]]` stands in their place;
+    `downlink` likewise. The study's name gets `-NAME` behind.
     """
     variants = tables.pop("variant", {})
-    if not isinstance(variants, dict) or not all(isinstance(one, dict) for one in variants.values()):
+    if not isinstance(variants, dict) or not all(isinstance(variant, dict) for variant in variants.values()):
         raise InputError(f"{file}: write variants as tables, [variant.small.study] with rounds = 1000, say")
     if name is None:
         return
@@ -63,7 +62,7 @@ def take_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
         study["name"] += f"-{name}"
 
 
-def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
+def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> None:
     """Set keys, in place, from texts like `problem.dimension=50`; `compressor` means every compressor, and so on."""
     for text in overrides:
         place, equals, value = text.partition("=")
@@ -72,11 +71,11 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> None:
             raise InputError(
                 f"--set {plain(text)}: write TABLE.KEY=VALUE, with TABLE one of {', '.join(TABLES)}"
             )
-        _set(tables, name, key, parsed(value.strip()), f"--set {plain(text)}")
+        _set(tables, name, key, parse_value(value.strip()), f"--set {plain(text)}")
 
 
 def _set(tables: dict[str, Any], name: str, key: str, value: Any, place: str) -> None:
-    """Raises InputError where no table is there whose key it is: `place` says who sets it."""
+    """Set a key of a table. Raises InputError where there is no such table; `place` says who sets it."""
     target = tables.get(name, []) if name in LISTED else [tables.setdefault(name, {})]
     if target == []:
         raise InputError(f"{place}: the study has no [[{name}]] that this could change; add one to the file")
@@ -85,17 +84,17 @@ def _set(tables: dict[str, Any], name: str, key: str, value: Any, place: str) ->
             table[key] = value
 
 
-def parsed(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """The TOML value that `text` spells, or else the text itself."""
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    return parsed["value"] if list(parsed) == ["value"] else text
+    return table["value"] if list(table) == ["value"] else text
 
 
-def check_shape(tables: dict[str, Any], file: str) -> None:
-    """Refuse unknown tables, tables that are no tables, and values that no key takes."""
+def check_tables(tables: dict[str, Any], file: str) -> None:
+    """Refuse unknown tables, other things in their place, and values that no key takes."""
     for name, table in tables.items():
         if name not in TABLES:
             raise InputError(
@@ -125,8 +124,8 @@ def _check_value(place: str, value: Any) -> None:
         raise InputError(f"{place} is {show(value)}, but must be text, a number, true or false, or a list")
 
 
-def alternatives(table: Table, lists: Collection[str], place: str) -> list[Table]:
-    """The tables that a table stands for: each list is an axis of a grid, but for the keys in `lists`.
+def expand_grid(table: Table, lists: Collection[str], place: str) -> list[Table]:
+    """The tables that one table stands for: each list is an axis of a grid, except for the keys in `lists`.
 
     In the table's order, the last key fastest.
     """
@@ -136,11 +135,11 @@ def alternatives(table: Table, lists: Collection[str], place: str) -> list[Table
         if grid and not value:
             raise InputError(f"{place} {key} is an empty list; give at least one value")
         axes.append(value if grid else [value])
-    check_count((len(axis) for axis in axes), place)
+    check_grid_size((len(axis) for axis in axes), place)
     return [dict(zip(table, values, strict=True)) for values in product(*axes)]
 
 
-def check_count(lengths: Iterable[int], place: str) -> None:
+def check_grid_size(lengths: Iterable[int], place: str) -> None:
     """Refuse a grid of absurd size before it is written out."""
     count = math.prod(lengths)
     if count > GRID_LIMIT:

@@ -1,4 +1,4 @@
-"""Tables into checked models, and what is wrong with them as sentences."""
+"""Checked models from tables; whatever is wrong with a table is one sentence."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def component(registry: Registry[C], table: Table, place: str) -> C:
 def kind_of(registry: Registry[C], table: Mapping[str, Any], place: str) -> type[C]:
     """The class that a table's `kind` names."""
     if "kind" not in table:
-        raise InputError(f"{place} lacks the key kind: {_choice(registry)}")
+        raise InputError(f"{place} lacks the key kind: {_kinds(registry)}")
     kind = table["kind"]
     if not isinstance(kind, str) or kind not in registry:
-        hint = nearest(kind, registry) if isinstance(kind, str) else f"; known: {_choice(registry)}"
-        own = f"which is no {registry.family} known here (one of your own needs --plugin)"
-        raise InputError(f"{place} kind is {show(kind)}, {own}{hint}")
+        hint = nearest(kind, registry) if isinstance(kind, str) else f"; known: {_kinds(registry)}"
+        reason = f"which is no {registry.family} known here (one of your own needs --plugin)"
+        raise InputError(f"{place} kind is {show(kind)}, {reason}{hint}")
     return registry[kind]
 
 
 def model(kind: type[M], table: Table, place: str) -> M:
     """The model that a table's keys describe. Raises InputError, with the place in front."""
-    known = [*(["kind"] if issubclass(kind, Component) else []), *kind.model_fields]
+    keys = [*(["kind"] if issubclass(kind, Component) else []), *kind.model_fields]
     for key in table:
         if key not in kind.model_fields:
-            raise InputError(f"{place} has no key {show(key)}{nearest(key, known)}")
+            raise InputError(f"{place} has no key {show(key)}{nearest(key, keys)}")
     try:
         # As JSON, because there a list is also a tuple for pydantic's strict mode.
         return kind.model_validate_json(json.dumps(table))
@@ -56,21 +56,21 @@ def model(kind: type[M], table: Table, place: str) -> M:
 
 
 def _sentence(kind: type[BaseModel], table: Table, error: ValidationError) -> str:
-    """What is wrong, from pydantic's first finding."""
+    """The sentence for pydantic's first finding."""
     finding = error.errors(include_url=False)[0]
-    own = finding.get("ctx", {}).get("error")
+    reason = finding.get("ctx", {}).get("error")
     if not finding["loc"]:
-        return str(own)
+        return str(reason)
     key = str(finding["loc"][0])
     field = kind.model_fields[key]
     if finding["type"] == "missing":
         return f"lacks the key {key}: {allowed(field.annotation, field.metadata)}"
-    needed = own or f"must be {allowed(field.annotation, field.metadata)}"
+    needed = reason or f"must be {allowed(field.annotation, field.metadata)}"
     return f"{key} is {show(table[key])}, but {needed}"
 
 
 def allowed(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    """What a field takes, in words: `an integer, at least 1`, `"all" or "tail"`."""
+    """The values that a field takes, in words: `an integer, at least 1`, `"all" or "tail"`."""
     return join(_options(annotation, list(metadata)), "or")
 
 
@@ -104,12 +104,13 @@ def _bare(annotation: Any) -> Any:
 
 
 def _limits(metadata: list[Any], words: dict[str, str]) -> list[str]:
-    found = []
+    """The bounds in the metadata, as one text."""
+    texts = []
     for item in metadata:
         for part in item.metadata if isinstance(item, FieldInfo) else [item]:
-            found += [text.format(getattr(part, name)) for name, text in words.items() if hasattr(part, name)]
-    return [" and ".join(found)] if found else []
+            texts += [text.format(getattr(part, name)) for name, text in words.items() if hasattr(part, name)]
+    return [" and ".join(texts)] if texts else []
 
 
-def _choice(registry: Registry[C]) -> str:
+def _kinds(registry: Registry[C]) -> str:
     return join(map(show, registry), "or")
