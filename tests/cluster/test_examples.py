@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from support.mpi_tests import MUST_HAVE_BOTH
-from support.submit_command import scripts
+from support.submit_command import program, scripts
 
 from mpi_fed.cluster.examples import EXAMPLES, FOLDER, example
 
@@ -18,6 +19,10 @@ launcher = "srun -K1 --mpi=pmi2"
 modules = ["openmpi/4.1"]
 setup = ["ulimit -l unlimited"]
 environment = { A = "b c" }
+"""
+MPI_FED = """
+if [ "${*: -1}" = --dry-run ]; then printf 'test: 2 configurations\\n  a  a.h5\\n  b  b.h5\\n'; exit; fi
+[ "$1" = doctor ] || { echo "$*" >> calls; exit "$(cat status)"; }
 """
 
 
@@ -48,3 +53,25 @@ def test_a_job_is_sound_shell(elsewhere, capsys, profile):
     Path("site.toml").write_text(profile)
     script, _ = scripts(capsys, "--profile=site.toml", "--bundle-minutes=0", "--array-limit=7")
     assert shellcheck(script) == ""
+
+
+@pytest.mark.parametrize(("status", "requeued"), [(0, False), (1, False), (85, True)])
+@pytest.mark.parametrize(
+    ("name", "words", "job"),
+    [
+        ("single.sbatch", "run study.toml --out runs", "7"),
+        ("array.sbatch", "run study.toml --out runs --only b.h5 --no-analyze", "5_1"),
+    ],
+)
+def test_a_file_runs_its_configurations_and_goes_back_when_saved(elsewhere, name, words, job, status, requeued):
+    program("mpi-fed", MPI_FED)
+    program("mpirun", 'exec "$@"')
+    program("scontrol", 'echo "$*" >> requeued')
+    Path("status").write_text(str(status))
+    numbers = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "1"}
+    path = {"PATH": f"{Path('bin').absolute()}:{os.environ['PATH']}"}
+    answer = subprocess.run(["bash", str(FOLDER / name), "study.toml"], env=os.environ | numbers | path)
+    assert Path("calls").read_text() == f"{words}\n"
+    assert answer.returncode == (0 if requeued else status)
+    assert Path("requeued").exists() == requeued
+    assert not requeued or Path("requeued").read_text() == f"requeue {job}\n"
