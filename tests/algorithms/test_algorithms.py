@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support import command
+from support.study_text import configuration, write_study
 
 from mpi_fed.algorithms.local_steps import local_steps_kernel
 from mpi_fed.compressors.top_k import TopK, kth_largest, largest
@@ -16,7 +17,6 @@ from mpi_fed.engine.operations.compressor import decode, encode
 from mpi_fed.engine.random_streams import Stream
 from mpi_fed.errors import InputError
 from mpi_fed.runner.simulation import Simulation
-from mpi_fed.study.load import configuration_from_tables
 
 CLIENTS, DIMENSION = 5, 8
 SHIFTED = {"kind": "gaussian", "dimension": DIMENSION, "shift": "both", "optimum_spread": 1.0, "decays": [0.5, 1]}
@@ -26,16 +26,9 @@ SOME_CLIENTS = {"kind": "partial-participation", "p": 0.3, "value_bits": 64}
 
 
 def simulation_of(comm, compressor, algorithm, rounds=200, clients=CLIENTS, problem=SHIFTED, **keys):
-    tables = {
-        "study": {"name": "algorithms", "rounds": rounds, "clients": clients},
-        "problem": problem | keys,
-        "algorithm": algorithm,
-        "compressor": compressor,
-        "route": {"kind": "gatherv"},
-    }
-    configuration = configuration_from_tables(tables)
-    population = configuration.problem.prepare(clients)
-    simulation = Simulation(configuration, population, comm, [0, rounds])
+    given = configuration(compressor, problem=problem | keys, algorithm=algorithm, rounds=rounds, clients=clients)
+    population = given.problem.prepare(clients)
+    simulation = Simulation(given, population, comm, [0, rounds])
     simulation.compile()
     return simulation, population
 
@@ -255,18 +248,6 @@ def test_the_largest_coordinates_arrive(x, part, bits):
     np.testing.assert_array_equal(out, sent)
 
 
-STUDY = """
-[study]
-name = "test"
-rounds = 10
-[problem]
-kind = "gaussian"
-dimension = 4
-[[compressor]]
-kind = "none"
-"""
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -282,7 +263,7 @@ kind = "none"
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, settings, words):
-    (tmp_path / "test.toml").write_text(STUDY)
+    write_study(tmp_path / "test.toml")
     overrides = [f"--set={setting}" for setting in settings]
     ended = command.run("run", "test.toml", "--dry-run", *overrides, status=2, folder=tmp_path)
     (line,) = ended.stderr.splitlines()

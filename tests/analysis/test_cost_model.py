@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.command import run
 from support.made_up_machine import FRAME, RAND, both_ways, made_up
+from support.study_text import configuration, loaded_study
 from support.theory_simulation import compress
 
 from mpi_fed.analysis.cost_model.answer import Line, answer, break_even
@@ -22,8 +23,6 @@ from mpi_fed.analysis.cost_model.recipe import Recipe, recipe_of
 from mpi_fed.analysis.cost_model.rounds import bench_trace, study_traces
 from mpi_fed.cli.main import main
 from mpi_fed.engine import compile_switch
-from mpi_fed.study.configuration import configuration_from_tables
-from mpi_fed.study.load import load_study
 from mpi_fed.theory import predict
 
 FLOAT32, FLOAT16 = (Recipe("none", json.dumps({"value_bits": bits})) for bits in (32, 16))
@@ -200,9 +199,7 @@ def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found
 )  # fmt: skip
 def test_limit_traces_are_those_of_theory(table):
     """Within five standard errors where one is sampled: wrong in 1 of 10^6, were the seed not fixed."""
-    problem = {"kind": "gaussian", "dimension": 30, "rotation": "diagonal"}
-    tables = {"study": {"name": "here", "rounds": 10, "clients": 3}, "problem": problem, "algorithm": {"kind": "sgd"}}
-    expected = predict(configuration_from_tables(tables | {"compressor": table, "route": {"kind": "auto"}}))
+    expected = predict(configuration(table, clients=3, problem={"dimension": 30, "rotation": "diagonal"}))
     found = bench_trace(recipe_of(table, 30, "here"), 30)
     slack = 5 * (found.error + 3 * expected.limit_trace_error) + 1e-9 * found.value
     assert found.value == pytest.approx(3 * expected.limit_trace, abs=slack)
@@ -277,11 +274,8 @@ def test_every_rank_of_a_memory_decodes_a_direction_though_few_send(saved):
 
 
 def test_a_studys_problem_gives_the_rounds(saved, tmp_path):
-    (tmp_path / "own.toml").write_text(
-        '[study]\nname = "own"\nrounds = 10\nclients = 2\n[problem]\nkind = "gaussian"\ndimension = 20\n'
-        'eigenvalue_decay = 0\n[[compressor]]\nkind = "none"\n'
-    )
-    traces, dimension = study_traces(load_study("own.toml"))
+    study = loaded_study(tmp_path, clients=2, problem={"dimension": 20, "eigenvalue_decay": 0})
+    traces, dimension = study_traces(study)
     assert dimension == 20
     assert traces(FLOAT32, 20).value == pytest.approx(20)
     assert traces(RAND, 20).value == pytest.approx(20 * 20 / RAND.at(20).h)

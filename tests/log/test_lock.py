@@ -12,6 +12,7 @@ import time
 import h5py
 import pytest
 from support import command
+from support.study_text import write_study
 
 from mpi_fed.errors import InputError
 from mpi_fed.log import lock
@@ -79,23 +80,10 @@ while done < 30:
     assert list(tmp_path.iterdir()) == []
 
 
-STUDY = """
-[study]
-name = "test"
-rounds = 1_000_000_000
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = 5
-[[compressor]]
-kind = "none"
-"""
-
-
 @pytest.fixture
 def running(tmp_path):
     """A run without end, and its log."""
-    (tmp_path / "test.toml").write_text(STUDY)
+    write_study(tmp_path / "test.toml", rounds=10**9, clients=2)
     with command.start("run", "test.toml", "--ranks=1", "--no-analyze", folder=tmp_path) as job:
         end = time.monotonic() + command.PATIENCE
         while not (paths := list(tmp_path.glob("runs/test/*.h5"))):
