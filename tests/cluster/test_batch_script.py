@@ -18,7 +18,7 @@ from support.submit_command import (
     run_script,
     scripts,
     start_script,
-    write_study,
+    write_grid,
 )
 
 from mpi_fed.cluster import batch_script
@@ -42,7 +42,7 @@ HOSTILE = [
 def test_hostile_names_stay_words(capsys, tmp_path, text):
     """Of the folder, the study, an override, a plugin: the script hands them on as they are, and runs none."""
     Path(text).mkdir()
-    study = write_study(f"./{text}/{text}.toml")
+    study = write_grid(f"./{text}/{text}.toml")
     plugin = f"./{text}/plugin.py"
     Path(plugin).touch()
     options = [f"--out=./{text}/runs", f"--set=problem.seed={len(text)}", f"--plugin={plugin}"]
@@ -55,7 +55,7 @@ def test_hostile_names_stay_words(capsys, tmp_path, text):
 
 
 def test_a_line_break_in_a_name_starts_no_line(capsys, tmp_path):
-    study = write_study("study\n#SBATCH --job-name=pwned\ntouch pwned\n.toml")
+    study = write_grid("study\n#SBATCH --job-name=pwned\ntouch pwned\n.toml")
     script, _ = scripts(capsys, *recording_launcher(), study=study)
     assert not [line for line in directives(script) if "pwned" in line]
     run_script(script)
@@ -113,7 +113,7 @@ def test_what_makes_no_progress_does_not(capsys, restarts, words):
 
 def test_what_makes_progress_is_restarted_more_often(capsys):
     options = recording_launcher()
-    name = load_study(write_study()).configurations[0].file_name
+    name = load_study(write_grid()).configurations[0].file_name
     path = Path("launcher")
     save = f"open('runs/test/{name[:-3]}.checkpoint', 'w').write('x')"
     path.write_text(path.read_text().replace("import json", f"{save}\nimport json"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import _openml
 from support import command
+from support.study_text import write_study
 
 from mpi_fed.problems import openml, problems
 
@@ -24,19 +25,6 @@ ARFF = "\n".join(
         *(",".join(map(str, row)) for row in ROWS),
     ]
 ).encode()
-STUDY = """
-[study]
-name = "fetched"
-rounds = 10
-clients = 2
-
-[problem]
-kind = "openml"
-data_id = 7
-
-[[compressor]]
-kind = "none"
-"""
 
 
 def answers(address: str) -> dict[str, bytes]:
@@ -130,7 +118,7 @@ def test_words_of_the_target_count_in_alphabetical_order(asked):
 @pytest.mark.slow
 def test_without_a_network_one_sentence_names_the_mend(tmp_path):
     """Where everything beyond this machine goes to a port of it at which nobody listens."""
-    (tmp_path / "study.toml").write_text(STUDY)
+    write_study(tmp_path / "study.toml", clients=2, problem={"kind": "openml", "data_id": 7})
     ended = command.run(
         *("run", "study.toml", "--ranks", 1),
         folder=tmp_path,

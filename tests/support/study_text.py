@@ -59,12 +59,13 @@ def configuration(compressor: Table = "none", *, downlink: Table | None = None, 
 def single_tables(
     problem: Table = "", algorithm: Table = "", route: Table = "", log: Table = "", **study: Any
 ) -> dict[str, dict[str, Any]]:
-    """The tables that a study has once, without those that are empty."""
+    """The tables that a study has once, without those that are empty; a key of [study] that is None is left out."""
     problem = as_mapping(problem)
     if problem.get("kind", "gaussian") == "gaussian":
         problem = GAUSSIAN | problem
     others = {"algorithm": as_mapping(algorithm), "route": as_mapping(route), "log": as_mapping(log)}
-    return {"study": STUDY | study, "problem": problem} | {name: table for name, table in others.items() if table}
+    study = {key: value for key, value in (STUDY | study).items() if value is not None}
+    return {"study": study, "problem": problem} | {name: table for name, table in others.items() if table}
 
 
 def as_mapping(table: Table) -> dict[str, Any]:
