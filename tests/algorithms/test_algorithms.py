@@ -172,7 +172,7 @@ def test_more_local_steps_than_memory_holds_are_refused(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_one_local_step_is_none(world):
+def test_one_local_step_is_plain_sgd(world):
     """The machinery of local steps, around one, changes no bit."""
     plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
     problem = local_steps_kernel(wrapped.kernels[0], wrapped.steps, DIMENSION)
@@ -182,7 +182,7 @@ def test_one_local_step_is_none(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_what_memories_and_error_feedback_are_for(world):
+def test_memories_and_error_feedback_lower_the_risk(world):
     """True gradients, heterogeneous clients: the last risk, with memory and without, of top-k with feedback and not."""
     last, hard = {}, {"dimension": 20, "decays": [1, 2]}
     cases = [("sgd", "rand-h"), ("control-variates", "rand-h"), ("sgd", "top-k"), ("error-feedback", "top-k")]
@@ -262,7 +262,7 @@ def test_the_largest_coordinates_arrive(x, part, bits):
         (["algorithm.local_steps=0"], "local_steps is 0, but must be an integer, at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, settings, words):
+def test_impossible_settings_are_refused(tmp_path, settings, words):
     write_study(tmp_path / "test.toml")
     overrides = [f"--set={setting}" for setting in settings]
     ended = command.run("run", "test.toml", "--dry-run", *overrides, status=2, folder=tmp_path)

@@ -85,7 +85,7 @@ def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exact
     assert {round(miss.error, 6) for miss in checked(found, twice)} == {-0.5}
 
 
-def test_what_was_measured_in_memory_alone_is_not_held_against_what_was_over_links(saved):
+def test_results_in_memory_are_not_compared_with_those_over_links(saved):
     saved(memory=made_up(), slow=made_up(link=1e8, bits=(16,)))
     costs, machine = fit_costs(points(["memory.json", "slow.json@100mbit"])[0]), linked("here", 4, 1e7, 0.0)
     assert {row["downlink_bits"] for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
@@ -233,12 +233,12 @@ def _table(text):
 
 
 @pytest.mark.parametrize(("up", "down"), [("top-k k=2", "quantization levels=1"), ("none", "top-k k=2")])
-def test_what_comes_back_otherwise_has_no_rounds(up, down):
+def test_unsupported_downlinks_have_no_trace(up, down):
     first, second = (recipe_of(_table(text), 6, "here") for text in (up, down))
     assert bench_trace(first, 6, second, 2) is None
 
 
-def test_biased_compressors_have_no_rounds():
+def test_biased_compressors_have_no_trace():
     assert bench_trace(recipe_of({"kind": "top-k", "k": 3}, 30, "here"), 30) is None
 
 

@@ -94,7 +94,7 @@ def test_a_task_runs_its_configurations_one_after_the_other(capsys):
     assert requeued() == []
 
 
-def test_saved_goes_back_into_the_queue_by_the_tasks_own_name(capsys):
+def test_a_task_that_saved_is_requeued_by_its_own_name(capsys):
     Path("statuses").write_text("85")
     run_script(scripts(capsys, *recording_launcher())[0])
     assert requeued() == ["requeue 12_0"]
@@ -104,14 +104,14 @@ def test_saved_goes_back_into_the_queue_by_the_tasks_own_name(capsys):
 @pytest.mark.parametrize(
     ("restarts", "words"), [(batch_script.MOST_RESTARTS, "the limit"), (batch_script.IDLE_RESTARTS, "nothing was done")]
 )
-def test_what_makes_no_progress_does_not(capsys, restarts, words):
+def test_a_task_without_progress_is_not_requeued(capsys, restarts, words):
     Path("statuses").write_text("85")
     said = run_script(scripts(capsys, *recording_launcher())[0], status=85, SLURM_RESTART_COUNT=str(restarts))
     assert words in said
     assert requeued() == []
 
 
-def test_what_makes_progress_is_restarted_more_often(capsys):
+def test_a_task_with_progress_is_requeued_more_often(capsys):
     options = recording_launcher()
     name = load_study(write_grid()).configurations[0].file_name
     path = Path("launcher")

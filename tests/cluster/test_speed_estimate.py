@@ -46,7 +46,7 @@ def test_earlier_logs_tell_how_long_a_round_takes(monkeypatch, capsys):
     assert list(found) == [study.configurations[0].id]
 
 
-def test_a_log_that_is_none_is_passed_over():
+def test_a_file_that_is_not_a_log_is_skipped():
     Path("runs/test").mkdir(parents=True)
     Path("runs/test/x.h5").write_text("no log")
     configurations = load_study(write_grid()).configurations

@@ -23,7 +23,7 @@ CHECKED = (
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize("compressor", CHECKED, ids=lambda text: text.replace("\n", ", "))
-def test_iterates_are_those_without(world, tmp_path, compressor):
+def test_checksums_change_no_iterate(world, tmp_path, compressor):
     """And so is what the codec packed; what was handed to MPI has grown by the checksums."""
     for plain in configurations(tmp_path, "gaussian", (compressor,)):
         (checked,) = (

@@ -168,7 +168,7 @@ def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path, source):
     assert len(list(cache.glob("*/*.lock"))) == 2
 
 
-def test_what_failed_is_not_taken_for_compiled(tmp_path, monkeypatch):
+def test_a_failed_compilation_is_not_taken_for_done(tmp_path, monkeypatch):
     monkeypatch.setattr(compilation, "FOLDER", tmp_path)
 
     def fail():

@@ -168,7 +168,7 @@ IN_THE_WAY = {
 
 
 @pytest.mark.parametrize("case", IN_THE_WAY)
-def test_what_is_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
+def test_a_file_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
     configuration, path = place
     IN_THE_WAY[case](configuration, path, tmp_path)
     before = path.is_file() and path.read_bytes()
@@ -190,7 +190,7 @@ def test_a_log_in_use_is_refused(place):
             create(configuration, path)
 
 
-def test_what_a_killed_run_left_half_laid_out_goes(place):
+def test_unfinished_files_of_a_killed_run_are_removed(place):
     configuration, path = place
     left, others = path.with_name(f".{path.name}.1.part"), path.with_name(".other.h5.1.part")
     in_use = path.with_name(f".{path.name}.2.part")

@@ -190,7 +190,7 @@ def test_runs_have_the_risk_that_theory_predicts(world, tmp_path, algorithm):
     assert np.abs(z).max() < 4
 
 
-def test_the_study_file_says_it(tmp_path):
+def test_downlinks_of_a_study_file(tmp_path):
     """Tables and lists make grids, labels and files tell them apart, and what a log holds gives them back."""
     found = both_ways(tmp_path, 'kind = "quantization"\nlevels = [1, 2]', 'kind = "rand-h"\nomega = 1.5')
     assert [c.label for c in found] == [
@@ -217,7 +217,7 @@ def test_the_study_file_says_it(tmp_path):
         ('kind = "none"', {"route": "downlink_bits = 32"}, ["[[downlink]] 1", "downlink_bits"]),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, downlink, more, words):
+def test_impossible_downlinks_are_refused(tmp_path, downlink, more, words):
     with pytest.raises(InputError) as refused:
         both_ways(tmp_path, downlink, **more)
     for word in words:

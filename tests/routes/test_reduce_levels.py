@@ -127,7 +127,7 @@ def test_predictions(tmp_path):
     ],
     ids=["none", "buckets", "float16", "checksums", "memories"],
 )
-def test_what_it_cannot_carry(tmp_path, compressor, more, words):
+def test_unsupported_pairings_are_refused(tmp_path, compressor, more, words):
     tables = {"route": "reduce-levels"} | more
     with pytest.raises(InputError) as refused:
         loaded_study(tmp_path, compressor, **tables)

@@ -259,7 +259,7 @@ def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_the_first_whose_number_was_too_large_is_named(world, tmp_path):
+def test_the_first_client_whose_number_overflows_is_named(world, tmp_path):
     """Not the root, whose w is no number from then on, nor who comes first of the ranks."""
     from mpi_fed.engine.random_streams import THE_ROOT
     from mpi_fed.errors import InputError
@@ -296,7 +296,7 @@ def test_the_first_whose_number_was_too_large_is_named(world, tmp_path):
         ('kind = "auto"\ndownlink_bits = 8', 'kind = "none"', ["[route]", "downlink_bits", "8"]),
     ],
 )
-def test_pairings_that_make_no_sense(tmp_path, route, compressor, words):
+def test_unsupported_pairings_are_refused(tmp_path, route, compressor, words):
     from mpi_fed.errors import InputError
 
     with pytest.raises(InputError) as refused:

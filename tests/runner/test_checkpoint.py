@@ -85,7 +85,7 @@ def test_going_on_from_a_checkpoint(world, tmp_path, problem, compressor, algori
 
 
 @pytest.mark.mpi(ranks=2)
-def test_what_is_in_the_file(world, tmp_path):
+def test_contents_of_a_checkpoint(world, tmp_path):
     """NumPy opens it without pickle; clients' rows stand in their order, whatever rank held them."""
     problem, compressor, algorithm = ALGORITHMS[0]
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
@@ -264,7 +264,7 @@ def rewrite(path: Path, sound: bytes, **changes: object) -> None:
         np.savez(file, **arrays)
 
 
-def test_loading_nothing(tmp_path):
+def test_a_missing_or_foreign_checkpoint(tmp_path):
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
     assert checkpoint.load(tmp_path / "a.h5", configuration) is None
     (tmp_path / "a.checkpoint").write_bytes(b"no zip")

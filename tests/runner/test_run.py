@@ -153,7 +153,7 @@ def test_a_number_beyond_float16_ends_the_run(mpi_python, study, short, said):
 
 
 @pytest.mark.slow
-def test_a_foreign_file_in_the_way_is_one_sentence(study):
+def test_a_foreign_file_in_the_way_is_refused_in_one_sentence(study):
     command.run("run", "test.toml", "--ranks=1", "--only=none", "--no-analyze", folder=study)
     (path,) = (study / "runs" / "test").glob("*.h5")
     path.write_text("my notes")

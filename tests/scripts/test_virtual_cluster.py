@@ -432,7 +432,7 @@ def test_a_run_saves_on_sigterm(mpich):
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
-def test_what_is_wrong_is_one_sentence(mpich, words, sentence):
+def test_bad_input_is_refused_in_one_sentence(mpich, words, sentence):
     (line,) = [line for line in run(*words, status=2).stderr.splitlines() if not line.startswith("usage:")]
     assert sentence in line
 

@@ -144,7 +144,7 @@ def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch,
     assert "5 GB are free; give a smaller --dimension or fewer --ranks, or run it on more machines" in line
 
 
-def test_what_routes_hold_is_counted():
+def test_memory_of_routes_is_counted():
     tree = configuration_of(10, route={"kind": "tree"})
     assert memory_estimate.of_rank(tree, 4)["the route"] == 400 * 12, "what leaders pass on"
     assert memory_estimate.of_rank(tree, 4, root=False)["the route"] == 0
@@ -153,7 +153,7 @@ def test_what_routes_hold_is_counted():
     assert memory_estimate.of_rank(configuration_of(10), 4)["the route"] == 0
 
 
-def test_messages_that_travel_meanwhile_are_held_twice():
+def test_memory_of_overlapped_messages_is_counted_twice():
     late = "delayed-sgd"
     waits = configuration_of(10, algorithm=late, route={"kind": "gather", "overlap": False})
     travels = configuration_of(10, algorithm=late, route={"kind": "gather"})
@@ -215,7 +215,7 @@ def test_what_mpi_cannot_count_is_refused(capsys, study, alone):
     ],
     ids=["longer", "crowded"],
 )
-def test_a_compressor_that_breaks_its_word_ends_the_run(study, alone, mpi_python, plugin, kind, sentence):
+def test_a_message_beyond_the_compressors_bound_ends_the_run(study, alone, mpi_python, plugin, kind, sentence):
     """Through the real loop, on two ranks."""
     Path("plugin.py").write_text(plugin)
     write_study("study.toml", {"kind": kind} | ({"p": 0.9} if kind == "crowded" else {}), **STUDY)

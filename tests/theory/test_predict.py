@@ -63,7 +63,7 @@ def test_the_table_is_for_people(study, capsys):
     assert "this step is too large" in printed
 
 
-def test_a_step_too_large_is_no_number(study):
+def test_a_step_too_large_gives_null(study):
     found = predicted(study("none", rounds=100_000, algorithm="step_size = 5.0"))
     assert found.stable is False
     assert found.plateau_trace is None
@@ -83,7 +83,7 @@ def test_a_step_too_large_is_no_number(study):
         ('kind = "quantization"', 'batch_size = "full"', "approximate"),
     ],
 )
-def test_what_is_exact(study, compressor, problem, kind):
+def test_which_predictions_are_exact(study, compressor, problem, kind):
     found = predicted(study(compressor, problem=problem))
     assert found.prediction_kind == kind
     assert (found.note is None) is (kind == "exact")
@@ -94,7 +94,7 @@ def test_what_is_exact(study, compressor, problem, kind):
     ("algorithm", "problem", "words"),
     [("ridge = 0.1", "dimension = 4", "ridge"), ("", "dimension = 400", "dimension 300")],
 )
-def test_what_is_out_of_reach(study, algorithm, problem, words):
+def test_predictions_out_of_reach_say_why(study, algorithm, problem, words):
     found = predicted(study("quantization", algorithm=algorithm, problem=problem))
     assert words in found.note
     assert found.prediction_kind is found.log_rounds is found.excess_risk_averaged is None
@@ -151,7 +151,7 @@ def test_approximations_are_close(study, batch, shift):
     np.testing.assert_allclose(found.excess_risk_averaged, averaged, rtol=0.05)
 
 
-def test_predictions_are_kept(study, cache_folder, monkeypatch):
+def test_predictions_are_cached(study, cache_folder, monkeypatch):
     given = study("quantization")
     first = predicted(given)
     (file,) = cache_folder.iterdir()
@@ -182,7 +182,7 @@ def test_the_key_follows_the_data_behind_a_path(tmp_path, study):
     assert keys[0] != keys[1]
 
 
-def test_an_unwritable_cache_is_no_fault(study, tmp_path, monkeypatch):
+def test_an_unwritable_cache_is_ignored(study, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert predicted(study("none")).prediction_kind == "exact"
@@ -232,7 +232,7 @@ def test_an_approximate_prediction_says_how_it_holds_the_noise(study, monkeypatc
 
 
 @pytest.mark.parametrize(("batch", "plateau"), [(1, True), (4, False)])
-def test_what_is_out_of_reach_is_null_and_says_so(study, monkeypatch, batch, plateau):
+def test_predictions_that_take_too_long_are_null_and_say_so(study, monkeypatch, batch, plateau):
     """Limits are there all the same, and the plateau where it is exact."""
     monkeypatch.setattr(propagate, "TIME_LIMIT", 1e-3)
     monkeypatch.setattr(propagate, "doubling_seconds", lambda *_: np.inf)
