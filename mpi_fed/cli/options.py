@@ -10,6 +10,7 @@ from typing import NoReturn
 from ..errors import InputError
 from ..launch.run_options import RunOptions
 from ..study.toml_tables import TABLES
+from .numbers import amount, factor, positive, seconds
 
 OVERRIDE = re.compile(rf"({'|'.join(TABLES)})\.[^=/]*=")
 """An override, in contrast to a study file's path, where both may stand."""
@@ -63,11 +64,11 @@ def _parser(commands: Commands) -> Parser:
 def add_run(parser: Parser) -> None:
     _add_studies(parser)
     parser.add_argument(
-        "--ranks", type=_positive, metavar="N", help="default: as clients, at most the cores (or a job's share)"
+        "--ranks", type=positive, metavar="N", help="default: as clients, at most the cores (or a job's share)"
     )
     _add_out(parser)
     parser.add_argument(
-        "--jobs", type=_positive, default=RunOptions.jobs, metavar="J", help="configurations side by side (default: 1)"
+        "--jobs", type=positive, default=RunOptions.jobs, metavar="J", help="configurations side by side (default: 1)"
     )
     _add_checkpoint_seconds(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and start nothing")
@@ -84,7 +85,7 @@ def add_submit(parser: Parser) -> None:
         "--array-limit": "tasks that run at a time",
     }
     for option, help in counts.items():
-        parser.add_argument(option, type=_positive, metavar="N", help=help)
+        parser.add_argument(option, type=positive, metavar="N", help=help)
     for option in ("mem", "time", "partition", "account", "qos", "constraint"):
         parser.add_argument(f"--{option}", metavar=option[0].upper(), help=f"as sbatch's --{option}")
     parser.add_argument(
@@ -93,11 +94,11 @@ def add_submit(parser: Parser) -> None:
     _add_checkpoint_seconds(parser)
     parser.add_argument("--profile", metavar="FILE", help="what a site needs (TOML; docs/cluster.md)")
     parser.add_argument(
-        "--max-core-hours", type=_amount, metavar="H", help="submit nothing where the estimate is above this"
+        "--max-core-hours", type=amount, metavar="H", help="submit nothing where the estimate is above this"
     )
     parser.add_argument(
         "--bundle-minutes",
-        type=_amount,
+        type=amount,
         default=10.0,
         metavar="M",
         help="short configurations share a task for as long as it takes less than this by the estimate (default: 10)",
@@ -119,17 +120,17 @@ def add_predict(parser: Parser) -> None:
 
 
 def add_certify(parser: Parser) -> None:
-    parser.add_argument("--dimension", type=_positive, metavar="D", help="one dimension in place of several")
-    parser.add_argument("--draws", type=_positive, metavar="M", help="messages drawn for each compressor")
+    parser.add_argument("--dimension", type=positive, metavar="D", help="one dimension in place of several")
+    parser.add_argument("--draws", type=positive, metavar="M", help="messages drawn for each compressor")
     parser.add_argument("--only", metavar="TEXT", help="those compressors alone whose label contains TEXT")
     _add_json(parser)
     _add_plugin(parser)
 
 
 def add_bench(parser: Parser) -> None:
-    parser.add_argument("--ranks", type=_positive, metavar="N", help="ranks that are started (default: 2)")
+    parser.add_argument("--ranks", type=positive, metavar="N", help="ranks that are started (default: 2)")
     parser.add_argument(
-        "--dimension", type=_positive, nargs="+", metavar="D", help="default: 100, 10,000 and 1,000,000"
+        "--dimension", type=positive, nargs="+", metavar="D", help="default: 100, 10,000 and 1,000,000"
     )
     parser.add_argument("--route", nargs="+", metavar="KIND", help="default: every one that carries the compressor")
     parser.add_argument(
@@ -154,10 +155,10 @@ def add_bench(parser: Parser) -> None:
         'above, or by the "same" as on the way up',
     )
     parser.add_argument(
-        "--repetitions", type=_positive, metavar="R", help="timed rounds a launch (default: 20 to 1,000, by dimension)"
+        "--repetitions", type=positive, metavar="R", help="timed rounds a launch (default: 20 to 1,000, by dimension)"
     )
     parser.add_argument(
-        "--launches", type=_positive, metavar="L", help="times that the ranks are started anew (default: 5)"
+        "--launches", type=positive, metavar="L", help="times that the ranks are started anew (default: 5)"
     )
     parser.add_argument("--out", metavar="FILE", help="save the JSON, for `mpi-fed compare`")
     _add_json(parser)
@@ -169,7 +170,7 @@ def add_compare(parser: Parser) -> None:
     parser.add_argument("second", metavar="B.json", help="and what it saved after")
     parser.add_argument(
         "--threshold",
-        type=_factor,
+        type=factor,
         default=1.1,
         metavar="T",
         help="slower or faster by less than this factor is told as neither (default: 1.1)",
@@ -199,8 +200,8 @@ def add_model(parser: Parser) -> None:
         "--cores": "of a shared memory, whose clients take turns on them",
     }
     for option, help in counts.items():
-        parser.add_argument(option, type=_positive, metavar="N", help=help)
-    parser.add_argument("--dimension", type=_positive, nargs="+", metavar="D", help="default: those of the files")
+        parser.add_argument(option, type=positive, metavar="N", help=help)
+    parser.add_argument("--dimension", type=positive, nargs="+", metavar="D", help="default: those of the files")
     parser.add_argument("--risk", type=float, default=1e-3, metavar="EPS", help="the target (default: 0.001)")
     parser.add_argument("--study", metavar="STUDY", help="whose problem it is (default: the bench's)")
     _add_json(parser)
@@ -245,7 +246,7 @@ def _add_studies(parser: Parser) -> None:
 def _add_checkpoint_seconds(parser: Parser) -> None:
     parser.add_argument(
         "--checkpoint-seconds",
-        type=_seconds,
+        type=seconds,
         default=RunOptions.checkpoint_seconds,
         metavar="S",
         help="save a repetition in progress this often, so that a killed run loses no more (default: 60)",
@@ -270,27 +271,3 @@ def _add_plugin(parser: Parser) -> None:
         metavar="FILE.py",
         help="a file with compressors, problems, algorithms or routes of your own; its code is run",
     )
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
-    return int(text)
-
-
-def _amount(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
-    return float(text)
-
-
-def _factor(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", text) or float(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no factor of at least 1, such as 1.1")
-    return float(text)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 60")
-    return float(text)
