@@ -122,20 +122,20 @@ class Algorithm(Component):
         """Bytes of what a client keeps from round to round."""
         return 0
 
-    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
-        """The parameters and memories that the compiled steps get, for `hosted` local clients."""
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
+        """The parameters and memories that the compiled operations get, for `hosted` of the N `clients` on this rank."""
         raise NotImplementedError
 
 
 def arrays_of(kernel: tuple, place: str = "algorithm") -> dict[str, NDArray[Any]]:
     """All arrays of an algorithm's kernel, which a repetition begins with at zero, by their place in it."""
-    found: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, part in zip(getattr(kernel, "_fields", range(len(kernel))), kernel, strict=True):
         if isinstance(part, np.ndarray):
-            found[f"{place}.{name}"] = part
+            arrays[f"{place}.{name}"] = part
         elif isinstance(part, tuple):
-            found |= arrays_of(part, f"{place}.{name}")
-    return found
+            arrays |= arrays_of(part, f"{place}.{name}")
+    return arrays
 
 
 algorithms: Registry[Algorithm] = Registry("algorithm", OPERATIONS)

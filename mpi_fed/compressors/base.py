@@ -51,8 +51,8 @@ class Compressor(Component):
         """All clients draw one and the same linear map in a round."""
         return getattr(self, "mask", None) == "common"
 
-    def resolve(self, dimension: int) -> Compressor:
-        """This compressor with every parameter set for dimension d (`omega = X` turned into its own parameter).
+    def resolve(self, dimension: int, clients: int = 1) -> Compressor:
+        """This compressor with every parameter set for dimension d and N clients (`omega = X` turned into its own parameter).
 
         Raises ValueError, one sentence, for parameters that cannot serve this dimension."""
         return self

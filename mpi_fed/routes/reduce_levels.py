@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,12 @@ from ..compressors import Compressor
 from ..compressors.quantization import Quantization, QuantizationKernel, round_levels
 from ..engine.compilation import inlined, kernel
 from ..engine.mpi_calls import ROOT, allreduce_max, reduce_sum
-from ..engine.operations.compressor import OPERATIONS
+from ..engine.operations.compressor import encode
 from ..engine.operations.downlink import Downlink
-from ..engine.operations.route import DECODE, DOWNLINK, ENCODE, RECEIVE, UPLINK, enter, mark
 from ..engine.ordered_sums import norm
+from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import PRIVATE, Stream, dithers
+from ..engine.wire import DOWNLINK_BYTES, UPLINK_BYTES, enter
 from ..engine.wire_floats import CHUNK, pack, unpack
 from ..errors import InputError
 from .base import Array, Place, Route, routes
@@ -31,16 +32,14 @@ class StagedKernel(NamedTuple):
     norms: Array  # (hosted,)
 
 
-def _stage(kernel, x, payload, stream):
-    client = np.int64(stream.client) - kernel.first
+@encode.implement(StagedKernel)
+def _stage(kernel, x, payload, message):
+    client = np.int64(message.stream.client) - kernel.first
     row = kernel.vectors[client]
     for j in range(len(x)):
         row[j] = x[j]
     kernel.norms[client] = norm(x)
     return kernel.size
-
-
-OPERATIONS["encode"].implement(StagedKernel, _stage)
 
 
 class ReduceLevelsKernel(NamedTuple):
@@ -55,11 +54,11 @@ class ReduceLevelsKernel(NamedTuple):
 @kernel
 def greatest(norms):
     """The greatest norm, infinite where one is no number."""
-    found = np.float64(0.0)
+    most = np.float64(0.0)
     for i in range(len(norms)):
-        if not norms[i] <= found:
-            found = norms[i] if norms[i] < np.inf else np.float64(np.inf)
-    return found
+        if not norms[i] <= most:
+            most = norms[i] if norms[i] < np.inf else np.float64(np.inf)
+    return most
 
 
 @kernel
@@ -155,16 +154,26 @@ class ReduceLevels(Route):
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
         return 8 * dimension * hosted
 
-    def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+    def compressor_kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         first, last = place.hosts[place.comm.rank : place.comm.rank + 2].tolist()
-        inner: Any = compressor.kernel(dimension)
-        vectors, norms = np.zeros((last - first, dimension)), np.zeros(last - first)
-        return StagedKernel(inner, first, place.longest, vectors, norms)
+        return StagedKernel(
+            inner=cast(QuantizationKernel, compressor.kernel(dimension)),
+            first=first,
+            size=place.longest,
+            vectors=np.zeros((last - first, dimension)),
+            norms=np.zeros(last - first),
+        )
 
-    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         own, shared = np.zeros((2, compressor.value_bits // 8), np.uint8)
-        width = self._width(compressor, int(place.hosts[-1]))
-        return self.Kernel(self.downlink(dimension), width, own, shared, np.zeros(1), np.zeros(dimension, np.int32))
+        return ReduceLevelsKernel(
+            downlink=self.downlink(dimension),
+            width=self._width(compressor, int(place.hosts[-1])),
+            own=own,
+            shared=shared,
+            scale=np.zeros(1),
+            sums=np.zeros(dimension, np.int32),
+        )
 
     def _width(self, compressor: Any, clients: int) -> int:
         most = compressor.levels * clients
@@ -176,36 +185,38 @@ class ReduceLevels(Route):
         return 1 if most < 2**7 else 2 if most < 2**15 else 4
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        bits = 8 * len(kernel.own)
+    def uplink(kernel, round, total):
+        comm, compressor, wire, schedule = round.comm, round.compressor, round.wire, round.schedule
+        bits, number = 8 * len(kernel.own), np.uint64(round.number)
         kernel.scale[0] = greatest(compressor.norms)
-        pack(kernel.scale, bits, kernel.own, Stream(seed, np.uint64(0), np.uint64(round)), compressor.inner.dither)
+        stream = Stream(round.seed, np.uint64(0), number)
+        pack(kernel.scale, bits, kernel.own, stream, compressor.inner.dither)
         mark(wire.clock, ENCODE)
         code = agree(kernel, comm)
-        mark(wire.clock, RECEIVE)
+        mark(wire.clock, UPLINK)
         if code != 0:
             return code
         unpack(kernel.shared, bits, kernel.scale)
         kernel.sums.fill(0)
         for i in range(len(compressor.norms)):
-            stream = Stream(seed, np.uint64(jobs.first + i), np.uint64(round))
+            stream = Stream(round.seed, np.uint64(schedule.first + i), number)
             add_levels(compressor.inner, compressor.vectors[i], kernel.scale[0], stream, kernel.sums)
         narrow(kernel.sums, kernel.width, wire.send)
         mark(wire.clock, ENCODE)
         code = collect(kernel, comm, wire)
-        mark(wire.clock, RECEIVE)
+        mark(wire.clock, UPLINK)
         if comm.rank == ROOT and code == 0:
-            wire.totals[UPLINK] += comm.size * compressor.size
-            wire.totals[DOWNLINK] += comm.size * len(kernel.shared)
-            weight = 1.0 / np.float64(jobs.clients)
+            wire.totals[UPLINK_BYTES] += comm.size * compressor.size
+            wire.totals[DOWNLINK_BYTES] += comm.size * len(kernel.shared)
+            weight = 1.0 / np.float64(schedule.clients)
             unit = weight * (kernel.scale[0] / np.float64(compressor.inner.levels))
             add_scaled(wire.receive, kernel.width, unit, total)
-            for client in range(jobs.clients):
+            for client in range(schedule.clients):
                 enter(wire, compressor, client, compressor.size)
             mark(wire.clock, DECODE)
         return code
 
     @staticmethod
-    def bare(kernel, comm, wire, size):
+    def bare_uplink(kernel, comm, wire, size):
         code = agree(kernel, comm)
         return collect(kernel, comm, wire) if code == 0 else code
