@@ -99,12 +99,11 @@ class Registry(dict[str, type[C]], Generic[C]):
         return code
 
     def _check_signature(self, component: type[C], name: str, function: Callable[..., Any]) -> None:
-        declared = self.operations[name].declaration
-        expected, actual = (len(inspect.signature(each).parameters) for each in (declared, function))
+        declaration = self.operations[name].declaration
+        expected, actual = (len(inspect.signature(each).parameters) for each in (declaration, function))
         if actual != expected:
-            raise TypeError(
-                f"{component.__qualname__}.{name} takes {actual} arguments, and {_signature(name, declared)} is called"
-            )
+            own = _signature(f"{component.__qualname__}.{name}", function)
+            raise TypeError(f"{own} must take the {expected} arguments of {_signature(name, declaration)}")
 
     def _check_plain_methods(self, component: type[C]) -> None:
         for name in self.operations:
@@ -134,5 +133,5 @@ def _static_methods(component: type[Component]) -> Iterator[tuple[str, Callable[
                 yield name, value.__func__
 
 
-def _signature(name: str, declaration: Callable[..., Any]) -> str:
-    return f"{name}({', '.join(inspect.signature(declaration).parameters)})"
+def _signature(name: str, function: Callable[..., Any]) -> str:
+    return f"{name}({', '.join(inspect.signature(function).parameters)})"

@@ -20,7 +20,7 @@ import numpy as np
 
 from mpi_fed.compressors import compressors
 from mpi_fed.engine.compilation import compiling, kernel
-from mpi_fed.engine.operations.compressor import decode, encode
+from mpi_fed.engine.operations.compressor import Message, decode, encode
 from mpi_fed.engine.random_streams import Stream
 
 RUNS = 9

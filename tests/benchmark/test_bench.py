@@ -21,7 +21,7 @@ from mpi_fed.benchmark.result import Measured, document, percentile, round_secon
 from mpi_fed.cli import main, options
 from mpi_fed.compressors import compressors
 from mpi_fed.engine import compile_switch
-from mpi_fed.engine.operations.route import STEPS
+from mpi_fed.engine.phase_clock import STEPS
 from mpi_fed.launch import launcher
 from mpi_fed.routes import routes
 
@@ -174,6 +174,7 @@ from mpi_fed.engine.operations.compressor import decode, encode
 from mpi_fed.compressors import compressors
 from mpi_fed.compressors.none import NoCompression, NoneKernel
 from mpi_fed.engine.operations.downlink import Broadcast
+from mpi_fed.engine.operations.overlap import Blocking
 from mpi_fed.engine.mpi_calls import ROOT
 from mpi_fed.routes import routes
 from mpi_fed.routes.gather import Gather, GatherKernel
@@ -181,6 +182,7 @@ from mpi_fed.engine.operations.route import uplink
 
 class NoisyKernel(NamedTuple):
     downlink: Broadcast
+    pending: Blocking
     gather: GatherKernel
 
 @routes.register
@@ -190,14 +192,14 @@ class Noisy(Gather):
     kind = "noisy"
     Kernel = NoisyKernel
 
-    def kernel(self, compressor, dimension):
-        downlink = self.downlink(dimension)
-        return NoisyKernel(downlink, GatherKernel(downlink))
+    def kernel(self, place, compressor, dimension):
+        gather = super().kernel(place, compressor, dimension)
+        return NoisyKernel(gather.downlink, gather.pending, gather)
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        code = uplink(kernel.gather, comm, compressor, wire, jobs, round, seed, size, total)
-        if comm.rank == ROOT and round == 502:
+    def uplink(kernel, round, total):
+        code = uplink(kernel.gather, round, total)
+        if round.comm.rank == ROOT and round.number == 502:
             total[0] += 1e-9
         return code
 
@@ -218,12 +220,12 @@ class Short(NoCompression):
         return ShortKernel(super().kernel(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
-        return encode(kernel.none, x, payload, stream)
+    def encode(kernel, x, payload, message):
+        return encode(kernel.none, x, payload, message)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
-        decode(kernel.none, payload[: 4 * len(out)], weight, out, stream)
+    def decode(kernel, payload, weight, out, message):
+        decode(kernel.none, payload[: 4 * len(out)], weight, out, message)
 '''
 
 
@@ -263,7 +265,7 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     from mpi_fed.benchmark.measure import bare_round
     from mpi_fed.engine.compilation import compiling
     from mpi_fed.engine.mpi_calls import comm_of
-    from mpi_fed.engine.operations.downlink import CompressedBroadcast, Everywhere
+    from mpi_fed.engine.operations.downlink import CompressedBroadcast, NoDownlink
     from mpi_fed.runner.simulation import Simulation
     from mpi_fed.study.validation import component
 
@@ -276,11 +278,11 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     simulation.compile()
     simulation.start(0)
     simulation.advance(1)
-    route, wire, jobs, w = simulation.kernels[3], simulation.wire, simulation.jobs, simulation.state.w
+    route, wire, jobs, w = simulation.kernels.route, simulation.wire, simulation.schedule, simulation.state.w
     with compiling():
         bare_round(route, comm_of(MPI.COMM_SELF), wire, jobs, w, w.copy(), 0, 0, np.zeros(2))
     arrived, before = wire.receive.copy(), w.copy()
-    is_everywhere, is_compressed = (isinstance(route.downlink, kind) for kind in (Everywhere, CompressedBroadcast))
+    is_everywhere, is_compressed = (isinstance(route.downlink, kind) for kind in (NoDownlink, CompressedBroadcast))
     bits = None if is_everywhere or is_compressed else options.get("downlink_bits", 64)
     sent_back = w if bits in (None, 64) else route.downlink.buffer
     if is_compressed:
