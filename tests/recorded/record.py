@@ -1,7 +1,7 @@
 """What a log says, as digests; as a program it prints what test_recorded.py compares, from the package at hand.
 
-    python -P record.py digests [RANKS]
-    python -P record.py expected
+python -P record.py digests [RANKS]
+python -P record.py expected
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.recorded import record
+from recorded import record
 
 pytestmark = pytest.mark.usefixtures("alone")
 
