@@ -103,16 +103,16 @@ class Algorithm(Component):
         if self.initial == "zeros":
             return np.zeros(dimension)
         try:
-            given = np.load(self.initial) if isinstance(self.initial, str) else np.array(self.initial)
+            start = np.load(self.initial) if isinstance(self.initial, str) else np.array(self.initial)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"initial = {self.initial!r} is no readable .npy file ({error})") from None
-        if not isinstance(given, np.ndarray):
+        if not isinstance(start, np.ndarray):
             raise ValueError(f"initial = {self.initial!r} holds several arrays; give an .npy file, with one")
-        if given.shape != (dimension,) or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+        if start.shape != (dimension,) or start.dtype.kind not in "fiu" or not np.isfinite(start).all():
             raise ValueError(
-                f"initial must be {dimension} finite numbers, as the dimension is; it has shape {given.shape}"
+                f"initial must be {dimension} finite numbers, as the dimension is; it has shape {start.shape}"
             )
-        return given.astype(np.float64)
+        return start.astype(np.float64)
 
     def averaging_start(self, rounds: int) -> int:
         """The first k whose w_k enters the average."""

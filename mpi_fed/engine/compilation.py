@@ -136,7 +136,7 @@ def compiling(*what: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _first(what: Sequence[Any]) -> Iterator[None]:
     """Hold the lock of these kernels, unless its file says that they are compiled."""
-    names = COPY + [one if isinstance(one, str) else f"{type(one)} {numba.typeof(one)}" for one in what]
+    names = COPY + [each if isinstance(each, str) else f"{type(each)} {numba.typeof(each)}" for each in what]
     path = FOLDER / f"{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}.lock"
     if path.exists() and path.stat().st_size:
         yield

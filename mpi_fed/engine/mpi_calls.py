@@ -239,8 +239,8 @@ else:
 
     def _kind(comm, handle):
         MPI = _bind()
-        known = {comm.int8: MPI.INT8_T, comm.int16: MPI.INT16_T, comm.int32: MPI.INT32_T, comm.float32: MPI.FLOAT}
-        return known.get(handle, MPI.DOUBLE)
+        types_of = {comm.int8: MPI.INT8_T, comm.int16: MPI.INT16_T, comm.int32: MPI.INT32_T, comm.float32: MPI.FLOAT}
+        return types_of.get(handle, MPI.DOUBLE)
 
     def gather_bytes(comm, send, count, receive):
         """MPI_Gather of `count` bytes from every rank to the root."""
@@ -299,28 +299,28 @@ else:
 
     def start_gather(comm, send, count, receive, to_all, request):
         """MPI_Igather of bytes, or MPI_Iallgather."""
-        given, target = [send, count, _bind().BYTE], [receive, count, _bind().BYTE]
-        _start(comm, request, "Iallgather" if to_all else "Igather", to_all, given, target)
+        source, target = [send, count, _bind().BYTE], [receive, count, _bind().BYTE]
+        _start(comm, request, "Iallgather" if to_all else "Igather", to_all, source, target)
         return 0
 
     def start_gatherv(comm, send, count, receive, counts, starts, to_all, request):
         """MPI_Igatherv of bytes, or MPI_Iallgatherv."""
-        given, target = [send, count, _bind().BYTE], [receive, (counts, starts), _bind().BYTE]
-        _start(comm, request, "Iallgatherv" if to_all else "Igatherv", to_all, given, target)
+        source, target = [send, count, _bind().BYTE], [receive, (counts, starts), _bind().BYTE]
+        _start(comm, request, "Iallgatherv" if to_all else "Igatherv", to_all, source, target)
         return 0
 
     def start_reduce(comm, send, receive, count, kind, to_all, request):
         """MPI_Ireduce, or MPI_Iallreduce: MPI_SUM of `count` floats of the MPI type `kind`."""
-        given, target = [send, count, _kind(comm, kind)], [receive, count, _kind(comm, kind)]
-        _start(comm, request, "Iallreduce" if to_all else "Ireduce", to_all, given, target, _bind().SUM)
+        source, target = [send, count, _kind(comm, kind)], [receive, count, _kind(comm, kind)]
+        _start(comm, request, "Iallreduce" if to_all else "Ireduce", to_all, source, target, _bind().SUM)
         return 0
 
-    def _start(comm, request, name, to_all, given, target, *operation):
+    def _start(comm, request, name, to_all, source, target, *operation):
         call = getattr(_communicators[comm.handle], name)
         if to_all:
-            _under_way[request.ctypes.data] = call(given, target, *operation)
+            _under_way[request.ctypes.data] = call(source, target, *operation)
         else:
-            _under_way[request.ctypes.data] = call(given, target if comm.rank == ROOT else None, *operation, ROOT)
+            _under_way[request.ctypes.data] = call(source, target if comm.rank == ROOT else None, *operation, ROOT)
 
     def wait(request, status):
         """MPI_Wait."""

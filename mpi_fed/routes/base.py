@@ -48,10 +48,10 @@ class Route(Component):
     joint_messages: ClassVar[bool] = False
     """A client's message depends on what the others send: iterates are not those of other routes, but exact sums."""
 
-    self_check: Annotated[bool | None, AfterValidator(lambda given: given or None)] = None
-    """Each message carries checksums (`self_check.py`). None for no, so that a log's identity does not depend on it."""
+    self_check: Annotated[bool | None, AfterValidator(lambda wanted: wanted or None)] = None
+    """Each message carries checksums (`engine/checksums.py`). None for no, so that a log's identity does not depend on it."""
     downlink_bits: Annotated[
-        Literal[64, 32, 16] | None, AfterValidator(lambda given: None if given == 64 else given)
+        Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)
     ] = None
     """Bits of the floats in which w is broadcast: 16 rounded at random. None for 64, likewise."""
     overlap: bool | None = None

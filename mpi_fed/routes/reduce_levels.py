@@ -45,14 +45,14 @@ def _stage(kernel, x, payload, message):
 class ReduceLevelsKernel(NamedTuple):
     downlink: Downlink
     width: int  # bytes of an integer
-    own: NDArray[np.uint8]  # the greatest norm on this rank, as a float of the payload
+    greatest: NDArray[np.uint8]  # the greatest norm on this rank, as a float of the payload
     shared: NDArray[np.uint8]  # the greatest of all
     scale: Array  # (1,), the same
     sums: NDArray[np.int32]  # (d,)
 
 
 @kernel
-def greatest(norms):
+def greatest_norm(norms):
     """The greatest norm, infinite where one is no number."""
     most = np.float64(0.0)
     for i in range(len(norms)):
@@ -76,41 +76,41 @@ def add_levels(quantization, x, scale, stream, sums):
 def narrow(sums, width, payload):
     """The integers in `width` bytes each."""
     if width == 1:
-        one = payload[: len(sums)].view(np.int8)
+        bytes_ = payload[: len(sums)].view(np.int8)
         for j in range(len(sums)):
-            one[j] = np.int8(sums[j])
+            bytes_[j] = np.int8(sums[j])
     elif width == 2:
-        two = payload[: 2 * len(sums)].view(np.int16)
+        shorts = payload[: 2 * len(sums)].view(np.int16)
         for j in range(len(sums)):
-            two[j] = np.int16(sums[j])
+            shorts[j] = np.int16(sums[j])
     else:
-        four = payload[: 4 * len(sums)].view(np.int32)
+        ints = payload[: 4 * len(sums)].view(np.int32)
         for j in range(len(sums)):
-            four[j] = sums[j]
+            ints[j] = sums[j]
 
 
 @kernel
 def add_scaled(payload, width, unit, out):
     """out += unit times the integers."""
     if width == 1:
-        one = payload[: len(out)].view(np.int8)
+        bytes_ = payload[: len(out)].view(np.int8)
         for j in range(len(out)):
-            out[j] += unit * np.float64(one[j])
+            out[j] += unit * np.float64(bytes_[j])
     elif width == 2:
-        two = payload[: 2 * len(out)].view(np.int16)
+        shorts = payload[: 2 * len(out)].view(np.int16)
         for j in range(len(out)):
-            out[j] += unit * np.float64(two[j])
+            out[j] += unit * np.float64(shorts[j])
     else:
-        four = payload[: 4 * len(out)].view(np.int32)
+        ints = payload[: 4 * len(out)].view(np.int32)
         for j in range(len(out)):
-            out[j] += unit * np.float64(four[j])
+            out[j] += unit * np.float64(ints[j])
 
 
 @inlined
 def agree(kernel, comm):
     """MPI_Allreduce, MPI_MAX of one float."""
-    kind = comm.float64 if len(kernel.own) == 8 else comm.float32
-    return allreduce_max(comm, kernel.own, kernel.shared, np.int32(1), kind)
+    kind = comm.float64 if len(kernel.greatest) == 8 else comm.float32
+    return allreduce_max(comm, kernel.greatest, kernel.shared, np.int32(1), kind)
 
 
 @inlined
@@ -165,11 +165,11 @@ class ReduceLevels(Route):
         )
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        own, shared = np.zeros((2, compressor.value_bits // 8), np.uint8)
+        greatest, shared = np.zeros((2, compressor.value_bits // 8), np.uint8)
         return ReduceLevelsKernel(
             downlink=self.downlink(dimension),
             width=self._width(compressor, int(place.hosts[-1])),
-            own=own,
+            greatest=greatest,
             shared=shared,
             scale=np.zeros(1),
             sums=np.zeros(dimension, np.int32),
@@ -187,10 +187,10 @@ class ReduceLevels(Route):
     @staticmethod
     def uplink(kernel, round, total):
         comm, compressor, wire, schedule = round.comm, round.compressor, round.wire, round.schedule
-        bits, number = 8 * len(kernel.own), np.uint64(round.number)
-        kernel.scale[0] = greatest(compressor.norms)
+        bits, number = 8 * len(kernel.greatest), np.uint64(round.number)
+        kernel.scale[0] = greatest_norm(compressor.norms)
         stream = Stream(round.seed, np.uint64(0), number)
-        pack(kernel.scale, bits, kernel.own, stream, compressor.inner.dither)
+        pack(kernel.scale, bits, kernel.greatest, stream, compressor.inner.dither)
         mark(wire.clock, ENCODE)
         code = agree(kernel, comm)
         mark(wire.clock, UPLINK)

@@ -96,8 +96,8 @@ def collect_lengths(kernel, comm, wire):
     if tree.leads and code == 0:
         group = tree.order[tree.bounds[tree.number] : tree.bounds[tree.number + 1]]
         spread(group, wire.max_clients_per_rank, kernel.sizes, wire.all_sizes)
-        own, whole = kernel.sizes.view(np.uint8), kernel.all_sizes.view(np.uint8)
-        code = gatherv_bytes(tree.leaders, own, np.int32(len(own)), whole, kernel.size_counts, kernel.size_starts)
+        lengths, all_lengths = kernel.sizes.view(np.uint8), kernel.all_sizes.view(np.uint8)
+        code = gatherv_bytes(tree.leaders, lengths, np.int32(len(lengths)), all_lengths, kernel.size_counts, kernel.size_starts)
         if comm.rank == ROOT:
             spread(tree.order, wire.max_clients_per_rank, kernel.all_sizes, wire.all_sizes)
     return code
@@ -109,8 +109,8 @@ def collect(kernel, wire, size):
     tree = kernel.downlink.path
     code = gatherv_bytes(tree.group, wire.send, np.int32(size), kernel.relay, kernel.counts, kernel.starts)
     if tree.leads and code == 0:
-        own = kernel.group_counts[tree.number]
-        code = gatherv_bytes(tree.leaders, kernel.relay, own, wire.receive, kernel.group_counts, kernel.group_starts)
+        size = kernel.group_counts[tree.number]
+        code = gatherv_bytes(tree.leaders, kernel.relay, size, wire.receive, kernel.group_counts, kernel.group_starts)
     return code
 
 
