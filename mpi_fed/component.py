@@ -77,14 +77,15 @@ class Registry(dict[str, type[C]], Generic[C]):
                 self._check_signature(component, name, function)
                 code[name] = function
             elif next(iter(inspect.signature(function).parameters), None) == "kernel":
-                raise TypeError(f"{component.__qualname__}.{name} is no operation of {self._family()}{self._hint(name)}")
+                place = f"{component.__qualname__}.{name}"
+                raise TypeError(f"{place} is no operation of {self._family()}{self._hint(name)}")
         self._check_plain_methods(component)
         kernel = component.Kernel
         if kernel is None:
             if code:
                 raise TypeError(
-                    f"{component.__qualname__} defines {next(iter(code))}, but no Kernel, whose type chooses that code; "
-                    f"give it a NamedTuple of its own"
+                    f"{component.__qualname__} defines {next(iter(code))}, but no Kernel, whose type chooses that "
+                    f"code; give it a NamedTuple of its own"
                 )
             return code
         for name, operation in self.operations.items():
@@ -109,7 +110,8 @@ class Registry(dict[str, type[C]], Generic[C]):
         for name in self.operations:
             method = inspect.getattr_static(component, name, None)
             if method is not None and not isinstance(method, staticmethod):
-                raise TypeError(f"{component.__qualname__}.{name} must be a @staticmethod, since compiled code calls it")
+                place = f"{component.__qualname__}.{name}"
+                raise TypeError(f"{place} must be a @staticmethod, since compiled code calls it")
 
     def _family(self) -> str:
         return f"{'an' if self.family[0] in 'aeiou' else 'a'} {self.family}"
@@ -118,7 +120,8 @@ class Registry(dict[str, type[C]], Generic[C]):
         close = difflib.get_close_matches(name, self.operations, n=1)
         if close:
             return f"; did you mean {close[0]}?"
-        return f" (it has {', '.join(self.operations)}); put helpers of compiled code at the top of the file, under @kernel"
+        names = ", ".join(self.operations)
+        return f" (it has {names}); put helpers of compiled code at the top of the file, under @kernel"
 
 
 def _static_methods(component: type[Component]) -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -123,7 +123,7 @@ class Algorithm(Component):
         return 0
 
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
-        """The parameters and memories that the compiled operations get, for `hosted` of the N `clients` on this rank."""
+        """The parameters and memories that the compiled operations get, for the `hosted` ones of N `clients`."""
         raise NotImplementedError
 
 

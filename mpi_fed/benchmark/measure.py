@@ -211,7 +211,9 @@ def _held_against_one_rank(
 ) -> tuple[int, list[str]]:
     """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
     given, bits = simulation.configuration, simulation.configuration.route.downlink_bits
-    plain = given if given.route.joint_messages else replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
+    plain = given
+    if not given.route.joint_messages:
+        plain = replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
     alone = Simulation(plain, population, MPI.COMM_SELF, [0, given.rounds])
     alone.compile()
     alone.start(SEED)

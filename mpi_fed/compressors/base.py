@@ -52,7 +52,7 @@ class Compressor(Component):
         return getattr(self, "mask", None) == "common"
 
     def resolve(self, dimension: int, clients: int = 1) -> Compressor:
-        """This compressor with every parameter set for dimension d and N clients (`omega = X` turned into its own parameter).
+        """This compressor with every parameter set for dimension d and N clients; `omega = X` becomes a parameter.
 
         Raises ValueError, one sentence, for parameters that cannot serve this dimension."""
         return self

@@ -33,7 +33,7 @@ class Schedule(NamedTuple):
 
 
 def empty_schedule(first: int, last: int, clients: int, steps: int, least: int = 1) -> Schedule:
-    """Return an empty plan, of `least` rounds or more, for the clients first <= i < last of N, `steps` gradients each."""
+    """Return an empty plan of `least` rounds or more: for clients first <= i < last of N, `steps` gradients each."""
     rounds = max(least, AHEAD // steps)
     places = max(least * clients, clients + rounds - 1)
     owed = steps * min(places, rounds * (last - first))

@@ -117,7 +117,8 @@ def colour(factor, z, x):
 @kernel
 def draw_ahead(k, schedule, job, sample, seed):
     """Draw as many samples as k.rows holds, from `sample` of `job` on, form by form."""
-    count = min(len(k.order), (schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]] - job) * k.batch - sample)
+    planned = schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]]
+    count = min(len(k.order), (planned - job) * k.batch - sample)
     k.held[FIRST] = (schedule.window[FIRST_JOB] + job) * k.batch + sample
     k.held[END] = k.held[FIRST] + count
     k.ends.fill(0)

@@ -49,7 +49,7 @@ class Route(Component):
     """A client's message depends on what the others send: iterates are not those of other routes, but exact sums."""
 
     self_check: Annotated[bool | None, AfterValidator(lambda wanted: wanted or None)] = None
-    """Each message carries checksums (`engine/checksums.py`). None for no, so that a log's identity does not depend on it."""
+    """Each message carries checksums (`engine/checksums.py`). None for no, so that old logs keep their id."""
     downlink_bits: Annotated[
         Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)
     ] = None

@@ -97,7 +97,8 @@ def collect_lengths(kernel, comm, wire):
         group = tree.order[tree.bounds[tree.number] : tree.bounds[tree.number + 1]]
         spread(group, wire.max_clients_per_rank, kernel.sizes, wire.all_sizes)
         lengths, all_lengths = kernel.sizes.view(np.uint8), kernel.all_sizes.view(np.uint8)
-        code = gatherv_bytes(tree.leaders, lengths, np.int32(len(lengths)), all_lengths, kernel.size_counts, kernel.size_starts)
+        count = np.int32(len(lengths))
+        code = gatherv_bytes(tree.leaders, lengths, count, all_lengths, kernel.size_counts, kernel.size_starts)
         if comm.rank == ROOT:
             spread(tree.order, wire.max_clients_per_rank, kernel.all_sizes, wire.all_sizes)
     return code

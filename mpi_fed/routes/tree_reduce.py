@@ -44,7 +44,8 @@ class TreeReduce(Grouped, Reduce):
     Kernel: ClassVar[type | None] = TreeReduceKernel
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        return TreeReduceKernel(*self.sum_kernel(compressor, dimension, self.downlink(dimension, self.tree(place.comm))))
+        downlink = self.downlink(dimension, self.tree(place.comm))
+        return TreeReduceKernel(*self.sum_kernel(compressor, dimension, downlink))
 
     @staticmethod
     def uplink(kernel, round, total):

@@ -266,8 +266,8 @@ class Simulation:
             )
         if code == TOO_MANY:
             raise RunError(
-                f"{self.configuration.label}: more clients take part in a round than the {self.wire.max_messages:,} that the "
-                f"compressor's participants_max gives; mend that"
+                f"{self.configuration.label}: more clients take part in a round than the {self.wire.max_messages:,} "
+                f"that the compressor's participants_max gives; mend that"
             )
         if code != 0:
             raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")

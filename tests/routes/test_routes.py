@@ -209,7 +209,8 @@ def test_ledger(world, tmp_path):
     for kind, (up, down) in expected.items():
         totals = simulated(routed(configuration, kind), world.comm).wire.totals
         if world.is_root:
-            assert totals[[PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES]].tolist() == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
+            counted = totals[[PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES]].tolist()
+            assert counted == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
 
 
 @pytest.mark.mpi(ranks=[1, 3])

@@ -179,7 +179,8 @@ def _share_compressed(downlink, round, total, overflow):
     mark(wire.clock, DOWNLINK)
     if code == 0:
         if comm.rank == ROOT:
-            wire.totals[DOWNLINK_BYTES] += (size + (4 if downlink.length_sent else 0)) * copies_sent(downlink.path, comm)
+            each = size + (4 if downlink.length_sent else 0)
+            wire.totals[DOWNLINK_BYTES] += each * copies_sent(downlink.path, comm)
         total.fill(0.0)
         decode(downlink.compressor, downlink.payload[:size], 1.0, total, message)
         mark(wire.clock, DOWNLINK_DECODE)

@@ -1,4 +1,4 @@
-"""What a route does inside the compiled round. Its kernel has a field `downlink`, which brings w back (`downlink.py`)."""
+"""What a route does inside the compiled round. Its kernel has a field `downlink`, the way back (`downlink.py`)."""
 
 from __future__ import annotations
 
