@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..log.reader import COUNTS, Log
+from ..log.reader import Log
+from ..log.schema import COUNTS, Status
 from .prediction import Forecast
 from .rates import Comparison
 
@@ -35,7 +36,7 @@ def _unfinished(log: Log) -> list[str]:
     found = []
     if diverged:
         found.append(f"{diverged} of {total} repetitions diverged")
-    elif log.status == "diverged":
+    elif log.status == Status.DIVERGED:
         found.append("its status is diverged")
     if finished + diverged < total:
         furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
@@ -62,15 +63,15 @@ def _impossible(log: Log) -> list[str]:
 def _inconsistent(log: Log) -> list[str]:
     """Byte counts that contradict each other, in the part of the log that every dataset holds."""
     held = np.arange(len(log.round)) < log.reached[:, None]
-    bits, payload, transported = (getattr(log, name) for name in COUNTS[:3])
+    bits, payload, transported = log.uplink_information_bits, log.uplink_payload_bytes, log.uplink_transported_bytes
     found = []
     if (held & (8 * payload < bits)).any():
         found.append("fewer payload bytes than information bits / 8")
     if (held & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
         found.append("fewer transported bytes than payload bytes")
-    for name in COUNTS:
-        if (held[:, 1:] & (np.diff(getattr(log, name)) < 0)).any():
-            found.append(f"{name} falls")
+    for count in COUNTS:
+        if (held[:, 1:] & (np.diff(getattr(log, count.name)) < 0)).any():
+            found.append(f"{count.name} falls")
     return found + _contradictions(log)
 
 

@@ -1,4 +1,4 @@
-"""The log: what docs/log-format.md says of it, and what becomes of it when it is continued, extended or in the way."""
+"""The log: what is in it, and what becomes of it when it is continued, extended or in the way."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from support.command import arrays, assert_same
 
 from mpi_fed.errors import InputError
 from mpi_fed.log import schema
-from mpi_fed.log.schema import Layout, log_rounds
-from mpi_fed.log.writer import ORIGIN, is_finished, open_log, origin
+from mpi_fed.log.layout import Layout
+from mpi_fed.log.log_points import log_rounds
+from mpi_fed.log.origin import ORIGIN, origin_of
+from mpi_fed.log.schema import AttributeKind, Status
+from mpi_fed.log.writer import is_finished, log_path, open_writer
 from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.load import load_study
 
-DOCS = Path(__file__).parents[2] / "docs" / "log-format.md"
 R, K, D, N, RANKS, SLOTS = 2, 1000, 20, 3, 2, 2
 """Three clients on two ranks: one on the first, two on the second, and so two slots a rank in a gather."""
 
@@ -92,54 +94,20 @@ def log(all_logs, world):
     return all_logs["none"]
 
 
-def rows_of(section: str) -> list[list[str]]:
-    """The rows of the table under a heading of the page."""
-    text = DOCS.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines() if row.startswith("| `")]
-
-
-def documented() -> dict[str, tuple[tuple[int, ...], str]]:
-    """dataset -> its shape and unit, in the log of this study."""
-    points = len(log_rounds(K, 100))
-    lengths = {"R": R, "P": points, "d": D, "N": N, "S": 4 * D + 1, "7": 7, "3": 3}
-    units = {"": "1", "risk": "1", "messages": "1", "bytes": "byte", "bits": "bit", "s": "s", "s a round": "s"}
-    found = {}
-    for section in ("Coordinates", "Risk and iterates", "Bytes", "Time"):
-        for names, shape, unit, _ in rows_of(section):
-            for name in re.findall(r"`(\w+)`", names):
-                symbols = shape.strip("()").split(", ")
-                found[name] = tuple(lengths[symbol] for symbol in symbols), units.get(unit, unit)
-    return found
-
-
 @pytest.mark.mpi(ranks=2)
-def test_datasets_are_those_of_the_page(log, world):
-    if not world.is_root:
-        return
-    expected = documented()
-    for other in ("last_iterate", "last_iterate_averaged", "client_uplink_payload_bytes_total"):
-        del expected[other]
-    with h5py.File(log) as file:
-        assert set(file) == expected.keys() | {"coordinate", "client", "size", "convergence"}
-        for name, (shape, unit) in expected.items():
-            assert file[name].shape == shape, name
-            assert file[name].attrs.get("units", b"1") == unit.encode() or name == "round", name
-            assert file[name].dtype in (np.float64, np.int64, object), name
-            assert file[name].chunks is None, "laid out in one piece"
-
-
-@pytest.mark.mpi(ranks=2)
-def test_attributes_are_those_of_the_page(log, world):
+def test_a_log_has_the_attributes_of_the_schema(log, world):
     if not world.is_root:
         return
     with h5py.File(log) as file:
         attributes = dict(file.attrs)
         status = dict(zip(file["repetition"][:], file["repetition_status"][:], strict=True))
-    for names, *_ in rows_of("Root attributes"):
-        assert set(re.findall(r"`(\w+)`", names)) <= attributes.keys()
-    provenance = """command_line package_version dependency_versions git_commit mpi_library mpi_thread_level ranks
-        host_names rank_cores cpu launcher slurm start_time"""
-    assert set(provenance.split()) <= attributes.keys()
+    assert attributes.keys() == {attribute.name for attribute in schema.ATTRIBUTES if attribute.always}
+    types = {AttributeKind.INTEGER: np.integer, AttributeKind.FLOAT: np.floating}
+    for attribute in schema.ATTRIBUTES:
+        if attribute.always:
+            assert isinstance(attributes[attribute.name], types.get(attribute.kind, bytes)), attribute.name
+        if attribute.always and attribute.kind is AttributeKind.JSON:
+            json.loads(attributes[attribute.name])
     configuration = configuration_from_tables(json.loads(attributes["configuration"]))
     assert configuration.id.encode() == attributes["configuration_id"]
     assert attributes["format"] == b"mpi-fed log"
@@ -214,7 +182,7 @@ def test_everything_counts_from_zero_and_never_falls(all_logs, world):
     for path in all_logs.values():
         log = arrays(path)
         np.testing.assert_array_equal(log["round"], log_rounds(K, 100))
-        for name in ("wall_seconds", *schema.COUNTS, "client_uplink_payload_bytes"):
+        for name in ("wall_seconds", *(count.name for count in schema.COUNTS), "client_uplink_payload_bytes"):
             assert (log[name][:, 0] == 0).all(), name
             assert (np.diff(log[name], axis=1) >= 0).all(), name
         assert (log["wall_seconds"][:, 1:] > 0).all()
@@ -385,18 +353,17 @@ def place(tmp_path):
 
 def create(configuration, path):
     layout = Layout.of(configuration, D, 5, 1)
-    log = open_log(path, configuration, layout, {"optimum": np.zeros(D)})
-    log.close("interrupted")
+    open_writer(path, configuration, layout, np.zeros(D), {}).close(Status.INTERRUPTED)
 
 
-@pytest.mark.parametrize(("name", "what"), sorted(ORIGIN.items()))
+@pytest.mark.parametrize(("name", "what"), sorted((attribute.name, what) for attribute, what in ORIGIN.items()))
 def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
     configuration, path = place
-    layout = Layout.of(configuration, D, 5, 1)
-    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
-    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    layout, optimum = Layout.of(configuration, D, 5, 1), np.zeros(D)
+    open_writer(path, configuration, layout, optimum, {name: "before"}).close(Status.INTERRUPTED)
+    open_writer(path, configuration, layout, optimum, {name: "before"}).close(Status.INTERRUPTED)
     with pytest.raises(InputError, match=rf"its repetitions are of {what} than now; move it away or give another"):
-        open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "after"})
+        open_writer(path, configuration, layout, optimum, {name: "after"})
 
 
 def test_the_origin_follows_data_and_start(tmp_path):
@@ -409,7 +376,7 @@ def test_the_origin_follows_data_and_start(tmp_path):
         np.savez(data, features=rng.standard_normal((30, 2)), targets=rng.standard_normal(30))
         np.save(start, rng.standard_normal(2))
         (configuration,) = load_study(study).configurations
-        found.append((configuration.id, origin(configuration)))
+        found.append((configuration.id, origin_of(configuration)))
     (one, first), (other, second) = found
     assert one == other
     assert all(first[name] != second[name] for name in ("dataset_digest", "initial_digest"))
@@ -419,12 +386,12 @@ def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypat
     configuration, path = place
     points = len(log_rounds(K, 100))
     monkeypatch.setattr(schema, "ITERATES_LIMIT", 16 * points * D * 2)  # room for two repetitions
-    facts, layout = {"optimum": np.zeros(D)}, Layout.of(configuration, D, 5, 1)
-    open_log(path, replace(configuration, seeds=(0, 1, 2)), layout, facts).close("interrupted")
+    optimum, layout = np.zeros(D), Layout.of(configuration, D, 5, 1)
+    open_writer(path, replace(configuration, seeds=(0, 1, 2)), layout, optimum, {}).close(Status.INTERRUPTED)
     with h5py.File(path, "r+") as file:
         assert "last_iterate" in file
         file["last_iterate"][0] = 7.0
-    open_log(path, replace(configuration, seeds=(5,)), layout, facts).close("interrupted")
+    open_writer(path, replace(configuration, seeds=(5,)), layout, optimum, {}).close(Status.INTERRUPTED)
     with h5py.File(path) as file:
         assert file["repetition"][:].tolist() == [0, 1, 2, 5]
         assert (file["last_iterate"][0] == 7.0).all()
@@ -505,10 +472,8 @@ def test_what_a_killed_run_left_half_laid_out_goes(place):
 
 def test_a_log_is_found_under_another_label(place, tmp_path):
     """A study that comes to vary more has longer labels, and so other file names."""
-    from mpi_fed.log.writer import locate
-
     configuration, path = place
     create(configuration, path)
     moved = path.with_name(f"none-clients-3-{path.name.rpartition('-')[2]}")
     shutil.move(path, moved)
-    assert locate(tmp_path, configuration) == moved
+    assert log_path(tmp_path, configuration) == moved
