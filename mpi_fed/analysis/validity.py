@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..log import schema
 from ..log.reader import Log
-from ..log.schema import COUNTS, Status
 from .prediction import Forecast
 from .rates import Comparison
 
@@ -36,7 +36,7 @@ def _unfinished(log: Log) -> list[str]:
     found = []
     if diverged:
         found.append(f"{diverged} of {total} repetitions diverged")
-    elif log.status == Status.DIVERGED:
+    elif log.status == schema.Status.DIVERGED:
         found.append("its status is diverged")
     if finished + diverged < total:
         furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
@@ -69,7 +69,7 @@ def _inconsistent(log: Log) -> list[str]:
         found.append("fewer payload bytes than information bits / 8")
     if (held & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
         found.append("fewer transported bytes than payload bytes")
-    for count in COUNTS:
+    for count in schema.COUNTS:
         if (held[:, 1:] & (np.diff(getattr(log, count.name)) < 0)).any():
             found.append(f"{count.name} falls")
     return found + _contradictions(log)
@@ -85,14 +85,15 @@ def _adds(kind: str) -> bool:
 def _contradictions(log: Log) -> list[str]:
     """Payload totals counted in other ways, for the repetitions that reached the end."""
     total, found = log.uplink_payload_bytes[log.complete, -1], []
-    by_client = log.dataset("client_uplink_payload_bytes")
-    last = log.dataset("client_uplink_payload_bytes_total") if by_client is None else by_client[:, -1]
+    by_client = log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES.name)
+    last = by_client[:, -1] if by_client is not None else log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL.name)
+    payload = schema.UPLINK_PAYLOAD_BYTES.name
     if last is not None and (last[log.complete].sum(axis=1) != total).any():
-        found.append("the clients' payload bytes do not add up to uplink_payload_bytes")
-    sizes, counts = log.dataset("message_size"), log.dataset("message_count")
+        found.append(f"the clients' payload bytes do not add up to {payload}")
+    sizes, counts = log.dataset(schema.MESSAGE_SIZE.name), log.dataset(schema.MESSAGE_COUNT.name)
     exact = sizes is not None and (np.diff(sizes) == 1).all()
     if exact and counts is not None and (counts[log.complete] @ sizes != total).any():
-        found.append("the message sizes do not add up to uplink_payload_bytes")
+        found.append(f"the message sizes do not add up to {payload}")
     return found
 
 

@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.operations.route import PHASES
 from ..study.configuration import Configuration
 from . import schema
 from .hdf5 import encoded
@@ -61,7 +60,7 @@ class Layout:
             schema.COORDINATE: np.arange(self.dimension),
             schema.CLIENT: np.arange(self.clients),
             schema.SIZE: np.arange(self.bins) * self.grain,
-            schema.PHASE: np.array(PHASES, h5py.string_dtype()),
+            schema.PHASE: np.array(schema.PHASES, h5py.string_dtype()),
             schema.STATISTIC: np.array(schema.STATISTICS, h5py.string_dtype()),
         }
 

@@ -2,7 +2,8 @@
 
 This is data alone, so that everything may import it: `layout` gives the datasets their sizes, `writer` fills them,
 `reader` reads them. `docs/log-format.md` defines each entry in full; a test compares the page with this file.
-To add a dataset or an attribute, add an entry here, a row there, and a line where it is written.
+To add a dataset or an attribute, add an entry here, a row there, and a line where it is written. The `meaning` of an
+entry begins its definition on the page.
 """
 
 from __future__ import annotations
@@ -98,15 +99,22 @@ class Attribute:
     always: bool = True
 
 
+PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
+"""The phases of a round, in the order of the engine's clock; a test compares the two."""
 STATISTICS = ("min", "mean", "max")
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
 
 REPETITION = Dimension("repetition", "R", Kind.COUNT, "The seed of each repetition")
 ROUND = Dimension("round", "P", Kind.COUNT, "Rounds done at each log point")
 COORDINATE = Dimension("coordinate", "d", Kind.COUNT, "0, 1, ..., d - 1")
 CLIENT = Dimension("client", "N", Kind.COUNT, "0, 1, ..., N - 1")
 SIZE = Dimension("size", "S", Kind.COUNT, "The same as `message_size`")
-PHASE = Dimension("phase", "7", Kind.TEXT, "`gradient`, `encode`, `wait`, `uplink`, `decode`, `update`, `downlink`")
-STATISTIC = Dimension("statistic", "3", Kind.TEXT, ", ".join(f"`{name}`" for name in STATISTICS))
+PHASE = Dimension("phase", str(len(PHASES)), Kind.TEXT, _quoted(PHASES))
+STATISTIC = Dimension("statistic", str(len(STATISTICS)), Kind.TEXT, _quoted(STATISTICS))
 
 DIMENSIONS = (REPETITION, ROUND, COORDINATE, CLIENT, SIZE, PHASE, STATISTIC)
 """In the order of the file."""
