@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.operations.route import (
+from ..engine.phase_clock import (
     DECODE,
-    DECODE_DOWN,
+    DOWNLINK,
+    DOWNLINK_DECODE,
+    DOWNLINK_ENCODE,
     ENCODE,
-    ENCODE_DOWN,
     GRADIENT,
-    RECEIVE,
-    SEND_BACK,
-    STEPS,
     UPDATE,
+    UPLINK,
 )
+from ..engine.phases import STEPS
 from . import CONVENTION, INVALID, VALID
 from .cases import FEWEST
 
@@ -61,7 +61,7 @@ def spread(samples: Array) -> dict[str, float]:
 def round_seconds(phases: Array) -> Array:
     """Of each sample: the slowest rank's time up to the wait, and the slowest rank's time after it, (samples,)."""
     work = phases[:, :, [GRADIENT, ENCODE]].sum(axis=2).max(axis=0)
-    after = [RECEIVE, DECODE, UPDATE, ENCODE_DOWN, SEND_BACK, DECODE_DOWN]
+    after = [UPLINK, DECODE, UPDATE, DOWNLINK_ENCODE, DOWNLINK, DOWNLINK_DECODE]
     rest = phases[:, :, after].sum(axis=2).max(axis=0)
     return work + rest
 
@@ -133,7 +133,7 @@ def _communication(roots: Array, launches: Sequence[Measured], payload: float) -
     names = ("communication_microseconds", "bare_microseconds", "ratio", "goodput")
     if not len(roots):
         return dict.fromkeys(names)
-    own = percentile(roots[:, RECEIVE] + roots[:, SEND_BACK], 50)
+    own = percentile(roots[:, UPLINK] + roots[:, DOWNLINK], 50)
     samples = [one.bare for one in launches if one.bare is not None]
     bare = percentile(1e6 * np.concatenate(samples).sum(axis=1), 50) if samples else None
     figures = (own, bare, own / bare if bare else None, 1e6 * payload / own if own else None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..launch.run_options import RunOptions
-from ..log.writer import is_finished, locate
+from ..log.writer import is_finished, log_path
 from ..study.configuration import Configuration
 from ..study.load import Study
 from ..terminal.console import say
@@ -49,7 +49,7 @@ def find_missing(study: Study, options: RunOptions, ranks: int, longest: float, 
     repetitions: dict[str, int] = {}
     busy = 0
     for configuration in study.configurations:
-        path = locate(folder, configuration)
+        path = log_path(folder, configuration)
         if jobs.get(configuration.id) in queued or in_progress(path):
             busy += 1
         elif not is_finished(path, configuration):

@@ -288,11 +288,11 @@ class Own(NoCompression):
         return Kernel(dimension)
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
         return LINE
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         return
 """
 

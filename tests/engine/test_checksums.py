@@ -56,16 +56,15 @@ def test_checksums_count_as_transported(world, tmp_path):
 PLUGIN = '''
 from typing import NamedTuple
 import numpy as np
-from mpi_fed.engine.operations.compressor import decode
 from mpi_fed.engine.operations.downlink import Broadcast
+from mpi_fed.engine.operations.overlap import BLOCKING, Blocking
 from mpi_fed.engine.mpi_calls import ROOT, gather_bytes
 from mpi_fed.routes import routes
-from mpi_fed.routes.gather import Gather
-from mpi_fed.engine.random_streams import Stream
-from mpi_fed.engine.operations.route import UPLINK, enter
+from mpi_fed.routes.gather import Gather, bytes_per_rank, decode_slots
 
 class NoisyKernel(NamedTuple):
     downlink: Broadcast
+    pending: Blocking
 
 @routes.register
 class Noisy(Gather):
@@ -74,22 +73,18 @@ class Noisy(Gather):
     kind = "noisy"
     Kernel = NoisyKernel
 
-    def kernel(self, compressor, dimension):
-        return NoisyKernel(self.downlink(dimension))
+    def kernel(self, place, compressor, dimension):
+        return NoisyKernel(self.downlink(dimension), BLOCKING)
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        each = wire.fixed_size
-        code = gather_bytes(comm, wire.send, np.int32(wire.slots * each), wire.receive)
-        if comm.rank != ROOT or code != 0:
+    def uplink(kernel, round, total):
+        wire, size = round.wire, round.wire.fixed_size
+        code = gather_bytes(round.comm, wire.send, np.int32(bytes_per_rank(wire)), wire.receive)
+        if round.comm.rank != ROOT or code != 0:
             return code
-        if round == 50:
-            wire.receive[2 * each + AT] ^= np.uint8(4)
-        weight = 1.0 / np.float64(jobs.clients)
-        for i in range(jobs.clients):
-            stream = Stream(seed, np.uint64(i), np.uint64(round))
-            decode(compressor, wire.receive[i * each : (i + 1) * each], weight, total, stream)
-            enter(wire, compressor, i, each)
+        if round.number == 50:
+            wire.receive[2 * size + AT] ^= np.uint8(4)
+        decode_slots(round, total)
         return code
 '''
 

@@ -11,7 +11,7 @@ from support.study_text import as_mapping, loaded_study
 from support.trajectories import DIMENSION, configurations, trajectory
 
 from mpi_fed.compressors import compressors
-from mpi_fed.engine.operations.route import DOWNLINK
+from mpi_fed.engine.wire import DOWNLINK_BYTES
 from mpi_fed.errors import InputError
 from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.labels import file_name
@@ -84,8 +84,8 @@ def test_every_rank_decodes_the_same_bytes(world, tmp_path, kind, parameters, se
         sizes = np.array([(bits * count + 7) // 8 + 4 * explicit for count in counts])
         assert 0.2 < np.mean(counts) / DIMENSION < 0.4
     if world.is_root:
-        assert simulation.wire.totals[DOWNLINK] == 3 * (sizes + trailer).sum()
-        assert alone.wire.totals[DOWNLINK] == (sizes + trailer).sum()
+        assert simulation.wire.totals[DOWNLINK_BYTES] == 3 * (sizes + trailer).sum()
+        assert alone.wire.totals[DOWNLINK_BYTES] == (sizes + trailer).sum()
 
 
 @pytest.mark.mpi(ranks=2)
@@ -97,12 +97,12 @@ def test_a_wrong_message_of_the_root_is_named(world, tmp_path):
     configuration = replace(configuration, route=configuration.route.model_copy(update={"self_check": True}))
     simulation = simulated(configuration, world.comm)
     simulation.start(0)
-    route = simulation.kernels[3]
+    route = simulation.kernels.route
     if world.rank == 1:
         checked = route.downlink.compressor
         inner = checked.inner._replace(p=0.31)
         route = route._replace(downlink=route.downlink._replace(compressor=checked._replace(inner=inner)))
-        simulation.kernels = (*simulation.kernels[:3], route)
+        simulation.kernels = simulation.kernels._replace(route=route)
     simulation.advance(3)
     found = world.comm.allgather(simulation.wrong_message())
     assert found[0] is None

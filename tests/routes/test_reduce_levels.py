@@ -9,7 +9,7 @@ import pytest
 from support.study_text import loaded_study
 from support.trajectories import CLIENTS, DIMENSION, configurations, trajectory
 
-from mpi_fed.engine.operations.route import DOWNLINK, INFORMATION_BITS, PAYLOAD, UPLINK
+from mpi_fed.engine.wire import DOWNLINK_BYTES, INFORMATION_BITS, PAYLOAD_BYTES, UPLINK_BYTES
 from mpi_fed.errors import InputError
 
 ROUNDS = 60
@@ -53,9 +53,9 @@ def test_ledger(world, tmp_path, levels, width):
     if world.is_root:
         message = 4 + width * DIMENSION
         assert totals[INFORMATION_BITS] == ROUNDS * CLIENTS * (32 + (1 + levels.bit_length()) * DIMENSION)
-        assert totals[PAYLOAD] == ROUNDS * CLIENTS * message
-        assert totals[UPLINK] == ROUNDS * world.size * message
-        assert totals[DOWNLINK] == ROUNDS * world.size * (4 + 8 * DIMENSION)
+        assert totals[PAYLOAD_BYTES] == ROUNDS * CLIENTS * message
+        assert totals[UPLINK_BYTES] == ROUNDS * world.size * message
+        assert totals[DOWNLINK_BYTES] == ROUNDS * world.size * (4 + 8 * DIMENSION)
 
 
 @pytest.mark.mpi(ranks=1)

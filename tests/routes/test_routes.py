@@ -11,7 +11,7 @@ from support.study_text import loaded_study
 from support.trajectories import ALGORITHMS, CLIENTS, COMPRESSORS, DIMENSION, configurations, trajectory
 
 from mpi_fed.engine.checksums import TRAILER
-from mpi_fed.engine.operations.route import DOWNLINK, PAYLOAD, UPLINK
+from mpi_fed.engine.wire import DOWNLINK_BYTES, PAYLOAD_BYTES, UPLINK_BYTES
 
 ROUNDS = 60
 NONE = ('kind = "none"\nvalue_bits = 64',)
@@ -93,12 +93,12 @@ def test_ledger_of_a_tree(world, tmp_path):
         totals = simulated(routed(configuration, kind, group_size=2), world.comm).wire.totals
         if world.is_root:
             expected = [ROUNDS * n * d, ROUNDS * up, ROUNDS * (ranks + groups) * d]
-            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == expected, kind
+            assert totals[[PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES]].tolist() == expected, kind
     _, explicit = configurations(tmp_path, "gaussian", (TREES[1],), rounds=ROUNDS)
     totals = simulated(routed(explicit, "tree", group_size=2), world.comm).wire.totals
     if world.is_root:
         counts = 4 * 2 * ranks  # an int32 for each of two clients at most on a rank
-        assert totals[UPLINK] == 2 * (totals[PAYLOAD] + ROUNDS * counts)
+        assert totals[UPLINK_BYTES] == 2 * (totals[PAYLOAD_BYTES] + ROUNDS * counts)
 
 
 @pytest.mark.mpi(ranks=3)
@@ -173,8 +173,8 @@ def test_messages_of_one_mask_add_up(world, tmp_path, compressor):
         found = simulated(routed(configuration, kind), world.comm)
         np.testing.assert_allclose(found.state.w, expected.state.w, rtol=1e-11, atol=1e-11)
         if world.is_root:
-            assert found.wire.totals[PAYLOAD] == expected.wire.totals[PAYLOAD] > 0
-            assert CLIENTS * found.wire.totals[UPLINK] == world.size * found.wire.totals[PAYLOAD]
+            assert found.wire.totals[PAYLOAD_BYTES] == expected.wire.totals[PAYLOAD_BYTES] > 0
+            assert CLIENTS * found.wire.totals[UPLINK_BYTES] == world.size * found.wire.totals[PAYLOAD_BYTES]
 
 
 @pytest.mark.mpi(ranks=2)
@@ -209,7 +209,8 @@ def test_ledger(world, tmp_path):
     for kind, (up, down) in expected.items():
         totals = simulated(routed(configuration, kind), world.comm).wire.totals
         if world.is_root:
-            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
+            counted = totals[[PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES]].tolist()
+            assert counted == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
 
 
 @pytest.mark.mpi(ranks=[1, 3])
@@ -235,7 +236,7 @@ def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
             lower = np.abs(w) * (1 - 2.0**-10) - 2.0**-24
             assert ((np.abs(model) >= lower) & (np.abs(model) <= np.abs(w) * (1 + 2.0**-10) + 2.0**-24)).all()
         receipts = world.size + (kind == "tree")
-        assert found.wire.totals[DOWNLINK] == ROUNDS * bits // 8 * DIMENSION * receipts
+        assert found.wire.totals[DOWNLINK_BYTES] == ROUNDS * bits // 8 * DIMENSION * receipts
     if kind != "reduce":
         alone = simulated(configuration, MPI.COMM_SELF)
         assert alone.state.model.tobytes() == model.tobytes()

@@ -92,8 +92,8 @@ def test_a_downlinks_memory_is_known(world, downlink, self_check):
     assert world.size == 2
     given = configuration_of(2, downlink=downlink, route={"kind": "gather", "self_check": self_check}, dimension=10_000)
     simulation = Simulation(given, given.problem.prepare(2), world.comm, [0, 10])
-    held = bytes_of(simulation.kernels[3].downlink)
-    message = len(simulation.kernels[3].downlink.payload)
+    held = bytes_of(simulation.kernels.route.downlink)
+    message = len(simulation.kernels.route.downlink.payload)
     assert message <= held <= memory_estimate.of_rank(given, 2, root=world.is_root)["the downlink"]
     assert memory_estimate.counts_of(given, 2)["the downlink's bytes"] == message
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.compare import SEVERAL, SINGLE, between_launches
+from ...log import schema
+from ...log.schema import PHASES
 from ..series import names_of, shared_tables, titles
 from .groups import STRONG, WEAK, Group
 from .iterates import DIFFER, agreement
@@ -20,7 +22,6 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 """Of each interval by itself."""
-PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
 LEAST, MEAN, GREATEST = 0, 1, 2
 PATH = (MEAN, MEAN, MEAN, GREATEST, GREATEST, GREATEST, LEAST)
 """Of which ranks a phase counts for how long a round takes. Up to the barrier, gradient + encode + wait are as long on
@@ -88,7 +89,7 @@ def told(group: Group, name: str, title: str) -> dict[str, Any]:
 
 def commits(group: Group) -> list[str]:
     """The commits of the program by which the logs were made, where they tell one."""
-    found = [launch.log.attributes.get("git_commit") for point in group.points for launch in point.launches]
+    found = [launch.log.attributes.get(schema.GIT_COMMIT.name) for point in group.points for launch in point.launches]
     return sorted({str(commit) for commit in found if commit})
 
 
@@ -106,7 +107,7 @@ def figures(point: Point, first: Point) -> dict[str, Any]:
         "more_ranks_than_cores": any(crowds) if crowds else None,
         "launches": len(point.launches),
         "repetitions": sum(len(launch.seconds) for launch in point.launches),
-        "restarts": max(int(launch.log.attributes.get("restarts", 0)) for launch in point.launches),
+        "restarts": max(int(launch.log.attributes.get(schema.RESTARTS.name, 0)) for launch in point.launches),
         "seconds_a_round": interval(point.seconds),
         "uncertainty": SINGLE if single else SEVERAL,
         "speed_up": ups,
