@@ -13,16 +13,11 @@ from mpi_fed.families import FAMILIES, register
 
 HEAVY = ("h5py", "mpi4py", "numba", "numpy", "pydantic", "scipy")
 PLUGIN = """
-from typing import NamedTuple
-
 from mpi_fed import Compressor, register
 
 @register
 class Half(Compressor):
     kind = "half"
-
-    class Kernel(NamedTuple):
-        h: int
 """
 
 
