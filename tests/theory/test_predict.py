@@ -12,7 +12,7 @@ import pytest
 from support.theory_simulation import simulate
 
 from mpi_fed.study.load import load_study
-from mpi_fed.theory import cache, command, prediction, trajectory
+from mpi_fed.theory import cache, command, finite_rounds, trajectory
 from mpi_fed.theory.recursions import propagate
 
 FIELDS = {
@@ -98,7 +98,7 @@ def test_what_is_exact(study, compressor, problem, kind):
     found = predicted(study(compressor, problem=f'kind = "gaussian"\ndimension = 4\n{problem}'))
     assert found.prediction_kind == kind
     assert (found.note is None) is (kind == "exact")
-    assert found.relative_error < prediction.TOLERANCE
+    assert found.relative_error < finite_rounds.TOLERANCE
 
 
 @pytest.mark.parametrize(
