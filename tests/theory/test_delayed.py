@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.recursion_cases import DIMENSION, LINEAR, K, homogeneous, ids, rows, shifted, step
 from support.theory_simulation import simulate
 
 from mpi_fed.algorithms import Steps
@@ -20,7 +21,6 @@ from mpi_fed.theory.recursions.choose import exact_recursion, full_recursion
 from mpi_fed.theory.recursions.delayed_gradients import DelayedDiagonal, DelayedFull, undelayed
 from mpi_fed.theory.run_model import RunModel
 from mpi_fed.theory.trajectory import exact_evolution, expected_risks
-from tests.theory.test_recursion import DIMENSION, LINEAR, K, homogeneous, ids, rows, shifted, step
 
 
 def predicted(model, steps, start=0, rounds=(K // 2, K)):
