@@ -14,7 +14,7 @@ from mpi_fed.certification import statistics
 from mpi_fed.certification.cases import cases
 from mpi_fed.certification.channel import Batch
 from mpi_fed.certification.draws import Draws
-from mpi_fed.certification.expected_moments import Law
+from mpi_fed.certification.expected_moments import ExpectedMoments
 from mpi_fed.certification.scores import LIMIT, Findings, score
 from mpi_fed.compressors import compressors
 from mpi_fed.compressors.bernoulli import Bernoulli
@@ -180,7 +180,7 @@ def judged(compressor, x, p, n) -> list[str]:
     draws, findings = Draws(x), Findings()
     for part in range(n // 100_000):
         draws.add(masks(x, p, 100_000, part))
-    statistics.judge(compressor, x, draws, findings)
+    statistics.compare_draws(compressor, x, draws, findings)
     return findings.reasons
 
 
@@ -224,9 +224,9 @@ def test_variance_along_x_agrees_with_the_covariance(kind, parameters, d):
     starts = np.array([0, 5, 9])
     sigma = compressor.covariance(x)
     blocks = [np.where((np.arange(d) >= a) & (np.arange(d) < b), x, 0.0) for a, b in ((0, 5), (5, 9), (9, d))]
-    law = Law(compressor, x)
-    np.testing.assert_allclose(law.along(starts), [b @ sigma @ b for b in blocks], rtol=1e-9)
-    np.testing.assert_allclose(law.variances, np.diag(sigma), rtol=1e-9)
+    moments = ExpectedMoments(compressor, x)
+    np.testing.assert_allclose(moments.variance_along(starts), [b @ sigma @ b for b in blocks], rtol=1e-9)
+    np.testing.assert_allclose(moments.variances, np.diag(sigma), rtol=1e-9)
 
 
 @pytest.mark.parametrize("parameters", [{"levels": 1}, {"levels": 4}, {"levels": 3, "bucket": 16}])
