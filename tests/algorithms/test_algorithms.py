@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support import command
+from support.study_text import configuration, write_study
 
 from mpi_fed.algorithms.local_steps import local_steps_kernel
 from mpi_fed.compressors.top_k import TopK, kth_largest, largest
@@ -16,7 +17,6 @@ from mpi_fed.engine.operations.compressor import decode, encode
 from mpi_fed.engine.random_streams import Stream
 from mpi_fed.errors import InputError
 from mpi_fed.runner.simulation import Simulation
-from mpi_fed.study.load import configuration_from_tables
 
 CLIENTS, DIMENSION = 5, 8
 SHIFTED = {"kind": "gaussian", "dimension": DIMENSION, "shift": "both", "optimum_spread": 1.0, "decays": [0.5, 1]}
@@ -26,16 +26,9 @@ SOME_CLIENTS = {"kind": "partial-participation", "p": 0.3, "value_bits": 64}
 
 
 def simulation_of(comm, compressor, algorithm, rounds=200, clients=CLIENTS, problem=SHIFTED, **keys):
-    tables = {
-        "study": {"name": "algorithms", "rounds": rounds, "clients": clients},
-        "problem": problem | keys,
-        "algorithm": algorithm,
-        "compressor": compressor,
-        "route": {"kind": "gatherv"},
-    }
-    configuration = configuration_from_tables(tables)
-    population = configuration.problem.prepare(clients)
-    simulation = Simulation(configuration, population, comm, [0, rounds])
+    given = configuration(compressor, problem=problem | keys, algorithm=algorithm, rounds=rounds, clients=clients)
+    population = given.problem.prepare(clients)
+    simulation = Simulation(given, population, comm, [0, rounds])
     simulation.compile()
     return simulation, population
 
@@ -179,7 +172,7 @@ def test_more_local_steps_than_memory_holds_are_refused(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_one_local_step_is_none(world):
+def test_one_local_step_is_plain_sgd(world):
     """The machinery of local steps, around one, changes no bit."""
     plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
     problem = local_steps_kernel(wrapped.kernels[0], wrapped.steps, DIMENSION)
@@ -189,7 +182,7 @@ def test_one_local_step_is_none(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_what_memories_and_error_feedback_are_for(world):
+def test_memories_and_error_feedback_lower_the_risk(world):
     """True gradients, heterogeneous clients: the last risk, with memory and without, of top-k with feedback and not."""
     last, hard = {}, {"dimension": 20, "decays": [1, 2]}
     cases = [("sgd", "rand-h"), ("control-variates", "rand-h"), ("sgd", "top-k"), ("error-feedback", "top-k")]
@@ -255,18 +248,6 @@ def test_the_largest_coordinates_arrive(x, part, bits):
     np.testing.assert_array_equal(out, sent)
 
 
-STUDY = """
-[study]
-name = "test"
-rounds = 10
-[problem]
-kind = "gaussian"
-dimension = 4
-[[compressor]]
-kind = "none"
-"""
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -281,8 +262,8 @@ kind = "none"
         (["algorithm.local_steps=0"], "local_steps is 0, but must be an integer, at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, settings, words):
-    (tmp_path / "test.toml").write_text(STUDY)
+def test_impossible_settings_are_refused(tmp_path, settings, words):
+    write_study(tmp_path / "test.toml")
     overrides = [f"--set={setting}" for setting in settings]
     ended = command.run("run", "test.toml", "--dry-run", *overrides, status=2, folder=tmp_path)
     (line,) = ended.stderr.splitlines()

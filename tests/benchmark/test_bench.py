@@ -177,7 +177,7 @@ class Short(NoCompression):
 '''
 
 
-def test_what_is_wrong_is_invalid(bench, tmp_path):
+def test_wrong_plugins_are_invalid(bench, tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
     words = ("--plugin=wrong.py", "--compressor", "none", "short", "--route", "gather", "noisy")
     told = bench(*words, status=1)
