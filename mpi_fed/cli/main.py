@@ -182,7 +182,7 @@ def _bench(given: Namespace) -> int:
 
 def _compare(given: Namespace) -> int:
     """Say what is slower or faster in one bench result than in another."""
-    from ..benchmark.compare import compare
+    from ..benchmark.command import compare
 
     return compare(given.first, given.second, threshold=given.threshold, json=given.json)
 
