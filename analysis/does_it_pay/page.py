@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mpi_fed.analysis.cost_model.machine import PRESETS, Machine
-from mpi_fed.analysis.cost_model.units import told_rate
+from mpi_fed.analysis.cost_model.units import rate_text
 
 from .answers import Setup, measured, names
 from .markdown import paragraph
@@ -49,7 +49,7 @@ def write(page: Path, results: Results) -> None:
     ranks = max(point.ranks for point in memory) if memory else 2
     alone = [Setup("shared memory", Machine("memory", ranks, cores=ranks), costs)] if memory else []
     pair, many = (
-        [Setup(told_rate(PRESETS[name].up or 0), replace(PRESETS[name], clients=n), costs) for name in LINKS]
+        [Setup(rate_text(PRESETS[name].up or 0), replace(PRESETS[name], clients=n), costs) for name in LINKS]
         for n in (2, MANY)
     )
     dots = measured([*results.fitted, *results.others], costs)
@@ -81,7 +81,7 @@ def _head(results: Results) -> Iterator[str]:
     )
     if linked:
         finite = sorted({m["link"] for m in linked if m["link"] != "unlimited"})
-        rates = ", ".join(map(told_rate, finite))
+        rates = ", ".join(map(rate_text, finite))
         rates += " and without a limit" if any(m["link"] == "unlimited" for m in linked) else ""
         told += (
             f"Over links: {linked[0].get('mpi_library', 'MPI')} on a [virtual cluster](virtual-cluster.md) of the same "

@@ -10,7 +10,7 @@ from mpi_fed.analysis.cost_model.answer import Row
 from mpi_fed.analysis.cost_model.costs import MEMORY, Costs
 from mpi_fed.analysis.cost_model.machine import PRESETS, Machine
 from mpi_fed.analysis.cost_model.table import between, factor
-from mpi_fed.analysis.cost_model.units import told_seconds
+from mpi_fed.analysis.cost_model.units import seconds_text
 
 from . import pictures
 from .answers import DECADES, PAYS, RISK, Measured, Setup, downlinks, gain, name_of, span, winner
@@ -147,9 +147,9 @@ def far(costs: Costs) -> Iterator[str]:
             base = min((row for row in plain if gain(row, "round") == 1), key=lambda row: row["round_seconds"])
             rows.append([
                 f"{machine.name}: {machine}",
-                f"{told_seconds(base['round_seconds'])} ({base['compressor']}, {base['route']})",
+                f"{seconds_text(base['round_seconds'])} ({base['compressor']}, {base['route']})",
                 cell(winner(own, "round"), "round"),
-                told_seconds(base["seconds_to_risk"]),
+                seconds_text(base["seconds_to_risk"]),
                 cell(winner(own, "to_risk"), "to_risk"),
             ])  # fmt: skip
         heads = [f"d = {dimension:,}", "a round", "compressed", "to the risk", "compressed"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mpi_fed.analysis.cost_model.units import told_rate
+from mpi_fed.analysis.cost_model.units import rate_text
 
 from .answers import BOTH_WAYS, COMMON, SHARED, Measured, Setup
 from .results import Results
@@ -66,7 +66,7 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
         panel.set_xlim(0.8e3, 1.25e6)
         panel.set_ylim(1e7, 1.5 * HIGHEST)
         rates = [10.0**power for power in range(7, 13)]
-        panel.set_yticks(rates, [told_rate(rate) for rate in rates], fontsize=8)
+        panel.set_yticks(rates, [rate_text(rate) for rate in rates], fontsize=8)
         panel.set_title(title, fontsize=10)
         panel.grid(alpha=0.25, lw=0.4)
     _label(axes, "dimension $d$", "faster below this rate")
@@ -92,7 +92,7 @@ def errors(results: Results, file: Path) -> None:
         panel.axhline(1, color="black", lw=0.8)
         groups: dict[str, list[Any]] = {}
         for miss in misses:
-            link = "shared memory" if miss.point.link is None else f"links, {told_rate(miss.point.link)}"
+            link = "shared memory" if miss.point.link is None else f"links, {rate_text(miss.point.link)}"
             hosts = f", {miss.point.ranks} hosts" if miss.point.link and miss.point.ranks > 2 else ""
             groups.setdefault(link + hosts, []).append(miss)
         for (name, own), colour, mark in zip(groups.items(), COLOURS, MARKS, strict=False):

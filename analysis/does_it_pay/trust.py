@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mpi_fed.analysis.cost_model.heldout import Miss, summary
+from mpi_fed.analysis.cost_model.held_out import Miss, summary
 from mpi_fed.analysis.cost_model.table import factor, percent
-from mpi_fed.analysis.cost_model.units import told_rate, told_seconds
+from mpi_fed.analysis.cost_model.units import rate_text, seconds_text
 
 from . import pictures
 from .answers import Measured, short
@@ -44,14 +44,14 @@ def trust(results: Results, dots: Sequence[Measured], page: Path) -> Iterator[st
             chosen = [m for m in own if m.beyond == beyond]
             rows += _error_row(f"a size left out, {medium}, {where}", chosen)
     for (rate, hosts), chosen in _by_link(results.checks).items():
-        rows += _error_row(f"{told_rate(rate)}, {hosts} hosts: no such rate or number in the fit", chosen)
+        rows += _error_row(f"{rate_text(rate)}, {hosts} hosts: no such rate or number in the fit", chosen)
     yield from table(["left out of the fit", "rounds", "median error", "worst", "which"], rows)
     linked = [dot for dot in dots if dot.link is not None and dot.dimension >= 30_000]
     if linked:
         yield "Measured over shaped links, how many times as fast a round as without compression, and the model's word:"
         yield ""
         told = [
-            [f"{told_rate(m.link or 0)}, {m.hosts} hosts", f"{m.dimension:,}", m.name, told_seconds(m.seconds),
+            [f"{rate_text(m.link or 0)}, {m.hosts} hosts", f"{m.dimension:,}", m.name, seconds_text(m.seconds),
              factor(m.gain), factor(m.modelled)]
             for m in sorted(linked, key=lambda m: (-(m.link or 0), m.hosts, m.dimension, m.name))
             if m.name in SHOWN

@@ -14,7 +14,7 @@ from support.theory_simulation import compress
 from mpi_fed.analysis.cost_model.answer import Line, answer, break_even
 from mpi_fed.analysis.cost_model.costs import CACHE, Scheme, fit_costs
 from mpi_fed.analysis.cost_model.fit import fit
-from mpi_fed.analysis.cost_model.heldout import checked, held_out_sizes
+from mpi_fed.analysis.cost_model.held_out import checked, held_out_sizes
 from mpi_fed.analysis.cost_model.machine import Machine, homes, linked
 from mpi_fed.analysis.cost_model.points import points
 from mpi_fed.analysis.cost_model.recipe import Recipe, recipe_of

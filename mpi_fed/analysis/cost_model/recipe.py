@@ -63,6 +63,11 @@ class Recipe:
         return model.payload_bits(dimension) / 8
 
 
+def name_of(recipe: Recipe | None) -> str | None:
+    """The name of a recipe, if there is one."""
+    return None if recipe is None else recipe.name
+
+
 @functools.cache
 def _at(recipe: Recipe, dimension: int | None) -> Compressor:
     table = json.loads(recipe.parameters or "{}")

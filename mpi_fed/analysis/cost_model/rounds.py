@@ -3,7 +3,7 @@
 T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client; masks that all have in
 common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is
 a mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed
-form, and what quantization adds depends on N (`two_way.py`)."""
+form, and what quantization adds depends on N (`downlink_noise.py`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ...compressors import Compressor
 from ...errors import InputError
 from ...study.configuration import Configuration
 from ...study.load import Study
+from .downlink_noise import downlink_noise
 from .recipe import Recipe
-from .two_way import added_below
 
 Array = NDArray[np.float64]
 NUMBERS, FEWEST = 2e7, 32
@@ -51,7 +51,7 @@ def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clie
     if back.linear:
         weights = _adjoint(back, 1 / eigenvalues)
         return None if weights is None else _weighted(recipe.at(dimension), eigenvalues, weights)
-    own, more = _plain(recipe, dimension), added_below(recipe.at(dimension), back, eigenvalues, clients)
+    own, more = _plain(recipe, dimension), downlink_noise(recipe.at(dimension), back, eigenvalues, clients)
     if own is None or more is None:
         return None
     return Trace(own.value + more[0], math.hypot(own.error, more[1]))
