@@ -54,14 +54,14 @@ def write(page: Path, results: Results) -> None:
     )
     dots = measured([*results.fitted, *results.others], costs)
     kinds = names(costs)
-    told = [name for name in kinds if name != ABSENT]
+    shown = [name for name in kinds if name != ABSENT]
     few = [*alone, *pair]
     lines = [
         *_head(results),
         *short_answer(few, many),
-        *rounds(few, many, told, dots, page),
+        *rounds(few, many, shown, dots, page),
         *to_risk(few, many, kinds, page),
-        *break_even(pair, many, kinds, told, page),
+        *break_even(pair, many, kinds, shown, page),
         *far(costs),
         *trust(results, dots, page),
         *_limits(),
@@ -75,7 +75,7 @@ def _head(results: Results) -> Iterator[str]:
     yield "# Does compression pay?"
     yield ""
     where = f"{memory.get('cores', '?')} cores, {', '.join(memory.get('cpu', ['unknown']))}"
-    told = (
+    text = (
         "`python -m analysis.does_it_pay` has measured what is on this page, and written it, pictures and all. In "
         f"shared memory: {memory.get('mpi_library', 'MPI')} on {where}. "
     )
@@ -83,13 +83,13 @@ def _head(results: Results) -> Iterator[str]:
         finite = sorted({m["link"] for m in linked if m["link"] != "unlimited"})
         rates = ", ".join(map(rate_text, finite))
         rates += " and without a limit" if any(m["link"] == "unlimited" for m in linked) else ""
-        told += (
+        text += (
             f"Over links: {linked[0].get('mpi_library', 'MPI')} on a [virtual cluster](virtual-cluster.md) of the same "
             f"cores, with cables of {rates}. "
         )
     else:
-        told += "**No link could be shaped there**, so that all about links is the model's, from shared memory alone. "
-    yield from paragraph(told + "The [model](model.md) is fitted to some of these results and held against the rest.")
+        text += "**No link could be shaped there**, so that all about links is the model's, from shared memory alone. "
+    yield from paragraph(text + "The [model](model.md) is fitted to some of these results and held against the rest.")
 
 
 def _limits() -> Iterator[str]:

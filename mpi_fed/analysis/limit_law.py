@@ -30,5 +30,5 @@ def compare_law(scaled: Floats, weights: Sequence[float]) -> tuple[float, float]
     """
     from scipy import stats
 
-    found = stats.ks_2samp(scaled, draw(weights), method="asymp")
-    return float(found.statistic), float(found.pvalue)
+    test = stats.ks_2samp(scaled, draw(weights), method="asymp")
+    return float(test.statistic), float(test.pvalue)

@@ -54,23 +54,23 @@ def _comparison(compared: PenaltyComparison) -> str:
     return f"  shifted over alike: {compared.name} {penalty}, {compared.reference} {reference}, {ratio}"
 
 
-def answer(found: HeterogeneityAnswer | None) -> list[str]:
+def answer(summary: HeterogeneityAnswer | None) -> list[str]:
     """Whether projections bear heterogeneity better than quantization, over all shifted problems."""
-    if found is None:
+    if summary is None:
         return []
-    count = found.comparisons
+    count = summary.comparisons
     lines = [
         "",
-        f"DO PROJECTIONS BEAR HETEROGENEITY BETTER THAN QUANTIZATION AT EQUAL OMEGA? {found.answer.upper()}",
+        f"DO PROJECTIONS BEAR HETEROGENEITY BETTER THAN QUANTIZATION AT EQUAL OMEGA? {summary.answer.upper()}",
         f"  {count} comparison{'s' * (count != 1)} of penalties (shifted over alike), a projection's over "
         f"quantization's: better below 1, worse above, undecided where the interval holds 1; all intervals together "
-        f"hold with {100 * found.confidence:.0f}%",
+        f"hold with {100 * summary.confidence:.0f}%",
     ]
-    if found.left_out:
+    if summary.left_out:
         lines.append(
-            f"  {found.left_out} penalties left out: the risk, or that of the reference, is INVALID or mostly bias"
+            f"  {summary.left_out} penalties left out: the risk, or that of the reference, is INVALID or mostly bias"
         )
-    for tally in found.compressors:
+    for tally in summary.compressors:
         counts = ((BETTER, tally.better), (UNDECIDED, tally.undecided), (WORSE, tally.worse))
         verdicts = ", ".join(f"{verdict} in {count}" for verdict, count in counts)
         least, greatest = _interval(tally.least_ratio), _interval(tally.greatest_ratio)

@@ -154,11 +154,11 @@ def _to_target(log: Log, kept: np.ndarray, target: float) -> dict[str, Any]:
         "bytes": log.uplink_transported_bytes[kept].mean(axis=0) if known else None,
         "seconds": log.wall_seconds[kept].mean(axis=0) if known else None,
     }
-    found: dict[str, Any] = {f"{name}_to_target": _at(values, hit) for name, values in means.items()}
+    fields_by_name: dict[str, Any] = {f"{name}_to_target": _at(values, hit) for name, values in means.items()}
     for name, values in means.items():
         ends = points and Interval(_at(values, points[0]), _at(values, points[1]), rates.CONFIDENCE)
-        found[f"{name}_to_target_interval"] = ends
-    return found
+        fields_by_name[f"{name}_to_target_interval"] = ends
+    return fields_by_name
 
 
 def _at(values: np.ndarray | None, point: int | None) -> Any:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RANKS, LAUNCHES = 2, 5
 
 
-def bench(given: Namespace) -> int:
+def bench(options: Namespace) -> int:
     """Time rounds on ranks started for it, several times over; 0 where every result is VALID, else 1.
 
     Raises InputError and WorldError."""
@@ -33,9 +33,9 @@ def bench(given: Namespace) -> int:
     from .floor import with_floors
     from .result import bench_document
 
-    ranks, launches = given.ranks or RANKS, given.launches or LAUNCHES
-    configurations, left_out = cases(ranks, *_choice(given))
-    _check_place(given.out)
+    ranks, launches = options.ranks or RANKS, options.launches or LAUNCHES
+    configurations, left_out = cases(ranks, *_choice(options))
+    _check_place(options.out)
     _check_memory(configurations, ranks, ranks)
     _print_left_out(left_out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
@@ -51,8 +51,8 @@ def bench(given: Namespace) -> int:
         order_file, answer = Path(folder, "order.json"), Path(folder, "answer")
         for number in range(1, launches + 1):
             note = f"launch {number} of {launches}: " if launches > 1 else ""
-            order = {"configurations": [c.tables for c in configurations], "repetitions": given.repetitions}
-            order_file.write_text(json_format.dumps({**order, "plugins": given.plugin, "note": note}))
+            order = {"configurations": [c.tables for c in configurations], "repetitions": options.repetitions}
+            order_file.write_text(json_format.dumps({**order, "plugins": options.plugin, "note": note}))
             program = [sys.executable, "-P", "-m", "mpi_fed.benchmark", str(order_file), str(answer)]
             status = run_programs(ranks, [program])[0]
             if status != 0:
@@ -62,10 +62,10 @@ def bench(given: Namespace) -> int:
             measured.append(measurements)
         document = bench_document(machine, measured)
         document = replace(document, results=with_floors(document.results, Path(folder)))
-    return _report(document, given)
+    return _report(document, options)
 
 
-def bench_here(given: Namespace) -> int:
+def bench_here(options: Namespace) -> int:
     """Time rounds on the ranks of this world, which a launcher has started. Every rank calls it; the exit status."""
     from ..launch.environment import TERMINAL_WIDTH
     from ..launch.world import await_reader, start
@@ -76,19 +76,19 @@ def bench_here(given: Namespace) -> int:
     from .result import bench_document
 
     world = start()
-    if given.ranks not in (None, world.size):
-        raise WorldError(f"--ranks {given.ranks} was asked for, and the launcher started {world.size}")
-    if given.launches not in (None, 1):
-        raise InputError(f"--launches {given.launches}: inside a launcher there is one; start without it")
-    configurations, left_out = cases(world.size, *_choice(given))
+    if options.ranks not in (None, world.size):
+        raise WorldError(f"--ranks {options.ranks} was asked for, and the launcher started {world.size}")
+    if options.launches not in (None, 1):
+        raise InputError(f"--launches {options.launches}: inside a launcher there is one; start without it")
+    configurations, left_out = cases(world.size, *_choice(options))
     if world.is_root:
-        _check_place(given.out)
+        _check_place(options.out)
         _print_left_out(left_out)
     _check_memory(configurations, world.size, world.node_size)
     shown = world.is_root and (TERMINAL_WIDTH in os.environ or sys.stderr.isatty())
     machine = describe(world)
-    measurements = measure_all(configurations, given.repetitions, world, Progress(len(configurations), enabled=shown))
-    status = _report(bench_document(machine, [measurements]), given) if world.is_root else 0
+    measurements = measure_all(configurations, options.repetitions, world, Progress(len(configurations), enabled=shown))
+    status = _report(bench_document(machine, [measurements]), options) if world.is_root else 0
     sys.stdout.flush()
     await_reader()
     world.comm.Barrier()  # a launcher ends the others as soon as one has failed
@@ -114,8 +114,8 @@ def compare(first: str, second: str, threshold: float = 1.1, json: bool = False)
     return 1 if comparison.slower else 0
 
 
-def _choice(given: Namespace) -> tuple[Any, ...]:
-    return given.dimension, given.compressor, given.route, given.downlink_bits, given.downlink
+def _choice(options: Namespace) -> tuple[Any, ...]:
+    return options.dimension, options.compressor, options.route, options.downlink_bits, options.downlink
 
 
 def _print_left_out(sentences: Sequence[str]) -> None:
@@ -142,17 +142,17 @@ def _check_memory(configurations: Sequence[Configuration], ranks: int, here: int
         check(place, [configuration], ranks, here, "give a smaller --dimension or fewer --ranks", twice=True)
 
 
-def _report(document: Bench, given: Namespace) -> int:
+def _report(document: Bench, options: Namespace) -> int:
     """Print and save the document; the exit status."""
     from . import VALID
     from .table import print_bench
 
     text = json_format.dumps(asdict(document), indent=2, allow_nan=False)
     text = re.sub(r"\[[^][{}\"]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # each list on one line
-    if given.out is not None:
+    if options.out is not None:
         try:
-            Path(given.out).write_text(text + "\n")
+            Path(options.out).write_text(text + "\n")
         except OSError as error:
-            raise InputError(f"--out {given.out}: cannot write the file ({error.strerror or error})") from None
-    print(text) if given.json else print_bench(document)
+            raise InputError(f"--out {options.out}: cannot write the file ({error.strerror or error})") from None
+    print(text) if options.json else print_bench(document)
     return 0 if document.verdict == VALID else 1

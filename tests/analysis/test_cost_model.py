@@ -49,12 +49,17 @@ def both_ways(told):
     rows = [row for row in told["results"] if row["compressor"]["kind"] == "rand-h" and row["downlink_bits"] == 32]
     for row in rows:
         codec, phases = row["phases"]["encode"], row["phases"]
-        back = {name: {side: value / 8 for side, value in phases["downlink"].items()} for name in ("downlink",)}
+        back = {"downlink": {side: value / 8 for side, value in phases["downlink"].items()}}
         row |= {"downlink": row["compressor"], "downlink_bits": None}
         row["phases"] = phases | back | {"downlink_encode": codec, "downlink_decode": codec}
         whole = sum(phase["max"] for phase in row["phases"].values())
-        row |= {"microseconds": {"median": whole}, "launch_medians": [whole], "quantiles": [whole] * 101}
+        row |= {"microseconds": constant(whole), "launch_medians": [whole], "quantiles": [whole] * 101}
     return told | {"results": rows}
+
+
+def constant(median):
+    """The percentiles of rounds that all take as long."""
+    return dict.fromkeys(("min", "median", "p90", "p99"), median)
 
 
 def result(table, dimension, back, link, ranks, factor):
@@ -69,13 +74,13 @@ def result(table, dimension, back, link, ranks, factor):
     codec = 1e-6 + 2e-9 * dimension
     phases = {"gradient": codec, "encode": codec, "wait": 0, "uplink": up, "decode": ranks * codec, "update": codec}
     whole = sum(phases.values()) + down
-    told = {name: {"min": 1e6 * factor * v, "max": 1e6 * factor * v} for name, v in phases.items()}
-    told["downlink"] = {"min": 0.0, "max": 1e6 * factor * down}
+    told = {name: dict.fromkeys(("min", "mean", "max"), 1e6 * factor * v) for name, v in phases.items()}
+    told["downlink"] = {"min": 0.0, "mean": 0.5e6 * factor * down, "max": 1e6 * factor * down}
     median = 1e6 * factor * whole
     return {
         "route": "gather", "compressor": table, "label": table["kind"], "dimension": dimension, "ranks": ranks,
         "clients": ranks, "downlink_bits": back, "payload_bytes": size, "messages": ranks, "repetitions": 20,
-        "launches": 1, "microseconds": {"median": median}, "launch_medians": [median], "quantiles": [median] * 101,
+        "launches": 1, "microseconds": constant(median), "launch_medians": [median], "quantiles": [median] * 101,
         "phases": told, "verdict": "VALID", "reasons": [],
     }  # fmt: skip
 
@@ -143,9 +148,9 @@ def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exact
 def test_what_was_measured_in_memory_alone_is_not_held_against_what_was_over_links(saved):
     saved(memory=made_up(), slow=made_up(link=1e8, bits=(16,)))
     costs, machine = fit_costs(points(["memory.json", "slow.json@100mbit"])[0]), linked("here", 4, 1e7, 0.0)
-    assert {row["downlink_bits"] for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
+    assert {row.downlink_bits for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
     alone = fit_costs(points(["memory.json"])[0])
-    assert {row["downlink_bits"] for row in answer(alone, bench_trace, machine, 1_000, 1e-3)} == {32, 16}
+    assert {row.downlink_bits for row in answer(alone, bench_trace, machine, 1_000, 1e-3)} == {32, 16}
 
 
 def test_two_sizes_leave_nothing_to_hold_out(saved):
@@ -189,21 +194,21 @@ def test_break_even_is_where_two_lines_meet():
 def test_a_row_is_what_follows_by_hand(found):
     """rand-h against float16, 16 hosts, 16 bits back."""
     costs, d, machine = fit_costs(found), 10_000, linked("here", 16, 1e7, 1e-3)
-    rows = {(row["compressor"], row["downlink_bits"]): row for row in answer(costs, bench_trace, machine, d, 1e-3)}
+    rows = {(row.compressor, row.downlink_bits): row for row in answer(costs, bench_trace, machine, d, 1e-3)}
     row, h = rows[RAND.name, 16], RAND.at(d).h
     codec, wire = 1e-6 + 2e-9 * d, 0.2e-9 + 8 * FRAME / 1e7
     down = 4 * (7e-6 + 1e-3) + 15 / 8 * 2 * d * wire
     fixed = 3 * codec + 16 * codec + 15 * 5e-6 + 1e-3 + down
-    assert row["round_seconds"] == pytest.approx(fixed + 15 * 4 * h * wire, rel=1e-6)
+    assert row.round_seconds == pytest.approx(fixed + 15 * 4 * h * wire, rel=1e-6)
     half = fixed + 15 * 2 * d * wire
-    assert row["float16"]["round"] == pytest.approx(half / row["round_seconds"], rel=1e-6)
-    assert row["float16"]["faster_between"] == "always"
+    assert row.float16.round == pytest.approx(half / row.round_seconds, rel=1e-6)
+    assert row.float16.faster_between == "always"
     more = bench_trace(RAND, d).value / d
-    assert row["float16"]["to_risk"] == pytest.approx(half / row["round_seconds"] / more, rel=1e-6)
-    assert row["rounds"] == pytest.approx(more * d / 16 / 2e-3)
-    assert row["seconds_to_risk"] == pytest.approx(row["rounds"] * row["round_seconds"])
-    assert rows["float16", 16]["float16"]["round"] == 1
-    assert rows["float32", 32]["float32"]["round"] == 1
+    assert row.float16.to_risk == pytest.approx(half / row.round_seconds / more, rel=1e-6)
+    assert row.rounds == pytest.approx(more * d / 16 / 2e-3)
+    assert row.seconds_to_risk == pytest.approx(row.rounds * row.round_seconds)
+    assert rows["float16", 16].float16.round == 1
+    assert rows["float32", 32].float32.round == 1
 
 
 def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
@@ -229,12 +234,12 @@ def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
         for route, recipe in (("gather", levels), ("reduce-levels", shared))
     ]
     rows = answer(fit_costs([*found, *more]), bench_trace, linked("links", 100, 1e8, 0.0), 1_000, 1e-3)
-    own = {row["route"]: row for row in rows if row["compressor"].startswith("quantization")}
+    own = {row.route: row for row in rows if row.compressor.startswith("quantization")}
     assert own.keys() == {"gather", "reduce-levels"}
-    assert own["gather"]["rounds"] > 0
-    assert own["gather"]["float32"]["to_risk"] > 0
-    assert (own["reduce-levels"]["rounds"], own["reduce-levels"]["float32"]["to_risk"]) == (None, None)
-    assert own["reduce-levels"]["float32"]["round"] > 0
+    assert own["gather"].rounds > 0
+    assert own["gather"].float32.to_risk > 0
+    assert (own["reduce-levels"].rounds, own["reduce-levels"].float32.to_risk) == (None, None)
+    assert own["reduce-levels"].float32.round > 0
 
 
 def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found):

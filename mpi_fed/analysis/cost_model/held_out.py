@@ -58,11 +58,11 @@ def _sizes(point: Point, known: Sequence[Point]) -> set[int]:
     return {p.dimension for p in known if (p.recipe, p.down, p.route, p.link is None) == same}
 
 
-def _missed(known: Sequence[Point], left: Sequence[Point]) -> list[Miss]:
-    if not left:
+def _missed(known: Sequence[Point], others: Sequence[Point]) -> list[Miss]:
+    if not others:
         return []
     costs, misses = fit_costs(known), []
-    for point in left:
+    for point in others:
         sizes = _sizes(point, known) | {p.dimension for p in known if p.recipe == point.recipe}
         try:
             seconds = predicted(costs, point)

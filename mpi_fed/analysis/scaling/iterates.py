@@ -19,15 +19,15 @@ are no two to be compared, or nothing is known of the route."""
 
 def agreement(points: Sequence[Point]) -> Agreement:
     """Compare the last averaged iterates of each number of ranks with those of fewer, seed by seed."""
-    known: dict[int, Floats] = {}
+    averages_by_seed: dict[int, Floats] = {}
     counts, difference = [], 0.0
     for point in points:
         distances = []
         for seed, average in averages(point):
-            if seed in known:
-                distances.append(distance(known[seed], average))
+            if seed in averages_by_seed:
+                distances.append(distance(averages_by_seed[seed], average))
             else:
-                known[seed] = average
+                averages_by_seed[seed] = average
         counts.append(len(distances))
         difference = max([difference, *distances])
     if min(counts[1:]) == 0:
