@@ -42,8 +42,10 @@ def mean_and_error(values: Floats) -> tuple[float | None, float | None]:
     return mean, float(stats.sem(values)) if len(values) > 1 else None
 
 
-def fit_slope(rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None = None) -> Slope | None:
-    """The log-log slope over the last decade, from risks of shape (R, P) at rounds of shape (P).
+def fit_slope(
+    rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None = None, first_round: float | None = None
+) -> Slope | None:
+    """The log-log slope over `first_round` to K, else the last decade, from risks of shape (R, P) at rounds (P).
 
     The points of one curve are strongly correlated (w_bar_2k shares half of its terms with w_bar_k), so that
     a regression's own error bar would be far too small. Each repetition is fitted on its own, by least
@@ -52,7 +54,7 @@ def fit_slope(rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None
     """
     from scipy import stats
 
-    window = (rounds >= rounds[-1] / WINDOW) & (rounds > 0)
+    window = (rounds >= (rounds[-1] / WINDOW if first_round is None else first_round)) & (rounds > 0)
     if window.sum() < FEWEST_POINTS or not len(risks) or not (risks[:, window] > 0).all():
         return None
     x = np.log(rounds[window])

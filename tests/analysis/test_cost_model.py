@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.command import run
+from support.made_up_machine import FRAME, RAND, both_ways, made_up
 from support.theory_simulation import compress
 
 from mpi_fed.analysis.cost_model.answer import Line, answer, break_even
@@ -25,64 +26,7 @@ from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.load import load_study
 from mpi_fed.theory import predict
 
-FRAME = 1514 / 1448
 FLOAT32, FLOAT16 = (Recipe("none", json.dumps({"value_bits": bits})) for bits in (32, 16))
-RAND = Recipe("rand-h", None, 0)
-DIMENSIONS = (1_000, 3_000, 10_000, 30_000)
-
-
-# Hand-made files, whose times are exactly those of a machine.
-
-
-def made_up(dimensions=DIMENSIONS, link=None, ranks=2, factor=1.0, bits=(32, 16)):
-    """What a bench saves where alpha is 5 us up and 7 us down, a byte takes 0.2 ns, and codecs 1 us + 2 ns a number."""
-    results = []
-    for dimension in dimensions:
-        for table in ({"kind": "none", "value_bits": 32}, {"kind": "none", "value_bits": 16}, {"kind": "rand-h"}):
-            results += [result(table, dimension, back, link, ranks, factor) for back in bits]
-    machine = {"hosts": [*map(str, range(ranks))] if link else ["a"], "cores": 2}
-    return {"machine": machine, "results": results}
-
-
-def both_ways(told):
-    """Rounds of rand-h alone, whose direction comes back as a message does: a codec's time on either end."""
-    rows = [row for row in told["results"] if row["compressor"]["kind"] == "rand-h" and row["downlink_bits"] == 32]
-    for row in rows:
-        codec, phases = row["phases"]["encode"], row["phases"]
-        back = {"downlink": {side: value / 8 for side, value in phases["downlink"].items()}}
-        row |= {"downlink": row["compressor"], "downlink_bits": None}
-        row["phases"] = phases | back | {"downlink_encode": codec, "downlink_decode": codec}
-        whole = sum(phase["max"] for phase in row["phases"].values())
-        row |= {"microseconds": constant(whole), "launch_medians": [whole], "quantiles": [whole] * 101}
-    return told | {"results": rows}
-
-
-def constant(median):
-    """The percentiles of rounds that all take as long."""
-    return dict.fromkeys(("min", "median", "p90", "p99"), median)
-
-
-def result(table, dimension, back, link, ranks, factor):
-    if table["kind"] == "rand-h":
-        table = {"kind": "rand-h", "h": RAND.at(dimension).h, "value_bits": 32}
-    size = 4 * table["h"] if "h" in table else table["value_bits"] // 8 * dimension
-    wire = 8 * FRAME / link if link else 0.0
-    up = 5e-6 * (ranks - 1) + (ranks - 1) * size * (0.2e-9 + wire)
-    levels = math.ceil(math.log2(ranks))
-    moved = levels * back / 8 * dimension
-    down = 7e-6 * levels + moved * (0.2e-9 + wire)
-    codec = 1e-6 + 2e-9 * dimension
-    phases = {"gradient": codec, "encode": codec, "wait": 0, "uplink": up, "decode": ranks * codec, "update": codec}
-    whole = sum(phases.values()) + down
-    told = {name: dict.fromkeys(("min", "mean", "max"), 1e6 * factor * v) for name, v in phases.items()}
-    told["downlink"] = {"min": 0.0, "mean": 0.5e6 * factor * down, "max": 1e6 * factor * down}
-    median = 1e6 * factor * whole
-    return {
-        "route": "gather", "compressor": table, "label": table["kind"], "dimension": dimension, "ranks": ranks,
-        "clients": ranks, "downlink_bits": back, "payload_bytes": size, "messages": ranks, "repetitions": 20,
-        "launches": 1, "microseconds": constant(median), "launch_medians": [median], "quantiles": [median] * 101,
-        "phases": told, "verdict": "VALID", "reasons": [],
-    }  # fmt: skip
 
 
 @pytest.fixture
@@ -104,9 +48,6 @@ def found(saved):
     """Points of a shared memory and of links of 1 Gbit/s and 100 Mbit/s."""
     saved(memory=made_up(), fast=made_up(link=1e9), slow=made_up(link=1e8))
     return points(["memory.json", "fast.json@1gbit", "slow.json@100mbit"])[0]
-
-
-# Fits.
 
 
 def test_sums_are_found_again_and_odd_points_count_little():
@@ -172,9 +113,6 @@ def test_what_a_cable_lets_through_at_once_is_not_waited_for_and_near_it_nothing
     assert max(abs(miss.error) for miss in checked(found, unlimited)) < 1e-6
     told["machine"]["cables"][0] = {"up": None, "down": 10**8, "burst": 5_000}
     assert main(["model", *saved(uneven=told)]) == 2
-
-
-# What follows.
 
 
 def test_break_even_is_where_two_lines_meet():
@@ -347,9 +285,6 @@ def test_a_studys_problem_gives_the_rounds(saved, tmp_path):
     assert dimension == 20
     assert traces(FLOAT32, 20).value == pytest.approx(20)
     assert traces(RAND, 20).value == pytest.approx(20 * 20 / RAND.at(20).h)
-
-
-# The command.
 
 
 def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):

@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from support.made_up_machine import both_ways, made_up
 
 from analysis.does_it_pay import page
 from analysis.does_it_pay.answers import span
 from analysis.does_it_pay.measure import BENCHES, SIZES, Bench, measure
 from analysis.does_it_pay.results import read
-from tests.analysis.test_cost_model import both_ways, made_up
 
 SMALL = (1_000, 10_000, 100_000)
 

@@ -56,26 +56,26 @@ def edit(source: Path, file: str, old: str, new: str) -> None:
 
 
 def pack(tmp_path: Path, source: Path) -> tuple[str, str]:
-    """The digest that names the cache, and what a kernel of values.py makes of numbers drawn by streams.py."""
+    """The digest that names the cache, and what a kernel of wire_floats.py packs with random_streams.py."""
     return tuple(output(start("pack", cache=tmp_path / "cache", source=source)).split())
 
 
 def test_no_kernel_is_stale_after_an_edit_elsewhere(tmp_path, source):
-    """values.py stays as it is, and so numba's own check sees nothing."""
+    """wire_floats.py stays as it is, and so numba's own check sees nothing."""
     before = pack(tmp_path, source)
-    edit(source, "streams.py", "x1, 42)", "x1, 41)")
+    edit(source, "engine/random_streams.py", "x1, 42)", "x1, 41)")
     after = pack(tmp_path, source)
     assert after[0] != before[0]
     assert after[1] != before[1]
-    edit(source, "streams.py", "x1, 41)", "x1, 42)")
+    edit(source, "engine/random_streams.py", "x1, 41)", "x1, 42)")
     assert pack(tmp_path, source) == before
 
 
 def test_it_is_the_digest_that_prevents_stale_kernels(tmp_path, source):
     """With one name for all caches the same edit goes unnoticed: the test above can fail."""
-    edit(source, "jit.py", "return parts.hexdigest()[:16]", 'return "frozen"')
+    edit(source, "engine/compilation.py", "return parts.hexdigest()[:16]", 'return "frozen"')
     before = pack(tmp_path, source)
-    edit(source, "streams.py", "x1, 42)", "x1, 41)")
+    edit(source, "engine/random_streams.py", "x1, 42)", "x1, 41)")
     assert pack(tmp_path, source) == before
 
 
@@ -106,7 +106,13 @@ def test_no_kernel_of_a_plugin_is_stale(tmp_path):
 
 def test_the_digest_covers_what_a_plugin_imports_from_its_folder(tmp_path):
     (tmp_path / "plugin.py").write_text("import helper_of_plugin\n")
-    code = "import sys; from mpi_fed import jit, plugins; plugins.load(sys.argv[1:]); print(compilation.digest())"
+    code = """
+import sys
+from mpi_fed import plugins
+from mpi_fed.engine import compilation
+plugins.load(sys.argv[1:])
+print(compilation.digest())
+"""
     digests = []
     for text in ("one = 1", "one = 2", "one = 1"):
         (tmp_path / "helper_of_plugin.py").write_text(text)

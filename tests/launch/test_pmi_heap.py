@@ -12,7 +12,7 @@ from mpi_fed.launch import pmi_heap
 
 PROGRAM = """
 import contextlib, ctypes, sys
-from mpi_fed import heap
+from mpi_fed.launch import pmi_heap
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]

@@ -19,7 +19,7 @@ from mpi_fed.log import lock
 HOLD = """
 import sys, time
 from pathlib import Path
-from mpi_fed import lock
+from mpi_fed.log import lock
 with lock.held(Path(sys.argv[1]), "process 1 on host"):
     print("held", flush=True)
     time.sleep(600)
@@ -62,7 +62,7 @@ def test_many_at_once_are_one_at_a_time(tmp_path):
     program = """
 import sys, time
 from pathlib import Path
-from mpi_fed import lock
+from mpi_fed.log import lock
 from mpi_fed.errors import InputError
 folder, done = Path(sys.argv[1]), 0
 while done < 30:

@@ -204,7 +204,7 @@ def test_ledger(world, tmp_path):
     }
     from mpi_fed.routes import routes
 
-    assert expected.keys() == routes.keys() - {"auto", "reduce-levels"}  # for that see test_shared_scale.py
+    assert expected.keys() == routes.keys() - {"auto", "reduce-levels"}  # for that see test_reduce_levels.py
     for kind, (up, down) in expected.items():
         totals = simulated(routed(configuration, kind), world.comm).wire.totals
         if world.is_root:

@@ -58,3 +58,11 @@ def assert_same(one: dict[str, Any], other: dict[str, Any], leaving_out: set[str
     assert one.keys() == other.keys()
     for name in one.keys() - leaving_out:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def assert_refused(capsys: Any, sentences: list[str]) -> None:
+    """A command in this process has printed one line, to standard error, with these sentences."""
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert [text for text in sentences if text not in output.err] == []

@@ -38,6 +38,13 @@ def points(rounds, per_decade=100):
     return np.unique(np.concatenate([[0], np.round(np.geomspace(1, rounds, steps)).astype(np.int64)]))
 
 
+K, D, N, R = 1000, 10, 2, 3
+"""Rounds, dimension, clients and repetitions of TABLES."""
+ROUNDS = points(K)
+NOISE = np.array([0.9, 1.0, 1.1])[:, None]
+"""Three repetitions around their mean: standard error 0.1/sqrt(3)."""
+
+
 def tables(**changes):
     """TABLES with some keys changed, given as problem={"shift": "both"}; a compressor is replaced whole."""
     made = copy.deepcopy(TABLES)

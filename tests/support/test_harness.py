@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-TEST = "tests/test_checkpoint.py::test_ranks_whose_iterates_differ_are_named"
+TEST = "tests/runner/test_checkpoint.py::test_ranks_whose_iterates_differ_are_named"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.recursion_cases import DIMENSION, LINEAR, K, homogeneous, ids, rows, shifted, step
 from support.theory_simulation import simulate
 
 from mpi_fed.algorithms import Steps
@@ -19,7 +20,6 @@ from mpi_fed.theory.fixed_step import fixed_step, stationary
 from mpi_fed.theory.recursions.choose import Setting, exact_recursion, full_recursion
 from mpi_fed.theory.recursions.delayed import DelayedDiagonal, DelayedFull, undelayed
 from mpi_fed.theory.trajectory import exact_evolution, risks
-from tests.theory.test_recursion import DIMENSION, LINEAR, K, homogeneous, ids, rows, shifted, step
 
 
 def predicted(setting, steps, start=0, rounds=(K // 2, K)):

@@ -1,0 +1,111 @@
+"""Verdicts of an analysis: what makes a configuration INVALID, and what is only noted."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from support.synthetic_log import NOISE, ROUNDS, K, power_law, tables, write_log
+
+from mpi_fed.analysis import cells, load
+from mpi_fed.analysis.document import Mean
+from mpi_fed.analysis.prediction import Forecast
+from mpi_fed.analysis.summary import summarise
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [("exact", "INVALID"), ("approximate", "VALID")])
+def test_only_an_exact_prediction_decides_the_verdict(tmp_path, theory, analysed, kind, verdict):
+    noise = 1 + 0.1 * np.random.default_rng(0).standard_normal((20, 1))
+    write_log(
+        tmp_path / "a.h5",
+        tables(study={"repetitions": list(range(20))}),
+        noise * power_law(ROUNDS),
+        label="a",
+    )
+    theory["a"] = Forecast(power_law(ROUNDS, 0.5), kind, 1.0)
+    entry = analysed(tmp_path)["configurations"][0]
+    assert entry["z"] > 10
+    assert entry["p_value"] < 1e-6
+    assert entry["verdict"] == verdict
+    assert bool(entry["reasons"]) == (verdict == "INVALID")
+
+
+def test_a_prediction_that_cannot_be_had_is_noted(tmp_path, theory, analysed):
+    write_log(tmp_path / "a.h5", label="a")
+    theory["a"] = Forecast(note="no prediction: the data are elsewhere")
+    entry = analysed(tmp_path)["configurations"][0]
+    assert entry["predicted_excess_risk_averaged"] is None
+    assert entry["notes"] == ["no prediction: the data are elsewhere"]
+    assert entry["verdict"] == "VALID"
+
+
+def test_a_plugins_configuration_has_no_prediction(tmp_path):
+    from mpi_fed.analysis.prediction import forecast
+
+    write_log(tmp_path / "a.h5", tables(compressor={"kind": "of-a-plugin"}))
+    assert "of-a-plugin" in forecast(load(tmp_path / "a.h5")).note
+
+
+def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path, analysed):
+    reached = [len(ROUNDS), int(np.searchsorted(ROUNDS, 100)) + 1, 0]
+    write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), reached=reached, status="running")
+    entry = analysed(tmp_path)["configurations"][0]
+    assert entry["repetitions"] == 1
+    assert entry["excess_risk_averaged"]["mean"] == pytest.approx(0.9 / K)
+    assert entry["verdict"] == "INVALID"
+    assert entry["reasons"] == [
+        "1 of 3 repetitions reached round 1000 (seed 1: round 100, seed 2: not started); run the study again"
+    ]
+
+
+def test_nothing_but_null_where_no_repetition_reached_the_end(tmp_path, analysed):
+    write_log(tmp_path / "a.h5", reached=[50, 0, 0], status="interrupted")
+    found = analysed(tmp_path)
+    entry = found["configurations"][0]
+    assert found["target_excess_risk"] is None
+    assert entry["repetitions"] == 0
+    assert entry["excess_risk_averaged"] == {"mean": None, "standard_error": None}
+    assert entry["uplink"]["payload_bytes"] is None
+    assert entry["rounds_to_target"] is None
+    assert entry["slope"] is None
+    (entry,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
+    assert cells.rounds(entry) == "-"
+    assert cells.rounds(replace(entry, excess_risk_averaged=Mean(1.0, None))) == "not reached"
+
+
+def test_a_diverged_repetition_leaves_no_mean(tmp_path, analysed):
+    write_log(tmp_path / "a.h5", reached=[len(ROUNDS), 60, len(ROUNDS)], status="diverged")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["excess_risk"][1, 59] = file["excess_risk_averaged"][1, 59] = np.inf
+    entry = analysed(tmp_path)["configurations"][0]
+    assert entry["excess_risk_averaged"]["mean"] is None
+    assert entry["reasons"] == ["1 of 3 repetitions diverged"]
+
+
+@pytest.mark.parametrize(("route", "verdict"), [("tree-reduce", "VALID"), ("tree", "INVALID")])
+def test_routes_that_add_up_transport_less_than_was_packed(tmp_path, analysed, route, verdict):
+    write_log(tmp_path / "a.h5", tables(route={"kind": route}))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["uplink_transported_bytes"][...] //= 2
+    assert analysed(tmp_path)["configurations"][0]["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("dataset", "change", "reason"),
+    [
+        ("uplink_payload_bytes", lambda a: a // 2, "fewer payload bytes than information bits / 8"),
+        ("uplink_transported_bytes", lambda a: a - 1, "fewer transported bytes than payload bytes"),
+        ("uplink_information_bits", lambda a: a[:, ::-1], "uplink_information_bits falls"),
+        ("downlink_transported_bytes", lambda a: a[:, ::-1], "downlink_transported_bytes falls"),
+        ("client_uplink_payload_bytes", lambda a: a + 1, "the clients' payload bytes do not add up"),
+        ("message_count", lambda a: a + 1, "the message sizes do not add up"),
+        ("excess_risk_averaged", lambda a: -a, "a negative excess risk"),
+    ],
+)
+def test_contradictory_numbers_are_invalid(tmp_path, analysed, dataset, change, reason):
+    write_log(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file[dataset][...] = np.where(file[dataset][()] == 0, 0, change(file[dataset][()]))
+    entry = analysed(tmp_path)["configurations"][0]
+    assert entry["verdict"] == "INVALID"
+    assert any(text.startswith(reason) for text in entry["reasons"])

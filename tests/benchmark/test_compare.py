@@ -1,0 +1,148 @@
+"""`mpi-fed compare`: how two results of the bench differ, and which files it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from support.bench_documents import broken, made_up, parsed
+from support.command import assert_refused
+
+from mpi_fed.benchmark.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, compare_benches
+from mpi_fed.cli import main
+
+
+def launches(rng, lines, factor=1.0):
+    return parsed(made_up(factor * 50 * np.exp(0.1 * rng.standard_normal((lines, 5)))))
+
+
+def one_launch(rng, lines, factor=1.0):
+    return parsed(made_up(None, factor * (20 + 5 * rng.exponential(size=(lines, 100)))))
+
+
+@pytest.mark.parametrize("make", [launches, one_launch])
+def test_equal_distributions_are_told_apart_as_seldom_as_stated(make):
+    """200 pairs of files, 8 lines each: one alarm in a whole pair has probability 5% at most.
+
+    So more than 20 have probability 2e-3, were the seed not fixed."""
+    rng = np.random.Generator(np.random.PCG64(3))
+    told = [compare_benches(make(rng, 8), make(rng, 8), 1.0) for _ in range(200)]
+    assert all(one.confidence == CONFIDENCE == 0.95 for one in told)
+    assert sum(one.slower + one.faster > 0 for one in told) <= 20
+
+
+@pytest.mark.parametrize(("make", "kind"), [(launches, "between launches"), (one_launch, "within a launch")])
+def test_twofold_is_found(make, kind):
+    rng = np.random.Generator(np.random.PCG64(4))
+    one, other = make(rng, 20), make(rng, 20, 2.0)
+    slower, faster = compare_benches(one, other, 1.1), compare_benches(other, one, 1.1)
+    assert (slower.slower, slower.faster) == (20, 0)
+    assert (faster.slower, faster.faster) == (0, 20)
+    for line in slower.lines:
+        assert line.uncertainty == kind
+        assert 1 < line.low < line.ratio < line.high
+        assert line.low < 2 < line.high
+
+
+def test_few_samples_of_one_launch_tell_nothing():
+    told = compare_benches(parsed(made_up(None, [[1.0, 1.1, 1.2]])), parsed(made_up(None, [[5.0, 5.1, 5.2]])), 1.1)
+    assert told.lines[0].verdict == NEITHER
+    assert told.lines[0].low is told.lines[0].high is None
+
+
+def test_less_than_the_threshold_is_neither():
+    files = made_up([[100.0, 100.1, 99.9, 100.0]]), made_up([[105.0, 105.1, 104.9, 105.0]])
+    one, other = map(parsed, files)
+    assert compare_benches(one, other, 1.1).lines[0].verdict == NEITHER
+    assert compare_benches(one, other, 1.0).lines[0].verdict == SLOWER
+
+
+def test_compare_says_what_differs(saved, capsys):
+    steady = [50.0, 50.5, 49.5, 50.2]
+    first = saved("a.json", made_up([steady, steady, steady]))
+    second = made_up([steady, [2 * median for median in steady], steady, steady], cpu=["b"])
+    second["results"][2] |= {"verdict": "INVALID"}
+    second = saved("b.json", second)
+    assert main.main(["compare", first, second]) == 1
+    output = capsys.readouterr().out
+    assert 'machine differs, cpu: ["a"] in A, ["b"] in B' in output
+    assert "only in B, not compared: none on gather, d = 4, 2 ranks" in output
+    assert "INVALID, not compared: none on gather, d = 3, 2 ranks" in output
+    assert "All 2 intervals hold together with 95%" in " ".join(output.split())
+    assert output.endswith("1 slower, 0 faster, 1 no difference shown\n")
+    assert main.main(["compare", second, first, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [line["verdict"] for line in told["lines"]] == [NEITHER, FASTER]
+    assert told["only_in_first"] == ["none on gather, d = 4, 2 ranks"]
+
+
+def test_compare_holds_equal_downlinks_against_each_other(saved, capsys):
+    first = made_up([[50.0, 50.5], [50.0, 50.5]])
+    del first["results"][0]["downlink_bits"]
+    first["results"][1] |= {"dimension": 1, "downlink_bits": 16}
+    second = made_up([[50.0, 50.5]])
+    assert main.main(["compare", saved("a.json", first), saved("b.json", second)]) == 0
+    output = capsys.readouterr().out
+    assert "only in A, not compared: none on gather, 16 bits back, d = 1, 2 ranks" in output
+    assert output.endswith("0 slower, 0 faster, 1 no difference shown\n")
+
+
+def test_compare_tells_what_compresses_the_way_back(saved, capsys):
+    first, second = made_up([[50.0, 50.5], [50.0, 50.5], [50.0, 50.5]]), made_up([[50.0, 50.5]])
+    for levels in (3, 7):
+        back = {"downlink_bits": None, "downlink": {"kind": "quantization", "levels": levels, "value_bits": 32}}
+        first["results"][1 if levels == 3 else 2] |= {"dimension": 1} | back
+    second["results"].append(first["results"][2])
+    assert main.main(["compare", saved("a.json", first), saved("b.json", second)]) == 0
+    output = capsys.readouterr().out
+    assert "only in A, not compared: none on gather, quantization levels=3 back, d = 1, 2 ranks" in output
+    assert "gather, quantization levels=7 back" in output
+    assert output.endswith("0 slower, 0 faster, 2 no difference shown\n")
+
+
+def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, capsys):
+    file = saved("a.json", made_up(None, [np.linspace(40, 60, 100)]))
+    assert main.main(["compare", file, file]) == 0
+    assert "how much launches differ is unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "it is not JSON"),
+        ("[1]", "it is no JSON object"),
+        ({"machine": {}}, "it lacks the key results"),
+        ({"machine": {}, "results": 3}, "its results is none"),
+        ({"machine": {}, "results": [3]}, "result 1 is no JSON object"),
+        (broken(route=None), "result 1 lacks the key route"),
+        (broken(quantiles=None), "result 1 lacks the key quantiles"),
+        (broken(microseconds={"median": "fast"}), "result 1 has no such microseconds"),
+        (broken(microseconds={"median": float("nan")}), "it is not JSON"),
+        (broken() | {"machine": {"cores": float("inf")}}, "it is not JSON"),
+        (json.dumps(broken() | {"machine": {"cores": 71}}).replace("71", "1e400"), "it is not JSON"),
+        (broken(launch_medians=[]), "result 1 has no such launch_medians"),
+        (broken(launch_medians=[0.0]), "result 1 has no such launch_medians"),
+        (broken(quantiles=[1.0]), "result 1 has no such quantiles"),
+        (broken(repetitions=0), "result 1 has no such repetitions"),
+        (broken(downlink="floats"), "result 1 has no such downlink"),
+        (broken(repetitions=10**400), "result 1 has no such repetitions"),
+        (broken(dimension=0), "result 1 has no such dimension"),
+        (broken(dimension=10**400), "result 1 has no such dimension"),
+        (broken(ranks=-1), "result 1 has no such ranks"),
+        (broken(downlink_bits=[16]), "result 1 has no such downlink_bits"),
+        (broken(microseconds={"median": 10**400}), "result 1 has no such microseconds"),
+        (broken() | {"results": broken()["results"] * 2}, "result 2 is there twice"),
+    ],
+    ids=lambda value: str(value) if len(str(value)) < 100 else "",  # files hold the time, which workers see differ
+)
+def test_a_file_that_is_no_bench_result_is_refused(saved, capsys, content, sentence):
+    good = saved("good.json", made_up([[1.0, 2.0]]))
+    assert main.main(["compare", good, saved("bad.json", content)]) == 2
+    assert_refused(capsys, ["bad.json: no bench result: ", sentence])
+
+
+def test_files_with_nothing_in_common_are_refused(saved, capsys):
+    file, other = saved("a.json", made_up([[1.0, 2.0]])), saved("b.json", broken(ranks=3))
+    assert main.main(["compare", file, other]) == 2
+    assert_refused(capsys, ["a.json and b.json have no result in common"])

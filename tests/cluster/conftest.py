@@ -1,0 +1,21 @@
+"""Fixtures of the tests of `mpi-fed submit`."""
+
+from __future__ import annotations
+
+import pytest
+from support.submit_command import use_library
+
+from mpi_fed.cluster import speed_estimate
+from mpi_fed.cluster.speed_estimate import Speed
+from mpi_fed.engine import compile_switch
+
+
+@pytest.fixture
+def elsewhere(alone, tmp_path, monkeypatch):
+    """An empty current folder, Open MPI, no Slurm, and rounds of a millisecond."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
+    use_library(monkeypatch, "Open MPI")
+    speed = Speed(1e-3, 2, "a moment here")
+    monkeypatch.setattr(speed_estimate, "calibrate", lambda configurations, *_: {c.id: speed for c in configurations})
+    return tmp_path

@@ -1,0 +1,78 @@
+"""What a study costs: the budget, earlier logs, a calibration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.submit_command import refusal, scripts, write_study
+from support.synthetic_log import write_log
+
+from mpi_fed.cluster import speed_estimate
+from mpi_fed.cluster.speed_estimate import Speed
+from mpi_fed.errors import InputError
+from mpi_fed.launch import launcher
+from mpi_fed.study.load import load_study
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+LIBRARY, LAUNCHER_OF, CALIBRATE = launcher.find_library, launcher.find_launcher, speed_estimate.calibrate
+
+
+def test_budget(capsys):
+    assert "the estimate is 0.0356; raise it" in refusal(capsys, "--max-core-hours=0.01")
+    scripts(capsys, "--max-core-hours=0.04")
+    assert "leave --no-estimate out" in refusal(capsys, "--max-core-hours=1000", "--no-estimate")
+
+
+def test_budget_counts_all_cores_of_all_repetitions(capsys):
+    options = ["--cpus-per-task=3", "--tasks-per-node=4", "--nodes=2"]
+    options += ["--set=study.repetitions=4", "--set=study.clients=8", "--set=study.rounds=1_000_000"]
+    _, said = scripts(capsys, *options)
+    # 2 configurations of 30 s + 4 times 1000 s, on 24 cores; 8 ranks in place of 2 may be 4 times as fast
+    assert f"{2 * 1030 * 24 / 3600:.3g} to {2 * 4030 * 24 / 3600:.3g} core-hours on 24 cores a task" in said
+
+
+def test_earlier_logs_tell_how_long_a_round_takes(monkeypatch, capsys):
+    monkeypatch.setattr(speed_estimate, "calibrate", lambda configurations, *_: {})
+    study = load_study(write_study())
+    shorter = json.loads(json.dumps(study.configurations[0].tables))
+    shorter["study"]["rounds"] = 100
+    log = write_log(Path("runs/test/earlier.h5"), shorter)
+    found = speed_estimate.speeds(study.configurations, Path("runs/test"), 2, [])
+    (speed,) = found.values()
+    assert speed == Speed(pytest.approx(log["wall_seconds"][0, -1] / 100), 2, "earlier logs")
+    assert list(found) == [study.configurations[0].id]
+
+
+def test_a_log_that_is_none_is_passed_over():
+    Path("runs/test").mkdir(parents=True)
+    Path("runs/test/x.h5").write_text("no log")
+    configurations = load_study(write_study()).configurations
+    assert speed_estimate.speeds(configurations, Path("runs/test"), 2, [], measure=False) == {}
+
+
+@pytest.fixture
+def real(monkeypatch):
+    """The MPI of this environment, and rounds that are measured, uncompiled."""
+    with monkeypatch.context() as own:
+        own.setattr(launcher, "find_library", LIBRARY)
+        own.setattr(launcher, "find_launcher", LAUNCHER_OF)
+        own.setenv("NUMBA_DISABLE_JIT", "1")
+        yield
+
+
+@pytest.mark.slow
+def test_a_calibration_measures_each_configuration(real):
+    configurations = load_study(write_study()).configurations
+    found = CALIBRATE(configurations, 2, [])
+    assert list(found) == [c.id for c in configurations]
+    assert all(0 < speed.seconds < 1 and speed.ranks == min(2, launcher.cores()) for speed in found.values())
+
+
+@pytest.mark.slow
+def test_a_calibration_that_fails_says_why(real):
+    configurations = load_study(write_study()).configurations
+    with pytest.raises(InputError, match=r"no round can be measured here: exit status 2, saying: .*--no-estimate"):
+        CALIBRATE(configurations, 1, ["nowhere.py"])

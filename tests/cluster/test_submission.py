@@ -1,0 +1,136 @@
+"""Submitting again: what is remembered, queued, done and missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from support.submit_command import program, scripts, write_study
+from support.synthetic_log import write_log
+
+from mpi_fed.cli.main import main
+from mpi_fed.cluster import submission
+from mpi_fed.study.load import load_study
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    """An sbatch that keeps what it gets, and a squeue that shows what is written into `queue`."""
+    program("sbatch", 'n=$(ls | grep -c "^submitted"); cat > submitted$n; echo "$((100 + n));cluster"')
+    program("squeue", 'echo "$@" > asked; cat queue; exit "$(cat squeue-status 2> /dev/null || echo 0)"')
+    Path("queue").touch()
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}:{os.environ['PATH']}")
+
+
+def submitted():
+    return [Path(f"submitted{n}").read_text() for n in range(len(list(Path().glob("submitted*"))))]
+
+
+def do_submit(*options):
+    return main(["submit", write_study(), "--bundle-minutes=0", *options])
+
+
+def test_a_submission_is_remembered(slurm, capsys):
+    assert do_submit() == 0
+    (script,) = submitted()
+    held = json.loads(Path("runs/test/submission.json").read_text())
+    study = load_study("study.toml")
+    assert held["study"] == "test"
+    assert [entry["job"] for entry in held["configurations"]] == ["100_0", "100_1"]
+    assert [entry["id"] for entry in held["configurations"]] == [c.id for c in study.configurations]
+    assert [entry["file_name"] for entry in held["configurations"]] == [c.file_name for c in study.configurations]
+    assert held["configurations"][0]["seeds"] == [0, 1]
+    assert Path("runs/test/jobs").is_dir()
+    assert "array job 100" in capsys.readouterr().out
+    assert [path.name for path in Path("runs/test").glob(".*.part")] == []
+    capsys.readouterr()
+    assert scripts(capsys, "--bundle-minutes=0")[0] == script
+
+
+def test_what_is_queued_or_running_is_not_submitted_again(slurm, capsys):
+    do_submit()
+    Path("queue").write_text("100_0|PENDING\n100_1|RUNNING\n")
+    do_submit()
+    assert len(submitted()) == 1
+    assert "--jobs=100" in Path("asked").read_text()
+    assert "0 done, 2 queued or running, 0 to submit" in capsys.readouterr().err
+    Path("queue").write_text("100_0|RUNNING\n")
+    do_submit()
+    assert len(submitted()) == 2
+    names = [c.file_name for c in load_study("study.toml").configurations]
+    assert names[1] in submitted()[1]
+    assert names[0] not in submitted()[1]
+    assert [entry.job for entry in submission.load(Path("runs/test")).entries] == ["100_0", "101_0"]
+
+
+def test_what_is_done_is_not_submitted_again(slurm):
+    done = load_study(write_study()).configurations[0]
+    write_log(Path("runs/test") / done.file_name, done.tables, configuration_id=done.id, label=done.label)
+    do_submit()
+    assert done.file_name not in submitted()[0]
+    assert [entry.job for entry in submission.load(Path("runs/test")).entries] == [None, "100_0"]
+
+
+def test_only_some_are_submitted_and_all_are_remembered(slurm):
+    do_submit("--only=dimension=20")
+    assert [entry.job for entry in submission.load(Path("runs/test")).entries] == [None, "100_0"]
+
+
+def test_nothing_missing_submits_nothing(slurm, capsys):
+    for c in load_study(write_study()).configurations:
+        write_log(Path("runs/test") / c.file_name, c.tables, configuration_id=c.id, label=c.label)
+    assert do_submit() == 0
+    assert submitted() == []
+    assert "2 done, 0 queued or running, 0 to submit" in capsys.readouterr().err
+
+
+def test_squeue_that_fails_stops_a_submission(slurm, capsys):
+    do_submit()
+    Path("squeue-status").write_text("1")
+    assert do_submit() == 2
+    assert "squeue cannot tell which jobs are there" in capsys.readouterr().err
+    program("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")  # all are over
+    assert do_submit() == 0
+    assert len(submitted()) == 2
+
+
+def test_sbatch_that_refuses_is_quoted(slurm, capsys):
+    program("sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1")
+    assert do_submit("--partition=x") == 2
+    assert "sbatch does not take the job, saying: sbatch: error: invalid partition" in capsys.readouterr().err
+    assert submission.load(Path("runs/test")) is None
+
+
+def test_without_sbatch_a_dry_run_is_offered(capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert do_submit() == 2
+    assert "with --dry-run" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_two_submissions_at_once_are_one(slurm, capsys):
+    with submission.alone(Path("runs/test")):
+        assert do_submit() == 2
+    assert "is being submitted by another command" in capsys.readouterr().err
+    assert submitted() == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "mpi-fed submission", "format_version": 2}'])
+def test_a_submission_that_cannot_be_read_stops_another(slurm, capsys, text):
+    Path("runs/test").mkdir(parents=True)
+    Path("runs/test/submission.json").write_text(text)
+    assert do_submit() == 2
+    assert "submission.json: cannot be read" in capsys.readouterr().err
+
+
+def test_a_submission_names_no_other_files(slurm, capsys):
+    do_submit()
+    path = Path("runs/test/submission.json")
+    path.write_text(re.sub(r'"file_name": "[^"]*"', '"file_name": "../../x.h5"', path.read_text()))
+    assert do_submit() == 2
+    assert "a file_name is none of a log" in capsys.readouterr().err

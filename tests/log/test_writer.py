@@ -1,0 +1,215 @@
+"""What becomes of a log when it is continued, extended or in the way."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import shutil
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from support.command import arrays, assert_same
+from support.small_study import NONE, STUDY, D, K, run
+
+from mpi_fed.errors import InputError
+from mpi_fed.log import schema
+from mpi_fed.log.schema import Layout, log_rounds
+from mpi_fed.log.writer import ORIGIN, is_finished, open_log, origin
+from mpi_fed.study.load import load_study
+
+
+@pytest.mark.mpi(ranks=2)
+def test_running_again_does_what_is_missing(world, tmp_path):
+    study = STUDY + NONE
+    path = run(world.comm, tmp_path, study)["none"]
+    before = world.is_root and (path.read_bytes(), arrays(path))
+    run(world.comm, tmp_path, study)
+    if world.is_root:
+        assert path.read_bytes() == before[0]
+    run(world.comm, tmp_path, study, "study.repetitions=4")
+    if world.is_root:
+        extended = arrays(path)
+        assert extended["repetition"].tolist() == [0, 1, 2, 3]
+        assert extended["repetition_status"].tolist() == [1] * 4
+        for name, old in before[1].items():
+            rows = slice(0, len(old) if name not in ("repetition", "repetition_status") else 2)
+            np.testing.assert_array_equal(extended[name][rows], old, err_msg=name)  # seconds as well
+    run(world.comm, tmp_path, study, "study.repetitions=[9, 1]")  # neither more nor fewer: others
+    (tmp_path / "new").mkdir()
+    fresh = run(world.comm, tmp_path / "new", study, "study.repetitions=[0, 1, 2, 3, 9]")["none"]
+    if world.is_root:
+        assert_same(arrays(path), arrays(fresh))
+
+
+@pytest.mark.mpi(ranks=1)
+def test_repetitions_that_are_not_asked_for_stay_undone(world, tmp_path):
+    study = STUDY + NONE
+    path = run(world.comm, tmp_path, study, "study.repetitions=3")["none"]
+    with h5py.File(path, "r+") as file:
+        file["repetition_status"][:] = [1, 0, 0]
+        file["excess_risk"][1:] = np.nan
+    run(world.comm, tmp_path, study, "study.repetitions=2")
+    with h5py.File(path) as file:
+        assert file["repetition_status"][:].tolist() == [1, 1, 0]
+        assert file.attrs["status"] == b"interrupted"
+        assert np.isfinite(file["excess_risk"][1]).all()
+        assert np.isnan(file["excess_risk"][2]).all()
+
+
+@pytest.mark.mpi(ranks=1)
+def test_a_log_that_grows_keeps_its_last_iterates(world, tmp_path, monkeypatch):
+    study = STUDY + NONE
+    path = run(world.comm, tmp_path, study, "study.repetitions=1")["none"]
+    before = arrays(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "ITERATES_LIMIT", 1.5 * 16 * len(before["round"]) * D)
+        run(world.comm, tmp_path, study, "study.repetitions=2")
+    after = arrays(path)
+    assert not {"iterate", "iterate_averaged"} & after.keys()
+    np.testing.assert_array_equal(after["last_iterate"][0], before["iterate"][0, -1])
+    np.testing.assert_array_equal(after["last_iterate_averaged"][0], before["iterate_averaged"][0, -1])
+    with h5py.File(path, "r+") as file:
+        file["repetition_status"][1] = 0
+    run(world.comm, tmp_path, study, "study.repetitions=2")  # "auto" now means all; the log stays as it is
+    assert_same(arrays(path), after)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A configuration, and where its log would be."""
+    (tmp_path / "test.toml").write_text(STUDY + NONE)
+    (configuration,) = load_study(tmp_path / "test.toml").configurations
+    return configuration, tmp_path / configuration.file_name
+
+
+def create(configuration, path):
+    layout = Layout.of(configuration, D, 5, 1)
+    log = open_log(path, configuration, layout, {"optimum": np.zeros(D)})
+    log.close("interrupted")
+
+
+@pytest.mark.parametrize(("name", "what"), sorted(ORIGIN.items()))
+def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
+    configuration, path = place
+    layout = Layout.of(configuration, D, 5, 1)
+    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    with pytest.raises(InputError, match=rf"its repetitions are of {what} than now; move it away or give another"):
+        open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "after"})
+
+
+def test_the_origin_follows_data_and_start(tmp_path):
+    study, data, start = tmp_path / "test.toml", tmp_path / "data.npz", tmp_path / "start.npy"
+    tables = STUDY.replace('"gaussian"', '"file"').replace(f"dimension = {D}", 'path = "data.npz"')
+    study.write_text(tables + '[algorithm]\ninitial = "start.npy"\n' + NONE)
+    found = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        np.savez(data, features=rng.standard_normal((30, 2)), targets=rng.standard_normal(30))
+        np.save(start, rng.standard_normal(2))
+        (configuration,) = load_study(study).configurations
+        found.append((configuration.id, origin(configuration)))
+    (one, first), (other, second) = found
+    assert one == other
+    assert all(first[name] != second[name] for name in ("dataset_digest", "initial_digest"))
+
+
+def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypatch):
+    configuration, path = place
+    points = len(log_rounds(K, 100))
+    monkeypatch.setattr(schema, "ITERATES_LIMIT", 16 * points * D * 2)  # room for two repetitions
+    facts, layout = {"optimum": np.zeros(D)}, Layout.of(configuration, D, 5, 1)
+    open_log(path, replace(configuration, seeds=(0, 1, 2)), layout, facts).close("interrupted")
+    with h5py.File(path, "r+") as file:
+        assert "last_iterate" in file
+        file["last_iterate"][0] = 7.0
+    open_log(path, replace(configuration, seeds=(5,)), layout, facts).close("interrupted")
+    with h5py.File(path) as file:
+        assert file["repetition"][:].tolist() == [0, 1, 2, 5]
+        assert (file["last_iterate"][0] == 7.0).all()
+
+
+def another(configuration, path, tmp_path):
+    (tmp_path / "test.toml").write_text(STUDY + NONE)
+    (other,) = load_study(tmp_path / "test.toml", ["problem.noise_variance=2.0"]).configurations
+    create(other, path)
+
+
+def without(name):
+    def make(configuration, path, tmp_path):
+        create(configuration, path)
+        with h5py.File(path, "r+") as file:
+            del file[name]
+
+    return make
+
+
+def cut(share):
+    def make(configuration, path, tmp_path):
+        create(configuration, path)
+        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+    return make
+
+
+IN_THE_WAY = {
+    "text": lambda configuration, path, tmp_path: path.write_text("my notes"),
+    "nothing": lambda configuration, path, tmp_path: path.touch(),
+    "another HDF5 file": lambda configuration, path, tmp_path: h5py.File(path, "w").close(),
+    "another log": another,
+    "no seeds": without("repetition"),
+    "no status": without("repetition_status"),
+    "cut in half": cut(0.5),
+    "cut at the start": cut(0.001),
+    "a folder": lambda configuration, path, tmp_path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("case", IN_THE_WAY)
+def test_what_is_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
+    configuration, path = place
+    IN_THE_WAY[case](configuration, path, tmp_path)
+    before = path.is_file() and path.read_bytes()
+    for attempt in (lambda: is_finished(path, configuration), lambda: create(configuration, path)):
+        with pytest.raises(InputError, match=re.escape(str(path))) as refusal:
+            attempt()
+        assert "move it away or give another --out" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+    assert (path.is_file() and path.read_bytes()) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_log_in_use_is_refused(place):
+    configuration, path = place
+    create(configuration, path)
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="in use"):
+            create(configuration, path)
+
+
+def test_what_a_killed_run_left_half_laid_out_goes(place):
+    configuration, path = place
+    left, others = path.with_name(f".{path.name}.1.part"), path.with_name(".other.h5.1.part")
+    in_use = path.with_name(f".{path.name}.2.part")
+    for file in (left, others, in_use):
+        file.touch()
+    with open(in_use) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        create(configuration, path)
+    assert not left.exists()
+    assert in_use.exists()
+    assert others.exists()
+
+
+def test_a_log_is_found_under_another_label(place, tmp_path):
+    """A study that comes to vary more has longer labels, and so other file names."""
+    from mpi_fed.log.writer import locate
+
+    configuration, path = place
+    create(configuration, path)
+    moved = path.with_name(f"none-clients-3-{path.name.rpartition('-')[2]}")
+    shutil.move(path, moved)
+    assert locate(tmp_path, configuration) == moved

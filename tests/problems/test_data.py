@@ -1,0 +1,163 @@
+"""Problems of rows: preprocessing, what a split can fill, one reading of a file, the digest of the data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support.data_files import digest_of, file, risk, sample, sentence, write
+
+from mpi_fed.problems import data, problems
+from mpi_fed.problems.readers import read
+
+
+def test_digits_are_scikit_learns_without_its_constant_columns():
+    from sklearn.datasets import load_digits
+
+    digits, bunch = problems["digits"](), load_digits()
+    held = digits.dataset
+    assert held.features.shape == (1797, 61)
+    assert digits.dimension_of() == 61
+    assert digits.notes == ("constant columns, dropped: 3 of 64",)
+    ours = np.column_stack([held.features, held.targets])
+    theirs = np.column_stack([bunch.data[:, bunch.data.std(axis=0) > 0], bunch.target])
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+
+
+def test_digits_import_nothing_heavy():
+    program = (
+        "import sys; from mpi_fed.problems import problems; problems['digits']().prepare(4).optimum; "
+        "print([m for m in ('sklearn', 'h5py', 'mpi4py', 'matplotlib') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_raw_leaves_rows_as_they_are(tmp_path):
+    features, targets = sample()
+    held = file(write(tmp_path / "data.csv", features, targets)).dataset
+    np.testing.assert_array_equal(np.sort(held.features, axis=0), np.sort(features, axis=0))
+    assert held.notes == ()
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1.0, 1e140])
+def test_standardize(tmp_path, scale):
+    features, targets = sample()
+    features[:, 1] = scale * (3 + features[:, 1])
+    held = file(write(tmp_path / "data.csv", features, targets + 7), preprocessing="standardize").dataset
+    np.testing.assert_allclose(held.features.mean(axis=0), 0, atol=1e-14)
+    np.testing.assert_allclose((held.features**2).mean(axis=0), 1, rtol=1e-14)
+    assert abs(held.targets.mean()) < 1e-14
+    assert held.targets.std() == pytest.approx(targets.std(), rel=1e-12)
+
+
+def test_standardize_fits_what_an_intercept_fits():
+    population = problems["digits"](preprocessing="standardize").prepare(1)
+    raw = problems["digits"]().dataset
+    with_intercept = np.column_stack([raw.features, np.ones(len(raw.targets))])
+    residual = raw.targets - with_intercept @ np.linalg.lstsq(with_intercept, raw.targets, rcond=None)[0]
+    assert risk(population, population.optimum) == pytest.approx(np.mean(residual**2) / 2, rel=1e-12)
+
+
+def test_pca_is_a_rotation_onto_a_diagonal_h():
+    standardized = problems["digits"](preprocessing="standardize").prepare(1)
+    rotated = problems["digits"](preprocessing="pca").prepare(1)
+    h = rotated.covariance.dense
+    np.testing.assert_allclose(h, np.diag(np.diag(h)), atol=1e-13)
+    np.testing.assert_allclose(np.diag(h), standardized.covariance.eigenvalues, rtol=1e-12)
+    assert risk(rotated, rotated.optimum) == pytest.approx(
+        risk(standardized, standardized.optimum), rel=1e-12
+    )
+
+
+def test_pca_mends_what_the_others_refuse(tmp_path):
+    features, targets = sample()
+    dependent = features[:, 0] - 2 * features[:, 2]
+    path = write(
+        tmp_path / "data.csv", np.column_stack([features, dependent, np.full(len(features), 3.0)]), targets
+    )
+    for preprocessing in ("raw", "standardize"):
+        with pytest.raises(
+            ValueError, match=r"rank-deficient .*\(4 columns, rank 3\); .* = \"pca\""
+        ) as error:
+            file(path, preprocessing=preprocessing).check(1)
+        assert path in sentence(error)
+    mended = file(path, preprocessing="pca")
+    assert mended.dimension_of() == 3
+    assert mended.notes == (
+        "constant columns, dropped: 1 of 5",
+        "principal axes without data, dropped: 1 of 4",
+    )
+    assert mended.prepare(2).covariance.eigenvalues.min() > 0.1
+
+
+def test_columns_that_depend_once_centred(tmp_path):
+    features = np.eye(3)[np.arange(30) % 3]  # one-hot
+    path = write(tmp_path / "data.csv", features, np.arange(30.0))
+    assert file(path).dimension_of() == 3
+    with pytest.raises(ValueError, match=r"\(3 columns, rank 2\)"):
+        file(path, preprocessing="standardize").check(1)
+
+
+def test_units_are_no_rank_deficiency(tmp_path):
+    features, targets = sample()
+    population = file(write(tmp_path / "data.csv", features * [1e-9, 1, 1e9], targets)).prepare(3)
+    expected = file(write(tmp_path / "plain.csv", features, targets)).prepare(3).optimum
+    np.testing.assert_allclose(population.optimum * [1e-9, 1, 1e9], expected, rtol=1e-9)
+
+
+def test_fewer_rows_than_columns(tmp_path):
+    path = write(tmp_path / "data.csv", *sample(rows=4, columns=6))
+    with pytest.raises(ValueError, match=r"\(6 columns, rank 4\)"):
+        file(path).check(1)
+    assert file(path, preprocessing="pca").dimension_of() == 3
+
+
+def test_rows_lie_in_one_piece_whatever_the_order_in_the_file(tmp_path):
+    features, targets = sample()
+    path = write(tmp_path / "data.npz", np.asfortranarray(features), targets)
+    for preprocessing in ("raw", "standardize", "pca"):
+        assert file(path, preprocessing=preprocessing).prepare(2).clients[1].features.flags.c_contiguous
+
+
+def test_more_clients_than_rows():
+    with pytest.raises(
+        ValueError, match="clients = 1798 is more than the 1797 rows of data; give at most 1797"
+    ):
+        problems["digits"]().check(1798)
+
+
+def test_epochs_need_a_batch_that_a_client_can_fill():
+    digits = problems["digits"]
+    digits(sampling="epochs", batch_size=449).check(4)
+    digits(sampling="epochs", batch_size="full").check(4)
+    digits(sampling="with-replacement", batch_size=5000).check(4)
+    with pytest.raises(
+        ValueError, match='batch_size = 450 is more than the 449 rows of a client; with sampling = "ep'
+    ):
+        digits(sampling="epochs", batch_size=450).check(4)
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr(data, "read", lambda *source: reads.append(source) or read(*source))
+    path = write(tmp_path / "data.csv", *sample())
+    for batch_size in (1, 8):
+        problem = file(path, batch_size=batch_size)
+        problem.dimension_of(), problem.check(3), problem.prepare(3), problem.facts()["dataset_digest"]
+    assert len(reads) == 1
+    write(tmp_path / "data.csv", *sample(rows=50))
+    assert len(file(path).dataset.targets) == 50
+
+
+def test_digest_tells_data_apart_and_nothing_else(tmp_path):
+    features, targets = sample()
+    digest = file(write(tmp_path / "data.csv", features, targets)).facts()["dataset_digest"]
+    assert len(digest) == 64
+    assert (
+        digest_of(file(write(tmp_path / "data.npz", features, targets), preprocessing="pca", seed=5)) == digest
+    )
+    features[3, 1] = np.nextafter(features[3, 1], 9)
+    assert file(write(tmp_path / "other.npz", features, targets)).facts()["dataset_digest"] != digest

@@ -1,0 +1,55 @@
+"""What `mpi-fed bench` measures and saves, made up by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from mpi_fed.benchmark.load import parse_bench
+from mpi_fed.benchmark.result import Measured, bench_document, result_of
+
+PLAIN = {"NUMBA_DISABLE_JIT": "1"}
+"""Times mean nothing then, and nothing is compiled: no test here looks at one."""
+TINY = ("--dimension=5", "--repetitions=20", "--launches=1")
+SECONDS = 1e-6
+
+
+def hand_made(factor=1.0, samples=20, bare=True, **changed):
+    """Two ranks whose steps take 1, 2, ... 9 and 9, 8, ... 1 microseconds, the bare collectives 5."""
+    own = np.arange(1.0, 10.0)
+    phases = factor * SECONDS * np.tile(np.array([own, own[::-1]])[:, None, :], (1, samples, 1))
+    bare_seconds = np.full((samples, 2), [2 * SECONDS, 3 * SECONDS]) if bare else None
+    given = {"route": "gather", "compressor": {"kind": "none"}, "label": "none", "dimension": 5, "clients": 2}
+    given |= {"downlink_bits": 64, "compressed_downlink": None}
+    sizes = {"payload_bytes": 20.0, "messages": 2.0, "uplink": 40.0, "downlink": 80.0, "reasons": []}
+    return Measured(phases=phases, bare=bare_seconds, **(given | sizes | changed))
+
+
+def made_up(medians, samples=None, **machine):
+    """The JSON object of a file whose results have these launches' medians, or one launch of these samples each."""
+    results = []
+    for number, own in enumerate(medians if samples is None else samples, start=1):
+        quantiles = np.percentile(own, range(101), method="inverted_cdf").tolist()
+        times = TEMPLATE["microseconds"] | {"median": quantiles[50]}
+        told = {"dimension": number, "quantiles": quantiles, "microseconds": times, "repetitions": len(own)}
+        results.append(TEMPLATE | told | {"launch_medians": [*own] if samples is None else [times["median"]]})
+    return asdict(bench_document({"cpu": ["a"]} | machine, [])) | {"results": results}
+
+
+TEMPLATE = asdict(result_of([hand_made()]))
+
+
+def parsed(told):
+    """The document that such an object is."""
+    return parse_bench(json.dumps(told))
+
+
+def broken(**changed):
+    told = made_up([[1.0, 2.0]])
+    (one,) = told["results"]
+    one |= {key: value for key, value in changed.items() if value is not None}
+    for key in [key for key, value in changed.items() if value is None]:
+        del one[key]
+    return told

@@ -1,0 +1,35 @@
+"""A study of seconds, run in the world of the tests, and the logs that it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpi_fed.study.load import load_study
+
+R, K, D, N, RANKS, SLOTS = 2, 1000, 20, 3, 2, 2
+"""Three clients on two ranks: one on the first, two on the second, and so two slots a rank in a gather."""
+STUDY = f"""
+[study]
+name = "test"
+rounds = {K}
+repetitions = {R}
+clients = {N}
+[problem]
+kind = "gaussian"
+dimension = {D}
+"""
+NONE = '[[compressor]]\nkind = "none"\n'
+
+
+def run(comm, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
+    """Run a study in this world, its files in the root's folder; label -> log."""
+    from mpi_fed.runner.repetitions import run
+
+    folder = Path(comm.bcast(str(folder)))
+    if comm.rank == 0:
+        (folder / "test.toml").write_text(text)
+    comm.Barrier()
+    run([str(folder / "test.toml")], str(folder), list(overrides), None, analyze=False)
+    study = load_study(folder / "test.toml", overrides)
+    comm.Barrier()  # the root may write another study there next
+    return {c.label: folder / "test" / c.file_name for c in study.configurations}
