@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -15,8 +17,9 @@ class Component(BaseModel):
 
     kind: ClassVar[str]
     """The name that selects it in a study file."""
-    Kernel: ClassVar[type]
-    """The NamedTuple of parameters and scratch space that the compiled functions of this component get."""
+    Kernel: ClassVar[type | None] = None
+    """The NamedTuple of parameters and scratch space that this component's compiled operations get, which chooses them
+    by its type. None for a component without operations of its own."""
     lists: ClassVar[frozenset[str]] = frozenset()
     """Keys whose value is a list by nature, so that a list there is no grid."""
 
@@ -28,30 +31,110 @@ class Component(BaseModel):
 C = TypeVar("C", bound=Component)
 
 
-class Choice(Protocol):
-    """Compiled code that is chosen by the type of a kernel tuple (`mpi_fed.engine.compilation.Operation`)."""
+class Operation(Protocol):
+    """A function of the compiled round whose code depends on the type of a kernel (`engine/operation.py`)."""
 
-    def implement(self, kernel_type: type, function: Any) -> None: ...
+    declaration: Callable[..., Any]
+    required: bool
+    cases: dict[type, Callable[..., Any]]
+
+    def implement(self, kernel_type: type) -> Callable[[Any], Any]: ...
 
 
 class Registry(dict[str, type[C]], Generic[C]):
     """The kinds of one family, by name. `@registry.register` on a class is all that adding one takes.
 
-    The static methods of the class that bear the name of one of the family's compiled operations serve the round.
+    A static method that bears the name of one of the family's operations serves the round; it is inherited as any
+    other.
     """
 
-    def __init__(self, family: str, operations: Mapping[str, Choice]) -> None:
+    def __init__(self, family: str, operations: Mapping[str, Operation]) -> None:
         super().__init__()
         self.family = family
         self.operations = operations
 
     def register(self, component: type[C]) -> type[C]:
-        """Add a component class under its `kind`; a kind that is taken is refused."""
+        """Add a component class under its `kind`.
+
+        Raises ValueError for a kind that is taken, and TypeError, one sentence, for operations that are missing,
+        misspelt or of another signature.
+        """
         known = self.get(component.kind)
         if known is not None and known.__qualname__ != component.__qualname__:
             raise ValueError(f"{self.family} kind {component.kind!r} is registered twice")
+        code = self._checked_operations(component)
+        for name, function in code.items():
+            assert component.Kernel is not None
+            self.operations[name].implement(component.Kernel)(function)
         self[component.kind] = component
-        for name, operation in self.operations.items():
-            if name in vars(component):
-                operation.implement(component.Kernel, getattr(component, name))
         return component
+
+    def _checked_operations(self, component: type[C]) -> dict[str, Callable[..., Any]]:
+        """The component's own and inherited operations, by name."""
+        code = {}
+        for name, function in _static_methods(component):
+            if name in self.operations:
+                self._check_signature(component, name, function)
+                code[name] = function
+            elif next(iter(inspect.signature(function).parameters), None) == "kernel":
+                place = f"{component.__qualname__}.{name}"
+                raise TypeError(f"{place} is no operation of {self._family()}{self._hint(name)}")
+        self._check_plain_methods(component)
+        kernel = component.Kernel
+        if kernel is None:
+            if code:
+                raise TypeError(
+                    f"{component.__qualname__} defines {next(iter(code))}, but no Kernel, whose type chooses that "
+                    f"code; give it a NamedTuple of its own"
+                )
+            return code
+        for name, operation in self.operations.items():
+            if operation.required and name not in code:
+                raise TypeError(f"{component.__qualname__} lacks {_signature(name, operation.declaration)}")
+            other = operation.cases.get(kernel)
+            if other is not None and other is not code.get(name):
+                raise TypeError(
+                    f"{component.__qualname__} shares {kernel.__qualname__} with a class that has another {name}; "
+                    f"give it a Kernel of its own"
+                )
+        return code
+
+    def _check_signature(self, component: type[C], name: str, function: Callable[..., Any]) -> None:
+        declaration = self.operations[name].declaration
+        expected, actual = (len(inspect.signature(each).parameters) for each in (declaration, function))
+        if actual != expected:
+            own = _signature(f"{component.__qualname__}.{name}", function)
+            raise TypeError(f"{own} must take the {expected} arguments of {_signature(name, declaration)}")
+
+    def _check_plain_methods(self, component: type[C]) -> None:
+        for name in self.operations:
+            method = inspect.getattr_static(component, name, None)
+            if method is not None and not isinstance(method, staticmethod):
+                place = f"{component.__qualname__}.{name}"
+                raise TypeError(f"{place} must be a @staticmethod, since compiled code calls it")
+
+    def _family(self) -> str:
+        return f"{'an' if self.family[0] in 'aeiou' else 'a'} {self.family}"
+
+    def _hint(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self.operations, n=1)
+        if close:
+            return f"; did you mean {close[0]}?"
+        names = ", ".join(self.operations)
+        return f" (it has {names}); put helpers of compiled code at the top of the file, under @kernel"
+
+
+def _static_methods(component: type[Component]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Those of the class and of its bases, the nearest of each name."""
+    seen: set[str] = set()
+    for base in component.__mro__:
+        if base is Component:
+            return
+        for name, value in vars(base).items():
+            if isinstance(value, staticmethod) and name not in seen:
+                seen.add(name)
+                yield name, value.__func__
+
+
+def _signature(name: str, function: Callable[..., Any]) -> str:
+    return f"{name}({', '.join(inspect.signature(function).parameters)})"

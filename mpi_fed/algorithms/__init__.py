@@ -1,6 +1,11 @@
-"""The algorithms, one file each. Importing this package registers them."""
+"""The algorithms, one file each. Importing this package registers them: a new one is a line here."""
 
-from . import control_variates, delayed_sgd, error_feedback, sgd
+from . import (
+    control_variates,
+    delayed_sgd,
+    error_feedback,
+    sgd,
+)
 from .base import Algorithm, Steps, algorithms
 
-__all__ = ["Algorithm", "Steps", "algorithms", "control_variates", "delayed_sgd", "error_feedback", "sgd"]
+__all__ = ["Algorithm", "Steps", "algorithms"]

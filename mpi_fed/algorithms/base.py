@@ -103,16 +103,16 @@ class Algorithm(Component):
         if self.initial == "zeros":
             return np.zeros(dimension)
         try:
-            given = np.load(self.initial) if isinstance(self.initial, str) else np.array(self.initial)
+            start = np.load(self.initial) if isinstance(self.initial, str) else np.array(self.initial)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"initial = {self.initial!r} is no readable .npy file ({error})") from None
-        if not isinstance(given, np.ndarray):
+        if not isinstance(start, np.ndarray):
             raise ValueError(f"initial = {self.initial!r} holds several arrays; give an .npy file, with one")
-        if given.shape != (dimension,) or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+        if start.shape != (dimension,) or start.dtype.kind not in "fiu" or not np.isfinite(start).all():
             raise ValueError(
-                f"initial must be {dimension} finite numbers, as the dimension is; it has shape {given.shape}"
+                f"initial must be {dimension} finite numbers, as the dimension is; it has shape {start.shape}"
             )
-        return given.astype(np.float64)
+        return start.astype(np.float64)
 
     def averaging_start(self, rounds: int) -> int:
         """The first k whose w_k enters the average."""
@@ -122,20 +122,20 @@ class Algorithm(Component):
         """Bytes of what a client keeps from round to round."""
         return 0
 
-    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
-        """The parameters and memories that the compiled steps get, for `hosted` local clients."""
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
+        """The parameters and memories that the compiled operations get, for the `hosted` ones of N `clients`."""
         raise NotImplementedError
 
 
 def arrays_of(kernel: tuple, place: str = "algorithm") -> dict[str, NDArray[Any]]:
     """All arrays of an algorithm's kernel, which a repetition begins with at zero, by their place in it."""
-    found: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, part in zip(getattr(kernel, "_fields", range(len(kernel))), kernel, strict=True):
         if isinstance(part, np.ndarray):
-            found[f"{place}.{name}"] = part
+            arrays[f"{place}.{name}"] = part
         elif isinstance(part, tuple):
-            found |= arrays_of(part, f"{place}.{name}")
-    return found
+            arrays |= arrays_of(part, f"{place}.{name}")
+    return arrays
 
 
 algorithms: Registry[Algorithm] = Registry("algorithm", OPERATIONS)

@@ -40,24 +40,24 @@ class ControlVariates(Sgd):
     def client_bytes(self, dimension: int) -> int:
         return 8 * dimension
 
-    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
         return ControlVariatesKernel(
-            SgdKernel(steps, self.ridge),
-            self.rate(omega),
-            np.zeros((hosted, dimension)),
-            np.zeros(dimension),
+            sgd=SgdKernel(steps, self.ridge),
+            alpha=self.rate(omega),
+            memory=np.zeros((hosted, dimension)),
+            mean=np.zeros(dimension),
         )
 
     @staticmethod
     def outgoing(kernel, client, round, w, g):
         outgoing(kernel.sgd, client, round, w, g)
-        memory = kernel.memory[client]
+        memory = kernel.memory[client.row]
         for j in range(len(g)):
             g[j] -= memory[j]
 
     @staticmethod
-    def sent(kernel, client, compressor, payload, stream):
-        decode(compressor, payload, kernel.alpha, kernel.memory[client], stream)
+    def sent(kernel, client, compressor, payload, message):
+        decode(compressor, payload, kernel.alpha, kernel.memory[client.row], message)
 
     @staticmethod
     def direction(kernel, round, total):

@@ -51,20 +51,20 @@ class ErrorFeedback(Sgd):
     def client_bytes(self, dimension: int) -> int:
         return 8 * dimension
 
-    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
         return ErrorFeedbackKernel(SgdKernel(steps, self.ridge), np.zeros((hosted, dimension)))
 
     @staticmethod
     def outgoing(kernel, client, round, w, g):
         outgoing(kernel.sgd, client, round, w, g)
-        step, error = step_size(kernel.sgd.steps, round), kernel.errors[client]
+        step, error = step_size(kernel.sgd.steps, round), kernel.errors[client.row]
         for j in range(len(g)):
             error[j] += step * g[j]
             g[j] = error[j]
 
     @staticmethod
-    def sent(kernel, client, compressor, payload, stream):
-        decode(compressor, payload, -1.0, kernel.errors[client], stream)
+    def sent(kernel, client, compressor, payload, message):
+        decode(compressor, payload, -1.0, kernel.errors[client.row], message)
 
     @staticmethod
     def update(kernel, round, total, w):

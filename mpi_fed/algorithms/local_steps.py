@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.operations.problem import _gradient, gradient
+from ..engine.operations.problem import gradient
 from .base import Array, Steps, step_size
 
 
@@ -16,7 +16,7 @@ class LocalStepsKernel(NamedTuple):
     problem: Any
     steps: Steps
     local: Array  # (d,), where the client is
-    one: Array  # (d,), one gradient there
+    gradient: Array  # (d,), one gradient there
 
 
 def local_steps_kernel(problem: NamedTuple, steps: Steps, dimension: int) -> LocalStepsKernel:
@@ -27,17 +27,15 @@ def local_steps_kernel(problem: NamedTuple, steps: Steps, dimension: int) -> Loc
     return LocalStepsKernel(problem, steps, np.zeros(dimension), np.zeros(dimension))
 
 
-def local_gradient(kernel, jobs, job, seed, w, g):
+@gradient.implement(LocalStepsKernel)
+def local_gradient(kernel, schedule, job, seed, w, g):
     """g <- the sum of the gradients along the local steps."""
-    step, local, one = step_size(kernel.steps, jobs.round[job]), kernel.local, kernel.one
+    step, local, at_local = step_size(kernel.steps, schedule.round[job]), kernel.local, kernel.gradient
     for j in range(len(w)):
         local[j] = w[j]
     g.fill(0.0)
-    for s in range(jobs.steps):
-        gradient(kernel.problem, jobs, job + s, seed, local, one)
+    for s in range(schedule.steps):
+        gradient(kernel.problem, schedule, job + s, seed, local, at_local)
         for j in range(len(w)):
-            g[j] += one[j]
-            local[j] -= step * one[j]
-
-
-_gradient.implement(LocalStepsKernel, local_gradient)
+            g[j] += at_local[j]
+            local[j] -= step * at_local[j]

@@ -17,9 +17,9 @@ class Sgd(Algorithm):
     """w_{k+1} = w_k - gamma_k (1/N) sum_i C_i(g_i(w_k)), with the Polyak-Ruppert average of w_0 .. w_{K-1}."""
 
     kind = "sgd"
-    Kernel: ClassVar[type] = SgdKernel
+    Kernel: ClassVar[type | None] = SgdKernel
 
-    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int) -> NamedTuple:
+    def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
         return SgdKernel(steps, self.ridge)
 
     @staticmethod

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from ..engine.compilation import COMPILED, compiling, kernel
 from ..engine.mpi_calls import barrier, comm_of, wtime
-from ..engine.operations.downlink import bare_send_back
-from ..engine.operations.problem import participants
-from ..engine.operations.route import DOWNLINK, PAYLOAD, STEPS, UNTOLD, UPLINK, bare
-from ..engine.round import TIMED
+from ..engine.operations.compressor import participants
+from ..engine.operations.downlink import bare_downlink
+from ..engine.operations.route import NOT_DEFINED, bare_uplink
+from ..engine.phase_clock import STEPS, TIMED
+from ..engine.schedule import place_of_round
+from ..engine.wire import DOWNLINK_BYTES, PAYLOAD_BYTES, UPLINK_BYTES
 from ..launch.world import World
 from ..problems.population import Population
 from ..routes.auto import Auto
@@ -81,20 +83,20 @@ def as_after_encoding(wire, walked, size):
 
 
 @kernel
-def bare_round(route, comm, wire, jobs, w, walked, round, repeats, seconds):
+def bare_round(route, comm, wire, schedule, w, walked, round, repeats, seconds):
     """The collectives of the last round, `repeats` times; seconds <- the last one's uplink and downlink."""
-    at, size, code = round - jobs.window[0], 0, 0
-    for slot in range((jobs.start[at + 1] - jobs.start[at]) // jobs.steps):
+    place, size, code = place_of_round(schedule, round), 0, 0
+    for slot in range((schedule.start[place + 1] - schedule.start[place]) // schedule.steps):
         size += wire.sizes[slot]
     for _ in range(repeats):
         as_after_encoding(wire, walked, size)
         code = barrier(comm)
         begun = wtime()
         if code == 0:
-            code = bare(route, comm, wire, size)
+            code = bare_uplink(route, comm, wire, size)
         between = wtime()
         if code == 0:
-            code = bare_send_back(route.downlink, comm, w)
+            code = bare_downlink(route.downlink, comm, w)
         seconds[0], seconds[1] = between - begun, wtime() - between
         if code != 0:
             break
@@ -147,10 +149,10 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
         compressed_downlink=None if configuration.downlink is None else configuration.downlink.table(),
         phases=np.array([own for own, _ in everyone]),
         bare=bare_seconds[WARM_UP:] if says else None,
-        payload_bytes=wire.totals[PAYLOAD] / max(1, messages),
+        payload_bytes=wire.totals[PAYLOAD_BYTES] / max(1, messages),
         messages=messages / sending,
-        uplink=wire.totals[UPLINK] / sending,
-        downlink=wire.totals[DOWNLINK] / sending,
+        uplink=wire.totals[UPLINK_BYTES] / sending,
+        downlink=wire.totals[DOWNLINK_BYTES] / sending,
         reasons=reasons,
     )
 
@@ -164,7 +166,7 @@ def _downlink_bits(configuration: Configuration) -> int | None:
 
 def _timed_rounds(simulation: Simulation, count: int) -> Rounds:
     rounds, everyone = np.zeros(count, np.int64), np.zeros(simulation.configuration.clients, np.int64)
-    arguments = simulation.kernels[1], np.uint64(SEED), len(everyone), everyone
+    arguments = simulation.kernels.compressor, np.uint64(SEED), len(everyone), everyone
     with compiling("bench", *simulation.kernels), np.errstate(all="ignore"):
         sending_rounds(*arguments, rounds[:0])
         bare_round(*_bare_arguments(simulation, 0, comm_of(MPI.COMM_SELF)), 0, 0, np.zeros(2))
@@ -174,8 +176,8 @@ def _timed_rounds(simulation: Simulation, count: int) -> Rounds:
 
 def _bare_arguments(simulation: Simulation, numbers: int, comm: object = None) -> tuple:
     """`numbers`: how many are walked through beforehand."""
-    route, w, vectors = simulation.kernels[3], simulation.state.w, np.zeros(numbers)
-    return route, comm or simulation.comm, simulation.wire, simulation.jobs, w, vectors
+    route, w, vectors = simulation.kernels.route, simulation.state.w, np.zeros(numbers)
+    return route, comm or simulation.comm, simulation.wire, simulation.schedule, w, vectors
 
 
 def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray, NDArray, bool]:
@@ -191,9 +193,9 @@ def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray
         phases[sample] = clock - before
         if says:
             code = bare_round(*arguments, round, lead + 1, bare_seconds[sample])
-            if code not in (0, UNTOLD):
+            if code not in (0, NOT_DEFINED):
                 raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
-            says = code != UNTOLD
+            says = code != NOT_DEFINED
     return phases, bare_seconds, says
 
 
@@ -209,7 +211,9 @@ def _held_against_one_rank(
 ) -> tuple[int, list[str]]:
     """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
     given, bits = simulation.configuration, simulation.configuration.route.downlink_bits
-    plain = given if given.route.joint_messages else replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
+    plain = given
+    if not given.route.joint_messages:
+        plain = replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
     alone = Simulation(plain, population, MPI.COMM_SELF, [0, given.rounds])
     alone.compile()
     alone.start(SEED)
@@ -217,9 +221,9 @@ def _held_against_one_rank(
     for round in rounds:
         alone.go_to(round - lead)
         alone.advance(round)
-        before = alone.wire.totals[PAYLOAD], alone.wire.histogram.sum()
+        before = alone.wire.totals[PAYLOAD_BYTES], alone.wire.histogram.sum()
         alone.advance(round + 1)
-        booked = alone.wire.totals[PAYLOAD] - before[0]
+        booked = alone.wire.totals[PAYLOAD_BYTES] - before[0]
         packed = alone.wire.sizes[: alone.wire.histogram.sum() - before[1]]
         reasons |= dict.fromkeys(_of_messages(packed, booked, given, population.dimension))
     if not np.isfinite(alone.state.w).all():
@@ -241,8 +245,8 @@ def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
     if not simulation.configuration.compressor.may_be_absent:
         return len(rounds) * (lead + 1)
     everyone = np.zeros(simulation.configuration.clients, np.int64)
-    arguments = simulation.kernels[1], np.uint64(SEED), len(everyone), everyone
-    with compiling("senders", simulation.kernels[1]), np.errstate(all="ignore"):
+    arguments = simulation.kernels.compressor, np.uint64(SEED), len(everyone), everyone
+    with compiling("senders", simulation.kernels.compressor), np.errstate(all="ignore"):
         return sum(int(count_sending(*arguments, round - lead, round + 1)) for round in rounds)
 
 

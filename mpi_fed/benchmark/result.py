@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.operations.route import (
+from ..engine.phase_clock import (
     DECODE,
-    DECODE_DOWN,
+    DOWNLINK,
+    DOWNLINK_DECODE,
+    DOWNLINK_ENCODE,
     ENCODE,
-    ENCODE_DOWN,
     GRADIENT,
-    RECEIVE,
-    SEND_BACK,
     STEPS,
     UPDATE,
+    UPLINK,
 )
 from . import INVALID, VALID
 from .cases import FEWEST
@@ -62,7 +62,7 @@ def percentiles(samples: Array) -> Percentiles:
 def round_seconds(phases: Array) -> Array:
     """Of each sample: the slowest rank's time up to the wait, and the slowest rank's time after it, (samples,)."""
     work = phases[:, :, [GRADIENT, ENCODE]].sum(axis=2).max(axis=0)
-    after = [RECEIVE, DECODE, UPDATE, ENCODE_DOWN, SEND_BACK, DECODE_DOWN]
+    after = [UPLINK, DECODE, UPDATE, DOWNLINK_ENCODE, DOWNLINK, DOWNLINK_DECODE]
     rest = phases[:, :, after].sum(axis=2).max(axis=0)
     return work + rest
 
@@ -132,7 +132,7 @@ def _communication(root: Array, launches: Sequence[Measured]) -> tuple[float | N
     """The median of the root's collectives within rounds, (samples, 9), and that of the bare ones."""
     if not len(root):
         return None, None
-    within = percentile(root[:, RECEIVE] + root[:, SEND_BACK], 50)
+    within = percentile(root[:, UPLINK] + root[:, DOWNLINK], 50)
     samples = [launch.bare for launch in launches if launch.bare is not None]
     return within, percentile(1e6 * np.concatenate(samples).sum(axis=1), 50) if samples else None
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..engine.compilation import compiling, kernel
 from ..engine.mpi_calls import ROOT, Comm, comm_of, gather_counts, gatherv_bytes
-from ..engine.operations.compressor import decode, encode, information_bits, length, participants
+from ..engine.operations.compressor import Message, decode, encode, information_bits, length, participants
 from ..engine.random_streams import Stream
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Batch(NamedTuple):
     first: int  # round
     participants: NDArray[np.int64]  # scratch, (CLIENTS,)
     sizes: NDArray[np.int32]  # bytes, as the sender tells; negated for an overflow
-    lengths: NDArray[np.int64]  # bytes, as the shared stream tells, or codec.UNKNOWN
-    bits: NDArray[np.int64]  # as `codec.information_bits` tells
+    lengths: NDArray[np.int64]  # bytes, as the shared stream tells, or UNKNOWN
+    bits: NDArray[np.int64]  # as `information_bits` says
     present: NDArray[np.bool_]
     decoded: Array  # (messages, d): start + weight C(x), or start where absent
 
@@ -44,7 +44,8 @@ def encode_messages(compressor, seed, x, batch, payload):
         count = participants(compressor, seed, round, CLIENTS, batch.participants)
         for j in range(count):
             client = batch.participants[j]
-            size = encode(compressor, x, payload[total:], Stream(seed, np.uint64(client), round))
+            message = Message(Stream(seed, np.uint64(client), round), CLIENTS, 0)
+            size = encode(compressor, x, payload[total:], message)
             batch.sizes[row + client] = size
             total += abs(size)
     return total
@@ -66,18 +67,19 @@ def ship(comm, payload, total, sizes, received, all_sizes, counts, starts):
 @kernel
 def decode_messages(compressor, seed, weight, payload, batch):
     """Add the messages, each decoded from its own bytes alone."""
-    at = 0
+    start = 0
     for row in range(0, len(batch.sizes), CLIENTS):
         round = np.uint64(batch.first + row // CLIENTS)
         count = participants(compressor, seed, round, CLIENTS, batch.participants)
         for j in range(count):
-            message, size = row + batch.participants[j], abs(batch.sizes[row + batch.participants[j]])
-            stream = Stream(seed, np.uint64(batch.participants[j]), round)
-            batch.present[message] = True
-            batch.lengths[message] = length(compressor, stream)
-            batch.bits[message] = information_bits(compressor, size)
-            decode(compressor, payload[at : at + size], weight, batch.decoded[message], stream)
-            at += size
+            client = batch.participants[j]
+            place, size = row + client, abs(batch.sizes[row + client])
+            message = Message(Stream(seed, np.uint64(client), round), CLIENTS, 0)
+            batch.present[place] = True
+            batch.lengths[place] = length(compressor, message)
+            batch.bits[place] = information_bits(compressor, size)
+            decode(compressor, payload[start : start + size], weight, batch.decoded[place], message)
+            start += size
 
 
 def batch_of(rounds: range, dimension: int, start: float = 0.0) -> Batch:

@@ -1,6 +1,7 @@
 """The ranks of a calibration: how long a round of each configuration takes here, measured for a moment.
 
-`python -m mpi_fed.cluster.calibrate FILE` under a launcher; FILE holds, as JSON, the configurations' tables and the plugins.
+`python -m mpi_fed.cluster.calibrate FILE` under a launcher; FILE holds the
+configurations' tables and the plugins, as JSON.
 The root prints a JSON object a line: the seconds of a round.
 """
 

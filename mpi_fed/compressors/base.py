@@ -51,8 +51,8 @@ class Compressor(Component):
         """All clients draw one and the same linear map in a round."""
         return getattr(self, "mask", None) == "common"
 
-    def resolve(self, dimension: int) -> Compressor:
-        """This compressor with every parameter set for dimension d (`omega = X` turned into its own parameter).
+    def resolve(self, dimension: int, clients: int = 1) -> Compressor:
+        """This compressor with every parameter set for dimension d and N clients; `omega = X` becomes a parameter.
 
         Raises ValueError, one sentence, for parameters that cannot serve this dimension."""
         return self
@@ -135,7 +135,7 @@ class Compressor(Component):
 
 C = TypeVar("C", bound=Compressor)
 
-Mask = Annotated[Literal["own", "common"] | None, AfterValidator(lambda given: None if given == "own" else given)]
+Mask = Annotated[Literal["own", "common"] | None, AfterValidator(lambda mask: None if mask == "own" else mask)]
 """Whether each client draws a mask of its own, or all the same. None for own, so that a log's identity does not depend
 on it."""
 
@@ -147,9 +147,9 @@ compressors: Registry[Compressor] = Registry("compressor", OPERATIONS)
 
 def one_of(compressor: Compressor, parameter: str, alternative: str) -> None:
     """Refuse a compressor that gives both or neither of two parameters that mean the same."""
-    given = [name for name in (parameter, alternative) if _value(compressor, name) is not None]
-    if len(given) != 1:
-        problem = "are both given" if given else "are both missing"
+    present = [name for name in (parameter, alternative) if _value(compressor, name) is not None]
+    if len(present) != 1:
+        problem = "are both given" if present else "are both missing"
         raise ValueError(f"{parameter} and {alternative} {problem}; give exactly one of them")
 
 

@@ -40,7 +40,7 @@ class Bernoulli(Compressor):
     indices: Literal["shared", "explicit"] = "shared"
     mask: Mask = None
 
-    def resolve(self, dimension: int) -> Bernoulli:
+    def resolve(self, dimension: int, clients: int = 1) -> Bernoulli:
         refuse_common_indices(self)
         one_of(self, "p", "omega")
         return self if self.p else self.model_copy(update={"p": 1 / (1 + self.omega), "omega": None})
@@ -68,10 +68,10 @@ class Bernoulli(Compressor):
         return BernoulliKernel(self.p, dimension, self.common, wire, np.empty(FEW))
 
     @staticmethod
-    def length(kernel, stream):
+    def length(kernel, message):
         if kernel.wire.index_bits > 0:
             return UNKNOWN
-        mask = mask_stream(stream, kernel.common)
+        mask = mask_stream(message.stream, kernel.common)
         count = successes(mask, SHARED, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
         return kernel.wire.value_bits // 8 * count
 
@@ -81,16 +81,16 @@ class Bernoulli(Compressor):
         return 8 * size // each * each
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
-        mask = mask_stream(stream, kernel.common)
+        mask = mask_stream(message.stream, kernel.common)
         count = successes(mask, purpose, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
-        return send_kept(kernel.wire, count, x, payload, stream)
+        return send_kept(kernel.wire, count, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         count = 8 * len(payload) // (kernel.wire.value_bits + kernel.wire.index_bits)
         if kernel.wire.index_bits == 0:
-            mask = mask_stream(stream, kernel.common)
+            mask = mask_stream(message.stream, kernel.common)
             successes(mask, SHARED, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
         add_kept(kernel.wire, count, payload, weight / kernel.p, out)

@@ -48,9 +48,9 @@ class NoCompression(Compressor):
         return NoneKernel(self.value_bits, np.empty(CHUNK), np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
-        return pack(x, kernel.value_bits, payload, stream, kernel.dither)
+    def encode(kernel, x, payload, message):
+        return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         add_dense(payload, kernel.value_bits, weight, out, kernel.chunk)

@@ -41,7 +41,7 @@ class PartialParticipation(Compressor):
     p: float = Field(UNSET, gt=0, le=1)
     omega: float = Field(UNSET, ge=0)
 
-    def resolve(self, dimension: int) -> PartialParticipation:
+    def resolve(self, dimension: int, clients: int = 1) -> PartialParticipation:
         one_of(self, "p", "omega")
         return self if self.p else self.model_copy(update={"p": 1 / (1 + self.omega), "omega": None})
 
@@ -74,13 +74,13 @@ class PartialParticipation(Compressor):
         return successes(Stream(seed, EVERYONE, round), PARTICIPATION, kernel.p, n, kernel.gaps, out)
 
     @staticmethod
-    def length(kernel, stream):
+    def length(kernel, message):
         return kernel.size
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
-        return pack(x, kernel.value_bits, payload, stream, kernel.dither)
+    def encode(kernel, x, payload, message):
+        return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         add_dense(payload, kernel.value_bits, weight / kernel.p, out, kernel.chunk)

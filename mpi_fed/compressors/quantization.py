@@ -81,7 +81,7 @@ class Quantization(Compressor):
     bucket: int | None = Field(UNSET, ge=1)
     omega: float = Field(UNSET, gt=0)
 
-    def resolve(self, dimension: int) -> Quantization:
+    def resolve(self, dimension: int, clients: int = 1) -> Quantization:
         if self.bucket and self.bucket > dimension:
             raise ValueError(f"bucket = {self.bucket} is more than the dimension {dimension}; give 1 to {dimension}")
         if self.omega is None:
@@ -132,29 +132,29 @@ class Quantization(Compressor):
     def kernel(self, dimension: int) -> QuantizationKernel:
         bucket, flags = self.bucket or dimension, np.zeros(CHUNK, np.uint8)
         return QuantizationKernel(
-            self.levels,
-            bucket,
-            self.planes,
-            self.value_bits,
-            np.empty(-(-dimension // bucket)),
-            np.empty(CHUNK),
-            np.zeros(CHUNK, np.int32),
-            flags,
-            flags.view(np.uint64),
+            levels=self.levels,
+            bucket=bucket,
+            planes=self.planes,
+            value_bits=self.value_bits,
+            norms=np.empty(-(-dimension // bucket)),
+            dither=np.empty(CHUNK),
+            level=np.zeros(CHUNK, np.int32),
+            flags=flags,
+            words=flags.view(np.uint64),
         )
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
         d, level, flags, words = len(x), kernel.level, kernel.flags, kernel.words
         for q in range(len(kernel.norms)):
             kernel.norms[q] = norm(x[q * kernel.bucket : min(d, (q + 1) * kernel.bucket)])
-        size = pack(kernel.norms, kernel.value_bits, payload, stream, kernel.dither)
+        size = pack(kernel.norms, kernel.value_bits, payload, message.stream, kernel.dither)
         sign, size = (1, size) if size >= 0 else (-1, -size)
         plane, low, q = (d + 7) // 8, 0, 0
         for start in range(0, d, CHUNK):
             stop = min(start + CHUNK, d)
             part, whole, at = x[start:stop], (stop - start + 7) // 8, size + start // 8
-            dithers(stream, PRIVATE, np.uint64(start // 4), len(part), kernel.dither)
+            dithers(message.stream, PRIVATE, np.uint64(start // 4), len(part), kernel.dither)
             while low < stop:
                 high = min(stop, (q + 1) * kernel.bucket)
                 here = slice(low - start, high - start)
@@ -173,7 +173,7 @@ class Quantization(Compressor):
         return sign * (size + kernel.planes * plane)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         d, level, flags, words = len(out), kernel.level, kernel.flags, kernel.words
         unpack(payload, kernel.value_bits, kernel.norms)
         size = kernel.value_bits // 8 * len(kernel.norms)

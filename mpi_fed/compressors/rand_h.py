@@ -62,7 +62,7 @@ class RandH(Compressor):
     indices: Literal["shared", "explicit"] = "shared"
     mask: Mask = None
 
-    def resolve(self, dimension: int) -> RandH:
+    def resolve(self, dimension: int, clients: int = 1) -> RandH:
         refuse_common_indices(self)
         return kept_coordinates(self, dimension)
 
@@ -93,16 +93,16 @@ class RandH(Compressor):
         return RandHKernel(self.h, dimension, self.common, wire, np.zeros(dimension, np.uint8), np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
-        mask = mask_stream(stream, kernel.common)
+        mask = mask_stream(message.stream, kernel.common)
         subset(mask, purpose, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
-        return send_kept(kernel.wire, kernel.h, x, payload, stream)
+        return send_kept(kernel.wire, kernel.h, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         if kernel.wire.index_bits == 0:
-            mask = mask_stream(stream, kernel.common)
+            mask = mask_stream(message.stream, kernel.common)
             subset(mask, SHARED, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
         scale = np.float64(kernel.dimension) / np.float64(kernel.h)
         add_kept(kernel.wire, kernel.h, payload, weight * scale, out)

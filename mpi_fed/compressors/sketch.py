@@ -62,7 +62,7 @@ class Sketch(Compressor):
     omega: float = Field(UNSET, ge=0)
     mask: Mask = None
 
-    def resolve(self, dimension: int) -> Sketch:
+    def resolve(self, dimension: int, clients: int = 1) -> Sketch:
         return kept_coordinates(self, dimension)
 
     def omega_bound(self, dimension: int) -> float:
@@ -102,24 +102,24 @@ class Sketch(Compressor):
         return SketchKernel(self.value_bits, self.common, phi, np.empty((h, h)), np.empty(h), np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
         phi, y, d = kernel.phi, kernel.values, len(x)
         if len(y) == d:
-            return pack(x, kernel.value_bits, payload, stream, kernel.dither)
-        normals(mask_stream(stream, kernel.common), SHARED, np.uint64(0), len(y) * d, phi)
+            return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
+        normals(mask_stream(message.stream, kernel.common), SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
             y[i] = dot(phi[i * d : (i + 1) * d], x)
-        return pack(y, kernel.value_bits, payload, stream, kernel.dither)
+        return pack(y, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         phi, gram, y, d = kernel.phi, kernel.gram, kernel.values, len(out)
         unpack(payload, kernel.value_bits, y)
         if len(y) == d:
             for j in range(d):
                 out[j] += weight * y[j]
             return
-        normals(mask_stream(stream, kernel.common), SHARED, np.uint64(0), len(y) * d, phi)
+        normals(mask_stream(message.stream, kernel.common), SHARED, np.uint64(0), len(y) * d, phi)
         for i in range(len(y)):
             row = phi[i * d : (i + 1) * d]
             for j in range(i + 1):

@@ -52,16 +52,16 @@ def add_kept(wire, count, payload, weight, out):
 
 @kernel
 def _pack_indices(indices, bits, payload):
-    word, held, size = np.uint64(0), 0, 0
+    word, bits_held, size = np.uint64(0), 0, 0
     for i in range(len(indices)):
-        word |= np.uint64(indices[i]) << np.uint64(held)
-        held += bits
-        while held >= 8:
+        word |= np.uint64(indices[i]) << np.uint64(bits_held)
+        bits_held += bits
+        while bits_held >= 8:
             payload[size] = np.uint8(word & np.uint64(255))
             word >>= np.uint64(8)
-            held -= 8
+            bits_held -= 8
             size += 1
-    if held > 0:
+    if bits_held > 0:
         payload[size] = np.uint8(word)
         size += 1
     return size
@@ -69,13 +69,13 @@ def _pack_indices(indices, bits, payload):
 
 @kernel
 def _unpack_indices(payload, bits, indices):
-    word, held, read = np.uint64(0), 0, 0
+    word, bits_held, read = np.uint64(0), 0, 0
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     for i in range(len(indices)):
-        while held < bits:
-            word |= np.uint64(payload[read]) << np.uint64(held)
-            held += 8
+        while bits_held < bits:
+            word |= np.uint64(payload[read]) << np.uint64(bits_held)
+            bits_held += 8
             read += 1
         indices[i] = np.int64(word & mask)
         word >>= np.uint64(bits)
-        held -= bits
+        bits_held -= bits

@@ -76,7 +76,7 @@ class TopK(Compressor):
 
     k: int = Field(ge=1)
 
-    def resolve(self, dimension: int) -> TopK:
+    def resolve(self, dimension: int, clients: int = 1) -> TopK:
         if self.k > dimension:
             raise ValueError(f"k = {self.k} is more than the dimension {dimension}; give 1 to {dimension}")
         return self
@@ -100,12 +100,12 @@ class TopK(Compressor):
         return TopKKernel(self.k, sparse_wire(self.k, self.value_bits, index_bits(dimension)), np.empty(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
         largest(x, kernel.k, kernel.magnitudes, kernel.wire.kept)
-        return send_kept(kernel.wire, kernel.k, x, payload, stream)
+        return send_kept(kernel.wire, kernel.k, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         if kernel.wire.index_bits == 0:  # d = 1
             kernel.wire.kept[0] = 0
         add_kept(kernel.wire, kernel.k, payload, weight, out)

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compilation import bits_of, kernel
-from .operations.compressor import OPERATIONS, UNKNOWN, decode, encode, information_bits, length, participants
+from .operations.compressor import (
+    UNKNOWN,
+    checksum_bytes,
+    decode,
+    encode,
+    information_bits,
+    length,
+    participants,
+)
 from .random_streams import THE_ROOT
 
 TRAILER = 16
@@ -31,7 +39,7 @@ class CheckedKernel(NamedTuple):
     fault: NDArray[np.int64]  # [sender, round, BYTES or VECTOR] of the first message found wrong, or SOUND
 
 
-def complaint(kernel: CheckedKernel) -> str | None:
+def fault_found(kernel: CheckedKernel) -> str | None:
     """What was found wrong with a message, if anything was."""
     client, round, what = kernel.fault.tolist()
     if client == SOUND:
@@ -92,54 +100,50 @@ def differs(payload, at, word):
     return not same
 
 
-def _encode(kernel, x, payload, stream):
-    written = encode(kernel.inner, x, payload, stream)
+@encode.implement(CheckedKernel)
+def _encode(kernel, x, payload, message):
+    written = encode(kernel.inner, x, payload, message)
     size = abs(written)
     kernel.decoded.fill(0.0)
-    decode(kernel.inner, payload[:size], 1.0, kernel.decoded, stream)
+    decode(kernel.inner, payload[:size], 1.0, kernel.decoded, message)
     put(payload, size, checksum_of_bytes(payload[:size]))
     put(payload, size + 8, checksum_of_vector(kernel.decoded))
     return size + TRAILER if written >= 0 else -(size + TRAILER)
 
 
-def _decode(kernel, payload, weight, out, stream):
+@decode.implement(CheckedKernel)
+def _decode(kernel, payload, weight, out, message):
     size = len(payload) - TRAILER
     kernel.decoded.fill(0.0)
-    decode(kernel.inner, payload[:size], 1.0, kernel.decoded, stream)
+    decode(kernel.inner, payload[:size], 1.0, kernel.decoded, message)
     if kernel.fault[0] == SOUND:
-        found = SOUND
+        fault = SOUND
         if differs(payload, size, checksum_of_bytes(payload[:size])):
-            found = BYTES
+            fault = BYTES
         elif differs(payload, size + 8, checksum_of_vector(kernel.decoded)):
-            found = VECTOR
-        if found != SOUND:
-            kernel.fault[0], kernel.fault[1], kernel.fault[2] = np.int64(stream.client), np.int64(stream.round), found
-    decode(kernel.inner, payload[:size], weight, out, stream)
+            fault = VECTOR
+        if fault != SOUND:
+            sender, round = message.stream.client, message.stream.round
+            kernel.fault[0], kernel.fault[1], kernel.fault[2] = np.int64(sender), np.int64(round), fault
+    decode(kernel.inner, payload[:size], weight, out, message)
 
 
-def _length(kernel, stream):
-    size = length(kernel.inner, stream)
+@length.implement(CheckedKernel)
+def _length(kernel, message):
+    size = length(kernel.inner, message)
     return size if size == UNKNOWN else size + TRAILER
 
 
+@information_bits.implement(CheckedKernel)
 def _information_bits(kernel, size):
     return information_bits(kernel.inner, size)
 
 
-def _participants(kernel, seed, round, n, out):
-    return participants(kernel.inner, seed, round, n, out)
+@participants.implement(CheckedKernel)
+def _participants(kernel, seed, round, clients, out):
+    return participants(kernel.inner, seed, round, clients, out)
 
 
-def _trailer(kernel):
+@checksum_bytes.implement(CheckedKernel)
+def _checksum_bytes(kernel):
     return TRAILER
-
-
-for _name, _function in (
-    ("encode", _encode),
-    ("decode", _decode),
-    ("length", _length),
-    ("information_bits", _information_bits),
-    ("participants", _participants),
-    ("trailer", _trailer),
-):
-    OPERATIONS[_name].implement(CheckedKernel, _function)

@@ -38,7 +38,7 @@ if COMPILED:
     import numba
     from numba.core import types
     from numba.core.caching import FunctionCache
-    from numba.extending import intrinsic, overload
+    from numba.extending import intrinsic
 
 
 def _sources() -> list[Path]:
@@ -136,7 +136,7 @@ def compiling(*what: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _first(what: Sequence[Any]) -> Iterator[None]:
     """Hold the lock of these kernels, unless its file says that they are compiled."""
-    names = COPY + [one if isinstance(one, str) else f"{type(one)} {numba.typeof(one)}" for one in what]
+    names = COPY + [each if isinstance(each, str) else f"{type(each)} {numba.typeof(each)}" for each in what]
     path = FOLDER / f"{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}.lock"
     if path.exists() and path.stat().st_size:
         yield
@@ -207,32 +207,3 @@ else:
     def bits_of(number: np.float64) -> np.uint64:
         """The bits of a float64 as a uint64."""
         return np.float64(number).view(np.uint64)
-
-
-class Operation:
-    """A compiled operation whose code depends on the type of its first argument, a NamedTuple.
-
-    `operation.implement(Kernel, function)` adds a case; `operation.call`, compiled or not, runs it. Types without a
-    case of their own get the default, if there is one.
-    """
-
-    def __init__(self, name: str, default: Any = None) -> None:
-        cases: dict[Any, Any] = {}
-
-        def call(first: Any, *rest: Any) -> Any:
-            return cases.get(type(first), default)(first, *rest)
-
-        call.__name__ = call.__qualname__ = name
-        if COMPILED:
-
-            # inlined, since its arguments are tuples of many arrays, and passing those costs more than many a call does
-            @overload(call, jit_options={**OPTIONS, "forceinline": True}, strict=False)
-            def choose(first: Any, *rest: Any) -> Callable | None:
-                return cases.get(getattr(first, "instance_class", None), default)
-
-        self.cases = cases
-        self.call = call
-
-    def implement(self, kernel_type: type, function: Callable) -> None:
-        """Let `function` serve first arguments of type `kernel_type`."""
-        self.cases[kernel_type] = function

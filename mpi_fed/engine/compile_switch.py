@@ -3,4 +3,4 @@
 import os
 
 compile_kernels: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
-"""Read once, when `mpi_fed.engine.compilation` is first imported. NUMBA_DISABLE_JIT=1 gives plain Python with the same bits."""
+"""Read once, when `compilation` is first imported. NUMBA_DISABLE_JIT=1 gives plain Python with the same bits."""

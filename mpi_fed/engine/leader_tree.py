@@ -34,7 +34,7 @@ def tree_of(comm: MPI.Comm, group: MPI.Comm) -> Tree:
     return Tree(comm_of(group), comm_of(leaders), group.rank == 0, number, order, bounds)
 
 
-def fell(tree: Tree) -> None:
-    """Free the tree's communicators. Every rank calls it, and nobody uses the tree afterwards."""
+def free_tree(tree: Tree) -> None:
+    """Free the communicators of the tree, which is not used afterwards. Every rank calls it."""
     disconnect(tree.leaders)
     disconnect(tree.group)

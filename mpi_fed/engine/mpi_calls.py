@@ -183,29 +183,29 @@ if COMPILED:
         return _allreduce(send.ctypes.data, receive.ctypes.data, count, kind, comm.max, comm.handle)
 
     @inlined
-    def start_gather(comm, send, count, receive, everywhere, request):
+    def start_gather(comm, send, count, receive, to_all, request):
         """MPI_Igather of bytes, or MPI_Iallgather."""
         data, into, byte = send.ctypes.data, receive.ctypes.data, comm.byte
-        if everywhere:
+        if to_all:
             return _iallgather(data, count, byte, into, count, byte, comm.handle, request.ctypes.data)
         return _igather(data, count, byte, into, count, byte, np.int32(ROOT), comm.handle, request.ctypes.data)
 
     @inlined
-    def start_gatherv(comm, send, count, receive, counts, starts, everywhere, request):
+    def start_gatherv(comm, send, count, receive, counts, starts, to_all, request):
         """MPI_Igatherv of bytes, or MPI_Iallgatherv."""
         data, into, byte = send.ctypes.data, receive.ctypes.data, comm.byte
         counts, starts = counts.ctypes.data, starts.ctypes.data
-        if everywhere:
+        if to_all:
             return _iallgatherv(data, count, byte, into, counts, starts, byte, comm.handle, request.ctypes.data)
         return _igatherv(
             data, count, byte, into, counts, starts, byte, np.int32(ROOT), comm.handle, request.ctypes.data
         )
 
     @inlined
-    def start_reduce(comm, send, receive, count, kind, everywhere, request):
+    def start_reduce(comm, send, receive, count, kind, to_all, request):
         """MPI_Ireduce, or MPI_Iallreduce: MPI_SUM of `count` floats of the MPI type `kind`."""
         data, into = send.ctypes.data, receive.ctypes.data
-        if everywhere:
+        if to_all:
             return _iallreduce(data, into, count, kind, comm.sum, comm.handle, request.ctypes.data)
         return _ireduce(data, into, count, kind, comm.sum, np.int32(ROOT), comm.handle, request.ctypes.data)
 
@@ -239,8 +239,8 @@ else:
 
     def _kind(comm, handle):
         MPI = _bind()
-        known = {comm.int8: MPI.INT8_T, comm.int16: MPI.INT16_T, comm.int32: MPI.INT32_T, comm.float32: MPI.FLOAT}
-        return known.get(handle, MPI.DOUBLE)
+        types_of = {comm.int8: MPI.INT8_T, comm.int16: MPI.INT16_T, comm.int32: MPI.INT32_T, comm.float32: MPI.FLOAT}
+        return types_of.get(handle, MPI.DOUBLE)
 
     def gather_bytes(comm, send, count, receive):
         """MPI_Gather of `count` bytes from every rank to the root."""
@@ -297,30 +297,30 @@ else:
 
     _under_way: dict[int, Any] = {}
 
-    def start_gather(comm, send, count, receive, everywhere, request):
+    def start_gather(comm, send, count, receive, to_all, request):
         """MPI_Igather of bytes, or MPI_Iallgather."""
-        given, target = [send, count, _bind().BYTE], [receive, count, _bind().BYTE]
-        _start(comm, request, "Iallgather" if everywhere else "Igather", everywhere, given, target)
+        source, target = [send, count, _bind().BYTE], [receive, count, _bind().BYTE]
+        _start(comm, request, "Iallgather" if to_all else "Igather", to_all, source, target)
         return 0
 
-    def start_gatherv(comm, send, count, receive, counts, starts, everywhere, request):
+    def start_gatherv(comm, send, count, receive, counts, starts, to_all, request):
         """MPI_Igatherv of bytes, or MPI_Iallgatherv."""
-        given, target = [send, count, _bind().BYTE], [receive, (counts, starts), _bind().BYTE]
-        _start(comm, request, "Iallgatherv" if everywhere else "Igatherv", everywhere, given, target)
+        source, target = [send, count, _bind().BYTE], [receive, (counts, starts), _bind().BYTE]
+        _start(comm, request, "Iallgatherv" if to_all else "Igatherv", to_all, source, target)
         return 0
 
-    def start_reduce(comm, send, receive, count, kind, everywhere, request):
+    def start_reduce(comm, send, receive, count, kind, to_all, request):
         """MPI_Ireduce, or MPI_Iallreduce: MPI_SUM of `count` floats of the MPI type `kind`."""
-        given, target = [send, count, _kind(comm, kind)], [receive, count, _kind(comm, kind)]
-        _start(comm, request, "Iallreduce" if everywhere else "Ireduce", everywhere, given, target, _bind().SUM)
+        source, target = [send, count, _kind(comm, kind)], [receive, count, _kind(comm, kind)]
+        _start(comm, request, "Iallreduce" if to_all else "Ireduce", to_all, source, target, _bind().SUM)
         return 0
 
-    def _start(comm, request, name, everywhere, given, target, *operation):
+    def _start(comm, request, name, to_all, source, target, *operation):
         call = getattr(_communicators[comm.handle], name)
-        if everywhere:
-            _under_way[request.ctypes.data] = call(given, target, *operation)
+        if to_all:
+            _under_way[request.ctypes.data] = call(source, target, *operation)
         else:
-            _under_way[request.ctypes.data] = call(given, target if comm.rank == ROOT else None, *operation, ROOT)
+            _under_way[request.ctypes.data] = call(source, target if comm.rank == ROOT else None, *operation, ROOT)
 
     def wait(request, status):
         """MPI_Wait."""

@@ -1,51 +1,52 @@
 """The compiled loop: rounds from log point to log point, with MPI inside.
 
-Of each round: local gradients, what the algorithm compresses, encode, the route's collective, decode and mean at the
-root, the update, the downlink of w (or of the update's direction, compressed, before it); before the update, w enters
-the Polyak-Ruppert average.
+A round computes local gradients, what the algorithm makes of them, and messages; the route's collective brings these to
+the root, which decodes and averages them, updates w and sends it back (or sends the update's direction, compressed,
+before it). Before the update, w enters the Polyak-Ruppert average.
 
-An algorithm that is one round late takes gradients at the w before this one. Then the messages of a round may be made
-while those of the round before travel: the loop makes them first, and aggregates a round behind.
+A delayed algorithm takes gradients at the w before this one. Then the messages of a round may be made while those of
+the round before travel: the loop makes them first, and aggregates a round behind.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .compilation import inlined, kernel
 from .mpi_calls import ROOT, barrier, wtime
-from .operations.algorithm import direction, outgoing, sent, update
-from .operations.compressor import encode
-from .operations.downlink import decodes, everywhere, send_back, share
-from .operations.problem import gradient, plan, senders
-from .operations.route import (
-    ENCODE,
-    GRADIENT,
-    LAST,
-    RECEIVE,
-    ROUNDS,
-    RUNNING,
-    SEND_BACK,
-    TOO_LONG,
-    TOO_MANY,
-    UPDATE,
-    WAIT,
-    depart,
-    mark,
-    nudge_on,
-    overlaps,
-    place_of,
-    uplink,
-)
+from .operations.algorithm import Client, direction, outgoing, sent, update
+from .operations.compressor import Message, encode
+from .operations.downlink import ROUND, SENDER, all_ranks_update, decodes_here, share_direction, share_iterate
+from .operations.problem import gradient
+from .operations.route import Round, begin_uplink, overlaps, progress_uplink, uplink
+from .phase_clock import DOWNLINK, ENCODE, GRADIENT, RUNNING, TIMED, UPDATE, UPLINK, WAIT, begin_round, mark
 from .random_streams import Stream
+from .schedule import is_planned, place_of_round, plan, senders
+from .wire import start_of_messages
 
-TIMED = 251
-"""One round in so many is timed phase by phase; a prime, so that it meets drawing ahead as often as any other round."""
+TOO_LONG, TOO_MANY = -2, -3
+"""Returned where a message is longer than its compressor says, or where more clients take part than there is room."""
+
+SNAPSHOTS, SNAPSHOT_BYTES = 64, 2**26
+"""Log points that one call of the loop can pass, and the most bytes for their two iterates each."""
 
 Array = NDArray[np.float64]
+
+
+class Kernels(NamedTuple):
+    """What compiled code knows of a configuration, component by component."""
+
+    problem: Any
+    compressor: Any
+    algorithm: Any
+    route: Any
+
+
+ELAPSED, BLOCK_START = range(2)
+"""Slots of a state's seconds."""
 
 
 class State(NamedTuple):
@@ -53,22 +54,26 @@ class State(NamedTuple):
 
     w: Array  # (d,): the iterate, where the route has it updated
     model: Array  # (d,): what clients know of it, equal on all ranks; w itself unless the downlink rounds
-    at: Array  # (d,): where gradients are taken: model itself, or the one before it where the algorithm is late
+    gradient_point: Array  # (d,): model itself, or the one before it where the algorithm is delayed
     delayed: bool
     sum: Array  # (d,): the root's sum of the iterates in the average
     total: Array  # (d,): the root's mean of the decoded messages, then the direction of the step
-    g: Array  # (d,)
+    g: Array  # (d,): a client's gradient
     averaging_start: int
     always_updates: bool  # w moves even in a round in which nobody sends
-    seconds: Array  # [elapsed, start of the present block]
-    overflow: NDArray[np.int64]  # [sender, round] of the first number beyond the wire's floats, or [-1, -1]
+    seconds: Array  # slots ELAPSED, BLOCK_START
+    overflow: NDArray[np.int64]  # slots SENDER, ROUND
+
+
+NEXT_POINT, HELD = range(2)
+"""Slots of the snapshots' cursor: the next log point, and how many snapshots are held."""
 
 
 class Snapshots(NamedTuple):
     """The root's log points of one call, S at most, evaluated and written outside the timed loop."""
 
     rounds: NDArray[np.int64]  # all log points of the study
-    cursor: NDArray[np.int64]  # [next log point, snapshots held]
+    cursor: NDArray[np.int64]  # slots NEXT_POINT, HELD
     iterate: Array  # (S, d)
     average: Array  # (S, d)
     totals: NDArray[np.int64]  # (S, 4)
@@ -76,132 +81,152 @@ class Snapshots(NamedTuple):
     seconds: Array  # (S,)
 
 
+def snapshots_of(dimension: int) -> int:
+    """Return how many log points one call of the loop can pass at this dimension."""
+    return max(1, min(SNAPSHOTS, SNAPSHOT_BYTES // (16 * dimension)))
+
+
 @kernel
-def snapshot(state, wire, snapshots, done):
+def take_snapshot(state, wire, snapshots, done):
     """Hold the state after `done` rounds."""
-    at = snapshots.cursor[1]
+    place = snapshots.cursor[HELD]
     averaged = done - state.averaging_start
     for j in range(len(state.w)):
-        snapshots.iterate[at, j] = state.w[j]
-        snapshots.average[at, j] = state.sum[j] / np.float64(averaged) if averaged > 0 else state.w[j]
+        snapshots.iterate[place, j] = state.w[j]
+        snapshots.average[place, j] = state.sum[j] / np.float64(averaged) if averaged > 0 else state.w[j]
     for i in range(len(wire.totals)):
-        snapshots.totals[at, i] = wire.totals[i]
+        snapshots.totals[place, i] = wire.totals[i]
     for i in range(snapshots.client_payload.shape[1]):
-        snapshots.client_payload[at, i] = wire.client_payload[i]
-    snapshots.seconds[at] = state.seconds[0]
-    snapshots.cursor[1] += 1
+        snapshots.client_payload[place, i] = wire.client_payload[i]
+    snapshots.seconds[place] = state.seconds[ELAPSED]
+    snapshots.cursor[HELD] += 1
 
 
 @inlined
-def keep(state):
-    """Where the algorithm is late: the next gradients are taken at the model of now."""
+def keep_gradient_point(state):
+    """Where the algorithm is delayed: take the next gradients at the model of now."""
     if state.delayed:
-        for j in range(len(state.at)):
-            state.at[j] = state.model[j]
+        for j in range(len(state.gradient_point)):
+            state.gradient_point[j] = state.model[j]
 
 
 @inlined
-def make_messages(problem, compressor, algorithm, route, wire, jobs, state, k, seed):
+def make_messages(kernels, wire, schedule, state, k, seed):
     """Compute and pack this rank's messages of round k; their bytes, or TOO_LONG."""
-    planned, w, g, clock = k - jobs.window[0], state.at, state.g, wire.clock
-    job, slot, first, size, longest = jobs.start[planned], 0, place_of(wire, k), 0, 0
-    while job < jobs.start[planned + 1]:
-        client = jobs.client[job]
-        gradient(problem, jobs, job, seed, w, g)
-        outgoing(algorithm, client, k, w, g)
+    place, w, g, clock = place_of_round(schedule, k), state.gradient_point, state.g, wire.clock
+    job, slot, start, size, longest = schedule.start[place], 0, start_of_messages(wire, k), 0, 0
+    while job < schedule.start[place + 1]:
+        row = schedule.client[job]
+        number = schedule.first + row
+        client = Client(row, number, schedule.clients)
+        message = Message(Stream(seed, np.uint64(number), np.uint64(k)), schedule.clients, 0)
+        gradient(kernels.problem, schedule, job, seed, w, g)
+        outgoing(kernels.algorithm, client, k, w, g)
         mark(clock, GRADIENT)
-        stream = Stream(seed, np.uint64(jobs.first + client), np.uint64(k))
-        written = encode(compressor, g, wire.send[first + size :], stream)
+        written = encode(kernels.compressor, g, wire.send[start + size :], message)
         if written < 0:
             written = -written
-            if state.overflow[0] == -1:
-                state.overflow[0], state.overflow[1] = jobs.first + client, k
-        sent(algorithm, client, compressor, wire.send[first + size : first + size + written], stream)
+            if state.overflow[SENDER] == -1:
+                state.overflow[SENDER], state.overflow[ROUND] = number, k
+        payload = wire.send[start + size : start + size + written]
+        sent(kernels.algorithm, client, kernels.compressor, payload, message)
         wire.sizes[slot] = written
         size += written
         longest = max(longest, written)
-        job += jobs.steps
+        job += schedule.steps
         slot += 1
-        nudge_on(route)
+        progress_uplink(kernels.route)
         mark(clock, ENCODE)
     return size if longest <= wire.longest else TOO_LONG
 
 
 @inlined
-def aggregate(compressor, algorithm, route, comm, wire, jobs, state, k, seed, size, anyone):
-    """Bring the messages of round k to the root, update w and bring it back; MPI's error code."""
-    w, clock, code = state.w, wire.clock, 0
+def aggregate(kernels, round, state, anyone):
+    """Bring the round's messages to the root, update w and send it back; MPI's error code."""
+    comm, clock, code = round.comm, round.wire.clock, 0
     state.total.fill(0.0)
     if clock[RUNNING] > 0.0:
         code = barrier(comm)
         mark(clock, WAIT)
     if anyone and code == 0:
-        code = uplink(route, comm, compressor, wire, jobs, k, seed, size, state.total)
-    if code == 0 and decodes(route.downlink, comm):
-        direction(algorithm, k, state.total)
+        code = uplink(kernels.route, round, state.total)
+    if code == 0 and decodes_here(kernels.route.downlink, comm):
+        direction(kernels.algorithm, round.number, state.total)
         mark(clock, UPDATE)
     if code == 0:
-        code = share(route.downlink, comm, wire, k, seed, state.total, state.overflow)
-    if code == 0 and (comm.rank == ROOT or everywhere(route.downlink)):
-        update(algorithm, k, state.total, w)
+        code = share_direction(kernels.route.downlink, round, state.total, state.overflow)
+    if code == 0 and (comm.rank == ROOT or all_ranks_update(kernels.route.downlink)):
+        update(kernels.algorithm, round.number, state.total, state.w)
         mark(clock, UPDATE)
     if code == 0:
-        code = send_back(route.downlink, comm, wire, k, seed, w, state.model, state.overflow)
-        mark(clock, SEND_BACK)
+        code = share_iterate(kernels.route.downlink, round, state.w, state.model, state.overflow)
+        mark(clock, DOWNLINK)
+    return code
+
+
+@inlined
+def add_to_average(comm, state, k):
+    """Let the root's w_k enter the average."""
+    if comm.rank == ROOT and k >= state.averaging_start:
+        for j in range(len(state.w)):
+            state.sum[j] += state.w[j]
+
+
+@inlined
+def end_block(comm, wire, state, snapshots, done, last):
+    """After `done` rounds, at a log point or at the `last` round: stop the time, and hold a snapshot; MPI's code."""
+    due = snapshots.rounds[snapshots.cursor[NEXT_POINT]] == done
+    if not due and not last:
+        return 0
+    code = barrier(comm)
+    state.seconds[ELAPSED] += wtime() - state.seconds[BLOCK_START]
+    if due and code == 0:
+        snapshots.cursor[NEXT_POINT] += 1
+        if comm.rank == ROOT:
+            take_snapshot(state, wire, snapshots, done)
+        state.seconds[BLOCK_START] = wtime()
     return code
 
 
 @kernel
-def advance(problem, compressor, algorithm, route, comm, wire, jobs, state, snapshots, start, stop, seed):
+def advance(kernels, comm, wire, schedule, state, snapshots, start, stop, seed):
     """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code,
     TOO_LONG or TOO_MANY.
 
     A block of rounds is timed between two barriers: from the start, or the last log point, to the next."""
-    clock, size = wire.clock, 0
-    behind = 1 if overlaps(route) else 0
+    size = 0
+    behind = 1 if overlaps(kernels.route) else 0
     code = barrier(comm)
-    state.seconds[1] = wtime()
+    state.seconds[BLOCK_START] = wtime()
     for ahead in range(start, stop + behind):
         k = ahead - behind  # messages are made of round `ahead`, and aggregated of round k
-        clock[RUNNING] = 1.0 if ahead % TIMED == 0 and ahead < stop else 0.0
-        if clock[RUNNING] > 0.0:
-            clock[ROUNDS] += 1.0
-            clock[LAST] = wtime()
+        begin_round(wire.clock, ahead % TIMED == 0 and ahead < stop)
         if ahead < stop:
-            if ahead < jobs.window[0] or ahead >= jobs.window[1]:
-                plan(jobs, compressor, seed, max(start, k))
-            if senders(jobs, ahead) > wire.room:
-                code = TOO_MANY
-                break
-            size = make_messages(problem, compressor, algorithm, route, wire, jobs, state, ahead, seed)
+            if not is_planned(schedule, ahead):
+                plan(schedule, kernels.compressor, seed, max(start, k))
+            if senders(schedule, ahead) > wire.max_messages:
+                return TOO_MANY
+            size = make_messages(kernels, wire, schedule, state, ahead, seed)
             if size < 0:
-                code = TOO_LONG
-                break
+                return TOO_LONG
             if behind == 0:
-                keep(state)
+                keep_gradient_point(state)
         if k >= start:
-            if comm.rank == ROOT and k >= state.averaging_start:
-                for j in range(len(state.w)):
-                    state.sum[j] += state.w[j]
-            anyone = senders(jobs, k) > 0
+            add_to_average(comm, state, k)
+            anyone = senders(schedule, k) > 0
             if anyone or state.always_updates:  # else nothing is sent, and w stays
-                code = aggregate(compressor, algorithm, route, comm, wire, jobs, state, k, seed, size, anyone)
-            due = snapshots.rounds[snapshots.cursor[0]] == k + 1
-            if code == 0 and (due or k + 1 == stop):
-                code = barrier(comm)
-                state.seconds[0] += wtime() - state.seconds[1]
+                code = aggregate(kernels, Round(k, seed, size, comm, kernels.compressor, wire, schedule), state, anyone)
+            if code == 0:
+                code = end_block(comm, wire, state, snapshots, k + 1, k + 1 == stop)
             if code != 0:
-                break
-            if due:
-                snapshots.cursor[0] += 1
-                if comm.rank == ROOT:
-                    snapshot(state, wire, snapshots, k + 1)
-                state.seconds[1] = wtime()
+                return code
         if behind == 1 and ahead < stop:
-            keep(state)
-            if senders(jobs, ahead) > 0:
-                code = depart(route, comm, compressor, wire, jobs, ahead, seed, size)
-                mark(clock, RECEIVE)
+            keep_gradient_point(state)
+            if senders(schedule, ahead) > 0:
+                code = begin_uplink(
+                    kernels.route, Round(ahead, seed, size, comm, kernels.compressor, wire, schedule)
+                )
+                mark(wire.clock, UPLINK)
             if code != 0:
-                break
+                return code
     return code

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.operations.route import DOWNLINK, INFORMATION_BITS, PAYLOAD, PHASES, UPLINK
+from ..engine.phase_clock import PHASES
+from ..engine.wire import DOWNLINK_BYTES, INFORMATION_BITS, PAYLOAD_BYTES, UPLINK_BYTES
 from ..study.configuration import Configuration
 
 ITERATES_LIMIT = 100_000_000
@@ -34,9 +35,9 @@ MISSING, COMPLETE, DIVERGED = 0, 1, 2
 
 COUNTS = {
     "uplink_information_bits": ("bit", INFORMATION_BITS),
-    "uplink_payload_bytes": ("byte", PAYLOAD),
-    "uplink_transported_bytes": ("byte", UPLINK),
-    "downlink_transported_bytes": ("byte", DOWNLINK),
+    "uplink_payload_bytes": ("byte", PAYLOAD_BYTES),
+    "uplink_transported_bytes": ("byte", UPLINK_BYTES),
+    "downlink_transported_bytes": ("byte", DOWNLINK_BYTES),
 }
 
 

@@ -31,9 +31,9 @@ class Arrays(Problem):
         return self._arrays()[0].shape[1]
 
     def check(self, clients: int) -> None:
-        held = len(self._arrays()[0])
-        if held != clients:
-            raise ValueError(f"path = {self.path!r} holds {held} clients, the study has clients = {clients}")
+        stored = len(self._arrays()[0])
+        if stored != clients:
+            raise ValueError(f"path = {self.path!r} holds {stored} clients, the study has clients = {clients}")
 
     def prepare(self, clients: int) -> Population:
         self.check(clients)

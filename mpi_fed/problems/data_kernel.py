@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.compilation import kernel
-from ..engine.operations.problem import _gradient
+from ..engine.operations.problem import gradient
 from ..engine.ordered_sums import dot
 from ..engine.random_streams import DATA, GROUP, ORDER, Stream, key, threefry, uniforms, unit
 
@@ -54,9 +54,10 @@ def shuffle(k, client, seed, turn):
     k.shuffled[client, 1] = turn
 
 
-def data_gradient(kernel, jobs, job, seed, w, g):
+@gradient.implement(DataKernel)
+def data_gradient(kernel, schedule, job, seed, w, g):
     """g <- the mean over the batch, or over all rows, of (<x, w> - y) x."""
-    client = jobs.client[job]
+    client = schedule.client[job]
     first, n = kernel.start[client], kernel.start[client + 1] - kernel.start[client]
     g.fill(0.0)
     if kernel.batch == 0:
@@ -64,34 +65,33 @@ def data_gradient(kernel, jobs, job, seed, w, g):
             add_row(kernel, first + i, w, 1.0 / np.float64(n), g)
         return
     weight, word = 1.0 / np.float64(kernel.batch), key(seed, DATA)
-    before = job % jobs.steps * kernel.batch  # samples of this round's earlier steps
+    before = job % schedule.steps * kernel.batch  # samples of this round's earlier steps
     for s in range(before, before + kernel.batch):
         if kernel.epochs:
-            position = jobs.round[job] * jobs.steps * kernel.batch + s
+            position = schedule.round[job] * schedule.steps * kernel.batch + s
             turn = position // n
             if kernel.shuffled[client, 0] != np.int64(seed) or kernel.shuffled[client, 1] != turn:
                 shuffle(kernel, client, seed, turn)
             row = kernel.order[first + position - turn * n]
         else:
-            a, _ = threefry(word, kernel.client[client], np.uint64(jobs.round[job]), np.uint64(s))
+            a, _ = threefry(word, kernel.client[client], np.uint64(schedule.round[job]), np.uint64(s))
             row = first + np.int64(unit(a) * np.float64(n))
         add_row(kernel, row, w, weight, g)
 
 
-_gradient.implement(DataKernel, data_gradient)
 
 
 def data_kernel(clients: Sequence[Any], first: int, batch: int | str, epochs: bool) -> DataKernel:
     """The kernel for the hosted clients, numbered from `first`."""
     start = np.concatenate([[0], np.cumsum([len(c.targets) for c in clients])]).astype(np.int64)
     return DataKernel(
-        0 if batch == "full" else int(batch),
-        epochs,
-        np.arange(first, first + len(clients), dtype=np.uint64),
-        start,
-        np.concatenate([c.features for c in clients]),
-        np.concatenate([c.targets for c in clients]),
-        np.empty(start[-1] if epochs else 0, np.int64),
-        np.full((len(clients), 2), -1, np.int64),
-        np.empty(GROUP),
+        batch=0 if batch == "full" else int(batch),
+        epochs=epochs,
+        client=np.arange(first, first + len(clients), dtype=np.uint64),
+        start=start,
+        features=np.concatenate([c.features for c in clients]),
+        targets=np.concatenate([c.targets for c in clients]),
+        order=np.empty(start[-1] if epochs else 0, np.int64),
+        shuffled=np.full((len(clients), 2), -1, np.int64),
+        draws=np.empty(GROUP),
     )

@@ -56,12 +56,12 @@ class Gaussian(Problem):
             return Population([GaussianClient(shared, center, self.noise_variance)] * clients)
         members = []
         for i in range(clients):
-            own = np.random.Generator(np.random.PCG64([self.seed, 1, i]))
+            client_rng = np.random.Generator(np.random.PCG64([self.seed, 1, i]))
             covariance, optimum = shared, center
             if self.shift in ("covariate", "both"):
-                covariance = _covariance(d, self.decays[i % len(self.decays)], "haar", own)
+                covariance = _covariance(d, self.decays[i % len(self.decays)], "haar", client_rng)
             if self.shift in ("optimum", "both"):
-                optimum = self.optimum_spread * own.standard_normal(d)
+                optimum = self.optimum_spread * client_rng.standard_normal(d)
             members.append(GaussianClient(covariance, optimum, self.noise_variance))
         return Population(members)
 

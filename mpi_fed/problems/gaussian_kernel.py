@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.compilation import kernel
-from ..engine.operations.problem import _gradient
+from ..engine.operations.problem import gradient
 from ..engine.ordered_sums import dot, residual
 from ..engine.random_streams import DATA, Stream, key, normal_pair, normals, padded, threefry
+from ..engine.schedule import END_ROUND, FIRST_JOB, FIRST_ROUND
 from .population import Covariance
 
 TILE = 64
 """Samples that are drawn and coloured together."""
 
 DENSE, DIAGONAL, HOUSEHOLDER = 0, 1, 2
+FIRST, END = range(2)
+"""Slots of the numbers of the samples held."""
 Array = NDArray[np.float64]
 
 
@@ -42,7 +45,7 @@ class GaussianKernel(NamedTuple):
     x: Array  # (d', TILE)
     rows: Array  # (samples held, d)
     errors: Array  # (samples held,): the label noise of each
-    held: NDArray[np.int64]  # numbers [first, end) of the samples held: b times the job's number, plus the position
+    held: NDArray[np.int64]  # slots FIRST, END: numbers of the samples held, b times the job's number plus the position
     order: NDArray[np.uint64]  # (samples held,), sorted by form
     ends: NDArray[np.int64]  # (forms + 1,)
     due: NDArray[np.uint64]  # (3, samples held): of each the client, the round and the first block of counters
@@ -112,22 +115,23 @@ def colour(factor, z, x):
 
 
 @kernel
-def draw_ahead(k, jobs, job, sample, seed):
+def draw_ahead(k, schedule, job, sample, seed):
     """Draw as many samples as k.rows holds, from `sample` of `job` on, form by form."""
-    count = min(len(k.order), (jobs.start[jobs.window[1] - jobs.window[0]] - job) * k.batch - sample)
-    k.held[0] = (jobs.window[2] + job) * k.batch + sample
-    k.held[1] = k.held[0] + count
+    planned = schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]]
+    count = min(len(k.order), (planned - job) * k.batch - sample)
+    k.held[FIRST] = (schedule.window[FIRST_JOB] + job) * k.batch + sample
+    k.held[END] = k.held[FIRST] + count
     k.ends.fill(0)
-    stride, step = (k.rows.shape[1] + 1) // 2 + 1, job % jobs.steps
+    stride, step = (k.rows.shape[1] + 1) // 2 + 1, job % schedule.steps
     for i in range(count):
-        client = jobs.client[job]
-        k.due[0, i], k.due[1, i] = np.uint64(k.first + client), np.uint64(jobs.round[job])
+        client = schedule.client[job]
+        k.due[0, i], k.due[1, i] = np.uint64(k.first + client), np.uint64(schedule.round[job])
         k.due[2, i] = np.uint64((step * k.batch + sample) * stride)
         k.ends[k.form[law_of(k, client)] + 1] += 1
         sample += 1
         if sample == k.batch:
             job, sample = job + 1, 0
-            step = step + 1 if step + 1 < jobs.steps else 0
+            step = step + 1 if step + 1 < schedule.steps else 0
     for form in range(len(k.factors)):
         k.ends[form + 1] += k.ends[form]
     for i in range(count):
@@ -155,20 +159,21 @@ def draw_one(k, client, round, sample, law, seed):
         reflect(x)
 
 
-def sampled_gradient(kernel, jobs, job, seed, w, g):
+@gradient.implement(GaussianKernel)
+def sampled_gradient(kernel, schedule, job, seed, w, g):
     """g <- (1/b) sum over b fresh samples of (<x, w> - y) x."""
-    client = jobs.client[job]
+    client = schedule.client[job]
     law, weight = law_of(kernel, client), 1.0 / np.float64(kernel.batch)
-    optimum, first = kernel.optima[law], (jobs.window[2] + job) * kernel.batch
+    optimum, first = kernel.optima[law], (schedule.window[FIRST_JOB] + job) * kernel.batch
     g.fill(0.0)
     for s in range(kernel.batch):
         row = 0
         if kernel.shape != DENSE:
-            draw_one(kernel, client, jobs.round[job], job % jobs.steps * kernel.batch + s, law, seed)
+            draw_one(kernel, client, schedule.round[job], job % schedule.steps * kernel.batch + s, law, seed)
         else:
-            if not kernel.held[0] <= first + s < kernel.held[1]:
-                draw_ahead(kernel, jobs, job, s, seed)
-            row = first + s - kernel.held[0]
+            if not kernel.held[FIRST] <= first + s < kernel.held[END]:
+                draw_ahead(kernel, schedule, job, s, seed)
+            row = first + s - kernel.held[FIRST]
         x = kernel.rows[row]
         scale = weight * (residual(x, w, optimum) - kernel.errors[row])
         for j in range(len(x)):
@@ -192,9 +197,10 @@ def reflect(x):
         x[j] -= shift
 
 
-def true_gradient(kernel, jobs, job, seed, w, g):
+@gradient.implement(TrueGradientKernel)
+def true_gradient(kernel, schedule, job, seed, w, g):
     """g <- H_i (w - w*_i)."""
-    law, v = law_of(kernel, jobs.client[job]), kernel.difference
+    law, v = law_of(kernel, schedule.client[job]), kernel.difference
     form = kernel.form[law]
     for j in range(len(w)):
         v[j] = w[j] - kernel.optima[law, j]
@@ -210,9 +216,6 @@ def true_gradient(kernel, jobs, job, seed, w, g):
         reflect(g)
 
 
-_gradient.implement(GaussianKernel, sampled_gradient)
-_gradient.implement(TrueGradientKernel, true_gradient)
-
 HELD_BYTES = 64 * 2**20
 """Most memory for samples drawn ahead."""
 
@@ -225,46 +228,54 @@ def gaussian_kernel(
     forms, form = _distinct([c.covariance for c in laws])
     d, shape = forms[0].dimension, _shape(forms)
     optima = np.array([c.optimum for c in laws], np.float64)
-    eigenvalues = np.array([one.eigenvalues for one in forms] if shape != DENSE else np.zeros((1, 1)))
+    eigenvalues = np.array([each.eigenvalues for each in forms] if shape != DENSE else np.zeros((1, 1)))
     if batch == "full":
-        matrices = np.array([one.dense for one in forms]) if shape == DENSE else np.empty((1, 1, 1))
-        return TrueGradientKernel(shape, law, form, matrices, eigenvalues, optima, np.empty(d))
+        matrices = np.array([each.dense for each in forms]) if shape == DENSE else np.empty((1, 1, 1))
+        return TrueGradientKernel(
+            shape=shape,
+            law=law,
+            form=form,
+            matrices=matrices,
+            eigenvalues=eigenvalues,
+            optima=optima,
+            difference=np.empty(d),
+        )
     batch = int(batch)
     size = -(-d // 4) * 4 if shape == DENSE else 1
     factors = np.zeros((len(forms) if shape == DENSE else 1, size, size))
-    held = 1
+    samples = 1
     if shape == DENSE:
-        for n, one in enumerate(forms):
-            factors[n, :d, :d] = _triangular(one)
-        held = max(TILE, min(TILE * len(forms), HELD_BYTES // (8 * d)))
+        for n, covariance in enumerate(forms):
+            factors[n, :d, :d] = _triangular(covariance)
+        samples = max(TILE, min(TILE * len(forms), HELD_BYTES // (8 * d)))
     return GaussianKernel(
-        batch,
-        shape,
-        first,
-        law,
-        form,
-        factors,
-        np.sqrt(eigenvalues),
-        optima,
-        np.sqrt(np.array([c.noise_variance for c in laws], np.float64)),
-        np.empty(padded(d + 2) if shape != DENSE else 1),
-        np.zeros((2 * ((size + 1) // 2 + 2), TILE)),
-        np.zeros((size, TILE)),
-        np.empty((held, d)),
-        np.empty(held),
-        np.full(2, -1, np.int64),
-        np.empty(held, np.uint64),
-        np.empty(len(factors) + 1, np.int64),
-        np.empty((3, held), np.uint64),
-        np.zeros((3, TILE), np.uint64),
+        batch=batch,
+        shape=shape,
+        first=first,
+        law=law,
+        form=form,
+        factors=factors,
+        scales=np.sqrt(eigenvalues),
+        optima=optima,
+        noise=np.sqrt(np.array([client.noise_variance for client in laws], np.float64)),
+        single=np.empty(padded(d + 2) if shape != DENSE else 1),
+        z=np.zeros((2 * ((size + 1) // 2 + 2), TILE)),
+        x=np.zeros((size, TILE)),
+        rows=np.empty((samples, d)),
+        errors=np.empty(samples),
+        held=np.full(2, -1, np.int64),
+        order=np.empty(samples, np.uint64),
+        ends=np.empty(len(factors) + 1, np.int64),
+        due=np.empty((3, samples), np.uint64),
+        tile=np.zeros((3, TILE), np.uint64),
     )
 
 
 def _distinct(objects: Sequence[Any]) -> tuple[list[Any], NDArray[np.int32]]:
     """The distinct objects, and of each which of them it is."""
-    distinct = list({id(one): one for one in objects}.values())
-    position = {id(one): n for n, one in enumerate(distinct)}
-    return distinct, np.array([position[id(one)] for one in objects], np.int32)
+    distinct = list({id(each): each for each in objects}.values())
+    position = {id(each): n for n, each in enumerate(distinct)}
+    return distinct, np.array([position[id(each)] for each in objects], np.int32)
 
 
 def _shape(covariances: list[Covariance]) -> int:

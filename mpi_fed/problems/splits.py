@@ -87,14 +87,14 @@ def _labels(features: Array, clusters: int, embedding: str, clustering: str, see
     """The cluster of each row; kept on disk, since every rank asks and t-SNE takes seconds to minutes."""
     import importlib.metadata
 
-    told = [clusters, embedding, clustering, seed, importlib.metadata.version("scikit-learn"), features.shape]
-    name = hashlib.sha256(json.dumps(told).encode() + np.ascontiguousarray(features).data).hexdigest()[:32]
-    known = files.load("splits", name)
-    if known is None:
+    facts = [clusters, embedding, clustering, seed, importlib.metadata.version("scikit-learn"), features.shape]
+    name = hashlib.sha256(json.dumps(facts).encode() + np.ascontiguousarray(features).data).hexdigest()[:32]
+    cached = files.load("splits", name)
+    if cached is None:
         labels = _cluster(_plane(features, embedding, seed), clusters, clustering, seed)
-        known = {"labels": labels.tolist()}
-        files.store("splits", name, known)
-    return np.array(known["labels"], dtype=np.int64)
+        cached = {"labels": labels.tolist()}
+        files.store("splits", name, cached)
+    return np.array(cached["labels"], dtype=np.int64)
 
 
 def _plane(features: Array, embedding: str, seed: int) -> Array:

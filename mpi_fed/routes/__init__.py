@@ -1,19 +1,17 @@
-"""The routes, one file each. Importing this package registers them."""
+"""The routes, one file each. Importing this package registers them: a new one is a line here."""
 
-from . import allgather, allgatherv, allreduce, auto, gather, gatherv, reduce, reduce_levels, tree, tree_reduce
+from . import (
+    allgather,
+    allgatherv,
+    allreduce,
+    auto,
+    gather,
+    gatherv,
+    reduce,
+    reduce_levels,
+    tree,
+    tree_reduce,
+)
 from .base import Route, routes
 
-__all__ = [
-    "Route",
-    "allgather",
-    "allgatherv",
-    "allreduce",
-    "auto",
-    "gather",
-    "gatherv",
-    "reduce",
-    "reduce_levels",
-    "routes",
-    "tree",
-    "tree_reduce",
-]
+__all__ = ["Route", "routes"]

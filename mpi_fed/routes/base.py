@@ -11,7 +11,8 @@ from pydantic import AfterValidator
 from ..component import Component, Registry
 from ..compressors import Compressor
 from ..engine.checksums import checked
-from ..engine.operations.downlink import DIRECT, Downlink, Everywhere, Path, broadcast
+from ..engine.operations.downlink import DIRECT, Downlink, NoDownlink, Path, broadcast
+from ..engine.operations.overlap import BLOCKING, Pending, non_blocking
 from ..engine.operations.route import OPERATIONS
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ class Place(NamedTuple):
     comm: MPI.Comm
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
     longest: int  # bytes of the longest message
+    overlaps: bool = False  # messages travel while the next are made
 
 
 class Route(Component):
     """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently.
 
-    Its `Kernel` has a field `downlink`."""
+    Its `Kernel` has a field `downlink`, and one that may overlap a field `pending`."""
 
     reaches_all_ranks: ClassVar[bool] = False
     """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
@@ -41,15 +43,15 @@ class Route(Component):
     `joint_messages`; and a rank adds its own before they travel. The root has room for one message."""
 
     may_overlap: ClassVar[bool] = False
-    """Messages can travel while the next are made; the `Kernel` then has a field `flight`."""
+    """Messages can travel while the next ones are made."""
 
     joint_messages: ClassVar[bool] = False
     """A client's message depends on what the others send: iterates are not those of other routes, but exact sums."""
 
-    self_check: Annotated[bool | None, AfterValidator(lambda given: given or None)] = None
-    """Each message carries checksums (`self_check.py`). None for no, so that a log's identity does not depend on it."""
+    self_check: Annotated[bool | None, AfterValidator(lambda wanted: wanted or None)] = None
+    """Each message carries checksums (`engine/checksums.py`). None for no, so that old logs keep their id."""
     downlink_bits: Annotated[
-        Literal[64, 32, 16] | None, AfterValidator(lambda given: None if given == 64 else given)
+        Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)
     ] = None
     """Bits of the floats in which w is broadcast: 16 rounded at random. None for 64, likewise."""
     overlap: bool | None = None
@@ -64,13 +66,13 @@ class Route(Component):
 
     def check_algorithm(self, algorithm: Component) -> None:
         """Raise ValueError, one sentence, where this route cannot serve the algorithm."""
-        late = getattr(algorithm, "delayed", False)
-        if self.overlap is not None and not late:
+        delayed = getattr(algorithm, "delayed", False)
+        if self.overlap is not None and not delayed:
             raise ValueError(
                 f"overlap is for algorithms that are one round late, and {algorithm.kind} needs each message before "
                 f'the next ones are made; leave it out, or give algorithm kind = "delayed-sgd"'
             )
-        if late and not self.may_overlap and self.overlap is not False:
+        if delayed and not self.may_overlap and self.overlap is not False:
             raise ValueError(
                 f'{algorithm.kind} is one round late so that messages may travel meanwhile, and route kind = '
                 f'"{self.kind}" has them wait; give kind = "auto", or overlap = false'
@@ -88,14 +90,18 @@ class Route(Component):
 
     def downlink(self, dimension: int, path: Path = DIRECT) -> Downlink:
         """What brings the iterate back in the compiled round."""
-        return Everywhere(0) if self.reaches_all_ranks else broadcast(self.downlink_bits or 64, dimension, path)
+        return NoDownlink(0) if self.reaches_all_ranks else broadcast(self.downlink_bits or 64, dimension, path)
 
     def overlapping(self, algorithm: Component) -> bool:
         """Whether messages travel while the next ones are made."""
         return getattr(algorithm, "delayed", False) and self.may_overlap and self.overlap is not False
 
-    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
-        """What the compiled exchange gets."""
+    def pending(self, place: Place) -> Pending:
+        """What the kernel holds as `pending`: the collective that travels while the next messages are made."""
+        return non_blocking() if place.overlaps else BLOCKING
+
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        """What the compiled exchange gets on this rank: parameters, buffers, communicators. Every rank calls it."""
         raise NotImplementedError
 
     def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
@@ -113,14 +119,10 @@ class Route(Component):
         """Bytes of a rank's buffers besides those of its clients' messages and of the `received` ones."""
         return 0
 
-    def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+    def compressor_kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         """The compressor's kernel as it is used on this route."""
         inner = compressor.kernel(dimension)
         return checked(inner, dimension) if self.self_check else inner
-
-    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        """The same on this rank, for a route that has communicators or buffers by place. Every rank calls it."""
-        return self.kernel(compressor, dimension)
 
     def close(self, kernel: Any) -> None:
         """Free the communicators of a kernel. Every rank calls it."""

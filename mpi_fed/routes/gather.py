@@ -9,39 +9,46 @@ import numpy as np
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
 from ..engine.mpi_calls import allgather_bytes, gather_bytes
-from ..engine.operations.compressor import decode
-from ..engine.operations.downlink import Downlink, decodes, gathered, transported
-from ..engine.operations.overlap import GROUNDED, Flight, Grounded, flies, gathers, land, nudge
-from ..engine.operations.route import DECODE, RECEIVE, enter, mark, place_of
+from ..engine.operations.compressor import Message, decode
+from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
+from ..engine.operations.overlap import BLOCKING, Pending, begin_gather, complete, is_pending, progress
+from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
-from .base import Route, routes
+from ..engine.wire import enter, start_of_messages
+from .base import Place, Route, routes
 
 
 class GatherKernel(NamedTuple):
     downlink: Downlink
-    flight: Grounded | Flight = GROUNDED
+    pending: Pending = BLOCKING
+
+
+@inlined
+def bytes_per_rank(wire):
+    """What each rank hands to MPI: as many slots as the fullest rank hosts clients."""
+    return wire.max_clients_per_rank * wire.fixed_size
 
 
 @inlined
 def collect(kernel, comm, wire):
     """The MPI call of this route, or of `allgather` where the kernel's downlink says so."""
-    block = np.int32(wire.slots * wire.fixed_size)
-    if gathered(kernel.downlink):
-        return allgather_bytes(comm, wire.send, block, wire.receive)
-    return gather_bytes(comm, wire.send, block, wire.receive)
+    count = np.int32(bytes_per_rank(wire))
+    if uplink_reaches_all(kernel.downlink):
+        return allgather_bytes(comm, wire.send, count, wire.receive)
+    return gather_bytes(comm, wire.send, count, wire.receive)
 
 
 @kernel
-def decode_slots(comm, compressor, wire, jobs, round, seed, total):
-    """total += the mean of the messages in wire.receive, where each rank has `slots` of one length."""
-    each = wire.fixed_size
-    weight = 1.0 / np.float64(jobs.clients)
-    for rank in range(comm.size):
+def decode_slots(round, total):
+    """total += the mean of the messages in wire.receive, where each rank has as many slots of one length."""
+    wire, clients, size = round.wire, round.schedule.clients, round.wire.fixed_size
+    weight = 1.0 / np.float64(clients)
+    for rank in range(round.comm.size):
         for i in range(wire.hosts[rank], wire.hosts[rank + 1]):
-            at = (rank * wire.slots + i - wire.hosts[rank]) * each
-            stream = Stream(seed, np.uint64(i), np.uint64(round))
-            decode(compressor, wire.receive[at : at + each], weight, total, stream)
-            enter(wire, compressor, i, each)
+            start = (rank * wire.max_clients_per_rank + i - wire.hosts[rank]) * size
+            message = Message(Stream(round.seed, np.uint64(i), np.uint64(round.number)), clients, 0)
+            decode(round.compressor, wire.receive[start : start + size], weight, total, message)
+            enter(wire, round.compressor, i, size)
 
 
 @routes.register
@@ -49,7 +56,7 @@ class Gather(Route):
     """Every rank hands MPI_Gather as many slots as the fullest rank hosts clients; empty slots count as transported."""
 
     kind = "gather"
-    Kernel: ClassVar[type] = GatherKernel
+    Kernel: ClassVar[type | None] = GatherKernel
     may_overlap = True
 
     def check(self, compressor: Compressor) -> None:
@@ -60,33 +67,35 @@ class Gather(Route):
                 f'give kind = "{self.kind}v"' + (' or "auto"' if self.kind == "gather" else "")
             )
 
-    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
-        return self.Kernel(self.downlink(dimension))
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        return GatherKernel(self.downlink(dimension), self.pending(place))
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        code = land(kernel.flight) if flies(kernel.flight) else collect(kernel, comm, wire)
-        mark(wire.clock, RECEIVE)
-        sent = comm.size * wire.slots * wire.fixed_size
-        transported(kernel.downlink, comm, wire, sent, sent)
-        if code == 0 and decodes(kernel.downlink, comm):
-            decode_slots(comm, compressor, wire, jobs, round, seed, total)
+    def uplink(kernel, round, total):
+        wire = round.wire
+        code = complete(kernel.pending) if is_pending(kernel.pending) else collect(kernel, round.comm, wire)
+        mark(wire.clock, UPLINK)
+        sent = round.comm.size * bytes_per_rank(wire)
+        enter_transported(kernel.downlink, round, sent, sent)
+        if code == 0 and decodes_here(kernel.downlink, round.comm):
+            decode_slots(round, total)
             mark(wire.clock, DECODE)
         return code
 
     @staticmethod
     def overlaps(kernel):
-        return flies(kernel.flight)
+        return is_pending(kernel.pending)
 
     @staticmethod
-    def depart(kernel, comm, compressor, wire, jobs, round, seed, size):
-        send, block = wire.send[place_of(wire, round) :], np.int32(wire.slots * wire.fixed_size)
-        return gathers(kernel.flight, comm, send, block, wire.receive, gathered(kernel.downlink))
+    def begin_uplink(kernel, round):
+        wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
+        send, count = wire.send[start_of_messages(wire, round.number) :], np.int32(bytes_per_rank(wire))
+        return begin_gather(kernel.pending, round.comm, send, count, wire.receive, to_all)
 
     @staticmethod
-    def nudge_on(kernel):
-        return nudge(kernel.flight)
+    def progress_uplink(kernel):
+        return progress(kernel.pending)
 
     @staticmethod
-    def bare(kernel, comm, wire, size):
+    def bare_uplink(kernel, comm, wire, size):
         return collect(kernel, comm, wire)

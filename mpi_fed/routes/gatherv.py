@@ -9,141 +9,148 @@ import numpy as np
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
 from ..engine.mpi_calls import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
-from ..engine.operations.compressor import decode, length
-from ..engine.operations.downlink import Downlink, decodes, gathered, transported
-from ..engine.operations.overlap import GROUNDED, Flight, Grounded, flies, gathers_any, land, nudge
-from ..engine.operations.route import DECODE, RECEIVE, enter, mark, place_of
+from ..engine.operations.compressor import Message, decode, length
+from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
+from ..engine.operations.overlap import BLOCKING, Pending, begin_gatherv, complete, is_pending, progress
+from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
-from .base import Route, routes
+from ..engine.schedule import place_of_round
+from ..engine.wire import enter, start_of_messages
+from .base import Place, Route, routes
 
 
 class GathervKernel(NamedTuple):
     downlink: Downlink
-    flight: Grounded | Flight = GROUNDED
+    pending: Pending = BLOCKING
 
 
 @inlined
-def collect_counts(kernel, comm, wire):
-    """The first MPI call of this route, or of `allgatherv`, where counts travel."""
-    if not wire.counted:
+def collect_lengths(kernel, comm, wire):
+    """The first MPI call of this route, or of `allgatherv`, where lengths are exchanged."""
+    if not wire.lengths_exchanged:
         return 0
-    if gathered(kernel.downlink):
+    if uplink_reaches_all(kernel.downlink):
         return allgather_counts(comm, wire.sizes, wire.all_sizes)
     return gather_counts(comm, wire.sizes, wire.all_sizes)
 
 
 @inlined
-def prepare(kernel, comm, compressor, wire, jobs, round, seed):
+def prepare(kernel, round):
     """Let whoever decodes know all lengths; MPI's error code."""
-    code = collect_counts(kernel, comm, wire)
-    if code == 0 and decodes(kernel.downlink, comm):
-        lay_out(comm, compressor, wire, jobs, round, seed)
-        mark(wire.clock, DECODE)  # the lengths come from drawing the masks
+    code = collect_lengths(kernel, round.comm, round.wire)
+    if code == 0 and decodes_here(kernel.downlink, round.comm):
+        lay_out(round)
+        mark(round.wire.clock, DECODE)  # the lengths come from drawing the masks
     return code
 
 
 @inlined
 def collect(kernel, comm, wire, size):
     """The second one, which brings the messages."""
-    if gathered(kernel.downlink):
+    if uplink_reaches_all(kernel.downlink):
         return allgatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
     return gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
 
 
 @kernel
-def lay_out(comm, compressor, wire, jobs, round, seed):
-    """Fill wire.all_sizes, unless counts have come, and from it wire.counts and wire.starts."""
-    at = round - jobs.window[0]
+def lay_out(round):
+    """Fill wire.all_sizes, unless lengths were exchanged, and from it wire.counts and wire.starts."""
+    wire, schedule = round.wire, round.schedule
+    place = place_of_round(schedule, round.number)
     wire.counts.fill(0)
     rank, slot = 0, 0
-    for j in range(jobs.everyone_start[at], jobs.everyone_start[at + 1]):
-        client = jobs.everyone[j]
+    for j in range(schedule.participants_start[place], schedule.participants_start[place + 1]):
+        client = schedule.participants[j]
         while client >= wire.hosts[rank + 1]:
             rank, slot = rank + 1, 0
-        place = rank * wire.slots + slot
-        if not wire.counted:
+        position = rank * wire.max_clients_per_rank + slot
+        if not wire.lengths_exchanged:
             size = wire.fixed_size
             if size < 0:
-                size = length(compressor, Stream(seed, np.uint64(client), np.uint64(round)))
-            wire.all_sizes[place] = size
-        wire.counts[rank] += wire.all_sizes[place]
+                stream = Stream(round.seed, np.uint64(client), np.uint64(round.number))
+                size = length(round.compressor, Message(stream, schedule.clients, 0))
+            wire.all_sizes[position] = size
+        wire.counts[rank] += wire.all_sizes[position]
         slot += 1
     wire.starts[0] = 0
-    for rank in range(1, comm.size):
+    for rank in range(1, round.comm.size):
         wire.starts[rank] = wire.starts[rank - 1] + wire.counts[rank - 1]
 
 
 @kernel
-def decode_in_order(compressor, wire, jobs, round, seed, total):
+def decode_in_order(round, total):
     """total += the mean of the messages in wire.receive, a rank's one after the other; their bytes."""
-    planned = round - jobs.window[0]
-    first, last = jobs.everyone_start[planned], jobs.everyone_start[planned + 1]
-    weight = 1.0 / np.float64(jobs.clients)
-    rank, slot, at, sent = 0, 0, np.int64(wire.starts[0]), np.int64(0)
+    wire, schedule = round.wire, round.schedule
+    place = place_of_round(schedule, round.number)
+    first, last = schedule.participants_start[place], schedule.participants_start[place + 1]
+    weight = 1.0 / np.float64(schedule.clients)
+    rank, slot, start, sent = 0, 0, np.int64(wire.starts[0]), np.int64(0)
     for j in range(first, last):
-        client = jobs.everyone[j]
+        client = schedule.participants[j]
         while client >= wire.hosts[rank + 1]:
             rank, slot = rank + 1, 0
-            at = np.int64(wire.starts[rank])
-        each = wire.all_sizes[rank * wire.slots + slot]
-        stream = Stream(seed, np.uint64(client), np.uint64(round))
-        decode(compressor, wire.receive[at : at + each], weight, total, stream)
-        enter(wire, compressor, client, each)
-        at += each
-        sent += each
+            start = np.int64(wire.starts[rank])
+        size = wire.all_sizes[rank * wire.max_clients_per_rank + slot]
+        message = Message(Stream(round.seed, np.uint64(client), np.uint64(round.number)), schedule.clients, 0)
+        decode(round.compressor, wire.receive[start : start + size], weight, total, message)
+        enter(wire, round.compressor, client, size)
+        start += size
+        sent += size
         slot += 1
     return sent
 
 
 @routes.register
 class Gatherv(Route):
-    """The root knows every length from the shared seed, so that no counts travel.
+    """The root knows every length from the shared seed, so that no lengths travel.
 
     Explicit indices are known to their sender alone: then an MPI_Gather of an int32 a client comes first, and counts
     as transported."""
 
     kind = "gatherv"
-    Kernel: ClassVar[type] = GathervKernel
+    Kernel: ClassVar[type | None] = GathervKernel
     may_overlap = True
 
-    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
-        return self.Kernel(self.downlink(dimension))
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        return GathervKernel(self.downlink(dimension), self.pending(place))
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        if flies(kernel.flight):
-            code = land(kernel.flight)
+    def uplink(kernel, round, total):
+        wire = round.wire
+        if is_pending(kernel.pending):
+            code = complete(kernel.pending)
         else:
-            code = prepare(kernel, comm, compressor, wire, jobs, round, seed)
+            code = prepare(kernel, round)
             if code == 0:
-                code = collect(kernel, comm, wire, size)
-        mark(wire.clock, RECEIVE)
-        if code == 0 and decodes(kernel.downlink, comm):
-            sent = decode_in_order(compressor, wire, jobs, round, seed, total)
+                code = collect(kernel, round.comm, wire, round.size)
+        mark(wire.clock, UPLINK)
+        if code == 0 and decodes_here(kernel.downlink, round.comm):
+            sent = decode_in_order(round, total)
             mark(wire.clock, DECODE)
-            sent += 4 * len(wire.all_sizes) if wire.counted else 0
-            transported(kernel.downlink, comm, wire, sent, sent)
+            sent += 4 * len(wire.all_sizes) if wire.lengths_exchanged else 0
+            enter_transported(kernel.downlink, round, sent, sent)
         return code
 
     @staticmethod
     def overlaps(kernel):
-        return flies(kernel.flight)
+        return is_pending(kernel.pending)
 
     @staticmethod
-    def depart(kernel, comm, compressor, wire, jobs, round, seed, size):
-        code = prepare(kernel, comm, compressor, wire, jobs, round, seed)
+    def begin_uplink(kernel, round):
+        code = prepare(kernel, round)
         if code != 0:
             return code
-        send, everywhere = wire.send[place_of(wire, round) :], gathered(kernel.downlink)
-        return gathers_any(
-            kernel.flight, comm, send, np.int32(size), wire.receive, wire.counts, wire.starts, everywhere
+        wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
+        send, count = wire.send[start_of_messages(wire, round.number) :], np.int32(round.size)
+        return begin_gatherv(
+            kernel.pending, round.comm, send, count, wire.receive, wire.counts, wire.starts, to_all
         )
 
     @staticmethod
-    def nudge_on(kernel):
-        return nudge(kernel.flight)
+    def progress_uplink(kernel):
+        return progress(kernel.pending)
 
     @staticmethod
-    def bare(kernel, comm, wire, size):
-        code = collect_counts(kernel, comm, wire)
+    def bare_uplink(kernel, comm, wire, size):
+        code = collect_lengths(kernel, comm, wire)
         return collect(kernel, comm, wire, size) if code == 0 else code

@@ -9,13 +9,14 @@ import numpy as np
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
 from ..engine.mpi_calls import allreduce_sum, reduce_sum
-from ..engine.operations.compressor import decode, length
-from ..engine.operations.downlink import Downlink, decodes, gathered, transported
-from ..engine.operations.overlap import GROUNDED, Flight, Grounded, adds_up, flies, land, nudge
-from ..engine.operations.route import DECODE, ENCODE, RECEIVE, enter, mark, place_of
+from ..engine.operations.compressor import Message, decode, length
+from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
+from ..engine.operations.overlap import BLOCKING, Pending, begin_sum, complete, is_pending, progress
+from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import EVERYONE, Stream
+from ..engine.wire import enter, start_of_messages
 from ..engine.wire_floats import CHUNK, pack, unpack
-from .base import Array, Route, routes
+from .base import Array, Place, Route, routes
 
 
 class ReduceKernel(NamedTuple):
@@ -24,52 +25,60 @@ class ReduceKernel(NamedTuple):
     sum: Array
     values: Array
     dither: Array
-    flight: Grounded | Flight = GROUNDED
+    pending: Pending = BLOCKING
 
 
 @inlined
-def numbers(kernel, comm, each):
-    """How many numbers a message of so many bytes has, and of which MPI type."""
-    return np.int32(8 * each // kernel.bits), comm.float64 if kernel.bits == 64 else comm.float32
+def count_and_type(kernel, comm, size):
+    """How many numbers a message of `size` bytes has, and their MPI type."""
+    return np.int32(8 * size // kernel.bits), comm.float64 if kernel.bits == 64 else comm.float32
 
 
 @inlined
-def collect(kernel, comm, wire, each):
+def collect(kernel, comm, wire, size):
     """The MPI call of this route, or of `allreduce`, where the kernel's downlink says so."""
-    count, kind = numbers(kernel, comm, each)
-    if gathered(kernel.downlink):
+    count, kind = count_and_type(kernel, comm, size)
+    if uplink_reaches_all(kernel.downlink):
         return allreduce_sum(comm, wire.send, wire.receive, count, kind)
     return reduce_sum(comm, wire.send, wire.receive, count, kind)
 
 
 @inlined
-def bytes_of_each(compressor, wire, stream):
-    """Of every message of the round."""
-    return wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
+def common_message(round):
+    """What all clients' messages of a round have in common: their masks are drawn for everyone."""
+    return Message(Stream(round.seed, EVERYONE, np.uint64(round.number)), round.schedule.clients, 0)
+
+
+@inlined
+def message_size(round):
+    """Bytes of every message of the round."""
+    wire = round.wire
+    return wire.fixed_size if wire.fixed_size >= 0 else length(round.compressor, common_message(round))
 
 
 @kernel
-def add_up(kernel, compressor, wire, send, stream, size):
+def add_up(kernel, round, send):
     """The sum of the messages in `send`, in float64 and then rounded once, in place of the first; its bytes."""
-    each = bytes_of_each(compressor, wire, stream)
-    if size > each:
-        sums, values = kernel.sum[: 8 * each // kernel.bits], kernel.values[: 8 * each // kernel.bits]
+    size = message_size(round)
+    if round.size > size:
+        sums, values = kernel.sum[: 8 * size // kernel.bits], kernel.values[: 8 * size // kernel.bits]
         sums.fill(0.0)
-        for at in range(0, size, each):
-            unpack(send[at : at + each], kernel.bits, values)
+        for start in range(0, round.size, size):
+            unpack(send[start : start + size], kernel.bits, values)
             for j in range(len(values)):
                 sums[j] += values[j]
-        pack(sums, kernel.bits, send, stream, kernel.dither)
-    mark(wire.clock, ENCODE)
-    return each
+        pack(sums, kernel.bits, send, common_message(round).stream, kernel.dither)
+    mark(round.wire.clock, ENCODE)
+    return size
 
 
 @kernel
-def decode_sum(compressor, wire, jobs, stream, each, total):
+def decode_sum(round, size, total):
     """total += the sum in wire.receive over N; every client enters the ledger with the message that it gave."""
-    decode(compressor, wire.receive[:each], 1.0 / np.float64(jobs.clients), total, stream)
-    for client in range(jobs.clients):
-        enter(wire, compressor, client, each)
+    wire, clients = round.wire, round.schedule.clients
+    decode(round.compressor, wire.receive[:size], 1.0 / np.float64(clients), total, common_message(round))
+    for client in range(clients):
+        enter(wire, round.compressor, client, size)
     mark(wire.clock, DECODE)
 
 
@@ -82,7 +91,7 @@ class Reduce(Route):
     kind = "reduce"
     sums_in_mpi = True
     may_overlap = True
-    Kernel: ClassVar[type] = ReduceKernel
+    Kernel: ClassVar[type | None] = ReduceKernel
 
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
@@ -100,40 +109,46 @@ class Reduce(Route):
         """A rank's sum, and what it adds to it."""
         return 16 * dimension
 
-    def kernel(self, compressor: Compressor, dimension: int) -> NamedTuple:
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        return self.sum_kernel(compressor, dimension, self.downlink(dimension), self.pending(place))
+
+    def sum_kernel(
+        self, compressor: Compressor, dimension: int, downlink: Downlink, pending: Pending = BLOCKING
+    ) -> ReduceKernel:
+        """The kernel, with room for one sum."""
         bits = compressor.value_bits
         sums, values = np.zeros((2, 8 * compressor.payload_bytes_max(dimension) // bits))
-        return self.Kernel(self.downlink(dimension), bits, sums, values, np.empty(CHUNK))
+        return ReduceKernel(downlink, bits, sums, values, np.empty(CHUNK), pending)
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        stream = Stream(seed, EVERYONE, np.uint64(round))
-        if flies(kernel.flight):
-            each, code = bytes_of_each(compressor, wire, stream), land(kernel.flight)
+    def uplink(kernel, round, total):
+        comm, wire = round.comm, round.wire
+        if is_pending(kernel.pending):
+            size, code = message_size(round), complete(kernel.pending)
         else:
-            each = add_up(kernel, compressor, wire, wire.send, stream, size)
-            code = collect(kernel, comm, wire, each)
-        mark(wire.clock, RECEIVE)
-        transported(kernel.downlink, comm, wire, comm.size * each, each)
-        if code == 0 and decodes(kernel.downlink, comm):
-            decode_sum(compressor, wire, jobs, stream, each, total)
+            size = add_up(kernel, round, wire.send)
+            code = collect(kernel, comm, wire, size)
+        mark(wire.clock, UPLINK)
+        enter_transported(kernel.downlink, round, comm.size * size, size)
+        if code == 0 and decodes_here(kernel.downlink, comm):
+            decode_sum(round, size, total)
         return code
 
     @staticmethod
     def overlaps(kernel):
-        return flies(kernel.flight)
+        return is_pending(kernel.pending)
 
     @staticmethod
-    def depart(kernel, comm, compressor, wire, jobs, round, seed, size):
-        send = wire.send[place_of(wire, round) :]
-        each = add_up(kernel, compressor, wire, send, Stream(seed, EVERYONE, np.uint64(round)), size)
-        count, kind = numbers(kernel, comm, each)
-        return adds_up(kernel.flight, comm, send, wire.receive, count, kind, gathered(kernel.downlink))
+    def begin_uplink(kernel, round):
+        wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
+        send = wire.send[start_of_messages(wire, round.number) :]
+        count, kind = count_and_type(kernel, round.comm, add_up(kernel, round, send))
+        return begin_sum(kernel.pending, round.comm, send, wire.receive, count, kind, to_all)
 
     @staticmethod
-    def nudge_on(kernel):
-        return nudge(kernel.flight)
+    def progress_uplink(kernel):
+        return progress(kernel.pending)
 
     @staticmethod
-    def bare(kernel, comm, wire, size):
+    def bare_uplink(kernel, comm, wire, size):
         return collect(kernel, comm, wire, wire.sizes[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,12 @@ from ..compressors import Compressor
 from ..compressors.quantization import Quantization, QuantizationKernel, round_levels
 from ..engine.compilation import inlined, kernel
 from ..engine.mpi_calls import ROOT, allreduce_max, reduce_sum
-from ..engine.operations.compressor import OPERATIONS
+from ..engine.operations.compressor import encode
 from ..engine.operations.downlink import Downlink
-from ..engine.operations.route import DECODE, DOWNLINK, ENCODE, RECEIVE, UPLINK, enter, mark
 from ..engine.ordered_sums import norm
+from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import PRIVATE, Stream, dithers
+from ..engine.wire import DOWNLINK_BYTES, UPLINK_BYTES, enter
 from ..engine.wire_floats import CHUNK, pack, unpack
 from ..errors import InputError
 from .base import Array, Place, Route, routes
@@ -31,8 +32,9 @@ class StagedKernel(NamedTuple):
     norms: Array  # (hosted,)
 
 
-def _stage(kernel, x, payload, stream):
-    client = np.int64(stream.client) - kernel.first
+@encode.implement(StagedKernel)
+def _stage(kernel, x, payload, message):
+    client = np.int64(message.stream.client) - kernel.first
     row = kernel.vectors[client]
     for j in range(len(x)):
         row[j] = x[j]
@@ -40,26 +42,23 @@ def _stage(kernel, x, payload, stream):
     return kernel.size
 
 
-OPERATIONS["encode"].implement(StagedKernel, _stage)
-
-
 class ReduceLevelsKernel(NamedTuple):
     downlink: Downlink
     width: int  # bytes of an integer
-    own: NDArray[np.uint8]  # the greatest norm on this rank, as a float of the payload
+    greatest: NDArray[np.uint8]  # the greatest norm on this rank, as a float of the payload
     shared: NDArray[np.uint8]  # the greatest of all
     scale: Array  # (1,), the same
     sums: NDArray[np.int32]  # (d,)
 
 
 @kernel
-def greatest(norms):
+def greatest_norm(norms):
     """The greatest norm, infinite where one is no number."""
-    found = np.float64(0.0)
+    most = np.float64(0.0)
     for i in range(len(norms)):
-        if not norms[i] <= found:
-            found = norms[i] if norms[i] < np.inf else np.float64(np.inf)
-    return found
+        if not norms[i] <= most:
+            most = norms[i] if norms[i] < np.inf else np.float64(np.inf)
+    return most
 
 
 @kernel
@@ -77,41 +76,41 @@ def add_levels(quantization, x, scale, stream, sums):
 def narrow(sums, width, payload):
     """The integers in `width` bytes each."""
     if width == 1:
-        one = payload[: len(sums)].view(np.int8)
+        bytes_ = payload[: len(sums)].view(np.int8)
         for j in range(len(sums)):
-            one[j] = np.int8(sums[j])
+            bytes_[j] = np.int8(sums[j])
     elif width == 2:
-        two = payload[: 2 * len(sums)].view(np.int16)
+        shorts = payload[: 2 * len(sums)].view(np.int16)
         for j in range(len(sums)):
-            two[j] = np.int16(sums[j])
+            shorts[j] = np.int16(sums[j])
     else:
-        four = payload[: 4 * len(sums)].view(np.int32)
+        ints = payload[: 4 * len(sums)].view(np.int32)
         for j in range(len(sums)):
-            four[j] = sums[j]
+            ints[j] = sums[j]
 
 
 @kernel
 def add_scaled(payload, width, unit, out):
     """out += unit times the integers."""
     if width == 1:
-        one = payload[: len(out)].view(np.int8)
+        bytes_ = payload[: len(out)].view(np.int8)
         for j in range(len(out)):
-            out[j] += unit * np.float64(one[j])
+            out[j] += unit * np.float64(bytes_[j])
     elif width == 2:
-        two = payload[: 2 * len(out)].view(np.int16)
+        shorts = payload[: 2 * len(out)].view(np.int16)
         for j in range(len(out)):
-            out[j] += unit * np.float64(two[j])
+            out[j] += unit * np.float64(shorts[j])
     else:
-        four = payload[: 4 * len(out)].view(np.int32)
+        ints = payload[: 4 * len(out)].view(np.int32)
         for j in range(len(out)):
-            out[j] += unit * np.float64(four[j])
+            out[j] += unit * np.float64(ints[j])
 
 
 @inlined
 def agree(kernel, comm):
     """MPI_Allreduce, MPI_MAX of one float."""
-    kind = comm.float64 if len(kernel.own) == 8 else comm.float32
-    return allreduce_max(comm, kernel.own, kernel.shared, np.int32(1), kind)
+    kind = comm.float64 if len(kernel.greatest) == 8 else comm.float32
+    return allreduce_max(comm, kernel.greatest, kernel.shared, np.int32(1), kind)
 
 
 @inlined
@@ -155,16 +154,26 @@ class ReduceLevels(Route):
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
         return 8 * dimension * hosted
 
-    def packing(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+    def compressor_kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         first, last = place.hosts[place.comm.rank : place.comm.rank + 2].tolist()
-        inner: Any = compressor.kernel(dimension)
-        vectors, norms = np.zeros((last - first, dimension)), np.zeros(last - first)
-        return StagedKernel(inner, first, place.longest, vectors, norms)
+        return StagedKernel(
+            inner=cast(QuantizationKernel, compressor.kernel(dimension)),
+            first=first,
+            size=place.longest,
+            vectors=np.zeros((last - first, dimension)),
+            norms=np.zeros(last - first),
+        )
 
-    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        own, shared = np.zeros((2, compressor.value_bits // 8), np.uint8)
-        width = self._width(compressor, int(place.hosts[-1]))
-        return self.Kernel(self.downlink(dimension), width, own, shared, np.zeros(1), np.zeros(dimension, np.int32))
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        greatest, shared = np.zeros((2, compressor.value_bits // 8), np.uint8)
+        return ReduceLevelsKernel(
+            downlink=self.downlink(dimension),
+            width=self._width(compressor, int(place.hosts[-1])),
+            greatest=greatest,
+            shared=shared,
+            scale=np.zeros(1),
+            sums=np.zeros(dimension, np.int32),
+        )
 
     def _width(self, compressor: Any, clients: int) -> int:
         most = compressor.levels * clients
@@ -176,36 +185,38 @@ class ReduceLevels(Route):
         return 1 if most < 2**7 else 2 if most < 2**15 else 4
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        bits = 8 * len(kernel.own)
-        kernel.scale[0] = greatest(compressor.norms)
-        pack(kernel.scale, bits, kernel.own, Stream(seed, np.uint64(0), np.uint64(round)), compressor.inner.dither)
+    def uplink(kernel, round, total):
+        comm, compressor, wire, schedule = round.comm, round.compressor, round.wire, round.schedule
+        bits, number = 8 * len(kernel.greatest), np.uint64(round.number)
+        kernel.scale[0] = greatest_norm(compressor.norms)
+        stream = Stream(round.seed, np.uint64(0), number)
+        pack(kernel.scale, bits, kernel.greatest, stream, compressor.inner.dither)
         mark(wire.clock, ENCODE)
         code = agree(kernel, comm)
-        mark(wire.clock, RECEIVE)
+        mark(wire.clock, UPLINK)
         if code != 0:
             return code
         unpack(kernel.shared, bits, kernel.scale)
         kernel.sums.fill(0)
         for i in range(len(compressor.norms)):
-            stream = Stream(seed, np.uint64(jobs.first + i), np.uint64(round))
+            stream = Stream(round.seed, np.uint64(schedule.first + i), number)
             add_levels(compressor.inner, compressor.vectors[i], kernel.scale[0], stream, kernel.sums)
         narrow(kernel.sums, kernel.width, wire.send)
         mark(wire.clock, ENCODE)
         code = collect(kernel, comm, wire)
-        mark(wire.clock, RECEIVE)
+        mark(wire.clock, UPLINK)
         if comm.rank == ROOT and code == 0:
-            wire.totals[UPLINK] += comm.size * compressor.size
-            wire.totals[DOWNLINK] += comm.size * len(kernel.shared)
-            weight = 1.0 / np.float64(jobs.clients)
+            wire.totals[UPLINK_BYTES] += comm.size * compressor.size
+            wire.totals[DOWNLINK_BYTES] += comm.size * len(kernel.shared)
+            weight = 1.0 / np.float64(schedule.clients)
             unit = weight * (kernel.scale[0] / np.float64(compressor.inner.levels))
             add_scaled(wire.receive, kernel.width, unit, total)
-            for client in range(jobs.clients):
+            for client in range(schedule.clients):
                 enter(wire, compressor, client, compressor.size)
             mark(wire.clock, DECODE)
         return code
 
     @staticmethod
-    def bare(kernel, comm, wire, size):
+    def bare_uplink(kernel, comm, wire, size):
         code = agree(kernel, comm)
         return collect(kernel, comm, wire) if code == 0 else code

@@ -10,10 +10,11 @@ from pydantic import Field
 
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
-from ..engine.leader_tree import Tree, fell, tree_of
+from ..engine.leader_tree import Tree, free_tree, tree_of
 from ..engine.mpi_calls import ROOT, gather_counts, gatherv_bytes
 from ..engine.operations.downlink import Downlink
-from ..engine.operations.route import DECODE, RECEIVE, UPLINK, mark
+from ..engine.phase_clock import DECODE, UPLINK, mark
+from ..engine.wire import UPLINK_BYTES
 from .base import Place, Route, routes
 from .gatherv import decode_in_order, lay_out
 
@@ -30,8 +31,8 @@ class TreeKernel(NamedTuple):
     starts: Counts
     group_counts: Counts  # (groups,), bytes; the root's, of which a leader has its own
     group_starts: Counts
-    sizes: Counts  # (ranks of the group * slots,): lengths of messages, where counts travel
-    all_sizes: Counts  # (ranks * slots,): the root's, group by group
+    sizes: Counts  # (ranks of the group * max_clients_per_rank,): lengths of messages, where they are exchanged
+    all_sizes: Counts  # (ranks * max_clients_per_rank,): the root's, group by group
     size_counts: Counts  # (groups,): bytes of `sizes`
     size_starts: Counts
 
@@ -57,7 +58,7 @@ class Grouped(Route):
         return tree_of(comm, self.split(comm))
 
     def close(self, kernel: Any) -> None:
-        fell(kernel.downlink.path)
+        free_tree(kernel.downlink.path)
 
 
 @kernel
@@ -71,13 +72,13 @@ def spread(order, slots, sizes, all_sizes):
 @kernel
 def lay_out_groups(kernel, tree, wire):
     """From wire.counts, those and the starts of this rank's group and of all groups, and wire.starts by these."""
-    at = np.int64(0)
+    start = np.int64(0)
     for g in range(len(kernel.group_counts)):
-        kernel.group_starts[g] = at
+        kernel.group_starts[g] = start
         for p in range(tree.bounds[g], tree.bounds[g + 1]):
-            wire.starts[tree.order[p]] = at
-            at += wire.counts[tree.order[p]]
-        kernel.group_counts[g] = at - kernel.group_starts[g]
+            wire.starts[tree.order[p]] = start
+            start += wire.counts[tree.order[p]]
+        kernel.group_counts[g] = start - kernel.group_starts[g]
     first = tree.bounds[tree.number]
     for m in range(len(kernel.counts)):
         rank = tree.order[first + m]
@@ -86,19 +87,20 @@ def lay_out_groups(kernel, tree, wire):
 
 
 @inlined
-def collect_counts(kernel, comm, wire):
+def collect_lengths(kernel, comm, wire):
     """The MPI calls that bring lengths, where the senders alone know them: to leaders of their groups, to the root."""
     tree = kernel.downlink.path
-    if not wire.counted:
+    if not wire.lengths_exchanged:
         return 0
     code = gather_counts(tree.group, wire.sizes, kernel.sizes)
     if tree.leads and code == 0:
         group = tree.order[tree.bounds[tree.number] : tree.bounds[tree.number + 1]]
-        spread(group, wire.slots, kernel.sizes, wire.all_sizes)
-        own, whole = kernel.sizes.view(np.uint8), kernel.all_sizes.view(np.uint8)
-        code = gatherv_bytes(tree.leaders, own, np.int32(len(own)), whole, kernel.size_counts, kernel.size_starts)
+        spread(group, wire.max_clients_per_rank, kernel.sizes, wire.all_sizes)
+        lengths, all_lengths = kernel.sizes.view(np.uint8), kernel.all_sizes.view(np.uint8)
+        count = np.int32(len(lengths))
+        code = gatherv_bytes(tree.leaders, lengths, count, all_lengths, kernel.size_counts, kernel.size_starts)
         if comm.rank == ROOT:
-            spread(tree.order, wire.slots, kernel.all_sizes, wire.all_sizes)
+            spread(tree.order, wire.max_clients_per_rank, kernel.all_sizes, wire.all_sizes)
     return code
 
 
@@ -108,8 +110,8 @@ def collect(kernel, wire, size):
     tree = kernel.downlink.path
     code = gatherv_bytes(tree.group, wire.send, np.int32(size), kernel.relay, kernel.counts, kernel.starts)
     if tree.leads and code == 0:
-        own = kernel.group_counts[tree.number]
-        code = gatherv_bytes(tree.leaders, kernel.relay, own, wire.receive, kernel.group_counts, kernel.group_starts)
+        size = kernel.group_counts[tree.number]
+        code = gatherv_bytes(tree.leaders, kernel.relay, size, wire.receive, kernel.group_counts, kernel.group_starts)
     return code
 
 
@@ -121,49 +123,51 @@ class TreeRoute(Grouped):
     counted on both levels."""
 
     kind = "tree"
-    Kernel: ClassVar[type] = TreeKernel
+    Kernel: ClassVar[type | None] = TreeKernel
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
         """What all leaders on the root's machine relay."""
         return super().scratch_bytes(message, dimension, hosted, received) + message * received
 
-    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         tree = self.tree(place.comm)
         hosted, members = np.diff(place.hosts), np.diff(tree.bounds)
-        own = tree.order[tree.bounds[tree.number] : tree.bounds[tree.number + 1]]
-        slots, ranks, groups = int(hosted.max()), len(hosted), len(members)
-        relayed = place.longest * int(hosted[own].sum()) if tree.leads else 1
-        return self.Kernel(
-            self.downlink(dimension, tree),
-            np.zeros(max(1, relayed), np.uint8),
-            *np.zeros((2, len(own)), np.int32),
-            *np.zeros((2, groups), np.int32),
-            np.zeros(slots * len(own), np.int32),
-            np.zeros(slots * ranks, np.int32),
-            (4 * slots * members).astype(np.int32),
-            (4 * slots * tree.bounds[:-1]).astype(np.int32),
+        group = tree.order[tree.bounds[tree.number] : tree.bounds[tree.number + 1]]
+        most, ranks, groups = int(hosted.max()), len(hosted), len(members)
+        relayed = place.longest * int(hosted[group].sum()) if tree.leads else 1
+        return TreeKernel(
+            downlink=self.downlink(dimension, tree),
+            relay=np.zeros(max(1, relayed), np.uint8),
+            counts=np.zeros(len(group), np.int32),
+            starts=np.zeros(len(group), np.int32),
+            group_counts=np.zeros(groups, np.int32),
+            group_starts=np.zeros(groups, np.int32),
+            sizes=np.zeros(most * len(group), np.int32),
+            all_sizes=np.zeros(most * ranks, np.int32),
+            size_counts=(4 * most * members).astype(np.int32),
+            size_starts=(4 * most * tree.bounds[:-1]).astype(np.int32),
         )
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        code = collect_counts(kernel, comm, wire)
+    def uplink(kernel, round, total):
+        comm, wire, tree = round.comm, round.wire, kernel.downlink.path
+        code = collect_lengths(kernel, comm, wire)
         if code != 0:
             return code
-        tree = kernel.downlink.path
         if tree.leads:
-            lay_out(comm, compressor, wire, jobs, round, seed)
+            lay_out(round)
             lay_out_groups(kernel, tree, wire)
             mark(wire.clock, DECODE)
-        code = collect(kernel, wire, size)
-        mark(wire.clock, RECEIVE)
+        code = collect(kernel, wire, round.size)
+        mark(wire.clock, UPLINK)
         if comm.rank == ROOT and code == 0:
-            sent = decode_in_order(compressor, wire, jobs, round, seed, total)
+            sent = decode_in_order(round, total)
             mark(wire.clock, DECODE)
-            sent += 4 * len(wire.all_sizes) if wire.counted else 0
-            wire.totals[UPLINK] += 2 * sent
+            sent += 4 * len(wire.all_sizes) if wire.lengths_exchanged else 0
+            wire.totals[UPLINK_BYTES] += 2 * sent
         return code
 
     @staticmethod
-    def bare(kernel, comm, wire, size):
-        code = collect_counts(kernel, comm, wire)
+    def bare_uplink(kernel, comm, wire, size):
+        code = collect_lengths(kernel, comm, wire)
         return collect(kernel, wire, size) if code == 0 else code

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-import numpy as np
-
 from ..compressors import Compressor
 from ..engine.compilation import inlined
 from ..engine.mpi_calls import ROOT, reduce_sum
 from ..engine.operations.downlink import Downlink
-from ..engine.operations.route import RECEIVE, UPLINK, mark
-from ..engine.random_streams import EVERYONE, Stream
+from ..engine.operations.overlap import BLOCKING, Pending
+from ..engine.phase_clock import UPLINK, mark
+from ..engine.wire import UPLINK_BYTES
 from .base import Array, Place, routes
-from .reduce import Reduce, add_up, decode_sum, numbers
+from .reduce import Reduce, add_up, count_and_type, decode_sum
 from .tree import Grouped
 
 
@@ -23,13 +22,14 @@ class TreeReduceKernel(NamedTuple):
     sum: Array  # afterwards a leader's sum of its group, in the payload's floats
     values: Array
     dither: Array
+    pending: Pending = BLOCKING  # always: this route does not overlap
 
 
 @inlined
-def collect(kernel, comm, wire, each):
+def collect(kernel, comm, wire, size):
     """The MPI calls of this route."""
     tree, relay = kernel.downlink.path, kernel.sum
-    count, kind = numbers(kernel, comm, each)
+    count, kind = count_and_type(kernel, comm, size)
     code = reduce_sum(tree.group, wire.send, relay, count, kind)
     if tree.leads and code == 0:
         code = reduce_sum(tree.leaders, relay, wire.receive, count, kind)
@@ -41,22 +41,23 @@ class TreeReduce(Grouped, Reduce):
     """One message a node reaches the root: the sum of its ranks', each the sum of its clients'."""
 
     kind = "tree-reduce"
-    Kernel: ClassVar[type] = TreeReduceKernel
+    Kernel: ClassVar[type | None] = TreeReduceKernel
 
-    def kernel_at(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        return self.kernel(compressor, dimension)._replace(downlink=self.downlink(dimension, self.tree(place.comm)))
+    def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
+        downlink = self.downlink(dimension, self.tree(place.comm))
+        return TreeReduceKernel(*self.sum_kernel(compressor, dimension, downlink))
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        stream = Stream(seed, EVERYONE, np.uint64(round))
-        each = add_up(kernel, compressor, wire, wire.send, stream, size)
-        code = collect(kernel, comm, wire, each)
-        mark(wire.clock, RECEIVE)
+    def uplink(kernel, round, total):
+        comm, wire = round.comm, round.wire
+        size = add_up(kernel, round, wire.send)
+        code = collect(kernel, comm, wire, size)
+        mark(wire.clock, UPLINK)
         if comm.rank == ROOT and code == 0:
-            wire.totals[UPLINK] += (comm.size + kernel.downlink.path.leaders.size) * each
-            decode_sum(compressor, wire, jobs, stream, each, total)
+            wire.totals[UPLINK_BYTES] += (comm.size + kernel.downlink.path.leaders.size) * size
+            decode_sum(round, size, total)
         return code
 
     @staticmethod
-    def bare(kernel, comm, wire, size):
+    def bare_uplink(kernel, comm, wire, size):
         return collect(kernel, comm, wire, wire.sizes[0])

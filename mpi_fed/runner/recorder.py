@@ -7,6 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.round import HELD, NEXT_POINT
 from ..log.schema import COMPLETE, DIVERGED
 from ..log.writer import Block, Log, final_status
 from ..terminal.progress import Progress
@@ -79,7 +80,7 @@ class Recorder:
         """The round up to which the loop runs next, or None when the repetition is over."""
         if self.done == self.rounds or self.diverged:
             return None
-        points, cursor = self.simulation.rounds[:-1], int(self.simulation.snapshots.cursor[0])
+        points, cursor = self.simulation.rounds[:-1], int(self.simulation.snapshots.cursor[NEXT_POINT])
         stop = self.done + max(1, int(self.rate * CALL_SECONDS))  # the first call does one round, to learn the rate
         room = len(self.simulation.snapshots.seconds)
         if cursor + room <= len(points):
@@ -102,12 +103,12 @@ class Recorder:
         self.rate = passed / max(now - self.called, 1e-9)
         self.done = self.simulation.done
         held = self.simulation.snapshots
-        count = int(held.cursor[1])
+        count = int(held.cursor[HELD])
         if count:
             risk = self.simulation.population.excess_risk(held.iterate[:count])
             averaged = self.simulation.population.excess_risk(held.average[:count])
             self.diverged = not np.isfinite(risk).all()
-            first = int(held.cursor[0]) - count
+            first = int(held.cursor[NEXT_POINT]) - count
             self._write(
                 Block(
                     first,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..engine.checksums import TRAILER
 from ..engine.mpi_calls import COUNT_LIMIT
-from ..engine.operations.route import snapshots_of
+from ..engine.round import snapshots_of
 from ..errors import InputError
 from .configuration import Configuration
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from mpi_fed.compressors import compressors
 from mpi_fed.engine.compilation import compiling, kernel
-from mpi_fed.engine.operations.compressor import decode, encode
+from mpi_fed.engine.operations.compressor import Message, decode, encode
 from mpi_fed.engine.random_streams import Stream
 
 RUNS = 9
@@ -41,15 +41,15 @@ CODECS: list[dict[str, Any]] = [
 
 
 @kernel
-def pack(codec, x, payload, stream):
+def pack(codec, x, payload, message):
     """One message."""
-    return encode(codec, x, payload, stream)
+    return encode(codec, x, payload, message)
 
 
 @kernel
-def unpack(codec, payload, out, stream):
+def unpack(codec, payload, out, message):
     """Its decoding."""
-    decode(codec, payload, 1.0, out, stream)
+    decode(codec, payload, 1.0, out, message)
 
 
 def best(action: Callable[[], object]) -> float:
@@ -64,7 +64,7 @@ def best(action: Callable[[], object]) -> float:
 
 def main(d: int) -> None:
     x, out, copy = np.random.default_rng(0).standard_normal(d), np.zeros(d), np.empty(d)
-    stream = Stream(np.uint64(1), np.uint64(2), np.uint64(3))
+    message = Message(Stream(np.uint64(1), np.uint64(2), np.uint64(3)), 1, 0)
     gigabytes = 8 * d / 1e9
     memcpy = gigabytes / best(lambda: np.copyto(copy, x))
     print(f"d = {d:,}; memcpy {memcpy:.1f} GB/s\n{'codec':42} encode GB/s (of memcpy)   decode GB/s (of memcpy)")
@@ -73,11 +73,11 @@ def main(d: int) -> None:
         compressor = compressors[parameters.pop("kind")](**parameters).resolve(d)
         codec, payload = compressor.kernel(d), np.zeros(compressor.payload_bytes_max(d), np.uint8)
         with compiling():
-            size = pack(codec, x, payload, stream)
-            unpack(codec, payload[:size], out, stream)
+            size = pack(codec, x, payload, message)
+            unpack(codec, payload[:size], out, message)
         ends = [
-            best(lambda c=codec, p=payload: pack(c, x, p, stream)),
-            best(lambda c=codec, p=payload[:size]: unpack(c, p, out, stream)),
+            best(lambda c=codec, p=payload: pack(c, x, p, message)),
+            best(lambda c=codec, p=payload[:size]: unpack(c, p, out, message)),
         ]
         rates = "   ".join(f"{gigabytes / t:11.2f} ({gigabytes / t / memcpy:.2f})" for t in ends)
         kept = "  ".join(f"{1e9 * t / compressor.h:.1f}" for t in ends) if given["kind"] == "rand-h" else ""

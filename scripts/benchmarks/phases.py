@@ -19,7 +19,7 @@ from mpi_fed.launch.world import guard, start
 
 world = start()
 
-from mpi_fed.engine.round import TIMED  # noqa: E402
+from mpi_fed.engine.phase_clock import TIMED  # noqa: E402
 from mpi_fed.runner.simulation import Simulation  # noqa: E402
 from mpi_fed.study.configuration import configuration_from_tables  # noqa: E402
 

@@ -41,9 +41,11 @@ from mpi4py import MPI  # noqa: E402
 from mpi_fed.engine.compilation import compiling, kernel  # noqa: E402
 from mpi_fed.engine.mpi_calls import barrier, bcast, comm_of, gather_bytes, gatherv_bytes  # noqa: E402
 from mpi_fed.engine.operations.algorithm import update  # noqa: E402
-from mpi_fed.engine.operations.compressor import decode, encode, length  # noqa: E402
-from mpi_fed.engine.operations.problem import gradient, plan  # noqa: E402
+from mpi_fed.engine.operations.compressor import Message, decode, encode, length  # noqa: E402
+from mpi_fed.engine.operations.problem import gradient  # noqa: E402
 from mpi_fed.engine.random_streams import Stream  # noqa: E402
+from mpi_fed.engine.round import ELAPSED  # noqa: E402
+from mpi_fed.engine.schedule import is_planned, place_of_round, plan  # noqa: E402
 from mpi_fed.runner.simulation import Simulation  # noqa: E402
 from mpi_fed.study.load import Configuration, configuration_from_tables  # noqa: E402
 
@@ -84,29 +86,30 @@ def floor(h: int) -> Callable[[], float]:
 
 
 @kernel
-def client_work(problem, compressor, jobs, wire, state, rounds, seed):
+def client_work(problem, compressor, schedule, wire, state, rounds, seed):
     """Gradient and encoding, without a word to anyone."""
     for k in range(rounds):
-        if k < jobs.window[0] or k >= jobs.window[1]:
-            plan(jobs, compressor, seed, k)
-        at = k - jobs.window[0]
-        for job in range(jobs.start[at], jobs.start[at + 1]):
-            gradient(problem, jobs, job, seed, state.w, state.g)
-            encode(compressor, state.g, wire.send, Stream(seed, np.uint64(jobs.first), np.uint64(k)))
+        if not is_planned(schedule, k):
+            plan(schedule, compressor, seed, k)
+        place = place_of_round(schedule, k)
+        for job in range(schedule.start[place], schedule.start[place + 1]):
+            gradient(problem, schedule, job, seed, state.w, state.g)
+            message = Message(Stream(seed, np.uint64(schedule.first), np.uint64(k)), schedule.clients, 0)
+            encode(compressor, state.g, wire.send, message)
 
 
 @kernel
-def list_sizes(compressor, jobs, wire, sizes, seed):
+def list_sizes(compressor, schedule, wire, sizes, seed):
     """sizes[k, i]: the bytes of client i's message in round k, -1 where it takes no part."""
     sizes.fill(-1)
     for k in range(len(sizes)):
-        if k < jobs.window[0] or k >= jobs.window[1]:
-            plan(jobs, compressor, seed, k)
-        at = k - jobs.window[0]
-        for j in range(jobs.everyone_start[at], jobs.everyone_start[at + 1]):
-            stream = Stream(seed, np.uint64(jobs.everyone[j]), np.uint64(k))
-            size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
-            sizes[k, jobs.everyone[j]] = size
+        if not is_planned(schedule, k):
+            plan(schedule, compressor, seed, k)
+        place = place_of_round(schedule, k)
+        for j in range(schedule.participants_start[place], schedule.participants_start[place + 1]):
+            client = schedule.participants[j]
+            message = Message(Stream(seed, np.uint64(client), np.uint64(k)), schedule.clients, 0)
+            sizes[k, client] = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, message)
 
 
 @kernel
@@ -117,9 +120,9 @@ def root_work(compressor, algorithm, wire, state, sizes, rounds, seed):
         for client in range(sizes.shape[1]):
             if sizes[k, client] < 0:
                 continue
-            stream = Stream(seed, np.uint64(client), np.uint64(k))
-            size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, stream)
-            decode(compressor, wire.receive[:size], 0.5, state.total, stream)
+            message = Message(Stream(seed, np.uint64(client), np.uint64(k)), sizes.shape[1], 0)
+            size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, message)
+            decode(compressor, wire.receive[:size], 0.5, state.total, message)
         for j in range(len(state.w)):
             state.sum[j] += state.w[j]
         update(algorithm, k, state.total, state.w)
@@ -136,7 +139,7 @@ def bare_collectives(comm, wire, w, sizes, rounds):
         if not anyone:
             continue
         if wire.fixed_size >= 0:
-            code += gather_bytes(comm, wire.send, np.int32(wire.slots * wire.fixed_size), wire.receive)
+            code += gather_bytes(comm, wire.send, np.int32(wire.max_clients_per_rank * wire.fixed_size), wire.receive)
         else:
             for client in range(sizes.shape[1]):
                 wire.counts[client] = max(sizes[k, client], 0)
@@ -160,23 +163,23 @@ def one_rank() -> None:
             simulation.start(seed)
             simulation.advance(ROUNDS)
             after = measure()
-            ratios.append(simulation.state.seconds[0] / ROUNDS / (0.5 * (before + after)))
+            ratios.append(simulation.state.seconds[ELAPSED] / ROUNDS / (0.5 * (before + after)))
         report(compressor["kind"], ratios, f"floor {1e6 * after:.2f} us")
 
 
 def parts_of(simulation: Simulation) -> list[Callable[[int], object]]:
     """What a round consists of, each as a function of a number of rounds; compiled."""
-    (problem, codec, algorithm, _), jobs = simulation.kernels, simulation.jobs
+    (problem, codec, algorithm, _), schedule = simulation.kernels, simulation.schedule
     wire, state, seed = simulation.wire, simulation.state, np.uint64(0)
     sizes = np.empty((ROUNDS, 2), np.int64)
     alone = comm_of(MPI.COMM_SELF)
     with compiling():
-        client_work(problem, codec, jobs, wire, state, 0, seed)
-        list_sizes(codec, jobs, wire, sizes, seed)
+        client_work(problem, codec, schedule, wire, state, 0, seed)
+        list_sizes(codec, schedule, wire, sizes, seed)
         root_work(codec, algorithm, wire, state, sizes, 0, seed)
         bare_collectives(alone, wire, state.w, sizes, 0)
     return [
-        lambda n: client_work(problem, codec, jobs, wire, state, n, seed),
+        lambda n: client_work(problem, codec, schedule, wire, state, n, seed),
         lambda n: root_work(codec, algorithm, wire, state, sizes, n, seed),
         lambda n: bare_collectives(simulation.comm, wire, state.w, sizes, n),
     ]
@@ -195,10 +198,10 @@ def two_ranks() -> None:
             simulation.start(repetition)
             world.comm.Barrier()
             simulation.advance(ROUNDS)
-            whole = simulation.state.seconds[0]
+            whole = simulation.state.seconds[ELAPSED]
             taken = []
             for part in parts:
-                simulation.jobs.window[:2] = 0
+                simulation.schedule.window[:2] = 0
                 world.comm.Barrier()
                 mine = world.is_root or part is not parts[1]
                 taken.append(seconds(lambda part=part: part(ROUNDS)) if mine else 0.0)

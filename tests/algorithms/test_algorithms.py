@@ -8,15 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support import command
+from support.study_text import configuration, write_study
 
 from mpi_fed.algorithms.local_steps import local_steps_kernel
 from mpi_fed.compressors.top_k import TopK, kth_largest, largest
 from mpi_fed.engine.compilation import compiling
-from mpi_fed.engine.operations.compressor import decode, encode
+from mpi_fed.engine.operations.compressor import Message, decode, encode
 from mpi_fed.engine.random_streams import Stream
 from mpi_fed.errors import InputError
 from mpi_fed.runner.simulation import Simulation
-from mpi_fed.study.load import configuration_from_tables
 
 CLIENTS, DIMENSION = 5, 8
 SHIFTED = {"kind": "gaussian", "dimension": DIMENSION, "shift": "both", "optimum_spread": 1.0, "decays": [0.5, 1]}
@@ -26,16 +26,9 @@ SOME_CLIENTS = {"kind": "partial-participation", "p": 0.3, "value_bits": 64}
 
 
 def simulation_of(comm, compressor, algorithm, rounds=200, clients=CLIENTS, problem=SHIFTED, **keys):
-    tables = {
-        "study": {"name": "algorithms", "rounds": rounds, "clients": clients},
-        "problem": problem | keys,
-        "algorithm": algorithm,
-        "compressor": compressor,
-        "route": {"kind": "gatherv"},
-    }
-    configuration = configuration_from_tables(tables)
-    population = configuration.problem.prepare(clients)
-    simulation = Simulation(configuration, population, comm, [0, rounds])
+    given = configuration(compressor, problem=problem | keys, algorithm=algorithm, rounds=rounds, clients=clients)
+    population = given.problem.prepare(clients)
+    simulation = Simulation(given, population, comm, [0, rounds])
     simulation.compile()
     return simulation, population
 
@@ -67,10 +60,10 @@ def test_the_root_knows_the_mean_of_the_memories(world, compressor):
     simulation.start(3)
     for stop in (1, 2, 40, 150):
         simulation.advance(stop)
-        memories = np.concatenate(world.comm.allgather(simulation.kernels[2].memory))
+        memories = np.concatenate(world.comm.allgather(simulation.kernels.algorithm.memory))
         assert memories.shape == (CLIENTS, DIMENSION)
         if world.is_root:
-            np.testing.assert_allclose(simulation.kernels[2].mean, memories.mean(axis=0), rtol=1e-12, atol=1e-13)
+            np.testing.assert_allclose(simulation.kernels.algorithm.mean, memories.mean(axis=0), rtol=1e-12, atol=1e-13)
     assert (np.abs(memories).max(axis=1) > 1e-3).all()
 
 
@@ -92,7 +85,7 @@ def test_control_variates_are_what_they_are_said_to_be(world, compressor):
         memory += 0.3 * messages
     assert (silent > 0) == (compressor is SOME_CLIENTS)
     np.testing.assert_allclose(simulation.state.w, w, atol=1e-11)
-    memories = np.concatenate(world.comm.allgather(simulation.kernels[2].memory))
+    memories = np.concatenate(world.comm.allgather(simulation.kernels.algorithm.memory))
     np.testing.assert_allclose(memories, memory, atol=1e-11)
 
 
@@ -131,7 +124,7 @@ def test_error_feedback_loses_nothing(world, step):
         gamma = 0.05 if step["step_size"] == 0.05 else 0.1 * (k + 1) ** -0.5
         plain -= gamma * gradients(population, simulation.state.w).mean(axis=0)
         simulation.advance(k + 1)
-    errors = np.concatenate(world.comm.allgather(simulation.kernels[2].errors))
+    errors = np.concatenate(world.comm.allgather(simulation.kernels.algorithm.errors))
     assert np.abs(errors).max() > 1e-3
     np.testing.assert_allclose(simulation.state.w - errors.mean(axis=0), plain, atol=1e-11)
 
@@ -179,17 +172,17 @@ def test_more_local_steps_than_memory_holds_are_refused(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_one_local_step_is_none(world):
+def test_one_local_step_is_plain_sgd(world):
     """The machinery of local steps, around one, changes no bit."""
     plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
-    problem = local_steps_kernel(wrapped.kernels[0], wrapped.steps, DIMENSION)
-    wrapped.kernels = (problem, *wrapped.kernels[1:])
+    problem = local_steps_kernel(wrapped.kernels.problem, wrapped.steps, DIMENSION)
+    wrapped.kernels = wrapped.kernels._replace(problem=problem)
     wrapped.compile()
     assert end(plain, 4, 50).tobytes() == end(wrapped, 4, 50).tobytes()
 
 
 @pytest.mark.mpi(ranks=2)
-def test_what_memories_and_error_feedback_are_for(world):
+def test_memories_and_error_feedback_lower_the_risk(world):
     """True gradients, heterogeneous clients: the last risk, with memory and without, of top-k with feedback and not."""
     last, hard = {}, {"dimension": 20, "decays": [1, 2]}
     cases = [("sgd", "rand-h"), ("control-variates", "rand-h"), ("sgd", "top-k"), ("error-feedback", "top-k")]
@@ -244,27 +237,15 @@ def test_the_largest_coordinates_arrive(x, part, bits):
     """Through the codec, at another kernel than the sender's; what is not among them stays as it was."""
     compressor, d = TopK(k=share(x, part), value_bits=bits), len(x)
     payload = np.zeros(compressor.payload_bytes_max(d), np.uint8)
-    stream, out = Stream(np.uint64(0), np.uint64(0), np.uint64(0)), np.full(d, 7.0)
+    message, out = Message(Stream(np.uint64(0), np.uint64(0), np.uint64(0)), 1, 0), np.full(d, 7.0)
     with compiling(), np.errstate(invalid="ignore"):
-        written = encode(compressor.kernel(d), x, payload, stream)
-        decode(compressor.kernel(d), payload, 2.0, out, stream)
+        written = encode(compressor.kernel(d), x, payload, message)
+        decode(compressor.kernel(d), payload, 2.0, out, message)
     kept = expected(x, compressor.k)
     assert written == len(payload) * (1 if bits == 64 or np.isfinite(x[kept]).all() else -1)
     sent = np.full(d, 7.0)
     sent[kept] += 2 * x[kept]
     np.testing.assert_array_equal(out, sent)
-
-
-STUDY = """
-[study]
-name = "test"
-rounds = 10
-[problem]
-kind = "gaussian"
-dimension = 4
-[[compressor]]
-kind = "none"
-"""
 
 
 @pytest.mark.parametrize(
@@ -281,8 +262,8 @@ kind = "none"
         (["algorithm.local_steps=0"], "local_steps is 0, but must be an integer, at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, settings, words):
-    (tmp_path / "test.toml").write_text(STUDY)
+def test_impossible_settings_are_refused(tmp_path, settings, words):
+    write_study(tmp_path / "test.toml")
     overrides = [f"--set={setting}" for setting in settings]
     ended = command.run("run", "test.toml", "--dry-run", *overrides, status=2, folder=tmp_path)
     (line,) = ended.stderr.splitlines()

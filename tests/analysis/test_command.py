@@ -90,7 +90,7 @@ def test_folders_are_searched_and_the_order_is_that_of_the_grid(tmp_path, analys
     assert [entry["label"] for entry in found["configurations"]] == ["c", "a", "b"]
 
 
-def test_the_object_by_hand(tmp_path, theory, analysed):
+def test_the_json_object_by_hand(tmp_path, theory, analysed):
     errors = np.array([[1.0], [2.0], [3.0]]) * np.eye(1, D)
     write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), averages=1 + errors, label="a")
     theory["a"] = Forecast(power_law(ROUNDS, 0.5), "exact", 1.0)
@@ -146,7 +146,7 @@ def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_th
         assert interval["high"] is None or interval["high"] >= first
 
 
-def test_what_blows_up_sets_no_target(tmp_path, analysed):
+def test_a_growing_risk_sets_no_target(tmp_path, analysed):
     write_log(tmp_path / "a.h5", risk=power_law(ROUNDS))
     write_log(tmp_path / "b.h5", risk=power_law(ROUNDS, slope=30))
     assert analysed(tmp_path / "b.h5")["target_excess_risk"] == pytest.approx(1.1 * 1e90)

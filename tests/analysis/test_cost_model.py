@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.command import run
 from support.made_up_machine import FRAME, RAND, both_ways, made_up
+from support.study_text import configuration, loaded_study
 from support.theory_simulation import compress
 
 from mpi_fed.analysis.cost_model.answer import Line, answer, break_even
@@ -22,8 +23,6 @@ from mpi_fed.analysis.cost_model.recipe import Recipe, recipe_of
 from mpi_fed.analysis.cost_model.rounds import bench_trace, study_traces
 from mpi_fed.cli.main import main
 from mpi_fed.engine import compile_switch
-from mpi_fed.study.configuration import configuration_from_tables
-from mpi_fed.study.load import load_study
 from mpi_fed.theory import predict
 
 FLOAT32, FLOAT16 = (Recipe("none", json.dumps({"value_bits": bits})) for bits in (32, 16))
@@ -86,7 +85,7 @@ def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exact
     assert {round(miss.error, 6) for miss in checked(found, twice)} == {-0.5}
 
 
-def test_what_was_measured_in_memory_alone_is_not_held_against_what_was_over_links(saved):
+def test_results_in_memory_are_not_compared_with_those_over_links(saved):
     saved(memory=made_up(), slow=made_up(link=1e8, bits=(16,)))
     costs, machine = fit_costs(points(["memory.json", "slow.json@100mbit"])[0]), linked("here", 4, 1e7, 0.0)
     assert {row.downlink_bits for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
@@ -200,9 +199,7 @@ def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found
 )  # fmt: skip
 def test_limit_traces_are_those_of_theory(table):
     """Within five standard errors where one is sampled: wrong in 1 of 10^6, were the seed not fixed."""
-    problem = {"kind": "gaussian", "dimension": 30, "rotation": "diagonal"}
-    tables = {"study": {"name": "here", "rounds": 10, "clients": 3}, "problem": problem, "algorithm": {"kind": "sgd"}}
-    expected = predict(configuration_from_tables(tables | {"compressor": table, "route": {"kind": "auto"}}))
+    expected = predict(configuration(table, clients=3, problem={"dimension": 30, "rotation": "diagonal"}))
     found = bench_trace(recipe_of(table, 30, "here"), 30)
     slack = 5 * (found.error + 3 * expected.limit_trace_error) + 1e-9 * found.value
     assert found.value == pytest.approx(3 * expected.limit_trace, abs=slack)
@@ -236,12 +233,12 @@ def _table(text):
 
 
 @pytest.mark.parametrize(("up", "down"), [("top-k k=2", "quantization levels=1"), ("none", "top-k k=2")])
-def test_what_comes_back_otherwise_has_no_rounds(up, down):
+def test_unsupported_downlinks_have_no_trace(up, down):
     first, second = (recipe_of(_table(text), 6, "here") for text in (up, down))
     assert bench_trace(first, 6, second, 2) is None
 
 
-def test_biased_compressors_have_no_rounds():
+def test_biased_compressors_have_no_trace():
     assert bench_trace(recipe_of({"kind": "top-k", "k": 3}, 30, "here"), 30) is None
 
 
@@ -277,11 +274,8 @@ def test_every_rank_of_a_memory_decodes_a_direction_though_few_send(saved):
 
 
 def test_a_studys_problem_gives_the_rounds(saved, tmp_path):
-    (tmp_path / "own.toml").write_text(
-        '[study]\nname = "own"\nrounds = 10\nclients = 2\n[problem]\nkind = "gaussian"\ndimension = 20\n'
-        'eigenvalue_decay = 0\n[[compressor]]\nkind = "none"\n'
-    )
-    traces, dimension = study_traces(load_study("own.toml"))
+    study = loaded_study(tmp_path, clients=2, problem={"dimension": 20, "eigenvalue_decay": 0})
+    traces, dimension = study_traces(study)
     assert dimension == 20
     assert traces(FLOAT32, 20).value == pytest.approx(20)
     assert traces(RAND, 20).value == pytest.approx(20 * 20 / RAND.at(20).h)

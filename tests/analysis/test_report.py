@@ -5,40 +5,13 @@ import shutil
 
 import pytest
 from support import command
+from support.study_text import write_study
 from support.synthetic_log import tables, write_log
 
 from mpi_fed.analysis import analyze
 
 pytestmark = pytest.mark.timeout(300)
 
-STUDY = """
-[study]
-name = "seen"
-rounds = 20000
-repetitions = 3
-clients = 2
-
-[problem]
-kind = "gaussian"
-dimension = 20
-shift = ["none", "optimum"]
-seed = 1
-
-[algorithm]
-kind = "sgd"
-step_size = 0.02
-averaging = "tail"
-
-[[compressor]]
-kind = "none"
-
-[[compressor]]
-kind = "quantization"
-
-[[compressor]]
-kind = "rand-h"
-h = 4
-"""
 HOSTILE = "<b>x</b></script><script>document.title = 'taken'</script>"
 
 
@@ -46,7 +19,15 @@ HOSTILE = "<b>x</b></script><script>document.title = 'taken'</script>"
 def report(tmp_path_factory):
     """The page of six configurations: two problems, three compressors."""
     folder = tmp_path_factory.mktemp("report")
-    (folder / "seen.toml").write_text(STUDY)
+    write_study(
+        *(folder / "seen.toml", "none", "quantization", 'kind = "rand-h"\nh = 4'),
+        name="seen",
+        rounds=20000,
+        repetitions=3,
+        clients=2,
+        problem={"dimension": 20, "shift": ["none", "optimum"], "seed": 1},
+        algorithm='kind = "sgd"\nstep_size = 0.02\naveraging = "tail"',
+    )
     command.run("run", "seen.toml", "--ranks", 2, "--no-analyze", folder=folder)
     assert analyze([folder / "runs" / "seen"], out=folder / "out") == 0
     return folder / "out" / "report.html"

@@ -259,7 +259,7 @@ def test_clients_that_do_not_divide_evenly_bound_the_efficiency(told, capsys):
         ("gather", (1.0, None), "unknown"),
     ],
 )
-def test_iterates_are_held_against_each_other(told, capsys, route, averages, verdict):
+def test_iterates_of_different_ranks_are_compared(told, capsys, route, averages, verdict):
     for ranks, average in zip((1, 2), averages, strict=True):
         write(f"{ranks}.h5", ranks, 8, 1e-6, average=average, tables_of={"route": {"kind": route}})
     wrong = verdict == "differ"
@@ -270,7 +270,7 @@ def test_iterates_are_held_against_each_other(told, capsys, route, averages, ver
     assert ("INVALID: iterates differ" in capsys.readouterr().out) == wrong
 
 
-def test_repetitions_of_other_seeds_are_not_held_against_each_other(told):
+def test_repetitions_of_other_seeds_are_not_compared(told):
     write("1.h5", 1, 8, 1e-6)
     write("2.h5", 2, 8, 1e-6, average=2.0)
     with h5py.File("2.h5", "a") as file:

@@ -14,7 +14,7 @@ from support.command import assert_refused
 
 from mpi_fed.benchmark import VALID, floor
 from mpi_fed.cli import main, options
-from mpi_fed.engine.operations.route import STEPS
+from mpi_fed.engine.phase_clock import STEPS
 from mpi_fed.launch import launcher
 from mpi_fed.routes import routes
 
@@ -124,6 +124,7 @@ from mpi_fed.engine.operations.compressor import decode, encode
 from mpi_fed.compressors import compressors
 from mpi_fed.compressors.none import NoCompression, NoneKernel
 from mpi_fed.engine.operations.downlink import Broadcast
+from mpi_fed.engine.operations.overlap import Blocking
 from mpi_fed.engine.mpi_calls import ROOT
 from mpi_fed.routes import routes
 from mpi_fed.routes.gather import Gather, GatherKernel
@@ -131,6 +132,7 @@ from mpi_fed.engine.operations.route import uplink
 
 class NoisyKernel(NamedTuple):
     downlink: Broadcast
+    pending: Blocking
     gather: GatherKernel
 
 @routes.register
@@ -140,14 +142,14 @@ class Noisy(Gather):
     kind = "noisy"
     Kernel = NoisyKernel
 
-    def kernel(self, compressor, dimension):
-        downlink = self.downlink(dimension)
-        return NoisyKernel(downlink, GatherKernel(downlink))
+    def kernel(self, place, compressor, dimension):
+        gather = super().kernel(place, compressor, dimension)
+        return NoisyKernel(gather.downlink, gather.pending, gather)
 
     @staticmethod
-    def uplink(kernel, comm, compressor, wire, jobs, round, seed, size, total):
-        code = uplink(kernel.gather, comm, compressor, wire, jobs, round, seed, size, total)
-        if comm.rank == ROOT and round == 502:
+    def uplink(kernel, round, total):
+        code = uplink(kernel.gather, round, total)
+        if round.comm.rank == ROOT and round.number == 502:
             total[0] += 1e-9
         return code
 
@@ -168,16 +170,16 @@ class Short(NoCompression):
         return ShortKernel(super().kernel(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
-        return encode(kernel.none, x, payload, stream)
+    def encode(kernel, x, payload, message):
+        return encode(kernel.none, x, payload, message)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
-        decode(kernel.none, payload[: 4 * len(out)], weight, out, stream)
+    def decode(kernel, payload, weight, out, message):
+        decode(kernel.none, payload[: 4 * len(out)], weight, out, message)
 '''
 
 
-def test_what_is_wrong_is_invalid(bench, tmp_path):
+def test_wrong_plugins_are_invalid(bench, tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
     words = ("--plugin=wrong.py", "--compressor", "none", "short", "--route", "gather", "noisy")
     told = bench(*words, status=1)

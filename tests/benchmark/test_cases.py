@@ -53,7 +53,7 @@ def test_compressed_downlinks_are_timed_in_place_of_floats_or_beside_them():
     assert (one.compressor.h, one.compressor.mask) == (7, "common"), "omega = sqrt(d) where no size is given"
 
 
-def test_what_cannot_be_is_left_out_and_named_where_it_was_asked_for():
+def test_impossible_cases_are_left_out_and_named_if_asked_for():
     found, left_out = cases(2, [64, 100], ["none"], ["reduce"])
     assert [(c.problem.dimension, c.compressor.value_bits) for c in found] == [(64, 32), (100, 32)]
     (sentence,) = left_out

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from support.bench_documents import broken, made_up, parsed
+from support.bench_documents import made_up, parsed, spoilt
 from support.command import assert_refused
 
 from mpi_fed.benchmark.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, compare_benches
@@ -33,7 +33,7 @@ def test_equal_distributions_are_told_apart_as_seldom_as_stated(make):
 
 
 @pytest.mark.parametrize(("make", "kind"), [(launches, "between launches"), (one_launch, "within a launch")])
-def test_twofold_is_found(make, kind):
+def test_a_twofold_difference_is_found(make, kind):
     rng = np.random.Generator(np.random.PCG64(4))
     one, other = make(rng, 20), make(rng, 20, 2.0)
     slower, faster = compare_benches(one, other, 1.1), compare_benches(other, one, 1.1)
@@ -51,7 +51,7 @@ def test_few_samples_of_one_launch_tell_nothing():
     assert told.lines[0].low is told.lines[0].high is None
 
 
-def test_less_than_the_threshold_is_neither():
+def test_less_than_the_threshold_is_neither_slower_nor_faster():
     files = made_up([[100.0, 100.1, 99.9, 100.0]]), made_up([[105.0, 105.1, 104.9, 105.0]])
     one, other = map(parsed, files)
     assert compare_benches(one, other, 1.1).lines[0].verdict == NEITHER
@@ -77,7 +77,7 @@ def test_compare_says_what_differs(saved, capsys):
     assert told["only_in_first"] == ["none on gather, d = 4, 2 ranks"]
 
 
-def test_compare_holds_equal_downlinks_against_each_other(saved, capsys):
+def test_compare_pairs_results_of_equal_downlinks(saved, capsys):
     first = made_up([[50.0, 50.5], [50.0, 50.5]])
     del first["results"][0]["downlink_bits"]
     first["results"][1] |= {"dimension": 1, "downlink_bits": 16}
@@ -88,7 +88,7 @@ def test_compare_holds_equal_downlinks_against_each_other(saved, capsys):
     assert output.endswith("0 slower, 0 faster, 1 no difference shown\n")
 
 
-def test_compare_tells_what_compresses_the_way_back(saved, capsys):
+def test_compare_names_the_compressor_of_the_downlink(saved, capsys):
     first, second = made_up([[50.0, 50.5], [50.0, 50.5], [50.0, 50.5]]), made_up([[50.0, 50.5]])
     for levels in (3, 7):
         back = {"downlink_bits": None, "downlink": {"kind": "quantization", "levels": levels, "value_bits": 32}}
@@ -115,34 +115,34 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
         ({"machine": {}}, "it lacks the key results"),
         ({"machine": {}, "results": 3}, "its results is none"),
         ({"machine": {}, "results": [3]}, "result 1 is no JSON object"),
-        (broken(route=None), "result 1 lacks the key route"),
-        (broken(quantiles=None), "result 1 lacks the key quantiles"),
-        (broken(microseconds={"median": "fast"}), "result 1 has no such microseconds"),
-        (broken(microseconds={"median": float("nan")}), "it is not JSON"),
-        (broken() | {"machine": {"cores": float("inf")}}, "it is not JSON"),
-        (json.dumps(broken() | {"machine": {"cores": 71}}).replace("71", "1e400"), "it is not JSON"),
-        (broken(launch_medians=[]), "result 1 has no such launch_medians"),
-        (broken(launch_medians=[0.0]), "result 1 has no such launch_medians"),
-        (broken(quantiles=[1.0]), "result 1 has no such quantiles"),
-        (broken(repetitions=0), "result 1 has no such repetitions"),
-        (broken(downlink="floats"), "result 1 has no such downlink"),
-        (broken(repetitions=10**400), "result 1 has no such repetitions"),
-        (broken(dimension=0), "result 1 has no such dimension"),
-        (broken(dimension=10**400), "result 1 has no such dimension"),
-        (broken(ranks=-1), "result 1 has no such ranks"),
-        (broken(downlink_bits=[16]), "result 1 has no such downlink_bits"),
-        (broken(microseconds={"median": 10**400}), "result 1 has no such microseconds"),
-        (broken() | {"results": broken()["results"] * 2}, "result 2 is there twice"),
+        (spoilt(route=None), "result 1 lacks the key route"),
+        (spoilt(quantiles=None), "result 1 lacks the key quantiles"),
+        (spoilt(microseconds={"median": "fast"}), "result 1 has no such microseconds"),
+        (spoilt(microseconds={"median": float("nan")}), "it is not JSON"),
+        (spoilt() | {"machine": {"cores": float("inf")}}, "it is not JSON"),
+        (json.dumps(spoilt() | {"machine": {"cores": 71}}).replace("71", "1e400"), "it is not JSON"),
+        (spoilt(launch_medians=[]), "result 1 has no such launch_medians"),
+        (spoilt(launch_medians=[0.0]), "result 1 has no such launch_medians"),
+        (spoilt(quantiles=[1.0]), "result 1 has no such quantiles"),
+        (spoilt(repetitions=0), "result 1 has no such repetitions"),
+        (spoilt(downlink="floats"), "result 1 has no such downlink"),
+        (spoilt(repetitions=10**400), "result 1 has no such repetitions"),
+        (spoilt(dimension=0), "result 1 has no such dimension"),
+        (spoilt(dimension=10**400), "result 1 has no such dimension"),
+        (spoilt(ranks=-1), "result 1 has no such ranks"),
+        (spoilt(downlink_bits=[16]), "result 1 has no such downlink_bits"),
+        (spoilt(microseconds={"median": 10**400}), "result 1 has no such microseconds"),
+        (spoilt() | {"results": spoilt()["results"] * 2}, "result 2 is there twice"),
     ],
     ids=lambda value: str(value) if len(str(value)) < 100 else "",  # files hold the time, which workers see differ
 )
-def test_a_file_that_is_no_bench_result_is_refused(saved, capsys, content, sentence):
+def test_a_file_that_is_not_a_bench_result_is_refused(saved, capsys, content, sentence):
     good = saved("good.json", made_up([[1.0, 2.0]]))
     assert main.main(["compare", good, saved("bad.json", content)]) == 2
     assert_refused(capsys, ["bad.json: no bench result: ", sentence])
 
 
 def test_files_with_nothing_in_common_are_refused(saved, capsys):
-    file, other = saved("a.json", made_up([[1.0, 2.0]])), saved("b.json", broken(ranks=3))
+    file, other = saved("a.json", made_up([[1.0, 2.0]])), saved("b.json", spoilt(ranks=3))
     assert main.main(["compare", file, other]) == 2
     assert_refused(capsys, ["a.json and b.json have no result in common"])

@@ -31,7 +31,7 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     from mpi_fed.benchmark.measure import bare_round
     from mpi_fed.engine.compilation import compiling
     from mpi_fed.engine.mpi_calls import comm_of
-    from mpi_fed.engine.operations.downlink import CompressedBroadcast, Everywhere
+    from mpi_fed.engine.operations.downlink import CompressedBroadcast, NoDownlink
     from mpi_fed.runner.simulation import Simulation
     from mpi_fed.study.validation import component
 
@@ -44,11 +44,11 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     simulation.compile()
     simulation.start(0)
     simulation.advance(1)
-    route, wire, jobs, w = simulation.kernels[3], simulation.wire, simulation.jobs, simulation.state.w
+    route, wire, schedule, w = simulation.kernels.route, simulation.wire, simulation.schedule, simulation.state.w
     with compiling():
-        bare_round(route, comm_of(MPI.COMM_SELF), wire, jobs, w, w.copy(), 0, 0, np.zeros(2))
+        bare_round(route, comm_of(MPI.COMM_SELF), wire, schedule, w, w.copy(), 0, 0, np.zeros(2))
     arrived, before = wire.receive.copy(), w.copy()
-    is_everywhere, is_compressed = (isinstance(route.downlink, kind) for kind in (Everywhere, CompressedBroadcast))
+    is_everywhere, is_compressed = (isinstance(route.downlink, kind) for kind in (NoDownlink, CompressedBroadcast))
     bits = None if is_everywhere or is_compressed else options.get("downlink_bits", 64)
     sent_back = w if bits in (None, 64) else route.downlink.buffer
     if is_compressed:
@@ -56,7 +56,7 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
     gone = sent_back.copy()
     for array in (wire.receive, wire.all_sizes, *([] if world.is_root else [w, sent_back])):
         array.fill(0)
-    assert bare_round(route, simulation.comm, wire, jobs, w, w.copy(), 0, 1, np.zeros(2)) == 0
+    assert bare_round(route, simulation.comm, wire, schedule, w, w.copy(), 0, 1, np.zeros(2)) == 0
     assert wire.receive.tobytes() == arrived.tobytes()
     assert not (world.is_root or is_everywhere) or wire.receive.any()
     if is_compressed:

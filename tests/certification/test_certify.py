@@ -116,7 +116,7 @@ def test_bad_input(arguments, sentence):
     assert len(run.stderr.splitlines()) == 1
 
 
-def test_a_compressor_without_examples_is_told(tmp_path):
+def test_a_compressor_without_examples_is_reported(tmp_path):
     plugin = tmp_path / "own.py"
     plugin.write_text(
         "from mpi_fed.compressors import Compressor, compressors\n"

@@ -253,7 +253,7 @@ PLUGINS = {
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_a_plugin_that_fails_is_one_sentence(name, capsys, elsewhere):
+def test_a_plugin_that_fails_is_reported_in_one_sentence(name, capsys, elsewhere):
     text, named = PLUGINS[name]
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / name).write_text(text)
@@ -288,11 +288,11 @@ class Own(NoCompression):
         return Kernel(dimension)
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
         return LINE
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         return
 """
 
@@ -307,7 +307,7 @@ class Own(NoCompression):
         ("x.length", "Unknown attribute 'length'"),
     ],
 )
-def test_plugin_code_that_cannot_be_compiled_is_one_sentence(line, reason, tmp_path):
+def test_plugin_code_that_cannot_be_compiled_is_reported_in_one_sentence(line, reason, tmp_path):
     (tmp_path / "study.toml").write_text(SMALL.replace('kind = "none"', 'kind = "own"'))
     (tmp_path / "own.py").write_text(NOT_COMPILABLE.replace("LINE", line))
     ended = command.run("run", "study.toml", "--ranks", 1, "--plugin", "own.py", folder=tmp_path, status=2)
@@ -472,7 +472,7 @@ def test_help_is_cheap():
     assert "--dry-run" in result.stdout
 
 
-def test_a_closed_pipe_is_no_traceback(elsewhere):
+def test_a_closed_pipe_prints_no_traceback(elsewhere):
     (elsewhere / "study.toml").write_text(SMALL)
     command = f"{sys.executable} -m mpi_fed run study.toml --dry-run | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -18,7 +18,7 @@ from support.submit_command import (
     run_script,
     scripts,
     start_script,
-    write_study,
+    write_grid,
 )
 
 from mpi_fed.cluster import batch_script
@@ -42,7 +42,7 @@ HOSTILE = [
 def test_hostile_names_stay_words(capsys, tmp_path, text):
     """Of the folder, the study, an override, a plugin: the script hands them on as they are, and runs none."""
     Path(text).mkdir()
-    study = write_study(f"./{text}/{text}.toml")
+    study = write_grid(f"./{text}/{text}.toml")
     plugin = f"./{text}/plugin.py"
     Path(plugin).touch()
     options = [f"--out=./{text}/runs", f"--set=problem.seed={len(text)}", f"--plugin={plugin}"]
@@ -55,7 +55,7 @@ def test_hostile_names_stay_words(capsys, tmp_path, text):
 
 
 def test_a_line_break_in_a_name_starts_no_line(capsys, tmp_path):
-    study = write_study("study\n#SBATCH --job-name=pwned\ntouch pwned\n.toml")
+    study = write_grid("study\n#SBATCH --job-name=pwned\ntouch pwned\n.toml")
     script, _ = scripts(capsys, *recording_launcher(), study=study)
     assert not [line for line in directives(script) if "pwned" in line]
     run_script(script)
@@ -94,7 +94,7 @@ def test_a_task_runs_its_configurations_one_after_the_other(capsys):
     assert requeued() == []
 
 
-def test_saved_goes_back_into_the_queue_by_the_tasks_own_name(capsys):
+def test_a_task_that_saved_is_requeued_by_its_own_name(capsys):
     Path("statuses").write_text("85")
     run_script(scripts(capsys, *recording_launcher())[0])
     assert requeued() == ["requeue 12_0"]
@@ -104,16 +104,16 @@ def test_saved_goes_back_into_the_queue_by_the_tasks_own_name(capsys):
 @pytest.mark.parametrize(
     ("restarts", "words"), [(batch_script.MOST_RESTARTS, "the limit"), (batch_script.IDLE_RESTARTS, "nothing was done")]
 )
-def test_what_makes_no_progress_does_not(capsys, restarts, words):
+def test_a_task_without_progress_is_not_requeued(capsys, restarts, words):
     Path("statuses").write_text("85")
     said = run_script(scripts(capsys, *recording_launcher())[0], status=85, SLURM_RESTART_COUNT=str(restarts))
     assert words in said
     assert requeued() == []
 
 
-def test_what_makes_progress_is_restarted_more_often(capsys):
+def test_a_task_with_progress_is_requeued_more_often(capsys):
     options = recording_launcher()
-    name = load_study(write_study()).configurations[0].file_name
+    name = load_study(write_grid()).configurations[0].file_name
     path = Path("launcher")
     save = f"open('runs/test/{name[:-3]}.checkpoint', 'w').write('x')"
     path.write_text(path.read_text().replace("import json", f"{save}\nimport json"))

@@ -22,6 +22,7 @@ import pytest
 from support import command
 from support.mpi_tests import MUST_HAVE_BOTH
 from support.processes import alive, children, family
+from support.study_text import write_study
 
 from mpi_fed.cluster import status
 from mpi_fed.launch import launcher
@@ -32,21 +33,6 @@ ROOT = Path(__file__).parents[2]
 LOCAL = str(ROOT / "scripts" / "local_slurm")
 PATIENCE = 120
 """Seconds for what takes seconds, on a machine that has other things to do."""
-STUDY = """
-[study]
-name = "test"
-rounds = {rounds}
-repetitions = {repetitions}
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = 5
-[[compressor]]
-kind = "none"
-[[compressor]]
-kind = "quantization"
-levels = 1
-"""
 LONG, SECONDS_LONG = 10**9, 6000
 SURROUNDINGS = {
     "NUMBA_DISABLE_JIT": "1",
@@ -132,15 +118,16 @@ def output() -> str:
     return "\n".join(path.read_text(errors="replace") for path in sorted(Path().rglob("*.out")))
 
 
-def write_study(rounds: int = 40, repetitions: int = 1) -> str:
-    Path("study.toml").write_text(STUDY.format(rounds=rounds, repetitions=repetitions))
-    return "study.toml"
+def two_compressors(rounds: int = 40, repetitions: int = 1) -> Path:
+    """A study of two configurations."""
+    tables = {"rounds": rounds, "repetitions": repetitions, "clients": 2, "problem": {"dimension": 5}}
+    return write_study("study.toml", "none", 'kind = "quantization"\nlevels = 1', **tables)
 
 
 def submit(python: str, *options: str, nodes: int = 2, **study: int) -> str:
     """Submit the study for two ranks; what is said about it."""
     words = ["--no-estimate", f"--nodes={nodes}", f"--tasks-per-node={2 // nodes}", "--time=10", *options]
-    return command.run("submit", write_study(**study), *words, python=python, folder=Path.cwd()).stderr
+    return command.run("submit", two_compressors(**study), *words, python=python, folder=Path.cwd()).stderr
 
 
 def under_srun(python: str) -> int:
@@ -267,7 +254,7 @@ def test_a_template_runs_through_a_warning(slurm, mpi_python, monkeypatch):
     edited = text.replace("--ntasks=4", places).replace("(mpirun)", f"({words})")
     assert edited.count("--ntasks=2") == 1
     Path("job.sbatch").write_text(edited)
-    job = ask("sbatch", "--parsable", *options, "job.sbatch", write_study(rounds=SECONDS_LONG)).strip()
+    job = ask("sbatch", "--parsable", *options, "job.sbatch", str(two_compressors(rounds=SECONDS_LONG))).strip()
     wait(lambda: list(Path().glob("runs/test/none-*.h5")))
     ask("scancel", "--signal=USR1", "--batch", f"{job}_0" if options else job)
     wait(lambda: any("PENDING" in line for line in jobs()))

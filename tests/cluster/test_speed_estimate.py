@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.submit_command import refusal, scripts, write_study
+from support.submit_command import refusal, scripts, write_grid
 from support.synthetic_log import write_log
 
 from mpi_fed.cluster import speed_estimate
@@ -36,7 +36,7 @@ def test_budget_counts_all_cores_of_all_repetitions(capsys):
 
 def test_earlier_logs_tell_how_long_a_round_takes(monkeypatch, capsys):
     monkeypatch.setattr(speed_estimate, "calibrate", lambda configurations, *_: {})
-    study = load_study(write_study())
+    study = load_study(write_grid())
     shorter = json.loads(json.dumps(study.configurations[0].tables))
     shorter["study"]["rounds"] = 100
     log = write_log(Path("runs/test/earlier.h5"), shorter)
@@ -46,10 +46,10 @@ def test_earlier_logs_tell_how_long_a_round_takes(monkeypatch, capsys):
     assert list(found) == [study.configurations[0].id]
 
 
-def test_a_log_that_is_none_is_passed_over():
+def test_a_file_that_is_not_a_log_is_skipped():
     Path("runs/test").mkdir(parents=True)
     Path("runs/test/x.h5").write_text("no log")
-    configurations = load_study(write_study()).configurations
+    configurations = load_study(write_grid()).configurations
     assert speed_estimate.speeds(configurations, Path("runs/test"), 2, [], measure=False) == {}
 
 
@@ -65,7 +65,7 @@ def real(monkeypatch):
 
 @pytest.mark.slow
 def test_a_calibration_measures_each_configuration(real):
-    configurations = load_study(write_study()).configurations
+    configurations = load_study(write_grid()).configurations
     found = CALIBRATE(configurations, 2, [])
     assert list(found) == [c.id for c in configurations]
     assert all(0 < speed.seconds < 1 and speed.ranks == min(2, launcher.cores()) for speed in found.values())
@@ -73,6 +73,6 @@ def test_a_calibration_measures_each_configuration(real):
 
 @pytest.mark.slow
 def test_a_calibration_that_fails_says_why(real):
-    configurations = load_study(write_study()).configurations
+    configurations = load_study(write_grid()).configurations
     with pytest.raises(InputError, match=r"no round can be measured here: exit status 2, saying: .*--no-estimate"):
         CALIBRATE(configurations, 1, ["nowhere.py"])

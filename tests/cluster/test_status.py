@@ -165,7 +165,7 @@ def test_failed_without_a_word():
     assert "without a word" in only_row().note
 
 
-def test_a_record_leads_to_no_other_file():
+def test_an_exit_file_cannot_name_other_files():
     remember(ENTRY)
     Path("runs/other.out").write_text(f"mpi-fed: secret\nmpi-fed: {LOG.name} ended with exit status 1 on n1")
     leave("1 ../../other n1")
@@ -173,13 +173,13 @@ def test_a_record_leads_to_no_other_file():
 
 
 @pytest.mark.parametrize("text", ["", "x y z", "1 2"])
-def test_a_torn_record_is_none(text):
+def test_a_torn_exit_file_is_ignored(text):
     log(reached=[5, 0, 0], status="interrupted")
     leave(text)
     assert only_row().state == "interrupted"
 
 
-def test_a_file_that_is_no_log():
+def test_a_file_that_is_not_a_log_counts_as_failed():
     FOLDER.mkdir(parents=True)
     LOG.write_text("no log")
     assert (only_row().state, only_row().note) == ("failed", "cannot be read as a log")

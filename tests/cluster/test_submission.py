@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.submit_command import program, scripts, write_study
+from support.submit_command import program, scripts, write_grid
 from support.synthetic_log import write_log
 
 from mpi_fed.cli.main import main
@@ -32,7 +32,7 @@ def submitted():
 
 
 def do_submit(*options):
-    return main(["submit", write_study(), "--bundle-minutes=0", *options])
+    return main(["submit", write_grid(), "--bundle-minutes=0", *options])
 
 
 def test_a_submission_is_remembered(slurm, capsys):
@@ -69,7 +69,7 @@ def test_what_is_queued_or_running_is_not_submitted_again(slurm, capsys):
 
 
 def test_what_is_done_is_not_submitted_again(slurm):
-    done = load_study(write_study()).configurations[0]
+    done = load_study(write_grid()).configurations[0]
     write_log(Path("runs/test") / done.file_name, done.tables, configuration_id=done.id, label=done.label)
     do_submit()
     assert done.file_name not in submitted()[0]
@@ -82,7 +82,7 @@ def test_only_some_are_submitted_and_all_are_remembered(slurm):
 
 
 def test_nothing_missing_submits_nothing(slurm, capsys):
-    for c in load_study(write_study()).configurations:
+    for c in load_study(write_grid()).configurations:
         write_log(Path("runs/test") / c.file_name, c.tables, configuration_id=c.id, label=c.label)
     assert do_submit() == 0
     assert submitted() == []

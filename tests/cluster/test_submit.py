@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from support.submit_command import STUDY, directives, refusal, scripts, use_library, write_study
+from support.submit_command import directives, refusal, scripts, use_library, write_grid
 
 from mpi_fed.cluster import submit
 from mpi_fed.study.load import load_study
@@ -37,7 +35,7 @@ def test_short_configurations_share_a_task(capsys):
 
 
 def test_bundles_hold_consecutive_configurations_up_to_their_length():
-    configurations = load_study(write_study(dimensions="1, 2, 3, 4, 5, 6")).configurations
+    configurations = load_study(write_grid(dimensions=(1, 2, 3, 4, 5, 6))).configurations
     seconds = {c.id: s for c, s in zip(configurations, [30, 30, 100, 10, 60], strict=False)}
     tasks = submit._bundles(configurations, seconds, 60)
     assert [[c.position for c in task] for task in tasks] == [[0, 1], [2], [3], [4], [5]]
@@ -46,7 +44,7 @@ def test_bundles_hold_consecutive_configurations_up_to_their_length():
 
 def test_long_arrays_are_several(capsys, monkeypatch):
     monkeypatch.setattr(submit, "LONGEST_ARRAY", 2)
-    script, _ = scripts(capsys, "--bundle-minutes=0", study=write_study(dimensions="1, 2, 3"))
+    script, _ = scripts(capsys, "--bundle-minutes=0", study=write_grid(dimensions=(1, 2, 3)))
     assert [line for line in script.splitlines() if "--array" in line] == ["#SBATCH --array=0-1", "#SBATCH --array=0-0"]
     assert script.count("#!/bin/bash") == 2
 
@@ -80,10 +78,10 @@ def test_the_launcher_is_that_of_the_mpi(capsys, monkeypatch, vendor, nodes, wor
 )
 def test_ranks(capsys, clients, options, nodes, tasks):
     if clients is None:
-        Path("study.toml").write_text(STUDY.format(name="test", dimensions="10").replace("clients = 2\n", ""))
+        write_grid(dimensions=[10], clients=None)
     else:
         options = [*options, f"--set=study.clients={clients}"]
-        write_study()
+        write_grid()
     script, _ = scripts(capsys, *options, study="study.toml")
     assert {f"--nodes={nodes}", f"--ntasks-per-node={tasks}"} <= set(directives(script))
     assert f"export MPI_FED_RANKS={nodes * tasks} " in script

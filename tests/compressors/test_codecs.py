@@ -296,7 +296,7 @@ def test_the_sketch_is_a_scaled_projection(codec, seed):
 
 @pytest.mark.parametrize("kind", ["none", "quantization", "rand-h", "bernoulli"])
 @pytest.mark.parametrize(("bits", "size"), [(16, 7e4), (16, np.inf), (32, 1e39), (32, np.nan)])
-def test_overflow_is_told(kind, bits, size):
+def test_overflow_is_reported(kind, bits, size):
     """A number beyond the format negates the size of its message, wherever it is sent; the length stays."""
     parameters = {"rand-h": {"h": 12}, "bernoulli": {"p": 1.0}}.get(kind, {})
     codec = Codec(compressors[kind](value_bits=bits, **parameters), 12)

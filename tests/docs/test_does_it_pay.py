@@ -95,5 +95,5 @@ def test_where_a_cluster_is_refused_the_rest_goes_on_without(folder, monkeypatch
      ([1, 2, 1], "2,000 to 2,000"), ([], "-")],
     ids=str,
 )  # fmt: skip
-def test_spans(values, said):
+def test_sizes_at_which_it_pays_in_words(values, said):
     assert span(list(zip((1_000, 2_000, 3_000), values, strict=False))) == said

@@ -6,25 +6,19 @@ import itertools
 
 import numpy as np
 import pytest
+from support.study_text import configuration
 
-from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.theory.prediction import compute
 
 D = 8
 ROTATIONS = ["householder", "dct", "haar"]
 
 
-def trace(compressor, problem=None, algorithm=None, clients=1, field="limit_trace", rows=False):
-    tables = {
-        "study": {"name": "takeaways", "rounds": 1, "clients": clients},
-        "problem": {**({} if rows else {"kind": "gaussian", "dimension": D}), **(problem or {})},
-        "algorithm": {"kind": "sgd", **(algorithm or {})},
-        "compressor": compressor,
-        "route": {"kind": "gatherv"},
-    }
-    configuration = configuration_from_tables(tables)
-    population = configuration.problem.prepare(clients)
-    return getattr(compute(configuration, population, [1]), field)
+def trace(compressor, problem=None, algorithm="", clients=1, field="limit_trace"):
+    problem = problem or {}
+    dimension = {} if "kind" in problem else {"dimension": D}
+    given = configuration(compressor, clients=clients, problem=dimension | problem, algorithm=algorithm)
+    return getattr(compute(given, given.problem.prepare(clients), [1]), field)
 
 
 def trace_of_rows(file, features, noise, compressor):
@@ -32,7 +26,7 @@ def trace_of_rows(file, features, noise, compressor):
     every = np.repeat(features, len(noise), axis=0)
     targets = every.sum(axis=1) + np.tile(noise, len(features))
     np.savez(file, features=every, targets=targets)
-    return trace(compressor, {"kind": "file", "path": str(file)}, rows=True)
+    return trace(compressor, {"kind": "file", "path": str(file)})
 
 
 def kind(name, **parameters):
@@ -70,22 +64,10 @@ def test_on_standardized_features_quantization_beats_bernoulli(tmp_path, seed):
     moment /= np.outer(scale, scale)
     np.savez(tmp_path / "a.npz", covariances=moment[None], optima=np.ones((1, D)), noise_variance=1.0)
     problem = {"kind": "arrays", "path": str(tmp_path / "a.npz")}
-
-    def of(compressor):
-        tables = {
-            "study": {"name": "takeaways", "rounds": 1},
-            "problem": problem,
-            "algorithm": {"kind": "sgd"},
-            "compressor": compressor,
-            "route": {"kind": "gatherv"},
-        }
-        configuration = configuration_from_tables(tables)
-        return compute(configuration, configuration.problem.prepare(1), [1]).limit_trace
-
     bound = D + (np.sqrt(D) - 1) * np.trace(np.linalg.inv(moment))
-    assert of(kind("bernoulli", p=D**-0.5)) == pytest.approx(bound, rel=1e-9)
-    assert of(kind("quantization", levels=1)) <= bound
-    assert bound < of(kind("bernoulli", p=1 / (D**0.5 + 1)))
+    assert trace(kind("bernoulli", p=D**-0.5), problem) == pytest.approx(bound, rel=1e-9)
+    assert trace(kind("quantization", levels=1), problem) <= bound
+    assert bound < trace(kind("bernoulli", p=1 / (D**0.5 + 1)), problem)
 
 
 def test_on_a_diagonal_quantization_loses_to_masks_only_if_ill_conditioned():

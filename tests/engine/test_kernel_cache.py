@@ -15,6 +15,7 @@ import llvmlite.binding
 import numpy as np
 import pytest
 from support import cache_program, command
+from support.study_text import write_study
 
 import mpi_fed
 from mpi_fed.engine import compilation
@@ -167,7 +168,7 @@ def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path, source):
     assert len(list(cache.glob("*/*.lock"))) == 2
 
 
-def test_what_failed_is_not_taken_for_compiled(tmp_path, monkeypatch):
+def test_a_failed_compilation_is_not_taken_for_done(tmp_path, monkeypatch):
     monkeypatch.setattr(compilation, "FOLDER", tmp_path)
 
     def fail():
@@ -191,26 +192,6 @@ def test_it_is_the_lock_that_keeps_them_apart(tmp_path):
     assert output(start("fill", first, cache=tmp_path)) != RIGHT[first]
 
 
-STUDY = """
-[study]
-name = "test"
-rounds = 100
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = 20
-[algorithm]
-initial = "normal"
-[[compressor]]
-kind = "none"
-[[compressor]]
-kind = "bernoulli"
-p = 0.5
-[[compressor]]
-kind = "quantization"
-levels = 1
-"""
-
 WIDEN = """
 import time
 from numba.core.caching import IndexDataCacheFile
@@ -228,9 +209,9 @@ IndexDataCacheFile._load_index = slowly
 
 @pytest.fixture
 def study(tmp_path):
-    path = tmp_path / "test.toml"
-    path.write_text(STUDY)
-    return path
+    compressors = ("none", {"kind": "bernoulli", "p": 0.5}, {"kind": "quantization", "levels": 1})
+    tables = {"rounds": 100, "clients": 2, "problem": {"dimension": 20}, "algorithm": {"initial": "normal"}}
+    return write_study(tmp_path / "test.toml", *compressors, **tables)
 
 
 def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path, study):

@@ -110,7 +110,7 @@ def test_any_number_goes_to_a_neighbour(x, u):
 
 
 @pytest.mark.parametrize("x", [65504.01, 65520.0, 1e6, 1e300, np.inf, -65505.0, -np.inf, np.nan])
-def test_beyond_float16_is_no_number(x):
+def test_numbers_beyond_float16_become_nan(x):
     assert np.isnan(widened(halves([x], 0.0)))[0]
     size, _ = packed([1.0, x, 2.0], 16)
     assert size == -6
@@ -124,7 +124,7 @@ def test_the_largest_float16_never_overflows():
 
 
 @pytest.mark.parametrize("x", [3.5e38, -1e300, np.inf, np.nan])
-def test_beyond_float32_is_told(x):
+def test_numbers_beyond_float32_are_reported(x):
     assert packed([1.0, x], 32)[0] == -8
     assert packed([1.0, FLOAT32_MAX], 32)[0] == 8
 
@@ -146,7 +146,7 @@ def test_float64_is_exact(values):
 
 @pytest.mark.parametrize("bits", [16, 32, 64])
 @pytest.mark.parametrize("n", [0, 1, 3, 127, 1023, 1024, 1025, 3000])
-def test_the_bytes_and_no_others(bits, n):
+def test_only_the_bytes_of_the_floats_are_written_and_read(bits, n):
     """Exactly n floats are written, and reading them needs no other byte."""
     x = np.random.default_rng(n).standard_normal(n)
     size, payload = packed(x, bits, room=100)

@@ -32,7 +32,7 @@ def test_all_is_well(mpi_python):
     assert report.endswith("all is well\n")
 
 
-def test_missing_library_fails_with_the_mend(mpi_python):
+def test_missing_library_fails_with_the_remedy(mpi_python):
     status, report = examine(mpi_python, MPI4PY_LIBMPI="/nowhere/libmpi.so")
     assert status == 3
     assert "FAIL MPI library" in report

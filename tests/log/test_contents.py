@@ -14,7 +14,7 @@ import xarray
 from hypothesis import given
 from hypothesis import strategies as some
 from support.command import arrays
-from support.small_study import NONE, RANKS, SLOTS, STUDY, D, K, N, R, run
+from support.small_study import RANKS, SLOTS, D, K, N, R, run_in_world, small_study
 
 from mpi_fed.log import schema
 from mpi_fed.log.schema import log_rounds
@@ -22,27 +22,14 @@ from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.load import load_study
 
 DOCS = Path(__file__).parents[2] / "docs" / "log-format.md"
-ALL = """
-[[compressor]]
-kind = "none"
-[[compressor]]
-kind = "quantization"
-levels = [1, 4]
-[[compressor]]
-kind = "bernoulli"
-p = 0.3
-indices = ["shared", "explicit"]
-[[compressor]]
-kind = "rand-h"
-h = 3
-indices = ["shared", "explicit"]
-[[compressor]]
-kind = "sketch"
-h = 3
-[[compressor]]
-kind = "partial-participation"
-p = 0.3
-"""
+ALL = (
+    'kind = "none"',
+    'kind = "quantization"\nlevels = [1, 4]',
+    'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
+    'kind = "rand-h"\nh = 3\nindices = ["shared", "explicit"]',
+    'kind = "sketch"\nh = 3',
+    'kind = "partial-participation"\np = 0.3',
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +37,7 @@ def all_logs(tmp_path_factory):
     """A log of every compressor. All ranks take part."""
     from mpi_fed.launch.world import start
 
-    return run(start().comm, tmp_path_factory.mktemp("all"), STUDY + ALL)
+    return run_in_world(start().comm, tmp_path_factory.mktemp("all"), small_study(*ALL))
 
 
 @pytest.fixture
@@ -272,14 +259,14 @@ def test_log_rounds(rounds, points_per_decade):
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("iterates", ["all", "last", "none"])
 def test_iterates(world, tmp_path, iterates):
-    path = run(world.comm, tmp_path, STUDY + NONE, f'log.iterates="{iterates}"')["none"]
+    path = run_in_world(world.comm, tmp_path, small_study(), f'log.iterates="{iterates}"')["none"]
     held = {"all": {"iterate", "iterate_averaged"}, "last": {"last_iterate", "last_iterate_averaged"}, "none": set()}
     assert {name for name in arrays(path) if "iterate" in name} == held[iterates]
 
 
 @pytest.mark.mpi(ranks=1)
 def test_more_clients_than_have_counts_of_their_own(world, tmp_path):
-    path = run(world.comm, tmp_path, STUDY + NONE, "study.clients=1001", "study.rounds=3")["none"]
+    path = run_in_world(world.comm, tmp_path, small_study(), "study.clients=1001", "study.rounds=3")["none"]
     log = arrays(path)
     assert "client_uplink_payload_bytes" not in log
     np.testing.assert_array_equal(log["client_uplink_payload_bytes_total"], np.full((R, 1001), 3 * 80))

@@ -12,6 +12,7 @@ import time
 import h5py
 import pytest
 from support import command
+from support.study_text import write_study
 
 from mpi_fed.errors import InputError
 from mpi_fed.log import lock
@@ -37,7 +38,7 @@ def other(tmp_path):
     process.communicate()
 
 
-def test_the_second_is_refused_and_told_who_is_first(other):
+def test_a_second_holder_is_refused_and_the_first_is_named(other):
     log, _ = other
     words = r"a\.h5: is in use by another run \(process 1 on host\); wait"
     with pytest.raises(InputError, match=words), lock.held(log, ""):
@@ -45,7 +46,7 @@ def test_the_second_is_refused_and_told_who_is_first(other):
     assert lock.path_of(log).exists()
 
 
-def test_it_does_not_outlive_its_owner(other):
+def test_a_lock_ends_with_its_process(other):
     log, process = other
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -57,7 +58,7 @@ def test_it_does_not_outlive_its_owner(other):
     assert not lock.path_of(log).exists()
 
 
-def test_many_at_once_are_one_at_a_time(tmp_path):
+def test_many_processes_hold_a_lock_one_at_a_time(tmp_path):
     """Each holds it, and says so in a file that it alone may change then."""
     program = """
 import sys, time
@@ -79,23 +80,10 @@ while done < 30:
     assert list(tmp_path.iterdir()) == []
 
 
-STUDY = """
-[study]
-name = "test"
-rounds = 1_000_000_000
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = 5
-[[compressor]]
-kind = "none"
-"""
-
-
 @pytest.fixture
 def running(tmp_path):
     """A run without end, and its log."""
-    (tmp_path / "test.toml").write_text(STUDY)
+    write_study(tmp_path / "test.toml", rounds=10**9, clients=2)
     with command.start("run", "test.toml", "--ranks=1", "--no-analyze", folder=tmp_path) as job:
         end = time.monotonic() + command.PATIENCE
         while not (paths := list(tmp_path.glob("runs/test/*.h5"))):

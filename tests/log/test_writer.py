@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 from support.command import arrays, assert_same
-from support.small_study import NONE, STUDY, D, K, run
+from support.small_study import D, K, run_in_world, small_study
+from support.study_text import write_study
 
 from mpi_fed.errors import InputError
 from mpi_fed.log import schema
@@ -22,13 +23,13 @@ from mpi_fed.study.load import load_study
 
 @pytest.mark.mpi(ranks=2)
 def test_running_again_does_what_is_missing(world, tmp_path):
-    study = STUDY + NONE
-    path = run(world.comm, tmp_path, study)["none"]
+    study = small_study()
+    path = run_in_world(world.comm, tmp_path, study)["none"]
     before = world.is_root and (path.read_bytes(), arrays(path))
-    run(world.comm, tmp_path, study)
+    run_in_world(world.comm, tmp_path, study)
     if world.is_root:
         assert path.read_bytes() == before[0]
-    run(world.comm, tmp_path, study, "study.repetitions=4")
+    run_in_world(world.comm, tmp_path, study, "study.repetitions=4")
     if world.is_root:
         extended = arrays(path)
         assert extended["repetition"].tolist() == [0, 1, 2, 3]
@@ -36,21 +37,21 @@ def test_running_again_does_what_is_missing(world, tmp_path):
         for name, old in before[1].items():
             rows = slice(0, len(old) if name not in ("repetition", "repetition_status") else 2)
             np.testing.assert_array_equal(extended[name][rows], old, err_msg=name)  # seconds as well
-    run(world.comm, tmp_path, study, "study.repetitions=[9, 1]")  # neither more nor fewer: others
+    run_in_world(world.comm, tmp_path, study, "study.repetitions=[9, 1]")  # neither more nor fewer: others
     (tmp_path / "new").mkdir()
-    fresh = run(world.comm, tmp_path / "new", study, "study.repetitions=[0, 1, 2, 3, 9]")["none"]
+    fresh = run_in_world(world.comm, tmp_path / "new", study, "study.repetitions=[0, 1, 2, 3, 9]")["none"]
     if world.is_root:
         assert_same(arrays(path), arrays(fresh))
 
 
 @pytest.mark.mpi(ranks=1)
 def test_repetitions_that_are_not_asked_for_stay_undone(world, tmp_path):
-    study = STUDY + NONE
-    path = run(world.comm, tmp_path, study, "study.repetitions=3")["none"]
+    study = small_study()
+    path = run_in_world(world.comm, tmp_path, study, "study.repetitions=3")["none"]
     with h5py.File(path, "r+") as file:
         file["repetition_status"][:] = [1, 0, 0]
         file["excess_risk"][1:] = np.nan
-    run(world.comm, tmp_path, study, "study.repetitions=2")
+    run_in_world(world.comm, tmp_path, study, "study.repetitions=2")
     with h5py.File(path) as file:
         assert file["repetition_status"][:].tolist() == [1, 1, 0]
         assert file.attrs["status"] == b"interrupted"
@@ -60,26 +61,26 @@ def test_repetitions_that_are_not_asked_for_stay_undone(world, tmp_path):
 
 @pytest.mark.mpi(ranks=1)
 def test_a_log_that_grows_keeps_its_last_iterates(world, tmp_path, monkeypatch):
-    study = STUDY + NONE
-    path = run(world.comm, tmp_path, study, "study.repetitions=1")["none"]
+    study = small_study()
+    path = run_in_world(world.comm, tmp_path, study, "study.repetitions=1")["none"]
     before = arrays(path)
     with monkeypatch.context() as patch:
         patch.setattr(schema, "ITERATES_LIMIT", 1.5 * 16 * len(before["round"]) * D)
-        run(world.comm, tmp_path, study, "study.repetitions=2")
+        run_in_world(world.comm, tmp_path, study, "study.repetitions=2")
     after = arrays(path)
     assert not {"iterate", "iterate_averaged"} & after.keys()
     np.testing.assert_array_equal(after["last_iterate"][0], before["iterate"][0, -1])
     np.testing.assert_array_equal(after["last_iterate_averaged"][0], before["iterate_averaged"][0, -1])
     with h5py.File(path, "r+") as file:
         file["repetition_status"][1] = 0
-    run(world.comm, tmp_path, study, "study.repetitions=2")  # "auto" now means all; the log stays as it is
+    run_in_world(world.comm, tmp_path, study, "study.repetitions=2")  # "auto" now means all; the log stays as it is
     assert_same(arrays(path), after)
 
 
 @pytest.fixture
 def place(tmp_path):
     """A configuration, and where its log would be."""
-    (tmp_path / "test.toml").write_text(STUDY + NONE)
+    (tmp_path / "test.toml").write_text(small_study())
     (configuration,) = load_study(tmp_path / "test.toml").configurations
     return configuration, tmp_path / configuration.file_name
 
@@ -102,8 +103,7 @@ def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
 
 def test_the_origin_follows_data_and_start(tmp_path):
     study, data, start = tmp_path / "test.toml", tmp_path / "data.npz", tmp_path / "start.npy"
-    tables = STUDY.replace('"gaussian"', '"file"').replace(f"dimension = {D}", 'path = "data.npz"')
-    study.write_text(tables + '[algorithm]\ninitial = "start.npy"\n' + NONE)
+    write_study(study, problem={"kind": "file", "path": "data.npz"}, algorithm={"initial": "start.npy"})
     found = []
     for seed in (0, 1):
         rng = np.random.default_rng(seed)
@@ -132,7 +132,7 @@ def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypat
 
 
 def another(configuration, path, tmp_path):
-    (tmp_path / "test.toml").write_text(STUDY + NONE)
+    (tmp_path / "test.toml").write_text(small_study())
     (other,) = load_study(tmp_path / "test.toml", ["problem.noise_variance=2.0"]).configurations
     create(other, path)
 
@@ -168,7 +168,7 @@ IN_THE_WAY = {
 
 
 @pytest.mark.parametrize("case", IN_THE_WAY)
-def test_what_is_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
+def test_a_file_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
     configuration, path = place
     IN_THE_WAY[case](configuration, path, tmp_path)
     before = path.is_file() and path.read_bytes()
@@ -190,7 +190,7 @@ def test_a_log_in_use_is_refused(place):
             create(configuration, path)
 
 
-def test_what_a_killed_run_left_half_laid_out_goes(place):
+def test_unfinished_files_of_a_killed_run_are_removed(place):
     configuration, path = place
     left, others = path.with_name(f".{path.name}.1.part"), path.with_name(".other.h5.1.part")
     in_use = path.with_name(f".{path.name}.2.part")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.data_files import digest_of, sentence
+from support.data_files import digest_of, one_sentence
 
 from mpi_fed.problems import problems
 from mpi_fed.problems.population import GaussianClient
@@ -51,10 +51,10 @@ def test_arrays_are_the_clients(tmp_path):
         ({"optima": np.array([["a", "b"]] * 2)}, "optima is of type"),
     ],
 )
-def test_arrays_problem_refused(tmp_path, changes, message):
+def test_wrong_arrays_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as error:
         saved(tmp_path / "given.npz", **changes).dimension_of()
-    assert "given.npz" in sentence(error)
+    assert "given.npz" in one_sentence(error)
 
 
 def test_arrays_fix_the_number_of_clients(tmp_path):

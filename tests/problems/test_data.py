@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from support.data_files import digest_of, file, risk, sample, sentence, write
+from support.data_files import digest_of, file_problem, one_sentence, risk, sample, write_rows
 
 from mpi_fed.problems import data, problems
 from mpi_fed.problems.readers import read
@@ -37,7 +37,7 @@ def test_digits_import_nothing_heavy():
 
 def test_raw_leaves_rows_as_they_are(tmp_path):
     features, targets = sample()
-    held = file(write(tmp_path / "data.csv", features, targets)).dataset
+    held = file_problem(write_rows(tmp_path / "data.csv", features, targets)).dataset
     np.testing.assert_array_equal(np.sort(held.features, axis=0), np.sort(features, axis=0))
     assert held.notes == ()
 
@@ -46,7 +46,7 @@ def test_raw_leaves_rows_as_they_are(tmp_path):
 def test_standardize(tmp_path, scale):
     features, targets = sample()
     features[:, 1] = scale * (3 + features[:, 1])
-    held = file(write(tmp_path / "data.csv", features, targets + 7), preprocessing="standardize").dataset
+    held = file_problem(write_rows(tmp_path / "data.csv", features, targets + 7), preprocessing="standardize").dataset
     np.testing.assert_allclose(held.features.mean(axis=0), 0, atol=1e-14)
     np.testing.assert_allclose((held.features**2).mean(axis=0), 1, rtol=1e-14)
     assert abs(held.targets.mean()) < 1e-14
@@ -72,19 +72,19 @@ def test_pca_is_a_rotation_onto_a_diagonal_h():
     )
 
 
-def test_pca_mends_what_the_others_refuse(tmp_path):
+def test_pca_accepts_the_dependent_columns_that_others_refuse(tmp_path):
     features, targets = sample()
     dependent = features[:, 0] - 2 * features[:, 2]
-    path = write(
+    path = write_rows(
         tmp_path / "data.csv", np.column_stack([features, dependent, np.full(len(features), 3.0)]), targets
     )
     for preprocessing in ("raw", "standardize"):
         with pytest.raises(
             ValueError, match=r"rank-deficient .*\(4 columns, rank 3\); .* = \"pca\""
         ) as error:
-            file(path, preprocessing=preprocessing).check(1)
-        assert path in sentence(error)
-    mended = file(path, preprocessing="pca")
+            file_problem(path, preprocessing=preprocessing).check(1)
+        assert path in one_sentence(error)
+    mended = file_problem(path, preprocessing="pca")
     assert mended.dimension_of() == 3
     assert mended.notes == (
         "constant columns, dropped: 1 of 5",
@@ -95,31 +95,31 @@ def test_pca_mends_what_the_others_refuse(tmp_path):
 
 def test_columns_that_depend_once_centred(tmp_path):
     features = np.eye(3)[np.arange(30) % 3]  # one-hot
-    path = write(tmp_path / "data.csv", features, np.arange(30.0))
-    assert file(path).dimension_of() == 3
+    path = write_rows(tmp_path / "data.csv", features, np.arange(30.0))
+    assert file_problem(path).dimension_of() == 3
     with pytest.raises(ValueError, match=r"\(3 columns, rank 2\)"):
-        file(path, preprocessing="standardize").check(1)
+        file_problem(path, preprocessing="standardize").check(1)
 
 
-def test_units_are_no_rank_deficiency(tmp_path):
+def test_columns_in_different_units_are_not_rank_deficient(tmp_path):
     features, targets = sample()
-    population = file(write(tmp_path / "data.csv", features * [1e-9, 1, 1e9], targets)).prepare(3)
-    expected = file(write(tmp_path / "plain.csv", features, targets)).prepare(3).optimum
+    population = file_problem(write_rows(tmp_path / "data.csv", features * [1e-9, 1, 1e9], targets)).prepare(3)
+    expected = file_problem(write_rows(tmp_path / "plain.csv", features, targets)).prepare(3).optimum
     np.testing.assert_allclose(population.optimum * [1e-9, 1, 1e9], expected, rtol=1e-9)
 
 
 def test_fewer_rows_than_columns(tmp_path):
-    path = write(tmp_path / "data.csv", *sample(rows=4, columns=6))
+    path = write_rows(tmp_path / "data.csv", *sample(rows=4, columns=6))
     with pytest.raises(ValueError, match=r"\(6 columns, rank 4\)"):
-        file(path).check(1)
-    assert file(path, preprocessing="pca").dimension_of() == 3
+        file_problem(path).check(1)
+    assert file_problem(path, preprocessing="pca").dimension_of() == 3
 
 
 def test_rows_lie_in_one_piece_whatever_the_order_in_the_file(tmp_path):
     features, targets = sample()
-    path = write(tmp_path / "data.npz", np.asfortranarray(features), targets)
+    path = write_rows(tmp_path / "data.npz", np.asfortranarray(features), targets)
     for preprocessing in ("raw", "standardize", "pca"):
-        assert file(path, preprocessing=preprocessing).prepare(2).clients[1].features.flags.c_contiguous
+        assert file_problem(path, preprocessing=preprocessing).prepare(2).clients[1].features.flags.c_contiguous
 
 
 def test_more_clients_than_rows():
@@ -143,21 +143,22 @@ def test_epochs_need_a_batch_that_a_client_can_fill():
 def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     reads = []
     monkeypatch.setattr(data, "read", lambda *source: reads.append(source) or read(*source))
-    path = write(tmp_path / "data.csv", *sample())
+    path = write_rows(tmp_path / "data.csv", *sample())
     for batch_size in (1, 8):
-        problem = file(path, batch_size=batch_size)
+        problem = file_problem(path, batch_size=batch_size)
         problem.dimension_of(), problem.check(3), problem.prepare(3), problem.facts()["dataset_digest"]
     assert len(reads) == 1
-    write(tmp_path / "data.csv", *sample(rows=50))
-    assert len(file(path).dataset.targets) == 50
+    write_rows(tmp_path / "data.csv", *sample(rows=50))
+    assert len(file_problem(path).dataset.targets) == 50
 
 
 def test_digest_tells_data_apart_and_nothing_else(tmp_path):
     features, targets = sample()
-    digest = file(write(tmp_path / "data.csv", features, targets)).facts()["dataset_digest"]
+    digest = file_problem(write_rows(tmp_path / "data.csv", features, targets)).facts()["dataset_digest"]
     assert len(digest) == 64
     assert (
-        digest_of(file(write(tmp_path / "data.npz", features, targets), preprocessing="pca", seed=5)) == digest
+        digest_of(file_problem(write_rows(tmp_path / "data.npz", features, targets), preprocessing="pca", seed=5))
+        == digest
     )
     features[3, 1] = np.nextafter(features[3, 1], 9)
-    assert file(write(tmp_path / "other.npz", features, targets)).facts()["dataset_digest"] != digest
+    assert file_problem(write_rows(tmp_path / "other.npz", features, targets)).facts()["dataset_digest"] != digest

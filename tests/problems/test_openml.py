@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import _openml
 from support import command
+from support.study_text import write_study
 
 from mpi_fed.problems import openml, problems
 
@@ -24,19 +25,6 @@ ARFF = "\n".join(
         *(",".join(map(str, row)) for row in ROWS),
     ]
 ).encode()
-STUDY = """
-[study]
-name = "fetched"
-rounds = 10
-clients = 2
-
-[problem]
-kind = "openml"
-data_id = 7
-
-[[compressor]]
-kind = "none"
-"""
 
 
 def answers(address: str) -> dict[str, bytes]:
@@ -91,7 +79,7 @@ def asked(monkeypatch, tmp_path):
     server.server_close()
 
 
-def test_a_set_is_fetched_once_and_kept(asked):
+def test_a_set_is_fetched_once_and_cached(asked):
     problem = problems["openml"](data_id=7)
     rows = problem.dataset
     order = np.argsort(rows.targets)
@@ -115,7 +103,7 @@ def test_another_column_may_be_the_target(asked):
         ({"data_id": 7, "target": "weight"}, "data_id = 7 cannot be taken from OpenML .*weight"),
     ],
 )
-def test_what_is_not_there_is_named(asked, table, sentence, tmp_path):
+def test_missing_sets_and_columns_are_named(asked, table, sentence, tmp_path):
     with pytest.raises(ValueError, match=sentence):
         problems["openml"](**table).location()
     assert not list((tmp_path / "cache").rglob("*.npz"))
@@ -128,9 +116,9 @@ def test_words_of_the_target_count_in_alphabetical_order(asked):
 
 
 @pytest.mark.slow
-def test_without_a_network_one_sentence_names_the_mend(tmp_path):
+def test_without_a_network_one_sentence_says_how_to_fix_it(tmp_path):
     """Where everything beyond this machine goes to a port of it at which nobody listens."""
-    (tmp_path / "study.toml").write_text(STUDY)
+    write_study(tmp_path / "study.toml", clients=2, problem={"kind": "openml", "data_id": 7})
     ended = command.run(
         *("run", "study.toml", "--ranks", 1),
         folder=tmp_path,

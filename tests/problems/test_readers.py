@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as drawn
-from support.data_files import FORMATS, file, sample, sentence, write
+from support.data_files import FORMATS, file_problem, one_sentence, sample, write_rows
 
 from mpi_fed.problems.readers import read
 
@@ -16,7 +16,7 @@ from mpi_fed.problems.readers import read
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_each_format_holds_every_bit(tmp_path, suffix):
     features, targets = sample()
-    read_features, read_targets = read(write(tmp_path / f"data{suffix}", features, targets))
+    read_features, read_targets = read(write_rows(tmp_path / f"data{suffix}", features, targets))
     np.testing.assert_array_equal(read_features, features)
     np.testing.assert_array_equal(read_targets, targets)
 
@@ -120,13 +120,13 @@ WRONG_TEXTS = {
 
 
 @pytest.mark.parametrize("case", WRONG_TEXTS)
-def test_files_refused(tmp_path, case):
+def test_wrong_files_are_refused(tmp_path, case):
     suffix, text, message = WRONG_TEXTS[case]
     path = tmp_path / f"data{suffix}"
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as error:
-        file(path).dimension_of()
-    assert str(path) in sentence(error)
+        file_problem(path).dimension_of()
+    assert str(path) in one_sentence(error)
 
 
 WRONG_ARRAYS = {
@@ -142,7 +142,7 @@ WRONG_ARRAYS = {
 
 @pytest.mark.parametrize("case", WRONG_ARRAYS)
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
-def test_arrays_refused(tmp_path, suffix, case):
+def test_wrong_arrays_are_refused(tmp_path, suffix, case):
     held, message = WRONG_ARRAYS[case]
     path = tmp_path / f"data{suffix}"
     if suffix == ".npz":
@@ -153,22 +153,22 @@ def test_arrays_refused(tmp_path, suffix, case):
             for name, array in held.items():
                 opened[name] = array.astype("S1") if array.dtype.kind == "U" else array
     with pytest.raises(ValueError, match=message) as error:
-        file(path).dimension_of()
-    assert str(path) in sentence(error)
+        file_problem(path).dimension_of()
+    assert str(path) in one_sentence(error)
 
 
 def test_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "data.npz", X=np.array([[1, None]], dtype=object), y=np.ones(1))
     with pytest.raises(ValueError, match=r"is not an \.npz file of numbers"):
-        file(tmp_path / "data.npz").dimension_of()
+        file_problem(tmp_path / "data.npz").dimension_of()
 
 
-def test_paths_refused(tmp_path):
+def test_wrong_paths_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere\.csv' does not exist, seen from"):
-        file("nowhere.csv").dimension_of()
+        file_problem("nowhere.csv").dimension_of()
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ValueError, match=r"folder.csv' cannot be read: Is a directory"):
-        file(tmp_path / "folder.csv").dimension_of()
+        file_problem(tmp_path / "folder.csv").dimension_of()
 
 
 @pytest.mark.parametrize(
@@ -181,13 +181,13 @@ def test_paths_refused(tmp_path):
         ("data.npz", 0, "target = 0 is for .csv files; leave it out"),
     ],
 )
-def test_targets_refused(tmp_path, name, target, message):
+def test_wrong_targets_are_refused(tmp_path, name, target, message):
     (tmp_path / "named.csv").write_text("a,b,b\n1,2,3\n4,5,6\n")
     (tmp_path / "bare.csv").write_text("1,2,3\n4,5,6\n")
-    write(tmp_path / "data.npz", *sample())
+    write_rows(tmp_path / "data.npz", *sample())
     with pytest.raises(ValueError, match=message) as error:
-        file(tmp_path / name, target=target).dimension_of()
-    sentence(error)
+        file_problem(tmp_path / name, target=target).dimension_of()
+    one_sentence(error)
 
 
 def attempt(path):
@@ -217,7 +217,7 @@ def test_noise_is_refused_in_one_sentence(tmp_path, suffix, content):
 def test_torn_files_are_refused_or_shorter(tmp_path, suffix, share):
     path = tmp_path / f"torn{suffix}"
     features, targets = sample(rows=20)
-    write(path, features, targets)
+    write_rows(path, features, targets)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     result = attempt(path)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.study_text import as_mapping, loaded_study
 from support.trajectories import DIMENSION, configurations, trajectory
 
 from mpi_fed.compressors import compressors
-from mpi_fed.engine.operations.route import DOWNLINK
+from mpi_fed.engine.wire import DOWNLINK_BYTES
 from mpi_fed.errors import InputError
 from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.labels import file_name
@@ -83,8 +84,8 @@ def test_every_rank_decodes_the_same_bytes(world, tmp_path, kind, parameters, se
         sizes = np.array([(bits * count + 7) // 8 + 4 * explicit for count in counts])
         assert 0.2 < np.mean(counts) / DIMENSION < 0.4
     if world.is_root:
-        assert simulation.wire.totals[DOWNLINK] == 3 * (sizes + trailer).sum()
-        assert alone.wire.totals[DOWNLINK] == (sizes + trailer).sum()
+        assert simulation.wire.totals[DOWNLINK_BYTES] == 3 * (sizes + trailer).sum()
+        assert alone.wire.totals[DOWNLINK_BYTES] == (sizes + trailer).sum()
 
 
 @pytest.mark.mpi(ranks=2)
@@ -96,12 +97,12 @@ def test_a_wrong_message_of_the_root_is_named(world, tmp_path):
     configuration = replace(configuration, route=configuration.route.model_copy(update={"self_check": True}))
     simulation = simulated(configuration, world.comm)
     simulation.start(0)
-    route = simulation.kernels[3]
+    route = simulation.kernels.route
     if world.rank == 1:
         checked = route.downlink.compressor
         inner = checked.inner._replace(p=0.31)
         route = route._replace(downlink=route.downlink._replace(compressor=checked._replace(inner=inner)))
-        simulation.kernels = (*simulation.kernels[:3], route)
+        simulation.kernels = simulation.kernels._replace(route=route)
     simulation.advance(3)
     found = world.comm.allgather(simulation.wrong_message())
     assert found[0] is None
@@ -121,27 +122,12 @@ def directions(configuration, comm, start, rounds):
     return np.diff(iterates, axis=0) / -1e-6
 
 
-def study(tmp_path, downlink, problem="", algorithm="", clients=1, rounds=10_000, route=""):
-    (tmp_path / "x.toml").write_text(f"""
-        [study]
-        name = "x"
-        rounds = {rounds}
-        clients = {clients}
-        [problem]
-        kind = "gaussian"
-        dimension = 5
-        {problem}
-        [algorithm]
-        {algorithm}
-        [route]
-        {route}
-        [[compressor]]
-        {UP}
-        value_bits = 64
-        [[downlink]]
-        {downlink}
-    """)
-    return load_study(tmp_path / "x.toml").configurations
+def both_ways(tmp_path, *downlinks, problem="", rounds=10_000, clients=1, **tables):
+    """The configurations of a study with these downlinks in 5 dimensions, its uplink in float64."""
+    problem = {"dimension": 5} | as_mapping(problem)
+    up = as_mapping(UP) | {"value_bits": 64}
+    study = loaded_study(tmp_path, up, downlinks=downlinks, problem=problem, rounds=rounds, clients=clients, **tables)
+    return study.configurations
 
 
 @pytest.mark.mpi(ranks=1)
@@ -149,8 +135,8 @@ def test_both_compressions_together_are_unbiased_and_of_the_omega_that_steps_use
     """E t = g, and E||t||^2 = (omega+1) ||g||^2, which holds here with equality, and would not if the root drew the
     client's coins. 6 scores: a false alarm once in 2 10^4 (|z| < 4.5)."""
     assert world.size == 1
-    problem, algorithm = 'batch_size = "full"', "step_size = 1e-6"
-    (configuration,) = study(tmp_path, 'kind = "bernoulli"\np = 0.5\nvalue_bits = 64', problem, algorithm)
+    tables = {"problem": 'batch_size = "full"', "algorithm": "step_size = 1e-6"}
+    (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.5\nvalue_bits = 64', **tables)
     population = configuration.problem.prepare(1)
     away = np.array([3.0, -1.0, 0.5, 2.0, 0.2])
     g = population.covariance.dense @ away
@@ -170,8 +156,8 @@ def test_the_noise_at_the_optimum(world, tmp_path, downlink):
     from mpi_fed.theory.prediction import compute
 
     assert world.size == 1
-    problem, algorithm = 'batch_size = 2\nshift = "both"', "step_size = 1e-6"
-    (configuration,) = study(tmp_path, downlink, problem, algorithm, clients=3)
+    tables = {"problem": 'batch_size = 2\nshift = "both"', "algorithm": "step_size = 1e-6"}
+    (configuration,) = both_ways(tmp_path, downlink, clients=3, **tables)
     population = configuration.problem.prepare(3)
     t = directions(configuration, world.comm, population.optimum, 10_000)
     traces = np.einsum("kj,jl,kl->k", t, np.linalg.inv(population.covariance.dense), t)
@@ -188,9 +174,8 @@ def test_runs_have_the_risk_that_theory_predicts(world, tmp_path, algorithm):
 
     assert world.size == 1
     rounds, repetitions = 30, 2000
-    (configuration,) = study(
-        tmp_path, 'kind = "bernoulli"\np = 0.4', 'shift = "optimum"\noptimum_spread = 1.0', algorithm, 2, rounds
-    )
+    tables = {"problem": 'shift = "optimum"\noptimum_spread = 1.0', "algorithm": algorithm}
+    (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.4', clients=2, rounds=rounds, **tables)
     population = configuration.problem.prepare(2)
     expected = compute(configuration, population, [rounds])
     assert expected.prediction_kind == "exact"
@@ -205,9 +190,9 @@ def test_runs_have_the_risk_that_theory_predicts(world, tmp_path, algorithm):
     assert np.abs(z).max() < 4
 
 
-def test_the_study_file_says_it(tmp_path):
+def test_downlinks_of_a_study_file(tmp_path):
     """Tables and lists make grids, labels and files tell them apart, and what a log holds gives them back."""
-    found = study(tmp_path, 'kind = "quantization"\nlevels = [1, 2]\n[[downlink]]\nkind = "rand-h"\nomega = 1.5')
+    found = both_ways(tmp_path, 'kind = "quantization"\nlevels = [1, 2]', 'kind = "rand-h"\nomega = 1.5')
     assert [c.label for c in found] == [
         f"bernoulli value_bits=64 p=0.5 downlink={rest}"
         for rest in ("quantization levels=1", "quantization levels=2", "rand-h h=2")
@@ -216,7 +201,7 @@ def test_the_study_file_says_it(tmp_path):
     again = configuration_from_tables(json.loads(json.dumps(found[2].tables)))
     assert (again.id, again.downlink, again.label) == (found[2].id, found[2].downlink, found[2].label)
     assert "downlink" not in replace(found[0], downlink=None).tables
-    given = load_study(tmp_path / "x.toml", ["downlink.value_bits=64"]).configurations
+    given = load_study(tmp_path / "study.toml", ["downlink.value_bits=64"]).configurations
     assert [c.downlink.value_bits for c in given] == [64, 64, 64]
 
 
@@ -232,27 +217,23 @@ def test_the_study_file_says_it(tmp_path):
         ('kind = "none"', {"route": "downlink_bits = 32"}, ["[[downlink]] 1", "downlink_bits"]),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, downlink, more, words):
+def test_impossible_downlinks_are_refused(tmp_path, downlink, more, words):
     with pytest.raises(InputError) as refused:
-        study(tmp_path, downlink, **more)
+        both_ways(tmp_path, downlink, **more)
     for word in words:
         assert word in str(refused.value)
 
 
 def test_error_feedback_has_no_compressed_downlink(tmp_path):
-    study(tmp_path, 'kind = "none"')
-    file = tmp_path / "x.toml"
-    text = file.read_text().replace(UP, 'kind = "top-k"\nk = 2')
-    file.write_text(text.replace("[algorithm]", '[algorithm]\nkind = "error-feedback"'))
     with pytest.raises(InputError, match=r"\[\[downlink\]\] 1 is not for algorithm kind = \"error-feedback\""):
-        load_study(file)
+        loaded_study(tmp_path, 'kind = "top-k"\nk = 2', downlinks=["none"], algorithm="error-feedback")
 
 
 def test_memories_know_of_the_uplink_alone(tmp_path):
     """alpha is 1/(2 (omega_up+1)), while the step allows for both."""
     from mpi_fed.theory.prediction import compute, setting_of
 
-    (configuration,) = study(tmp_path, 'kind = "bernoulli"\np = 0.25', algorithm=MEMORIES)
+    (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.25', algorithm=MEMORIES)
     population = configuration.problem.prepare(1)
     assert setting_of(configuration, population).alpha == pytest.approx(1 / 4)
     found = compute(configuration, population, [1])

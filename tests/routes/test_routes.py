@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.study_text import loaded_study
 from support.trajectories import ALGORITHMS, CLIENTS, COMPRESSORS, DIMENSION, configurations, trajectory
 
 from mpi_fed.engine.checksums import TRAILER
-from mpi_fed.engine.operations.route import DOWNLINK, PAYLOAD, UPLINK
+from mpi_fed.engine.wire import DOWNLINK_BYTES, PAYLOAD_BYTES, UPLINK_BYTES
 
 ROUNDS = 60
 NONE = ('kind = "none"\nvalue_bits = 64',)
@@ -92,12 +93,12 @@ def test_ledger_of_a_tree(world, tmp_path):
         totals = simulated(routed(configuration, kind, group_size=2), world.comm).wire.totals
         if world.is_root:
             expected = [ROUNDS * n * d, ROUNDS * up, ROUNDS * (ranks + groups) * d]
-            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == expected, kind
+            assert totals[[PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES]].tolist() == expected, kind
     _, explicit = configurations(tmp_path, "gaussian", (TREES[1],), rounds=ROUNDS)
     totals = simulated(routed(explicit, "tree", group_size=2), world.comm).wire.totals
     if world.is_root:
         counts = 4 * 2 * ranks  # an int32 for each of two clients at most on a rank
-        assert totals[UPLINK] == 2 * (totals[PAYLOAD] + ROUNDS * counts)
+        assert totals[UPLINK_BYTES] == 2 * (totals[PAYLOAD_BYTES] + ROUNDS * counts)
 
 
 @pytest.mark.mpi(ranks=3)
@@ -172,8 +173,8 @@ def test_messages_of_one_mask_add_up(world, tmp_path, compressor):
         found = simulated(routed(configuration, kind), world.comm)
         np.testing.assert_allclose(found.state.w, expected.state.w, rtol=1e-11, atol=1e-11)
         if world.is_root:
-            assert found.wire.totals[PAYLOAD] == expected.wire.totals[PAYLOAD] > 0
-            assert CLIENTS * found.wire.totals[UPLINK] == world.size * found.wire.totals[PAYLOAD]
+            assert found.wire.totals[PAYLOAD_BYTES] == expected.wire.totals[PAYLOAD_BYTES] > 0
+            assert CLIENTS * found.wire.totals[UPLINK_BYTES] == world.size * found.wire.totals[PAYLOAD_BYTES]
 
 
 @pytest.mark.mpi(ranks=2)
@@ -208,7 +209,8 @@ def test_ledger(world, tmp_path):
     for kind, (up, down) in expected.items():
         totals = simulated(routed(configuration, kind), world.comm).wire.totals
         if world.is_root:
-            assert totals[[PAYLOAD, UPLINK, DOWNLINK]].tolist() == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
+            counted = totals[[PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES]].tolist()
+            assert counted == [ROUNDS * n * d, ROUNDS * up, ROUNDS * down], kind
 
 
 @pytest.mark.mpi(ranks=[1, 3])
@@ -234,7 +236,7 @@ def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
             lower = np.abs(w) * (1 - 2.0**-10) - 2.0**-24
             assert ((np.abs(model) >= lower) & (np.abs(model) <= np.abs(w) * (1 + 2.0**-10) + 2.0**-24)).all()
         receipts = world.size + (kind == "tree")
-        assert found.wire.totals[DOWNLINK] == ROUNDS * bits // 8 * DIMENSION * receipts
+        assert found.wire.totals[DOWNLINK_BYTES] == ROUNDS * bits // 8 * DIMENSION * receipts
     if kind != "reduce":
         alone = simulated(configuration, MPI.COMM_SELF)
         assert alone.state.model.tobytes() == model.tobytes()
@@ -258,7 +260,7 @@ def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_the_first_whose_number_was_too_large_is_named(world, tmp_path):
+def test_the_first_client_whose_number_overflows_is_named(world, tmp_path):
     """Not the root, whose w is no number from then on, nor who comes first of the ranks."""
     from mpi_fed.engine.random_streams import THE_ROOT
     from mpi_fed.errors import InputError
@@ -295,56 +297,29 @@ def test_the_first_whose_number_was_too_large_is_named(world, tmp_path):
         ('kind = "auto"\ndownlink_bits = 8', 'kind = "none"', ["[route]", "downlink_bits", "8"]),
     ],
 )
-def test_pairings_that_make_no_sense(tmp_path, route, compressor, words):
+def test_unsupported_pairings_are_refused(tmp_path, route, compressor, words):
     from mpi_fed.errors import InputError
-    from mpi_fed.study.load import load_study
 
-    text = f"""
-        [study]
-        name = "x"
-        rounds = 10
-        [problem]
-        kind = "gaussian"
-        dimension = 5
-        [[compressor]]
-        {compressor}
-        [route]
-        {route}
-    """
-    (tmp_path / "x.toml").write_text(text)
     with pytest.raises(InputError) as refused:
-        load_study(tmp_path / "x.toml")
+        loaded_study(tmp_path, compressor, route=route)
     for word in words:
         assert word in str(refused.value)
 
 
+MASKED = ['kind = "rand-h"\nh = 2', 'kind = "bernoulli"\np = 0.4', 'kind = "sketch"\nh = 2']
+
+
 @pytest.mark.mpi(ranks=1)
-@pytest.mark.parametrize("compressor", ['rand-h"\nh = 2', 'bernoulli"\np = 0.4', 'sketch"\nh = 2'], ids=["r", "b", "s"])
+@pytest.mark.parametrize("compressor", MASKED, ids=["r", "b", "s"])
 @pytest.mark.parametrize("mask", ["common", "own"])
 def test_the_noise_at_the_optimum_of_a_common_mask(world, tmp_path, compressor, mask):
     """Its trace against prediction, over rounds whose steps are too small to leave w*. A false alarm: 6e-5 each."""
     from mpi_fed.runner.simulation import Simulation
-    from mpi_fed.study.load import load_study
     from mpi_fed.theory.prediction import compute
 
-    (tmp_path / "x.toml").write_text(f"""
-        [study]
-        name = "x"
-        rounds = 20_000
-        clients = 3
-        [problem]
-        kind = "gaussian"
-        dimension = 4
-        batch_size = 2
-        shift = "both"
-        noise_variance = 0.5
-        [algorithm]
-        step_size = 1e-6
-        [[compressor]]
-        kind = "{compressor}
-        mask = "{mask}"
-    """)
-    (configuration,) = load_study(tmp_path / "x.toml").configurations
+    problem = {"batch_size": 2, "shift": "both", "noise_variance": 0.5}
+    tables = {"rounds": 20_000, "clients": 3, "problem": problem, "algorithm": "step_size = 1e-6"}
+    (configuration,) = loaded_study(tmp_path, f'{compressor}\nmask = "{mask}"', **tables).configurations
     population = configuration.problem.prepare(3)
     simulation = Simulation(configuration, population, world.comm, [0, 20_000])
     simulation.compile()

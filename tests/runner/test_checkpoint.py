@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from support import command
 from support.command import assert_same
+from support.study_text import write_study
 from support.trajectories import ALGORITHMS, SOME_COMPRESSORS, configurations
 
 from mpi_fed.errors import InputError, RunError
@@ -84,7 +85,7 @@ def test_going_on_from_a_checkpoint(world, tmp_path, problem, compressor, algori
 
 
 @pytest.mark.mpi(ranks=2)
-def test_what_is_in_the_file(world, tmp_path):
+def test_contents_of_a_checkpoint(world, tmp_path):
     """NumPy opens it without pickle; clients' rows stand in their order, whatever rank held them."""
     problem, compressor, algorithm = ALGORITHMS[0]
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
@@ -117,42 +118,30 @@ def test_ranks_whose_iterates_differ_are_named(world, tmp_path):
     assert not (tmp_path / "a.checkpoint").exists()
 
 
-STUDY = """
-[study]
-name = "test"
-rounds = {rounds}
-repetitions = 2
-clients = 4
-[problem]
-kind = "gaussian"
-dimension = 20
-shift = "optimum"
-batch_size = 4
-[algorithm]
-kind = "control-variates"
-[[compressor]]
-kind = "bernoulli"
-p = 0.3
-[log]
-points_per_decade = 20
-"""
 ROUNDS_OF_SECONDS = 400_000
+MEMORIES = {
+    "rounds": ROUNDS_OF_SECONDS,
+    "clients": 4,
+    "problem": {"dimension": 20, "shift": "optimum", "batch_size": 4},
+    "algorithm": "control-variates",
+    "log": {"points_per_decade": 20},
+}
+"""The tables of a study of seconds."""
+BERNOULLI = {"kind": "bernoulli", "p": 0.3}
 BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
 
 
 @pytest.fixture
 def study(tmp_path):
-    path = tmp_path / "test.toml"
-    path.write_text(STUDY.format(rounds=ROUNDS_OF_SECONDS))
-    return path
+    return write_study(tmp_path / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The log of a run that nothing interrupts."""
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "test.toml").write_text(STUDY.format(rounds=ROUNDS_OF_SECONDS))
-    command.run("run", folder / "test.toml", "--ranks=2", f"--out={folder}", "--no-analyze")
+    study = write_study(folder / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
+    command.run("run", study, "--ranks=2", f"--out={folder}", "--no-analyze")
     (log,) = command.logs(folder / "test").values()
     return log
 
@@ -214,8 +203,7 @@ def test_signals_save_what_was_done(mpi_python, study, whole, signum):
 @pytest.mark.slow
 def test_a_killed_run_with_a_compressed_downlink_goes_on(study):
     """From the last checkpoint, on another number of ranks: the log is that of a run that nothing interrupted."""
-    text = study.read_text().replace("repetitions = 2", "repetitions = 1")
-    study.write_text(text + '[[downlink]]\nkind = "bernoulli"\np = 0.5\n')
+    write_study(study, BERNOULLI, downlinks=[{"kind": "bernoulli", "p": 0.5}], **MEMORIES)
     status, errors = interrupted(study, sys.executable, signal.SIGKILL, 2)
     assert status == -signal.SIGKILL, errors
     folder = study.parent / "runs" / "test"
@@ -276,7 +264,7 @@ def rewrite(path: Path, sound: bytes, **changes: object) -> None:
         np.savez(file, **arrays)
 
 
-def test_loading_nothing(tmp_path):
+def test_a_missing_or_foreign_checkpoint(tmp_path):
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
     assert checkpoint.load(tmp_path / "a.h5", configuration) is None
     (tmp_path / "a.checkpoint").write_bytes(b"no zip")

@@ -20,38 +20,28 @@ from support import command
 from support.command import arrays, assert_same
 from support.mpi_tests import MUST_HAVE_BOTH
 from support.processes import children, family, seconds_until_gone
+from support.study_text import write_study
 
 from mpi_fed.launch import launcher
 from mpi_fed.log import schema
 
 pytestmark = pytest.mark.slow
 
-STUDY = """
-[study]
-name = "test"
-rounds = 3000
-repetitions = {repetitions}
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = 20
-[[compressor]]
-kind = "none"
-[log]
-points_per_decade = 20
-iterates = "last"
-"""
 MOST = 600
 """Repetitions that take seconds, so that a run is killed many times before they are done."""
+STUDY = {
+    "rounds": 3000,
+    "clients": 2,
+    "problem": {"dimension": 20},
+    "log": {"points_per_decade": 20, "iterates": "last"},
+}
 KILLS = 8
 GONE = 2.0
 
 
 @pytest.fixture
 def study(tmp_path):
-    path = tmp_path / "test.toml"
-    path.write_text(STUDY.format(repetitions=MOST))
-    return path
+    return write_study(tmp_path / "test.toml", repetitions=MOST, **STUDY)
 
 
 def start(study: Path) -> subprocess.Popen[str]:
@@ -62,8 +52,8 @@ def start(study: Path) -> subprocess.Popen[str]:
 def whole(tmp_path_factory):
     """The log of a run that nothing interrupts."""
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "test.toml").write_text(STUDY.format(repetitions=MOST))
-    command.run("run", folder / "test.toml", "--ranks=2", f"--out={folder}", "--no-analyze")
+    study = write_study(folder / "test.toml", repetitions=MOST, **STUDY)
+    command.run("run", study, "--ranks=2", f"--out={folder}", "--no-analyze")
     (log,) = command.logs(folder / "test").values()
     return log
 
@@ -177,8 +167,8 @@ def status(path: Path) -> bytes:
 
 def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path):
     """Its peers wait for it in a collective; the log is sound, and the next run goes on."""
-    (tmp_path / "test.toml").write_text(STUDY.format(repetitions=2))
-    options = ["run", tmp_path / "test.toml", f"--out={tmp_path / 'runs'}", "--no-analyze", "--ranks=2"]
+    study = write_study(tmp_path / "test.toml", repetitions=2, **STUDY)
+    options = ["run", study, f"--out={tmp_path / 'runs'}", "--no-analyze", "--ranks=2"]
     rounds = "--set=study.rounds=1_000_000_000"
     job = command.start(*options, rounds, "--checkpoint-seconds=0.2", python=mpi_python)
     (path,) = wait_for(job, lambda: list(tmp_path.glob("runs/test/*.checkpoint")))
@@ -215,7 +205,7 @@ BY_FAMILY = {"Open MPI": [signal.SIGUSR1], "MPICH": [signal.SIGUSR1, signal.SIGT
 
 def test_signals_to_a_bare_launcher(mpi_python, tmp_path):
     """Each saves, and the run goes on from there."""
-    (tmp_path / "test.toml").write_text(STUDY.format(repetitions=1))
+    write_study(tmp_path / "test.toml", repetitions=1, **STUDY)
     mpiexec = launcher.find_launcher(mpi_python)
     surroundings = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     words = [mpiexec.path, "-n", "2", mpi_python, "-m", "mpi_fed", "run", "test.toml", "--no-analyze"]

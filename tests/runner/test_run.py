@@ -15,30 +15,18 @@ import numpy as np
 import pytest
 from support import command
 from support.command import assert_same
+from support.study_text import write_study
 
 from mpi_fed.launch import launcher
 
-STUDY = """
-[study]
-name = "test"
-rounds = 2000
-repetitions = 2
-clients = 3
-[problem]
-kind = "gaussian"
-dimension = 20
-[[compressor]]
-kind = "none"
-[[compressor]]
-kind = "bernoulli"
-p = 0.5
-"""
+STUDY = {"rounds": 2000, "repetitions": 2, "clients": 3, "problem": {"dimension": 20}}
+BERNOULLI = {"kind": "bernoulli", "p": 0.5}
 
 
 @pytest.fixture
 def study(tmp_path):
     """A study, and the folder in which its commands run."""
-    (tmp_path / "test.toml").write_text(STUDY)
+    write_study(tmp_path / "test.toml", "none", BERNOULLI, **STUDY)
     return tmp_path
 
 
@@ -165,7 +153,7 @@ def test_a_number_beyond_float16_ends_the_run(mpi_python, study, short, said):
 
 
 @pytest.mark.slow
-def test_a_foreign_file_in_the_way_is_one_sentence(study):
+def test_a_foreign_file_in_the_way_is_refused_in_one_sentence(study):
     command.run("run", "test.toml", "--ranks=1", "--only=none", "--no-analyze", folder=study)
     (path,) = (study / "runs" / "test").glob("*.h5")
     path.write_text("my notes")
@@ -201,12 +189,10 @@ class Fails(NoCompression):
         return FailsKernel(*super().kernel(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
-        if stream.client == 1 and stream.round == 50:
+    def encode(kernel, x, payload, message):
+        if message.stream.client == 1 and message.stream.round == 50:
             raise ZeroDivisionError("a bug on one rank")
-        return pack(x, kernel.value_bits, payload, stream, kernel.dither)
-
-    decode = NoCompression.decode
+        return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 """
 
 
@@ -215,7 +201,7 @@ class Fails(NoCompression):
 def test_a_plugin_that_fails_on_one_rank_ends_the_job(mpi_python, study, where):
     """In Python, and in compiled code while the root waits in a collective: with that rank's message."""
     (study / "plugin.py").write_text(PLUGIN)
-    (study / "test.toml").write_text(STUDY.replace('kind = "none"', f'kind = "fails"\nwhere = "{where}"'))
+    write_study(study / "test.toml", {"kind": "fails", "where": where}, BERNOULLI, **STUDY)
     options = ["--ranks=2", "--plugin=plugin.py", "--only=fails"]
     ended = command.run("run", "test.toml", *options, status=1, python=mpi_python, folder=study)
     assert f"mpi-fed: rank 1 on {os.uname().nodename} failed\nTraceback" in ended.stderr

@@ -27,6 +27,7 @@ import pytest
 from support import command
 from support.mpi_tests import MUST_HAVE_BOTH
 from support.processes import alive, family, seconds_until_gone
+from support.study_text import write_study
 
 from mpi_fed.launch import launcher
 
@@ -37,23 +38,13 @@ PATIENCE = 120
 """Seconds for what takes seconds, on a machine that has other things to do."""
 HEADERS, SEGMENT = 66, 1448
 """Bytes of a full packet's headers (Ethernet's 14, IP's 20, TCP's 32 with time stamps), and of what it carries."""
-STUDY = """
-[study]
-name = "test"
-rounds = 20
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = 5000
-rotation = "householder"
-[log]
-iterates = "all"
-[[compressor]]
-kind = "none"
-[[compressor]]
-kind = "quantization"
-levels = 1
-"""
+COMPRESSORS = ("none", 'kind = "quantization"\nlevels = 1')
+STUDY = {
+    "rounds": 20,
+    "clients": 2,
+    "problem": {"dimension": 5000, "rotation": "householder"},
+    "log": {"iterates": "all"},
+}
 TELL = """
 import json, os, sys, pathlib
 def tell(**more):
@@ -215,7 +206,7 @@ def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich):
 
     Each packet that carries something is answered by at most one that carries nothing; a fiftieth more is for the
     messages' own headers, and for what is sent twice where a busy machine is late."""
-    Path("study.toml").write_text(STUDY)
+    write_study("study.toml", *COMPRESSORS, **STUDY)
     mpi_fed = [mpich, "-P", "-m", "mpi_fed", "run", "study.toml", "--no-analyze"]
     command.run(*mpi_fed[4:], "--ranks=2", "--out=loopback", python=mpich)
     said = run("--rate=1gbit", "--json=long.json", "--", *mpi_fed, "--out=cluster").stderr
@@ -279,14 +270,14 @@ def test_leaders_alone_talk_between_hosts(mpich):
     which is 20,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
     messages, and one w of four; in a tree of the messages, which count twice, a quarter, of six sums one, and one w of
     six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own."""
-    Path("study.toml").write_text(STUDY)
+    write_study("study.toml", *COMPRESSORS, **STUDY)
     settings = ("problem.dimension=150", "study.clients=4", "log.points_per_decade=3")
     words = ["study.toml", "--no-analyze", *(f"--set={one}" for one in settings)]
     command.run("run", *words, "--ranks=4", "--out=loopback", "--set=study.rounds=320", python=mpich)
     loopback = list(command.logs(Path("loopback/test")).values())
     for kind, messages, ups, downs in (("gatherv", 2, 2, 4), ("tree", 1, 4, 6), ("tree-reduce", 1, 6, 6)):
         if kind == "tree-reduce":
-            Path("study.toml").write_text(STUDY.rpartition("[[compressor]]")[0])  # which leaves "none"
+            write_study("study.toml", "none", **STUDY)
         options = [*words, f"--set=route.kind='{kind}'"]
         short, long = (traffic(mpich, *options, f"--set=study.rounds={rounds}") for rounds in (20, 320))
         sent, up, down, measured_up, measured_down = long - short
@@ -414,7 +405,8 @@ def test_a_second_signal_kills(mpich):
 
 
 def test_a_run_saves_on_sigterm(mpich):
-    Path("study.toml").write_text(STUDY.replace("rounds = 20", "rounds = 1000000000").replace("5000", "5"))
+    endless = {"rounds": 10**9, "problem": {"dimension": 5, "rotation": "householder"}}
+    write_study("study.toml", *COMPRESSORS, **(STUDY | endless))
     mpi_fed = [mpich, "-P", "-m", "mpi_fed", "run", "study.toml", "--only=none", "--no-analyze", "--out=runs"]
     with start("--", *mpi_fed, "--checkpoint-seconds=0.2") as process:
         try:
@@ -440,7 +432,7 @@ def test_a_run_saves_on_sigterm(mpich):
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
-def test_what_is_wrong_is_one_sentence(mpich, words, sentence):
+def test_bad_input_is_refused_in_one_sentence(mpich, words, sentence):
     (line,) = [line for line in run(*words, status=2).stderr.splitlines() if not line.startswith("usage:")]
     assert sentence in line
 

@@ -10,26 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import command
+from support.study_text import configuration, write_study
 
 from mpi_fed.cli.main import main
 from mpi_fed.compressors import compressors
 from mpi_fed.engine import compile_switch
 from mpi_fed.launch import launcher
 from mpi_fed.study import memory_estimate
-from mpi_fed.study.configuration import configuration_from_tables
 
-STUDY = """
-[study]
-name = "test"
-rounds = 20
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = 50
-rotation = "diagonal"
-[[compressor]]
-kind = "none"
-"""
+STUDY = {"rounds": 20, "clients": 2, "problem": {"dimension": 50, "rotation": "diagonal"}}
 LONGER = """
 from mpi_fed.compressors import compressors
 from mpi_fed.compressors.none import NoCompression
@@ -56,31 +45,25 @@ class Crowded(PartialParticipation):
 """
 
 
-def configuration(clients=10, compressor=None, algorithm="sgd", route=None, downlink=None, **problem):
-    return configuration_from_tables(
-        ({"downlink": downlink} if downlink else {})
-        | {
-            "study": {"name": "test", "rounds": 10, "clients": clients},
-            "problem": {"kind": "gaussian", "dimension": 100, "rotation": "diagonal", **problem},
-            "algorithm": {"kind": algorithm},
-            "compressor": compressor or {"kind": "none"},
-            "route": route or {"kind": "gather"},
-        }
-    )
+def configuration_of(clients=10, compressor="none", algorithm="sgd", route="gather", downlink=None, **problem):
+    problem = {"dimension": 100, "rotation": "diagonal"} | problem
+    messages = {"compressor": compressor, "downlink": downlink}
+    return configuration(clients=clients, problem=problem, algorithm=algorithm, route=route, **messages)
 
 
 def test_the_parts_of_a_ranks_memory():
-    parts = memory_estimate.of_rank(configuration(10), 4)  # the fullest rank hosts 3
+    parts = memory_estimate.of_rank(configuration_of(10), 4)  # the fullest rank hosts 3
     assert parts["messages"] == 400 * (3 + 4 * 3)
     assert parts["memories"] == 0
     assert parts["log points"] == 4 * 8 * 100 * 64
-    assert memory_estimate.of_rank(configuration(10), 4, root=False)["messages"] == 400 * 3
-    assert memory_estimate.of_rank(configuration(10, algorithm="control-variates"), 4)["memories"] == 3 * 800
-    everywhere = configuration(10, route={"kind": "allgather"})
+    assert memory_estimate.of_rank(configuration_of(10), 4, root=False)["messages"] == 400 * 3
+    assert memory_estimate.of_rank(configuration_of(10, algorithm="control-variates"), 4)["memories"] == 3 * 800
+    everywhere = configuration_of(10, route={"kind": "allgather"})
     assert memory_estimate.of_rank(everywhere, 4, root=False)["messages"] == 400 * (3 + 4 * 3)
-    own = memory_estimate.of_rank(configuration(10, shift="covariate"), 4)["data"]
+    own = memory_estimate.of_rank(configuration_of(10, shift="covariate"), 4)["data"]
     assert 8 * 100**2 * (10 + 3) <= own <= 8 * 100**2 * (10 + 3) + 10**5
-    assert memory_estimate.of_rank(configuration(10, dimension=10**7), 1)["log points"] == 32 * 10**7  # one at a time
+    large = configuration_of(10, dimension=10**7)
+    assert memory_estimate.of_rank(large, 1)["log points"] == 32 * 10**7  # one at a time
 
 
 DOWNLINKS = (
@@ -107,18 +90,18 @@ def test_a_downlinks_memory_is_known(world, downlink, self_check):
     from mpi_fed.runner.simulation import Simulation
 
     assert world.size == 2
-    given = configuration(2, downlink=downlink, route={"kind": "gather", "self_check": self_check}, dimension=10_000)
+    given = configuration_of(2, downlink=downlink, route={"kind": "gather", "self_check": self_check}, dimension=10_000)
     simulation = Simulation(given, given.problem.prepare(2), world.comm, [0, 10])
-    held = bytes_of(simulation.kernels[3].downlink)
-    message = len(simulation.kernels[3].downlink.payload)
+    held = bytes_of(simulation.kernels.route.downlink)
+    message = len(simulation.kernels.route.downlink.payload)
     assert message <= held <= memory_estimate.of_rank(given, 2, root=world.is_root)["the downlink"]
     assert memory_estimate.counts_of(given, 2)["the downlink's bytes"] == message
 
 
 def test_without_a_downlink_of_its_own_a_study_has_no_memory_for_it():
-    assert memory_estimate.of_rank(configuration(), 4)["the downlink"] == 0
-    assert memory_estimate.counts_of(configuration(), 4)["the downlink's numbers"] == 100
-    narrow = configuration(route={"kind": "gather", "downlink_bits": 16})
+    assert memory_estimate.of_rank(configuration_of(), 4)["the downlink"] == 0
+    assert memory_estimate.counts_of(configuration_of(), 4)["the downlink's numbers"] == 100
+    narrow = configuration_of(route={"kind": "gather", "downlink_bits": 16})
     assert memory_estimate.counts_of(narrow, 4)["the downlink's bytes"] == 200
 
 
@@ -161,32 +144,32 @@ def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch,
     assert "5 GB are free; give a smaller --dimension or fewer --ranks, or run it on more machines" in line
 
 
-def test_what_routes_hold_is_counted():
-    tree = configuration(10, route={"kind": "tree"})
+def test_memory_of_routes_is_counted():
+    tree = configuration_of(10, route={"kind": "tree"})
     assert memory_estimate.of_rank(tree, 4)["the route"] == 400 * 12, "what leaders pass on"
     assert memory_estimate.of_rank(tree, 4, root=False)["the route"] == 0
-    staged = configuration(10, {"kind": "quantization", "levels": 1}, route={"kind": "reduce-levels"})
+    staged = configuration_of(10, {"kind": "quantization", "levels": 1}, route={"kind": "reduce-levels"})
     assert memory_estimate.of_rank(staged, 4)["the route"] == 8 * 100 * 3
-    assert memory_estimate.of_rank(configuration(10), 4)["the route"] == 0
+    assert memory_estimate.of_rank(configuration_of(10), 4)["the route"] == 0
 
 
-def test_messages_that_travel_meanwhile_are_held_twice():
+def test_memory_of_overlapped_messages_is_counted_twice():
     late = "delayed-sgd"
-    waits = configuration(10, algorithm=late, route={"kind": "gather", "overlap": False})
-    travels = configuration(10, algorithm=late, route={"kind": "gather"})
+    waits = configuration_of(10, algorithm=late, route={"kind": "gather", "overlap": False})
+    travels = configuration_of(10, algorithm=late, route={"kind": "gather"})
     assert memory_estimate.of_rank(travels, 4)["messages"] - memory_estimate.of_rank(waits, 4)["messages"] == 400 * 3
 
 
 def test_messages_are_counted_by_who_may_take_part():
     few = {"kind": "partial-participation", "p": 1e-4}
-    many = configuration(10**6, few, route={"kind": "gatherv"}, dimension=10_000)
+    many = configuration_of(10**6, few, route={"kind": "gatherv"}, dimension=10_000)
     room = many.compressor.participants_max(10**6)
     assert room == 240  # 100, ten standard deviations of 10, and 40
     assert memory_estimate.counts_of(many, 2)["bytes of messages"] == 240 * 40_000
-    checked = configuration(10, route={"kind": "gather", "self_check": True})
+    checked = configuration_of(10, route={"kind": "gather", "self_check": True})
     assert memory_estimate.counts_of(checked, 4)["bytes of messages"] == 12 * (400 + 16)
     assert many.compressor.participants_max(100) == 42
-    added = configuration(10**6, route={"kind": "reduce"}, dimension=10_000)
+    added = configuration_of(10**6, route={"kind": "reduce"}, dimension=10_000)
     assert memory_estimate.counts_of(added, 4)["bytes of messages"] == 40_000
     assert memory_estimate.of_rank(added, 4)["messages"] == 40_000 * (250_000 + 1)
 
@@ -195,7 +178,7 @@ def test_messages_are_counted_by_who_may_take_part():
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
-    Path("study.toml").write_text(STUDY)
+    write_study("study.toml", **STUDY)
     return tmp_path
 
 
@@ -232,11 +215,10 @@ def test_what_mpi_cannot_count_is_refused(capsys, study, alone):
     ],
     ids=["longer", "crowded"],
 )
-def test_a_compressor_that_breaks_its_word_ends_the_run(study, alone, mpi_python, plugin, kind, sentence):
+def test_a_message_beyond_the_compressors_bound_ends_the_run(study, alone, mpi_python, plugin, kind, sentence):
     """Through the real loop, on two ranks."""
     Path("plugin.py").write_text(plugin)
-    table = STUDY.replace('"none"', f'"{kind}"' + ("\np = 0.9" if kind == "crowded" else ""))
-    Path("study.toml").write_text(table)
+    write_study("study.toml", {"kind": kind} | ({"p": 0.9} if kind == "crowded" else {}), **STUDY)
     options = ["--ranks=2", "--plugin=plugin.py", "--no-analyze"]
     plain = {"NUMBA_DISABLE_JIT": "1"}
     ended = command.run("run", "study.toml", *options, python=mpi_python, status=1, folder=study, **plain)
@@ -254,13 +236,13 @@ main(["run", "study.toml", "--no-analyze", *sys.argv[1:]])
 print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     large = {"dimension": 10**6, "clients": 16}
-    Path("study.toml").write_text(STUDY.replace("clients = 2", "clients = 16").replace("= 50", "= 1_000_000"))
     inside = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}  # a world of one, which MPI makes by itself
     taken = {}
-    text = Path("study.toml").read_text()
     for algorithm, downlink in (("sgd", None), ("control-variates", {"kind": "bernoulli", "p": 0.5})):
-        said = sum(memory_estimate.of_rank(configuration(algorithm=algorithm, downlink=downlink, **large), 1).values())
-        Path("study.toml").write_text(text + ('[[downlink]]\nkind = "bernoulli"\np = 0.5\n' if downlink else ""))
+        given = configuration_of(algorithm=algorithm, downlink=downlink, **large)
+        said = sum(memory_estimate.of_rank(given, 1).values())
+        problem = {"dimension": 10**6, "rotation": "diagonal"}
+        write_study("study.toml", downlinks=[downlink] if downlink else (), rounds=20, clients=16, problem=problem)
         for rounds in (19, 20):  # the first may compile
             overrides = [f"--set=study.rounds={rounds}", f"--set=algorithm.kind='{algorithm}'"]
             words = [sys.executable, "-P", "-c", program, *overrides]

@@ -115,7 +115,7 @@ def test_paths_are_relative_to_the_study_file(study, tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"", "no readable"), (b"PK\x03\x04 torn", "no readable"), (None, "several")]
 )
-def test_a_start_that_is_no_vector_is_one_sentence(study, tmp_path, content, reason):
+def test_a_start_that_is_not_a_vector_is_refused_in_one_sentence(study, tmp_path, content, reason):
     path = tmp_path / "start.npy"
     if content is None:
         with path.open("wb") as file:

@@ -18,38 +18,39 @@ SECONDS = 1e-6
 
 def hand_made(factor=1.0, samples=20, bare=True, **changed):
     """Two ranks whose steps take 1, 2, ... 9 and 9, 8, ... 1 microseconds, the bare collectives 5."""
-    own = np.arange(1.0, 10.0)
-    phases = factor * SECONDS * np.tile(np.array([own, own[::-1]])[:, None, :], (1, samples, 1))
+    steps = np.arange(1.0, 10.0)
+    phases = factor * SECONDS * np.tile(np.array([steps, steps[::-1]])[:, None, :], (1, samples, 1))
     bare_seconds = np.full((samples, 2), [2 * SECONDS, 3 * SECONDS]) if bare else None
-    given = {"route": "gather", "compressor": {"kind": "none"}, "label": "none", "dimension": 5, "clients": 2}
-    given |= {"downlink_bits": 64, "compressed_downlink": None}
+    keys = {"route": "gather", "compressor": {"kind": "none"}, "label": "none", "dimension": 5, "clients": 2}
+    keys |= {"downlink_bits": 64, "compressed_downlink": None}
     sizes = {"payload_bytes": 20.0, "messages": 2.0, "uplink": 40.0, "downlink": 80.0, "reasons": []}
-    return Measured(phases=phases, bare=bare_seconds, **(given | sizes | changed))
+    return Measured(phases=phases, bare=bare_seconds, **(keys | sizes | changed))
 
 
 def made_up(medians, samples=None, **machine):
     """The JSON object of a file whose results have these launches' medians, or one launch of these samples each."""
     results = []
-    for number, own in enumerate(medians if samples is None else samples, start=1):
-        quantiles = np.percentile(own, range(101), method="inverted_cdf").tolist()
+    for number, values in enumerate(medians if samples is None else samples, start=1):
+        quantiles = np.percentile(values, range(101), method="inverted_cdf").tolist()
         times = TEMPLATE["microseconds"] | {"median": quantiles[50]}
-        told = {"dimension": number, "quantiles": quantiles, "microseconds": times, "repetitions": len(own)}
-        results.append(TEMPLATE | told | {"launch_medians": [*own] if samples is None else [times["median"]]})
+        figures = {"dimension": number, "quantiles": quantiles, "microseconds": times, "repetitions": len(values)}
+        results.append(TEMPLATE | figures | {"launch_medians": [*values] if samples is None else [times["median"]]})
     return asdict(bench_document({"cpu": ["a"]} | machine, [])) | {"results": results}
 
 
 TEMPLATE = asdict(result_of([hand_made()]))
 
 
-def parsed(told):
-    """The document that such an object is."""
-    return parse_bench(json.dumps(told))
+def parsed(document):
+    """A JSON object as the document that it is."""
+    return parse_bench(json.dumps(document))
 
 
-def broken(**changed):
-    told = made_up([[1.0, 2.0]])
-    (one,) = told["results"]
-    one |= {key: value for key, value in changed.items() if value is not None}
+def spoilt(**changed):
+    """A file whose one result has these values; a value of None removes its key."""
+    document = made_up([[1.0, 2.0]])
+    (result,) = document["results"]
+    result |= {key: value for key, value in changed.items() if value is not None}
     for key in [key for key, value in changed.items() if value is None]:
-        del one[key]
-    return told
+        del result[key]
+    return document

@@ -23,7 +23,7 @@ FORMATS = [
 ]
 
 
-def write(path, features, targets):
+def write_rows(path, features, targets):
     """The rows in the format that the path's name calls for; numbers as text keep every bit."""
     name = path.name.lower()
     inner = path.with_name(name.removesuffix(".gz"))
@@ -50,7 +50,7 @@ def sample(rows=40, columns=3, seed=1):
     return features, features @ np.arange(1.0, columns + 1) + rng.standard_normal(rows)
 
 
-def file(path, **options):
+def file_problem(path, **options):
     return problems["file"](path=str(path), **options)
 
 
@@ -65,7 +65,7 @@ def gradient(population, w):
     )
 
 
-def sentence(error):
+def one_sentence(error):
     """The message, which is to be one sentence on one line."""
     text = str(error.value)
     assert "\n" not in text

@@ -21,9 +21,9 @@ def made_up(dimensions=DIMENSIONS, link=None, ranks=2, factor=1.0, bits=(32, 16)
     return {"machine": machine, "results": results}
 
 
-def both_ways(told):
+def both_ways(document):
     """Rounds of rand-h alone, whose direction comes back as a message does: a codec's time on either end."""
-    rows = [row for row in told["results"] if row["compressor"]["kind"] == "rand-h" and row["downlink_bits"] == 32]
+    rows = [row for row in document["results"] if row["compressor"]["kind"] == "rand-h" and row["downlink_bits"] == 32]
     for row in rows:
         codec, phases = row["phases"]["encode"], row["phases"]
         back = {"downlink": {side: value / 8 for side, value in phases["downlink"].items()}}
@@ -31,7 +31,7 @@ def both_ways(told):
         row["phases"] = phases | back | {"downlink_encode": codec, "downlink_decode": codec}
         whole = sum(phase["max"] for phase in row["phases"].values())
         row |= {"microseconds": constant(whole), "launch_medians": [whole], "quantiles": [whole] * 101}
-    return told | {"results": rows}
+    return document | {"results": rows}
 
 
 def constant(median):
@@ -51,12 +51,12 @@ def result(table, dimension, back, link, ranks, factor):
     codec = 1e-6 + 2e-9 * dimension
     phases = {"gradient": codec, "encode": codec, "wait": 0, "uplink": up, "decode": ranks * codec, "update": codec}
     whole = sum(phases.values()) + down
-    told = {name: dict.fromkeys(("min", "mean", "max"), 1e6 * factor * v) for name, v in phases.items()}
-    told["downlink"] = {"min": 0.0, "mean": 0.5e6 * factor * down, "max": 1e6 * factor * down}
+    times = {name: dict.fromkeys(("min", "mean", "max"), 1e6 * factor * v) for name, v in phases.items()}
+    times["downlink"] = {"min": 0.0, "mean": 0.5e6 * factor * down, "max": 1e6 * factor * down}
     median = 1e6 * factor * whole
     return {
         "route": "gather", "compressor": table, "label": table["kind"], "dimension": dimension, "ranks": ranks,
         "clients": ranks, "downlink_bits": back, "payload_bytes": size, "messages": ranks, "repetitions": 20,
         "launches": 1, "microseconds": constant(median), "launch_medians": [median], "quantiles": [median] * 101,
-        "phases": told, "verdict": "VALID", "reasons": [],
+        "phases": times, "verdict": "VALID", "reasons": [],
     }  # fmt: skip

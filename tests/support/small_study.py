@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mpi_fed.study.load import load_study
+from support.study_text import Table, study_text
 
 R, K, D, N, RANKS, SLOTS = 2, 1000, 20, 3, 2, 2
 """Three clients on two ranks: one on the first, two on the second, and so two slots a rank in a gather."""
-STUDY = f"""
-[study]
-name = "test"
-rounds = {K}
-repetitions = {R}
-clients = {N}
-[problem]
-kind = "gaussian"
-dimension = {D}
-"""
-NONE = '[[compressor]]\nkind = "none"\n'
 
 
-def run(comm, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
+def small_study(*compressors: Table, **tables: Any) -> str:
+    """The text of a study of R repetitions of K rounds with N clients in D dimensions."""
+    sizes = {"rounds": K, "repetitions": R, "clients": N, "problem": {"dimension": D}}
+    return study_text(*compressors, **(sizes | tables))
+
+
+def run_in_world(comm: Any, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
     """Run a study in this world, its files in the root's folder; label -> log."""
     from mpi_fed.runner.repetitions import run
 

@@ -11,19 +11,8 @@ from pathlib import Path
 
 from mpi_fed.cli.main import main
 from mpi_fed.launch import launcher
+from support.study_text import write_study
 
-STUDY = """
-[study]
-name = "{name}"
-rounds = 1000
-repetitions = 2
-clients = 2
-[problem]
-kind = "gaussian"
-dimension = [{dimensions}]
-[[compressor]]
-kind = "none"
-"""
 PATIENCE = 60
 PROFILE = """
 launcher = "{launcher}"
@@ -47,14 +36,15 @@ def use_library(monkeypatch, vendor):
     monkeypatch.setattr(launcher, "find_launcher", lambda: launcher.Launcher("/mpi/bin/mpiexec", vendor, "1"))
 
 
-def write_study(path="study.toml", name="test", dimensions="10, 20"):
-    Path(path).write_text(STUDY.format(name=name, dimensions=dimensions))
+def write_grid(path="study.toml", dimensions=(10, 20), clients=2):
+    """Write a study with a configuration for each dimension; returns its path."""
+    write_study(path, rounds=1000, repetitions=2, clients=clients, problem={"dimension": list(dimensions)})
     return path
 
 
 def scripts(capsys, *options, study=None):
     """What --dry-run prints, which is sound bash, and what it says beside it."""
-    assert main(["submit", study or write_study(), "--dry-run", *options]) == 0
+    assert main(["submit", study or write_grid(), "--dry-run", *options]) == 0
     output = capsys.readouterr()
     check = subprocess.run(["bash", "-n"], input=output.out, text=True, capture_output=True)
     assert (check.returncode, check.stderr) == (0, "")
@@ -73,7 +63,7 @@ def directives(script):
 
 
 def refusal(capsys, *options, study=None):
-    study = study or write_study()
+    study = study or write_grid()
     before = sorted(Path().rglob("*"))
     assert main(["submit", study, "--dry-run", *options]) == 2
     output = capsys.readouterr()

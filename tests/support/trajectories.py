@@ -7,9 +7,12 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from support.study_text import Table
 
 CLIENTS, DIMENSION, SEED = 5, 13, 7
 
@@ -74,35 +77,22 @@ class Trajectory(NamedTuple):
 def configurations(
     folder: Path,
     problem: str,
-    compressors: tuple[str, ...],
+    compressors: tuple[Table, ...],
     rounds: int = 150,
-    route: str = "auto",
-    algorithm: str = "",
+    route: Table = "auto",
+    algorithm: Table = "",
 ) -> Any:
     """The configurations of a study with these compressors, its files in `folder`."""
-    from mpi_fed.study.load import load_study
+    from support.study_text import as_mapping, loaded_study
 
-    keys = PROBLEMS[problem]
+    keys = as_mapping(PROBLEMS[problem])
     if "kind" not in keys:
-        keys += f'\nkind = "gaussian"\ndimension = {DIMENSION}'
-    if "arrays" in keys:
-        keys += f"\npath = '{write_arrays(folder)}'"
-    tables = "".join(f"\n[[compressor]]\n{compressor}\n" for compressor in compressors)
-    text = f"""
-        [study]
-        name = "identity"
-        rounds = {rounds}
-        clients = {CLIENTS}
-        [problem]
-        {keys}
-        [algorithm]
-        initial = "normal"
-        {algorithm}
-        [route]
-        kind = "{route}"
-        {tables}"""
-    (folder / "identity.toml").write_text(text)
-    return load_study(folder / "identity.toml").configurations
+        keys = {"dimension": DIMENSION} | keys
+    if keys.get("kind") == "arrays":
+        keys["path"] = write_arrays(folder)
+    sizes = {"rounds": rounds, "clients": CLIENTS}
+    algorithm = {"initial": "normal"} | as_mapping(algorithm)
+    return loaded_study(folder, *compressors, problem=keys, algorithm=algorithm, route=route, **sizes).configurations
 
 
 def write_arrays(folder: Path) -> Path:
@@ -164,4 +154,5 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])  # of the package support, in place of its folder
     main(int(sys.argv[1]))

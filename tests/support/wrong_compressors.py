@@ -45,13 +45,13 @@ class WithReplacement(RandH):
         return WithReplacementKernel(self.h, wire, np.empty(CHUNK), np.empty(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
-        draw(kernel, stream, len(x))
-        return send_kept(kernel.wire, kernel.h, x, payload, stream)
+    def encode(kernel, x, payload, message):
+        draw(kernel, message.stream, len(x))
+        return send_kept(kernel.wire, kernel.h, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
-        draw(kernel, stream, len(out))
+    def decode(kernel, payload, weight, out, message):
+        draw(kernel, message.stream, len(out))
         kept = kernel.wire.kept
         scale = weight * np.float64(len(out)) / np.float64(kernel.h)
         held = kernel.held
@@ -79,11 +79,11 @@ class Scaled(NoCompression):
         return ScaledKernel(super().kernel(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
-        return pack(x, kernel.none.value_bits, payload, stream, kernel.none.dither)
+    def encode(kernel, x, payload, message):
+        return pack(x, kernel.none.value_bits, payload, message.stream, kernel.none.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         out.fill(0.0)
         add_dense(payload, kernel.none.value_bits, 1.001 * weight, out, kernel.none.chunk)
 
@@ -139,7 +139,8 @@ class Exponents(Compressor):
         return NaturalKernel(self.common, np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, stream):
+    def encode(kernel, x, payload, message):
+        stream = message.stream
         if kernel.common:
             stream = Stream(stream.seed, EVERYONE, stream.round)
         codes = payload[: 2 * len(x)].view(np.int16)
@@ -157,7 +158,7 @@ class Exponents(Compressor):
         return 2 * len(x)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, stream):
+    def decode(kernel, payload, weight, out, message):
         codes = payload[: 2 * len(out)].view(np.int16)
         for j in range(len(out)):
             code = np.int64(codes[j])

@@ -45,7 +45,7 @@ def test_skipped_rounds_do_not_shorten_the_rest(clock):
     assert stream.getvalue() == ": 20% of 500 rounds, 1:20 left\n"
 
 
-def test_a_disabled_one_is_silent(clock):
+def test_a_disabled_bar_prints_nothing(clock):
     stream = io.StringIO()
     with Progress(10, enabled=False, stream=stream) as shown:
         shown.start("none")

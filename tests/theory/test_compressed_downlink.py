@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.study_text import loaded_study
 from support.theory_simulation import compress, simulate
 
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import compressors
 from mpi_fed.problems.gaussian import Gaussian
 from mpi_fed.problems.population import EmpiricalClient, Population
-from mpi_fed.study.load import load_study
 from mpi_fed.theory.limit_trace import added_by_downlink, limit_trace, memory_limits
 from mpi_fed.theory.moments.gradient_moments import laws
 from mpi_fed.theory.prediction import compute
@@ -164,22 +164,9 @@ def test_the_limit_without_an_exact_recursion_is_that_of_the_messages(down):
     assert abs(values.mean() - found.value) < 4.5 * error
 
 
-def predicted(tmp_path, downlink, problem="", compressor='kind = "none"', clients=1):
-    (tmp_path / "x.toml").write_text(f"""
-        [study]
-        name = "x"
-        rounds = 100
-        clients = {clients}
-        [problem]
-        kind = "gaussian"
-        dimension = 4
-        {problem}
-        [[compressor]]
-        {compressor}
-        [[downlink]]
-        {downlink}
-    """)
-    (configuration,) = load_study(tmp_path / "x.toml").configurations
+def predicted(tmp_path, downlink, problem="", compressor="none", clients=1):
+    study = loaded_study(tmp_path, compressor, downlinks=[downlink], problem=problem, rounds=100, clients=clients)
+    (configuration,) = study.configurations
     return compute(configuration, configuration.problem.prepare(clients))
 
 

@@ -94,7 +94,7 @@ def test_small_steps_make_the_delay_vanish():
     assert gaps[1] < gaps[0] / 5
 
 
-def test_where_it_is_stable():
+def test_delayed_steps_are_stable_up_to_half_the_plain_step():
     """Without noise in the gradients the edge is gamma lambda = 1, where that of plain steps is 2."""
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.2])), np.zeros(2), 1.0)])
     setting = Setting(population, compressors["none"](), None, delayed=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.study_text import configuration
 
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import compressors
 from mpi_fed.problems.gaussian import Gaussian
 from mpi_fed.problems.population import Covariance, EmpiricalClient, GaussianClient, Population
-from mpi_fed.study.load import configuration_from_tables
 from mpi_fed.theory import limit_covariance, predict
 from mpi_fed.theory.fixed_step import fixed_step
 from mpi_fed.theory.limit_trace import limit_trace
@@ -185,20 +185,12 @@ def test_limit_of_batches_against_samples(empirical):
 @pytest.mark.parametrize("rotation", ["diagonal", "dct", "householder"])
 def test_the_limit_law_knows_that_optima_lie_off_the_eigenvectors(rotation):
     """Without compression a client's gradient has Cov = H D D^T H + (sigma^2 + D^T H D) H at w*, D = w* - w*_i."""
-    configuration = configuration_from_tables(
-        {
-            "study": {"name": "x", "rounds": 10, "clients": 3},
-            "problem": {"kind": "gaussian", "dimension": 3, "rotation": rotation, "shift": "optimum"},
-            "algorithm": {"kind": "sgd"},
-            "compressor": {"kind": "none"},
-            "route": {"kind": "gather"},
-        }
-    )
-    population = configuration.problem.prepare(3)
+    given = configuration(clients=3, problem={"dimension": 3, "rotation": rotation, "shift": "optimum"})
+    population = given.problem.prepare(3)
     h, total = population.covariance.dense, np.zeros((3, 3))
     for client in population.clients:
         delta = population.optimum - client.optimum
         total += h @ np.outer(delta, delta) @ h + (client.noise_variance + delta @ h @ delta) * h
-    np.testing.assert_allclose(limit_covariance(configuration), total / 9, rtol=1e-12)
+    np.testing.assert_allclose(limit_covariance(given), total / 9, rtol=1e-12)
     expected = np.sort(np.linalg.eigvals(np.linalg.inv(h) @ total / 9).real)[::-1]
-    np.testing.assert_allclose(predict(configuration).limit_weights, expected, rtol=1e-10)
+    np.testing.assert_allclose(predict(given).limit_weights, expected, rtol=1e-10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -9,9 +10,9 @@ import sys
 
 import numpy as np
 import pytest
+from support.study_text import loaded_study
 from support.theory_simulation import simulate
 
-from mpi_fed.study.load import load_study
 from mpi_fed.theory import cache, command, prediction, trajectory
 from mpi_fed.theory.recursions import propagate
 
@@ -31,20 +32,8 @@ def cache_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def study(tmp_path):
-    """A study of these compressors, with some keys of the tables set."""
-
-    def write(compressor: str, **tables: str):
-        file = tmp_path / "study.toml"
-        study = tables.pop("study", "rounds = 200")
-        problem = tables.pop("problem", 'kind = "gaussian"\ndimension = 4')
-        algorithm = tables.pop("algorithm", "")
-        file.write_text(
-            f'[study]\nname = "s"\n{study}\n[problem]\n{problem}\n[algorithm]\n{algorithm}\n'
-            f"[[compressor]]\n{compressor}"
-        )
-        return load_study(file)
-
-    return write
+    """A study of 200 rounds, with some keys of the tables set."""
+    return functools.partial(loaded_study, tmp_path, rounds=200)
 
 
 def predicted(study):
@@ -63,7 +52,7 @@ def test_json_has_the_fields_of_the_interface(study, capsys):
     assert first["log_rounds"][:4] == [0, 1, 2, 3]
     assert first["log_rounds"][-1] == 200
     assert len(first["log_rounds"]) == len(first["excess_risk_averaged"]) == len(first["excess_risk_last"])
-    w0 = study('kind = "none"').configurations[0].problem.prepare(1).excess_risk(np.zeros(4))
+    w0 = study("none").configurations[0].problem.prepare(1).excess_risk(np.zeros(4))
     assert first["excess_risk_averaged"][:2] == [pytest.approx(w0), pytest.approx(w0)]  # rounds 0 and 1: w_0
 
 
@@ -74,8 +63,8 @@ def test_the_table_is_for_people(study, capsys):
     assert "this step is too large" in printed
 
 
-def test_a_step_too_large_is_no_number(study):
-    found = predicted(study('kind = "none"', study="rounds = 100_000", algorithm="step_size = 5.0"))
+def test_a_step_too_large_gives_null(study):
+    found = predicted(study("none", rounds=100_000, algorithm="step_size = 5.0"))
     assert found.stable is False
     assert found.plateau_trace is None
     assert found.excess_risk_averaged[-1] is None
@@ -94,8 +83,8 @@ def test_a_step_too_large_is_no_number(study):
         ('kind = "quantization"', 'batch_size = "full"', "approximate"),
     ],
 )
-def test_what_is_exact(study, compressor, problem, kind):
-    found = predicted(study(compressor, problem=f'kind = "gaussian"\ndimension = 4\n{problem}'))
+def test_which_predictions_are_exact(study, compressor, problem, kind):
+    found = predicted(study(compressor, problem=problem))
     assert found.prediction_kind == kind
     assert (found.note is None) is (kind == "exact")
     assert found.relative_error < prediction.TOLERANCE
@@ -105,29 +94,30 @@ def test_what_is_exact(study, compressor, problem, kind):
     ("algorithm", "problem", "words"),
     [("ridge = 0.1", "dimension = 4", "ridge"), ("", "dimension = 400", "dimension 300")],
 )
-def test_what_is_out_of_reach(study, algorithm, problem, words):
-    found = predicted(study('kind = "quantization"', algorithm=algorithm, problem=f'kind = "gaussian"\n{problem}'))
+def test_predictions_out_of_reach_say_why(study, algorithm, problem, words):
+    found = predicted(study("quantization", algorithm=algorithm, problem=problem))
     assert words in found.note
     assert found.prediction_kind is found.log_rounds is found.excess_risk_averaged is None
 
 
 def test_the_limit_is_known_beyond_the_recursion(study):
-    problem = 'kind = "gaussian"\ndimension = [4, 400]\nrotation = "dct"'
-    small, large = command.predictions(study('kind = "quantization"', problem=problem).configurations)
+    problem = {"dimension": [4, 400], "rotation": "dct"}
+    small, large = command.predictions(study("quantization", problem=problem).configurations)
     assert small.limit_trace == pytest.approx(7.7865, rel=1e-4)
     assert large.limit_trace > 400
 
 
 @pytest.mark.parametrize(
-    ("averaging", "initial"), [("all", '"normal"'), ("tail", "[1.0, 0.0, -1.0, 2.0]"), ("tail", '"zeros"')]
+    ("averaging", "initial"), [("all", "normal"), ("tail", [1.0, 0.0, -1.0, 2.0]), ("tail", "zeros")]
 )
 def test_averaging_and_start(study, averaging, initial):
     """Four scores against 4,000 simulated repetitions, |z| < 5 each."""
     given = study(
         'kind = "bernoulli"\np = 0.5',
-        study="rounds = 20\nclients = 2",
-        algorithm=f'averaging = "{averaging}"\ninitial = {initial}',
-        problem='kind = "gaussian"\ndimension = 4\nshift = "both"\noptimum_spread = 1.0\nbatch_size = 2',
+        rounds=20,
+        clients=2,
+        algorithm={"averaging": averaging, "initial": initial},
+        problem={"shift": "both", "optimum_spread": 1.0, "batch_size": 2},
     )
     configuration = given.configurations[0]
     rounds = [10, 15, 20]
@@ -149,13 +139,8 @@ def test_averaging_and_start(study, averaging, initial):
 @pytest.mark.parametrize(("batch", "shift"), [(2, "none"), (8, "both"), (None, "both"), (None, "none")])
 def test_approximations_are_close(study, batch, shift):
     """1-quantization beyond single samples: within 5% of 4,000 simulated repetitions, whose own error is about 1%."""
-    size = '"full"' if batch is None else batch
-    given = study(
-        'kind = "quantization"',
-        study="rounds = 60\nclients = 2",
-        algorithm='initial = "normal"',
-        problem=f'kind = "gaussian"\ndimension = 4\nshift = "{shift}"\noptimum_spread = 1.0\nbatch_size = {size}',
-    )
+    problem = {"shift": shift, "optimum_spread": 1.0, "batch_size": batch or "full"}
+    given = study("quantization", rounds=60, clients=2, algorithm={"initial": "normal"}, problem=problem)
     found = predicted(given)
     assert found.prediction_kind == "approximate"
     population = given.configurations[0].problem.prepare(2)
@@ -166,8 +151,8 @@ def test_approximations_are_close(study, batch, shift):
     np.testing.assert_allclose(found.excess_risk_averaged, averaged, rtol=0.05)
 
 
-def test_predictions_are_kept(study, cache_folder, monkeypatch):
-    given = study('kind = "quantization"')
+def test_predictions_are_cached(study, cache_folder, monkeypatch):
+    given = study("quantization")
     first = predicted(given)
     (file,) = cache_folder.iterdir()
     calls = []
@@ -175,8 +160,8 @@ def test_predictions_are_kept(study, cache_folder, monkeypatch):
     assert predicted(given) == first
     assert not calls
     for other in (
-        study('kind = "quantization"', study="rounds = 201"),
-        study('kind = "quantization"', problem='kind = "gaussian"\ndimension = 4\nseed = 1\nrotation = "haar"'),
+        study("quantization", rounds=201),
+        study("quantization", problem={"seed": 1, "rotation": "haar"}),
         study('kind = "quantization"\nlevels = 2'),
     ):
         predicted(other)
@@ -192,22 +177,22 @@ def test_the_key_follows_the_data_behind_a_path(tmp_path, study):
     keys = []
     for noise in (1.0, 2.0):
         np.savez(path, covariances=np.eye(3)[None], optima=np.ones((1, 3)), noise_variance=noise)
-        given = study('kind = "none"', problem=f'kind = "arrays"\npath = "{path}"')
+        given = study("none", problem={"kind": "arrays", "path": path})
         keys.append(cache.key(given.configurations[0], given.configurations[0].problem.prepare(1), None))
     assert keys[0] != keys[1]
 
 
-def test_an_unwritable_cache_is_no_fault(study, tmp_path, monkeypatch):
+def test_an_unwritable_cache_is_ignored(study, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert predicted(study('kind = "none"')).prediction_kind == "exact"
+    assert predicted(study("none")).prediction_kind == "exact"
 
 
 @pytest.mark.parametrize("shift", ["none", "both"])
 @pytest.mark.parametrize("algorithm", ["sgd", "control-variates"])
 def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm):
-    problem = f'kind = "gaussian"\ndimension = 4\nrotation = "haar"\nshift = "{shift}"'
-    given = study('kind = "rand-h"\nh = 2', problem=problem, algorithm=f'kind = "{algorithm}"')
+    problem = {"rotation": "haar", "shift": shift}
+    given = study('kind = "rand-h"\nh = 2', problem=problem, algorithm=algorithm)
     found = predicted(given)
     assert len(found.limit_weights) == 4
     assert sum(found.limit_weights) == pytest.approx(found.limit_trace, rel=1e-10)
@@ -217,8 +202,8 @@ def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm
 @pytest.mark.parametrize(("dimension", "decay"), [(20, 14), (20, 20), (3, 400)])
 def test_eigenvalues_beyond_float64_make_no_run_diverge(study, dimension, decay):
     """Whether their moments settle cannot be told; a default step is never called too large."""
-    problem = f'kind = "gaussian"\ndimension = {dimension}\neigenvalue_decay = {decay}\nrotation = "diagonal"'
-    found = predicted(study('kind = "none"', problem=problem))
+    problem = {"dimension": dimension, "eigenvalue_decay": decay, "rotation": "diagonal"}
+    found = predicted(study("none", problem=problem))
     assert found.stable is None
     assert found.plateau_trace is None
     assert found.prediction_kind == "exact"
@@ -240,22 +225,19 @@ def test_theory_needs_no_mpi():
 )
 def test_an_approximate_prediction_says_how_it_holds_the_noise(study, monkeypatch, problem, algorithm, seconds, how):
     monkeypatch.setattr(trajectory, "REFREEZE_SECONDS", seconds)
-    made = f'kind = "gaussian"\ndimension = 4\n{problem}'
-    found = predicted(study('kind = "quantization"', problem=made, algorithm=algorithm))
+    found = predicted(study("quantization", problem=problem, algorithm=algorithm))
     assert found.prediction_kind == "approximate"
     assert found.note.startswith("approximate: the gradient")
     assert found.note.endswith(f"taken for Gaussian, with the shape of the compressor's noise {how}")
 
 
 @pytest.mark.parametrize(("batch", "plateau"), [(1, True), (4, False)])
-def test_what_is_out_of_reach_is_null_and_says_so(study, monkeypatch, batch, plateau):
+def test_predictions_that_take_too_long_are_null_and_say_so(study, monkeypatch, batch, plateau):
     """Limits are there all the same, and the plateau where it is exact."""
     monkeypatch.setattr(propagate, "TIME_LIMIT", 1e-3)
     monkeypatch.setattr(propagate, "doubling_seconds", lambda *_: np.inf)
     monkeypatch.setattr(propagate, "contour_seconds", lambda *_: np.inf)
-    found = predicted(
-        study('kind = "quantization"', problem=f'kind = "gaussian"\ndimension = 4\nbatch_size = {batch}')
-    )
+    found = predicted(study("quantization", problem={"batch_size": batch}))
     assert (found.prediction_kind, found.excess_risk_averaged, found.excess_risk_last) == (None, None, None)
     assert re.match(r"no finite-K prediction: \d+ rounds of a recursion on 20 numbers take too long", found.note)
     assert found.limit_trace > 0

@@ -1,54 +1,72 @@
-"""What a compressor does inside the compiled round. The first argument, its own kernel tuple, chooses the code.
-
-encode(kernel, x, payload, stream)              write C(x) into the byte buffer; the bytes written; negated
-                                                where a number overflowed the wire's floats
-decode(kernel, payload, weight, out, stream)    out += weight C(x), from exactly the bytes sent and the shared stream
-length(kernel, stream)                          bytes of this message as the shared stream tells, or UNKNOWN;
-                                                asked only where lengths vary
-information_bits(kernel, size)                  bits of a message of `size` bytes before rounding to bytes; likewise
-trailer(kernel)                                 bytes at a message's end that are not the compressor's (self_check.py)
-participants(kernel, seed, round, n, out)       the clients that take part, ascending, into out; their number
-"""
+"""What a compressor does inside the compiled round."""
 
 from __future__ import annotations
 
-from ..compilation import Operation
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..operation import by_name, operation
+from ..random_streams import Stream
+
+Vector = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
 
 UNKNOWN = -1
-"""A length that only the sender knows; the route then exchanges counts."""
+"""Length of a message that only its sender knows; the route then exchanges lengths."""
 
 
-def _whole_bytes(kernel, size):
-    return 8 * size
+class Message(NamedTuple):
+    """What sender and receiver know of a message besides its bytes."""
+
+    stream: Stream  # its random numbers, by seed, client and round
+    clients: int  # N, the number of clients
+    first: int  # index in the whole vector of the first coordinate that the message is about: 0, as all are of it all
 
 
-def _everyone(kernel, seed, round, n, out):
-    for i in range(n):
-        out[i] = i
-    return n
+@operation(required=True)
+def encode(kernel: Any, x: Vector, payload: Bytes, message: Message) -> int:
+    """Write C(x), for x of shape (d,), into the byte buffer `payload`.
+
+    Returns the number of bytes written, negated if a number overflowed the wire's floats.
+    """
+    raise NotImplementedError
 
 
-def _known_to_the_sender(kernel, stream):
+@operation(required=True)
+def decode(kernel: Any, payload: Bytes, weight: float, out: Vector, message: Message) -> None:
+    """Add weight C(x) to `out`, (d,), from exactly the bytes sent and the shared random numbers."""
+    raise NotImplementedError
+
+
+@operation
+def length(kernel: Any, message: Message) -> int:
+    """Return the bytes of a message as both ends can tell from its shared random numbers, else UNKNOWN.
+
+    Asked only where lengths vary.
+    """
     return UNKNOWN
 
 
-def _nothing(kernel):
+@operation
+def information_bits(kernel: Any, size: int) -> int:
+    """Return the bits of a message of `size` bytes before rounding to bytes. Asked only where lengths vary."""
+    return 8 * size
+
+
+@operation
+def checksum_bytes(kernel: Any) -> int:
+    """Return the bytes at a message's end that are checksums, not the compressor's."""
     return 0
 
 
-_encode, _decode, _length = Operation("encode"), Operation("decode"), Operation("length", _known_to_the_sender)
-_information_bits = Operation("information_bits", _whole_bytes)
-_participants = Operation("participants", _everyone)
-_trailer = Operation("trailer", _nothing)
+@operation
+def participants(kernel: Any, seed: np.uint64, round: np.uint64, clients: int, out: NDArray[np.int64]) -> int:
+    """Write the clients that take part in a round into `out`, ascending; return how many they are."""
+    for i in range(clients):
+        out[i] = i
+    return clients
 
-encode, decode, length = _encode.call, _decode.call, _length.call
-information_bits, participants, trailer = _information_bits.call, _participants.call, _trailer.call
 
-OPERATIONS = {
-    "encode": _encode,
-    "decode": _decode,
-    "length": _length,
-    "information_bits": _information_bits,
-    "participants": _participants,
-    "trailer": _trailer,
-}
+OPERATIONS = by_name(encode, decode, length, information_bits, checksum_bytes, participants)

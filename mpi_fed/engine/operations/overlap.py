@@ -1,103 +1,105 @@
-"""The uplink's collective that travels while the next messages are made: a route's kernel holds it as `flight`.
-
-flies(flight)                           whether it does; where not, the uplink is one blocking call, and nothing follows
-gathers(flight, comm, send, count, receive, everywhere)
-gathers_any(flight, comm, send, count, receive, counts, starts, everywhere)
-adds_up(flight, comm, send, receive, count, kind, everywhere)
-                                        start MPI_Igather, MPI_Igatherv or MPI_Ireduce, or what brings all of it
-                                        everywhere: MPI_Iallgather, ...; MPI's error code
-nudge(flight)                           let MPI go on with it, as many do in their own calls alone; MPI's error code
-land(flight)                            wait until it has arrived; MPI's error code
-"""
+"""A collective that travels while the next messages are made: a route's kernel holds it as `pending`."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compilation import Operation
-from ..mpi_calls import no_request, start_gather, start_gatherv, start_reduce, test, wait
+from ..mpi_calls import Comm, no_request, start_gather, start_gatherv, start_reduce, test, wait
+from ..operation import operation
 
 STATUS_WORDS = 16
 """int64 words that hold any MPI's MPI_Status."""
 
 
-class Grounded(NamedTuple):
-    """Nothing travels while anything is computed."""
+class Blocking(NamedTuple):
+    """Nothing travels while anything is computed: the uplink is one blocking call."""
 
     kind: int
 
 
-class Flight(NamedTuple):
+class NonBlocking(NamedTuple):
     """One collective under way, or none."""
 
     request: NDArray[np.int64]  # (1,): MPI's handle
-    status: NDArray[np.int64]  # what MPI says of its end, which nobody reads
+    status: NDArray[np.int64]  # MPI's status, which is not read
     done: NDArray[np.int32]  # (1,)
 
 
-GROUNDED = Grounded(0)
+BLOCKING = Blocking(0)
+Pending = Blocking | NonBlocking
 
 
-def flight() -> Flight:
-    """Of a rank: nothing is under way yet."""
-    return Flight(np.array([no_request()], np.int64), np.zeros(STATUS_WORDS, np.int64), np.zeros(1, np.int32))
+def non_blocking() -> NonBlocking:
+    """Return a collective of which nothing is under way yet."""
+    return NonBlocking(np.array([no_request()], np.int64), np.zeros(STATUS_WORDS, np.int64), np.zeros(1, np.int32))
 
 
-def _no(flight):
+@operation
+def is_pending(pending: Any) -> bool:
+    """Return whether the uplink is a collective that travels meanwhile. If not, none of the others does anything."""
     return False
 
 
-def _yes(flight):
+@operation
+def begin_gather(pending: Any, comm: Comm, send: Any, count: np.int32, receive: Any, to_all: bool) -> int:
+    """Start MPI_Igather, or MPI_Iallgather where `to_all`; return MPI's error code."""
+    return 0
+
+
+@operation
+def begin_gatherv(
+    pending: Any, comm: Comm, send: Any, count: np.int32, receive: Any, counts: Any, starts: Any, to_all: bool
+) -> int:
+    """Start MPI_Igatherv, or MPI_Iallgatherv where `to_all`; return MPI's error code."""
+    return 0
+
+
+@operation
+def begin_sum(pending: Any, comm: Comm, send: Any, receive: Any, count: np.int32, kind: int, to_all: bool) -> int:
+    """Start MPI_Ireduce, or MPI_Iallreduce where `to_all`, with MPI_SUM; return MPI's error code."""
+    return 0
+
+
+@operation
+def progress(pending: Any) -> int:
+    """Let MPI go on with it, as many do in their own calls alone; return MPI's error code."""
+    return 0
+
+
+@operation
+def complete(pending: Any) -> int:
+    """Wait until it has arrived; return MPI's error code."""
+    return 0
+
+
+@is_pending.implement(NonBlocking)
+def _is_pending(pending):
     return True
 
 
-def _nothing(flight):
-    return 0
+@begin_gather.implement(NonBlocking)
+def _begin_gather(pending, comm, send, count, receive, to_all):
+    return start_gather(comm, send, count, receive, to_all, pending.request)
 
 
-def _no_gather(flight, comm, send, count, receive, everywhere):
-    return 0
+@begin_gatherv.implement(NonBlocking)
+def _begin_gatherv(pending, comm, send, count, receive, counts, starts, to_all):
+    return start_gatherv(comm, send, count, receive, counts, starts, to_all, pending.request)
 
 
-def _no_gatherv(flight, comm, send, count, receive, counts, starts, everywhere):
-    return 0
+@begin_sum.implement(NonBlocking)
+def _begin_sum(pending, comm, send, receive, count, kind, to_all):
+    return start_reduce(comm, send, receive, count, kind, to_all, pending.request)
 
 
-def _no_reduce(flight, comm, send, receive, count, kind, everywhere):
-    return 0
+@progress.implement(NonBlocking)
+def _progress(pending):
+    return test(pending.request, pending.done, pending.status)
 
 
-def _gather(flight, comm, send, count, receive, everywhere):
-    return start_gather(comm, send, count, receive, everywhere, flight.request)
-
-
-def _gatherv(flight, comm, send, count, receive, counts, starts, everywhere):
-    return start_gatherv(comm, send, count, receive, counts, starts, everywhere, flight.request)
-
-
-def _reduce(flight, comm, send, receive, count, kind, everywhere):
-    return start_reduce(comm, send, receive, count, kind, everywhere, flight.request)
-
-
-def _nudge(flight):
-    return test(flight.request, flight.done, flight.status)
-
-
-def _land(flight):
-    return wait(flight.request, flight.status)
-
-
-_flies, _nudged, _landed = Operation("flies", _no), Operation("nudge", _nothing), Operation("land", _nothing)
-_flies.implement(Flight, _yes)
-_nudged.implement(Flight, _nudge)
-_landed.implement(Flight, _land)
-_gathers, _gathers_any = Operation("gathers", _no_gather), Operation("gathers_any", _no_gatherv)
-_adds_up = Operation("adds_up", _no_reduce)
-_gathers.implement(Flight, _gather)
-_gathers_any.implement(Flight, _gatherv)
-_adds_up.implement(Flight, _reduce)
-flies, nudge, land = _flies.call, _nudged.call, _landed.call
-gathers, gathers_any, adds_up = _gathers.call, _gathers_any.call, _adds_up.call
+@complete.implement(NonBlocking)
+def _complete(pending):
+    return wait(pending.request, pending.status)
