@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import numpy as np
 
-from mpi_fed.benchmark.load import parse_bench
+from mpi_fed.benchmark.load import bench_of
 from mpi_fed.benchmark.result import Measured, bench_document, result_of
 
 PLAIN = {"NUMBA_DISABLE_JIT": "1"}
@@ -43,7 +42,7 @@ TEMPLATE = asdict(result_of([hand_made()]))
 
 def parsed(document):
     """A JSON object as the document that it is."""
-    return parse_bench(json.dumps(document))
+    return bench_of(document)
 
 
 def spoilt(**changed):
