@@ -1,13 +1,32 @@
-"""What is kept on disk between processes because it is expensive: predictions, splits of data."""
+"""Files that appear whole or not at all, and the cache folder of what is expensive: predictions, splits of data."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a file's path beside `path`, to write to: it takes the place of `path` at the end of the block.
+
+    Where the block raises, `path` stays as it was. A killed process may leave its part file behind."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def part_files(path: Path) -> Iterator[Path]:
+    """Return the files that `atomic_write` of any process has beside `path`, in use or left behind."""
+    return path.parent.glob(f".{path.name}.*.part")
 
 
 def folder(kind: str) -> Path:

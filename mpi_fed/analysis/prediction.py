@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..log import schema
 from ..log.reader import Log
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def forecast(log: Log) -> Forecast:
     population = None
     try:
         configuration = configuration_from_tables(log.configuration)
-        digest = configuration.problem.facts().get("dataset_digest")
-        if digest != log.attributes.get("dataset_digest"):
+        digest = configuration.problem.facts().get(schema.DATASET_DIGEST.name)
+        if digest != log.attributes.get(schema.DATASET_DIGEST.name):
             return Forecast(note="no prediction: the data here are not those of the run")
         population = configuration.problem.prepare(configuration.clients)
         prediction = predict(configuration, population, log_rounds=log.round.tolist())

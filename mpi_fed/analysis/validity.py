@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..log.reader import COUNTS, Log
+from ..log import schema
+from ..log.reader import Log
 from .prediction import Forecast
 from .rates import Comparison
 
@@ -35,7 +36,7 @@ def _unfinished(log: Log) -> list[str]:
     faults = []
     if diverged:
         faults.append(f"{diverged} of {total} repetitions diverged")
-    elif log.status == "diverged":
+    elif log.status == schema.Status.DIVERGED:
         faults.append("its status is diverged")
     if finished + diverged < total:
         furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
@@ -62,15 +63,15 @@ def _impossible(log: Log) -> list[str]:
 def _inconsistent(log: Log) -> list[str]:
     """Byte counts that contradict each other, in the part of the log that every dataset holds."""
     reached = np.arange(len(log.round)) < log.reached[:, None]
-    bits, payload, transported = (getattr(log, name) for name in COUNTS[:3])
+    bits, payload, transported = log.uplink_information_bits, log.uplink_payload_bytes, log.uplink_transported_bytes
     faults = []
     if (reached & (8 * payload < bits)).any():
         faults.append("fewer payload bytes than information bits / 8")
     if (reached & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
         faults.append("fewer transported bytes than payload bytes")
-    for name in COUNTS:
-        if (reached[:, 1:] & (np.diff(getattr(log, name)) < 0)).any():
-            faults.append(f"{name} falls")
+    for count in schema.COUNTS:
+        if (reached[:, 1:] & (np.diff(getattr(log, count.name)) < 0)).any():
+            faults.append(f"{count.name} falls")
     return faults + _contradictions(log)
 
 
@@ -84,14 +85,15 @@ def _adds(kind: str) -> bool:
 def _contradictions(log: Log) -> list[str]:
     """Payload totals counted in other ways, for the repetitions that reached the end."""
     total, faults = log.uplink_payload_bytes[log.complete, -1], []
-    by_client = log.dataset("client_uplink_payload_bytes")
-    last = log.dataset("client_uplink_payload_bytes_total") if by_client is None else by_client[:, -1]
+    by_client = log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES.name)
+    last = by_client[:, -1] if by_client is not None else log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL.name)
+    payload = schema.UPLINK_PAYLOAD_BYTES.name
     if last is not None and (last[log.complete].sum(axis=1) != total).any():
-        faults.append("the clients' payload bytes do not add up to uplink_payload_bytes")
-    sizes, counts = log.dataset("message_size"), log.dataset("message_count")
+        faults.append(f"the clients' payload bytes do not add up to {payload}")
+    sizes, counts = log.dataset(schema.MESSAGE_SIZE.name), log.dataset(schema.MESSAGE_COUNT.name)
     exact = sizes is not None and (np.diff(sizes) == 1).all()
     if exact and counts is not None and (counts[log.complete] @ sizes != total).any():
-        faults.append("the message sizes do not add up to uplink_payload_bytes")
+        faults.append(f"the message sizes do not add up to {payload}")
     return faults
 
 

@@ -19,7 +19,8 @@ from ..engine.mpi_calls import barrier, comm_of, wtime
 from ..engine.operations.compressor import participants
 from ..engine.operations.downlink import bare_downlink
 from ..engine.operations.route import NOT_DEFINED, bare_uplink
-from ..engine.phase_clock import STEPS, TIMED
+from ..engine.phase_clock import TIMED
+from ..engine.phases import STEPS
 from ..engine.schedule import place_of_round
 from ..engine.wire import DOWNLINK_BYTES, PAYLOAD_BYTES, UPLINK_BYTES
 from ..launch.world import World

@@ -17,10 +17,10 @@ from ..engine.phase_clock import (
     DOWNLINK_ENCODE,
     ENCODE,
     GRADIENT,
-    STEPS,
     UPDATE,
     UPLINK,
 )
+from ..engine.phases import STEPS
 from . import INVALID, VALID
 from .cases import FEWEST
 from .document import Bench, Percentiles, PhaseTimes, Result, TransportedBytes

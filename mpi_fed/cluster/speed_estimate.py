@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import InputError, WorldError
 from ..launch import launcher
 from ..launch.environment import die_with_parent
+from ..log import schema
 from ..study.configuration import Configuration
 from ..text import plain
 
@@ -56,14 +57,15 @@ def seconds_of(configuration: Configuration, repetitions: int, speed: Speed) -> 
 
 
 def _logged(folder: Path) -> Iterator[tuple[str, Speed]]:
-    """What each log in a folder tells of its configuration's speed."""
+    """Yield, for each log in a folder with a time of a round, its configuration's key and speed."""
     for path in sorted(folder.glob("*.h5")):
         with contextlib.suppress(OSError, KeyError, ValueError, RuntimeError), h5py.File(path, "r") as log:
-            seconds, rounds = log["wall_seconds"][:], log["round"][:]
+            seconds, rounds = log[schema.WALL_SECONDS.name][:], log[schema.ROUND.name][:]
             paces = [row[last] / rounds[last] for row in seconds if (last := np.isfinite(row).sum() - 1) > 0]
             if paces:
-                tables = json.loads(log.attrs["configuration"])
-                yield _key(tables), Speed(float(np.max(paces)), int(log.attrs["ranks"]), "earlier logs")
+                tables = json.loads(log.attrs[schema.CONFIGURATION.name])
+                ranks = int(log.attrs[schema.RANKS.name])
+                yield _key(tables), Speed(float(np.max(paces)), ranks, "earlier logs")
 
 
 def _key(tables: dict[str, Any]) -> str:

@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 
 from ..errors import InputError
-from ..log import lock
-from ..log.schema import COMPLETE, DIVERGED, MISSING, decoded
+from ..log import lock, schema
+from ..log.hdf5 import decoded
+from ..log.schema import RepetitionStatus, Status
 from ..text import plain
 from . import submission
 from .submission import Entry
@@ -23,6 +24,7 @@ from .submission import Entry
 STATES = ("done", "running", "queued", "interrupted", "failed", "missing")
 END = " ended with exit status "
 """What the batch script says of a run that failed, after the log's name."""
+FINISHED = (RepetitionStatus.COMPLETE, RepetitionStatus.DIVERGED)
 TAIL = 100_000
 """Bytes of a job's output that are looked at."""
 
@@ -133,7 +135,7 @@ def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
         status, job, host = ended
         note = _said(path.parent / "jobs" / f"{job}.out", path.name) if re.fullmatch("[0-9]+_[0-9]+", job) else ""
         return replace(row, state="failed", exit_status=status, job=job, host=host, note=note)
-    if progress and progress.status == "interrupted":
+    if progress and progress.status == Status.INTERRUPTED:
         return replace(row, state="interrupted", note="can be continued")
     if row.job:
         note = "its job ended without a word: cancelled, killed or out of time; submit again to go on"
@@ -198,19 +200,21 @@ def read_progress(path: Path) -> Progress | None:
 
 
 def _progress(log: h5py.File) -> Progress:
-    seeds, status, points = (log[name][:].tolist() for name in ("repetition", "repetition_status", "round"))
-    held = np.isfinite(log["wall_seconds"][:]).sum(axis=1).tolist()
-    ended = [s != MISSING for s in status]
-    reached = [points[-1] if over else points[max(0, n - 1)] for over, n in zip(ended, held, strict=True)]
+    entries = (schema.REPETITION, schema.REPETITION_STATUS, schema.ROUND)
+    seeds, status, rounds = (log[entry.name][:].tolist() for entry in entries)
+    points = np.isfinite(log[schema.WALL_SECONDS.name][:]).sum(axis=1).tolist()
+    ended = [s != RepetitionStatus.MISSING for s in status]
+    reached = [rounds[-1] if over else rounds[max(0, n - 1)] for over, n in zip(ended, points, strict=True)]
+    label = schema.LABEL.name
     return Progress(
-        id=decoded(log.attrs["configuration_id"]),
-        label=decoded(log.attrs["label"]) if "label" in log.attrs else os.path.basename(log.filename),
-        position=int(log.attrs.get("position", 0)),
-        status=decoded(log.attrs["status"]),
-        length=points[-1],
+        id=decoded(log.attrs[schema.CONFIGURATION_ID.name]),
+        label=decoded(log.attrs[label]) if label in log.attrs else os.path.basename(log.filename),
+        position=int(log.attrs.get(schema.POSITION.name, 0)),
+        status=decoded(log.attrs[schema.STATUS.name]),
+        length=rounds[-1],
         rounds=dict(zip(seeds, reached, strict=True)),
-        finished=[seed for seed, s in zip(seeds, status, strict=True) if s in (COMPLETE, DIVERGED)],
-        diverged=[seed for seed, s in zip(seeds, status, strict=True) if s == DIVERGED],
+        finished=[seed for seed, s in zip(seeds, status, strict=True) if s in FINISHED],
+        diverged=[seed for seed, s in zip(seeds, status, strict=True) if s == RepetitionStatus.DIVERGED],
     )
 
 

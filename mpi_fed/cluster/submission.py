@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import atomic_write
 from ..text import plain
 
 NAME = "submission.json"
@@ -72,7 +72,6 @@ def load(folder: Path) -> Submission | None:
 
 def save(folder: Path, submission: Submission) -> None:
     """Write the submission aside and put it in place."""
-    part = folder / f".{NAME}.{os.getpid()}.part"
     held = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -80,12 +79,8 @@ def save(folder: Path, submission: Submission) -> None:
         "path": submission.path,
         "configurations": [asdict(entry) for entry in submission.entries],
     }
-    with _written(folder):
-        try:
-            part.write_text(json.dumps(held, indent=1) + "\n")
-            os.replace(part, folder / NAME)
-        finally:
-            part.unlink(missing_ok=True)
+    with _written(folder), atomic_write(folder / NAME) as part:
+        part.write_text(json.dumps(held, indent=1) + "\n")
 
 
 @contextlib.contextmanager

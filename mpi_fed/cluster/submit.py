@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import InputError, WorldError
 from ..launch import launcher
-from ..log.writer import is_finished, locate
+from ..log.writer import is_finished, log_path
 from ..study.configuration import Configuration
 from ..study.load import Study
 from ..study.plan import load_studies, make_plan
@@ -117,7 +117,7 @@ def _work(given: Namespace, asked: Resources, study: Study) -> Work:
     missing: dict[str, int] = {}
     busy = 0
     for configuration in study.configurations:
-        path = locate(folder, configuration)
+        path = log_path(folder, configuration)
         if jobs.get(configuration.id) in queued or in_progress(path):
             busy += 1
         elif not is_finished(path, configuration):

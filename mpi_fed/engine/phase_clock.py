@@ -7,14 +7,11 @@ from numpy.typing import NDArray
 
 from .compilation import inlined, kernel
 from .mpi_calls import wtime
+from .phases import PHASES
 
 TIMED = 251
 """One round in so many is timed phase by phase; a prime, so that it meets drawing ahead as often as any other round."""
 
-PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
-"""The phases of a round, as the log has them."""
-STEPS = (*PHASES, "downlink_encode", "downlink_decode")
-"""What the clock tells apart: of a compressed downlink, the log has packing in `encode` and unpacking in `decode`."""
 GRADIENT, ENCODE, WAIT, UPLINK, DECODE, UPDATE, DOWNLINK, DOWNLINK_ENCODE, DOWNLINK_DECODE = range(9)
 """Slots of the clock: the seconds of each step."""
 LAST, RUNNING, ROUNDS = range(9, 12)

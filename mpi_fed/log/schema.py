@@ -1,187 +1,284 @@
-"""What a log is made of: its log points, its datasets with their dimensions and units, and the space they take."""
+"""The schema of a log: its dimensions, datasets, attributes and limits. Each name is spelled here and nowhere else.
+
+This is data alone, so that everything may import it: `layout` gives the datasets their sizes, `writer` fills them,
+`reader` reads them. `docs/log-format.md` defines each entry in full; a test compares the page with this file.
+To add a dataset or an attribute, add an entry here, a row there, and a line where it is written. The `meaning` of an
+entry begins its definition on the page.
+"""
 
 from __future__ import annotations
 
-import errno
-import json
-import math
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from enum import IntEnum, StrEnum
 
-import h5py
-import numpy as np
-from numpy.typing import NDArray
+from ..engine.phases import PHASES
 
-from ..engine.phase_clock import PHASES
-from ..engine.wire import DOWNLINK_BYTES, INFORMATION_BITS, PAYLOAD_BYTES, UPLINK_BYTES
-from ..study.configuration import Configuration
+LOG_FORMAT, LOG_FORMAT_VERSION = "mpi-fed log", 1
 
 ITERATES_LIMIT = 100_000_000
-"""Bytes of iterates up to which `log.iterates = "auto"` keeps them all."""
-
+"""Bytes of iterates up to which `log.iterates = "auto"` stores them at every log point."""
 CLIENTS_LIMIT = 1000
-"""Clients up to which each has a count of bytes at each log point."""
-
+"""Clients up to which the payload bytes of each are stored at every log point."""
 METADATA_LIMIT = 2**18
-"""More than the bytes of a log beside its datasets."""
+"""Upper bound on the bytes of a log outside its datasets."""
+TEXT_LIMIT = 60_000
+"""Bytes of text up to which an attribute has a fixed length."""
 
-VIEW, CURVE = "convergence", "excess_risk_averaged"
+
+class Status(StrEnum):
+    """Values of the attribute `status`."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+    DIVERGED = "diverged"
+
+
+class RepetitionStatus(IntEnum):
+    """Values of the dataset `repetition_status`."""
+
+    MISSING = 0
+    COMPLETE = 1
+    DIVERGED = 2
+
+
+class Kind(StrEnum):
+    """Type of a dataset: a float is NaN and a count is -1 where it is not reached yet."""
+
+    FLOAT = "float64"
+    COUNT = "int64"
+    TEXT = "text"
+
+
+class AttributeKind(StrEnum):
+    """Type of a root attribute."""
+
+    TEXT = "text"
+    JSON = "JSON"
+    INTEGER = "integer"
+    FLOAT = "float"
+
+
+class Condition(StrEnum):
+    """Which logs have a dataset."""
+
+    ALWAYS = ""
+    ALL_ITERATES = 'Only with `log.iterates = "all"`.'
+    LAST_ITERATES = 'Only with `log.iterates = "last"`.'
+    FEW_CLIENTS = f"Up to {CLIENTS_LIMIT:,} clients."
+    MANY_CLIENTS = f"Above {CLIENTS_LIMIT:,} clients."
+
+
+@dataclass(frozen=True, eq=False)
+class Dimension:
+    """An axis, and the dataset of the same name that holds its coordinate. `length` is a symbol or a number."""
+
+    name: str
+    length: str
+    kind: Kind
+    meaning: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset other than a dimension's own. `units` is its attribute of that name, None where it has none."""
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    kind: Kind
+    units: str | None
+    meaning: str
+    condition: Condition = Condition.ALWAYS
+
+
+@dataclass(frozen=True, eq=False)
+class Attribute:
+    """An attribute of the root group; `always` where this version writes it into every log."""
+
+    name: str
+    kind: AttributeKind
+    meaning: str
+    always: bool = True
+
+
+STATISTICS = ("min", "mean", "max")
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+REPETITION = Dimension("repetition", "R", Kind.COUNT, "The seed of each repetition")
+ROUND = Dimension("round", "P", Kind.COUNT, "Rounds done at each log point")
+COORDINATE = Dimension("coordinate", "d", Kind.COUNT, "0, 1, ..., d - 1")
+CLIENT = Dimension("client", "N", Kind.COUNT, "0, 1, ..., N - 1")
+SIZE = Dimension("size", "S", Kind.COUNT, "The same as `message_size`")
+PHASE = Dimension("phase", str(len(PHASES)), Kind.TEXT, _quoted(PHASES))
+STATISTIC = Dimension("statistic", str(len(STATISTICS)), Kind.TEXT, _quoted(STATISTICS))
+
+DIMENSIONS = (REPETITION, ROUND, COORDINATE, CLIENT, SIZE, PHASE, STATISTIC)
+"""In the order of the file."""
+
+_AT_LOG_POINTS = (REPETITION, ROUND)
+
+MESSAGE_SIZE = Dataset("message_size", (SIZE,), Kind.COUNT, "byte", "The smallest payload of each bin")
+OPTIMUM = Dataset("optimum", (COORDINATE,), Kind.FLOAT, None, "w*")
+
+REPETITION_STATUS = Dataset(
+    "repetition_status", (REPETITION,), Kind.COUNT, "1", "0: not done, or not to the end. 1: complete. 2: ended"
+)
+EXCESS_RISK = Dataset("excess_risk", _AT_LOG_POINTS, Kind.FLOAT, "1", "F(w_k) - F(w*)")
+EXCESS_RISK_AVERAGED = Dataset("excess_risk_averaged", _AT_LOG_POINTS, Kind.FLOAT, "1", "The same at w_bar_k")
+WALL_SECONDS = Dataset("wall_seconds", _AT_LOG_POINTS, Kind.FLOAT, "s", "The root's monotonic clock")
+
+UPLINK_INFORMATION_BITS = Dataset(
+    "uplink_information_bits", _AT_LOG_POINTS, Kind.COUNT, "bit", "The messages' lengths in this wire format"
+)
+UPLINK_PAYLOAD_BYTES = Dataset("uplink_payload_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "What the compressor packed")
+UPLINK_TRANSPORTED_BYTES = Dataset(
+    "uplink_transported_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "What each rank handed to MPI as its send buffer"
+)
+DOWNLINK_TRANSPORTED_BYTES = Dataset(
+    "downlink_transported_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "What each rank received"
+)
+CLIENT_UPLINK_PAYLOAD_BYTES = Dataset(
+    "client_uplink_payload_bytes",
+    (*_AT_LOG_POINTS, CLIENT),
+    Kind.COUNT,
+    "byte",
+    "`uplink_payload_bytes` client by client",
+    Condition.FEW_CLIENTS,
+)
+CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL = Dataset(
+    "client_uplink_payload_bytes_total",
+    (REPETITION, CLIENT),
+    Kind.COUNT,
+    "byte",
+    "The same at the end of the repetition",
+    Condition.MANY_CLIENTS,
+)
+MESSAGE_COUNT = Dataset(
+    "message_count", (REPETITION, SIZE), Kind.COUNT, "1", "Uplink messages of the whole repetition"
+)
+PHASE_SECONDS = Dataset(
+    "phase_seconds", (REPETITION, PHASE, STATISTIC), Kind.FLOAT, "s", "The mean time a round of each phase"
+)
+
+ITERATE = Dataset(
+    "iterate", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_k", Condition.ALL_ITERATES
+)
+ITERATE_AVERAGED = Dataset(
+    "iterate_averaged", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_bar_k", Condition.ALL_ITERATES
+)
+LAST_ITERATE = Dataset("last_iterate", (REPETITION, COORDINATE), Kind.FLOAT, "1", "w_K", Condition.LAST_ITERATES)
+LAST_ITERATE_AVERAGED = Dataset(
+    "last_iterate_averaged", (REPETITION, COORDINATE), Kind.FLOAT, "1", "w_bar_K", Condition.LAST_ITERATES
+)
+
+COUNTS = (
+    UPLINK_INFORMATION_BITS,
+    UPLINK_PAYLOAD_BYTES,
+    UPLINK_TRANSPORTED_BYTES,
+    DOWNLINK_TRANSPORTED_BYTES,
+)
+"""The ledger: cumulative, over all clients."""
+CURVES = (EXCESS_RISK, EXCESS_RISK_AVERAGED, WALL_SECONDS, *COUNTS)
+"""A number a repetition and log point. The reader refuses a log without one of them."""
+RESULTS = (
+    REPETITION_STATUS,
+    *CURVES,
+    CLIENT_UPLINK_PAYLOAD_BYTES,
+    CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL,
+    MESSAGE_COUNT,
+    PHASE_SECONDS,
+    ITERATE,
+    ITERATE_AVERAGED,
+    LAST_ITERATE,
+    LAST_ITERATE_AVERAGED,
+)
+"""What repetitions fill in, each with `repetition` as its first axis."""
+DATASETS = (MESSAGE_SIZE, OPTIMUM, *RESULTS)
+"""In the order of the file, where they follow the dimensions' own."""
+LAST_OF = {ITERATE: LAST_ITERATE, ITERATE_AVERAGED: LAST_ITERATE_AVERAGED}
+
+VIEW, SIGNAL = "convergence", EXCESS_RISK_AVERAGED
 """The group that viewers open first, and the dataset that they show."""
 
-MISSING, COMPLETE, DIVERGED = 0, 1, 2
-"""Values of `repetition_status`."""
+_TEXT, _JSON, _INTEGER, _FLOAT = AttributeKind
 
-COUNTS = {
-    "uplink_information_bits": ("bit", INFORMATION_BITS),
-    "uplink_payload_bytes": ("byte", PAYLOAD_BYTES),
-    "uplink_transported_bytes": ("byte", UPLINK_BYTES),
-    "downlink_transported_bytes": ("byte", DOWNLINK_BYTES),
-}
+CONVENTIONS = Attribute("Conventions", _TEXT, "`CF-1.10`")
+FORMAT = Attribute("format", _TEXT, f"`{LOG_FORMAT}`")
+FORMAT_VERSION = Attribute("format_version", _INTEGER, f"{LOG_FORMAT_VERSION}")
+STATUS = Attribute("status", _TEXT, "`running`")
+RESTARTS = Attribute("restarts", _INTEGER, "How many times a run has gone on with this log")
+CONFIGURATION = Attribute("configuration", _JSON, "The study's tables")
+CONFIGURATION_ID = Attribute("configuration_id", _TEXT, "The first 12 hexadecimal digits of the SHA-256")
+LABEL = Attribute("label", _TEXT, "A short name, unique within the study")
+POSITION = Attribute("position", _INTEGER, "The configuration's place in the study's grid, from 0")
+OMEGA = Attribute("omega", _FLOAT, "The omega that the step size was computed from")
+STEP_SCALE = Attribute("step_scale", _FLOAT, "The step of round k")
+STEP_EXPONENT = Attribute("step_exponent", _FLOAT, "The step of round k")
+R2 = Attribute("R2", _FLOAT, "R^2, the mean over clients of Tr H_i")
+NX_CLASS = Attribute("NX_class", _TEXT, "NeXus")
+DEFAULT = Attribute("default", _TEXT, "NeXus")
 
+DATASET_DIGEST = Attribute("dataset_digest", _TEXT, "The SHA-256 of the data", always=False)
+INITIAL_DIGEST = Attribute("initial_digest", _TEXT, "The SHA-256 of the file", always=False)
+PLUGIN_MODULES = Attribute("plugin_modules", _TEXT, "The plugins", always=False)
+DATASET_NOTES = Attribute("dataset_notes", _TEXT, "What preprocessing did", always=False)
 
-LONGEST_TEXT = 60_000
-"""Bytes of text that an attribute can hold by itself."""
+COMMAND_LINE = Attribute("command_line", _TEXT, "The command of rank 0")
+PYTHON_VERSION = Attribute("python_version", _TEXT, "Python's version")
+PACKAGE_VERSION = Attribute("package_version", _TEXT, "The version of mpi-fed")
+DEPENDENCY_VERSIONS = Attribute("dependency_versions", _JSON, "Package -> version")
+GIT_COMMIT = Attribute("git_commit", _TEXT, "The commit of the checkout")
+MPI_LIBRARY = Attribute("mpi_library", _TEXT, "MPI's name and version")
+MPI_THREAD_LEVEL = Attribute("mpi_thread_level", _TEXT, "The thread level that MPI provides")
+RANKS = Attribute("ranks", _TEXT, "The number of ranks")
+HOST_NAMES = Attribute("host_names", _JSON, "The hosts of the ranks")
+RANK_CORES = Attribute("rank_cores", _JSON, "Host -> cores -> the ranks")
+CPU = Attribute("cpu", _JSON, "The processors' names")
+LAUNCHER = Attribute("launcher", _TEXT, "The command line of the process that started rank 0")
+SLURM = Attribute("slurm", _JSON, "Slurm's variables")
+START_TIME = Attribute("start_time", _TEXT, "When the run began")
 
-
-def text(value: str) -> Any:
-    """What to set an attribute to: of a fixed length, as HDF5's reader may hang on a damaged heap of other texts."""
-    data = value.encode()
-    if len(data) > LONGEST_TEXT:
-        return value
-    return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
-
-
-def decoded(value: Any) -> str:
-    """The text of an attribute, of whichever kind."""
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def log_rounds(rounds: int, points_per_decade: int) -> NDArray[np.int64]:
-    """The log points: 0, the integers nearest to 10^(i / points_per_decade), and K."""
-    decades = np.arange(0, int(np.ceil(np.log10(max(rounds, 1)) * points_per_decade)) + 1) / points_per_decade
-    points = np.rint(10.0**decades).astype(np.int64)
-    return np.unique(np.concatenate([[0], points[points < rounds], [rounds]]))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The sizes of a log's dimensions, and what it holds of the iterates."""
-
-    rounds: NDArray[np.int64]
-    dimension: int
-    clients: int
-    bins: int
-    grain: int
-    iterates: str
-
-    @classmethod
-    def of(cls, configuration: Configuration, dimension: int, bins: int, grain: int) -> Layout:
-        rounds = log_rounds(configuration.rounds, configuration.log.points_per_decade)
-        return cls(rounds, dimension, configuration.clients, bins, grain, configuration.log.iterates)
-
-    def automatic(self, repetitions: int) -> str:
-        """Which iterates are held where the study leaves it to the size of the log."""
-        return "all" if 16 * repetitions * len(self.rounds) * self.dimension <= ITERATES_LIMIT else "last"
-
-
-def lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[np.float64]) -> None:
-    """Write every dataset whole: NaN or -1 where results are to come."""
-    scales = {
-        "repetition": np.array(seeds, np.int64),
-        "round": layout.rounds,
-        "coordinate": np.arange(layout.dimension),
-        "client": np.arange(layout.clients),
-        "size": np.arange(layout.bins) * layout.grain,
-        "phase": np.array(PHASES, h5py.string_dtype()),
-        "statistic": np.array(["min", "mean", "max"], h5py.string_dtype()),
-    }
-    _reserve(file, layout, {name: len(values) for name, values in scales.items()})
-    for name, values in scales.items():
-        file[name] = values
-        file[name].make_scale(name)
-    file["message_size"] = scales["size"]
-    file["message_size"].dims[0].attach_scale(file["size"])
-    file["message_size"].attrs["units"] = text("byte")
-    file["optimum"] = optimum
-    file["optimum"].dims[0].attach_scale(file["coordinate"])
-    for name, dims, kind, unit in _datasets(layout):
-        _dataset(file, name, dims, kind, unit)
-    file["repetition_status"][:] = MISSING
-    _show_first(file)
-
-
-def _show_first(file: h5py.File) -> None:
-    """Have HDF5 viewers open the file on its convergence curve, as NeXus says how: links and attributes, no data."""
-    file.attrs["NX_class"], file.attrs["default"] = text("NXroot"), text(VIEW)
-    view = file.create_group(VIEW)
-    for name in (CURVE, "repetition", "round"):
-        view[name] = h5py.SoftLink(f"/{name}")
-    scales = {"axes_scale_types": ["linear", "log"], "signal_scale_type": "log"}
-    attributes = {"NX_class": "NXdata", "signal": CURVE, "SILX_style": json.dumps(scales)}
-    for name, value in attributes.items():
-        view.attrs[name] = text(value)
-    view.attrs["axes"] = np.array(["repetition", "round"], "S")
-    file[CURVE].attrs["interpretation"] = text("spectrum")  # one curve a repetition
-    file[CURVE].attrs["long_name"] = text("excess risk of the averaged iterate")
-
-
-def _reserve(file: h5py.File, layout: Layout, lengths: dict[str, int]) -> None:
-    """Have the file system set aside what the file needs, or raise OSError: HDF5 crashes on a disk that fills up."""
-    numbers = sum(math.prod(lengths[dim] for dim in dims) for _, dims, _, _ in _datasets(layout))
-    numbers += sum(lengths.values()) + lengths["size"] + lengths["coordinate"]
-    try:
-        os.posix_fallocate(file.id.get_vfd_handle(), 0, 8 * numbers + METADATA_LIMIT)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # what a file system that cannot do it says
-            raise
-
-
-def _datasets(layout: Layout) -> Iterator[tuple[str, tuple[str, ...], type, str]]:
-    grid, clients = ("repetition", "round"), ("repetition", "round", "client")
-    yield "repetition_status", ("repetition",), np.int64, "1"
-    for name in ("excess_risk", "excess_risk_averaged"):
-        yield name, grid, np.float64, "1"
-    yield "wall_seconds", grid, np.float64, "s"
-    for name, (unit, _) in COUNTS.items():
-        yield name, grid, np.int64, unit
-    if layout.clients <= CLIENTS_LIMIT:
-        yield "client_uplink_payload_bytes", clients, np.int64, "byte"
-    else:
-        yield "client_uplink_payload_bytes_total", ("repetition", "client"), np.int64, "byte"
-    yield "message_count", ("repetition", "size"), np.int64, "1"
-    yield "phase_seconds", ("repetition", "phase", "statistic"), np.float64, "s"
-    for name in ("iterate", "iterate_averaged"):
-        if layout.iterates == "all":
-            yield name, (*grid, "coordinate"), np.float64, "1"
-        elif layout.iterates == "last":
-            yield f"last_{name}", ("repetition", "coordinate"), np.float64, "1"
-
-
-def _dataset(file: h5py.File, name: str, dims: tuple[str, ...], kind: type, unit: str) -> None:
-    shape = tuple(len(file[dim]) for dim in dims)
-    dataset = file.create_dataset(name, shape, kind)
-    nothing: NDArray[Any] = np.full(shape[1:], np.nan if kind is np.float64 else -1, kind)
-    for repetition in range(len(dataset)):  # one by one: the whole may be large
-        dataset[repetition] = nothing
-    dataset.attrs["units"] = text(unit)
-    for axis, dim in enumerate(dims):
-        dataset.dims[axis].attach_scale(file[dim])
-
-
-def copy(old: h5py.File, new: h5py.File) -> None:
-    """Copy what an older log of the same configuration has, repetition by repetition."""
-    rows = len(old["repetition"])
-    datasets = {name: item for name, item in new.items() if isinstance(item, h5py.Dataset) and name in old}
-    for name, dataset in datasets.items():
-        if name != "repetition" and len(dataset) > 0 and _by_repetition(dataset):
-            for repetition in range(rows):
-                dataset[repetition] = old[name][repetition]
-    for name in ("iterate", "iterate_averaged"):
-        if name in old and f"last_{name}" in new:
-            new[f"last_{name}"][:rows] = old[name][:, -1]
-
-
-def _by_repetition(dataset: h5py.Dataset) -> bool:
-    return len(dataset.dims[0]) > 0 and dataset.dims[0].keys() == ["repetition"]
+PROVENANCE = (
+    COMMAND_LINE,
+    PYTHON_VERSION,
+    PACKAGE_VERSION,
+    DEPENDENCY_VERSIONS,
+    GIT_COMMIT,
+    MPI_LIBRARY,
+    MPI_THREAD_LEVEL,
+    RANKS,
+    HOST_NAMES,
+    RANK_CORES,
+    CPU,
+    LAUNCHER,
+    SLURM,
+    START_TIME,
+)
+"""Where and how the log was made."""
+ATTRIBUTES = (
+    CONVENTIONS,
+    FORMAT,
+    FORMAT_VERSION,
+    STATUS,
+    RESTARTS,
+    CONFIGURATION,
+    CONFIGURATION_ID,
+    LABEL,
+    *PROVENANCE,
+    POSITION,
+    DATASET_DIGEST,
+    DATASET_NOTES,
+    PLUGIN_MODULES,
+    INITIAL_DIGEST,
+    OMEGA,
+    STEP_SCALE,
+    STEP_EXPONENT,
+    R2,
+    NX_CLASS,
+    DEFAULT,
+)
+"""In the order of a new file. A problem of a plugin may add others."""

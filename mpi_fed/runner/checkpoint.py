@@ -1,4 +1,4 @@
-"""The restart file of a repetition in progress, beside its log: what the log does not hold, but going on needs.
+"""The restart file of a repetition in progress, beside its log: the state that the log does not hold.
 
 An uncompressed .npz without pickle: `meta` (JSON), the root's arrays, and those of the clients in the clients' order,
 so that any number of ranks can take it up. It is written aside and renamed. Random streams have no state: the seed and
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RunError
+from ..files import atomic_write, part_files
 from ..launch.world import World
 from ..study.configuration import Configuration
 from ..version import __version__
@@ -36,13 +37,13 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def path_of(log: Path) -> Path:
-    """Where the checkpoint of a log's repetition in progress lies."""
+    """Return the path of the checkpoint of a log's repetition in progress."""
     return log.with_suffix(SUFFIX)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read and found sound, and fits its configuration."""
+    """A sound checkpoint, which fits its configuration."""
 
     path: Path
     seed: int
@@ -63,9 +64,8 @@ def save(world: World, log: Path, simulation: Simulation) -> None:
                 world.comm.Send(piece, 0, _TAG)
         return
     path = path_of(log)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with atomic_write(path) as part, open(part, "wb") as file:
             with zipfile.ZipFile(file, "w") as archive:
                 _write(archive, "meta", np.frombuffer(json.dumps(_meta(simulation)).encode(), np.uint8))
                 for name, array in {**simulation.roots_arrays(), "clock": np.array(clocks)}.items():
@@ -74,13 +74,10 @@ def save(world: World, log: Path, simulation: Simulation) -> None:
                     _write_clients(world, archive, name, array, simulation)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); make room, or give another --out"
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def compare_iterates(world: World, simulation: Simulation) -> None:
@@ -97,7 +94,7 @@ def compare_iterates(world: World, simulation: Simulation) -> None:
 
 
 def load(log: Path, configuration: Configuration) -> Checkpoint | None:
-    """The log's checkpoint, if there is one. Raises InputError where it is damaged, or does not fit the configuration.
+    """Return the log's checkpoint, if any. Raises InputError where it is damaged, or does not fit the configuration.
 
     Every byte is checked here, so that `restore` meets nothing unexpected."""
     path = path_of(log)
@@ -107,16 +104,16 @@ def load(log: Path, configuration: Configuration) -> Checkpoint | None:
         if archive.testzip() is not None:
             raise ValueError("a checksum is wrong")
         meta = json.loads(_read(archive, "meta").tobytes())
-        found = Checkpoint(path, int(meta["seed"]), int(meta["done"]), int(meta["ranks"]))
+        checkpoint = Checkpoint(path, int(meta["seed"]), int(meta["done"]), int(meta["ranks"]))
         if (meta["format"], meta["format_version"]) != (FORMAT, VERSION):
             raise ValueError(f"its format is {meta['format']} {meta['format_version']}, and not {FORMAT} {VERSION}")
         tables, version = dict(meta["configuration"]), str(meta["package_version"])
     if difference := _difference(tables, version, configuration):
-        raise InputError(f"{path}: {difference}; delete it to begin the repetition of seed {found.seed} anew")
-    if not 0 < found.done < configuration.rounds or found.seed not in configuration.seeds:
-        place = f"round {found.done} of seed {found.seed}"
+        raise InputError(f"{path}: {difference}; delete it to begin the repetition of seed {checkpoint.seed} anew")
+    if not 0 < checkpoint.done < configuration.rounds or checkpoint.seed not in configuration.seeds:
+        place = f"round {checkpoint.done} of seed {checkpoint.seed}"
         raise InputError(f"{path}: {place} is none that this study is on the way in; delete it, or move it away")
-    return found
+    return checkpoint
 
 
 def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation) -> None:
@@ -147,7 +144,7 @@ def discard(log: Path) -> None:
     """Remove the checkpoint of a log whose repetition is done, and what a killed run left half written of one."""
     path = path_of(log)
     path.unlink(missing_ok=True)
-    for part in path.parent.glob(f".{path.name}.*.part"):
+    for part in part_files(path):
         part.unlink(missing_ok=True)
 
 
@@ -165,7 +162,7 @@ def _meta(simulation: Simulation) -> dict[str, Any]:
 
 
 def _difference(tables: dict[str, Any], version: str, configuration: Configuration) -> str | None:
-    """What was another when the checkpoint was written."""
+    """Return the first difference between the checkpoint's version and tables and those of now, or None."""
     if version != __version__:
         return f"was written by mpi-fed {version}, and this is {__version__}, whose results may differ"
     now = configuration.tables
@@ -188,48 +185,48 @@ def _write(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
 
 
 def _write_clients(
-    world: World, archive: zipfile.ZipFile, name: str, own: NDArray[Any], simulation: Simulation
+    world: World, archive: zipfile.ZipFile, name: str, rows: NDArray[Any], simulation: Simulation
 ) -> None:
-    """The root's part of an array with a row a client, and then those that the other ranks send."""
-    shape = (simulation.configuration.clients, *own.shape[1:])
+    """Write the root's rows of an array with a row a client, and then those that the other ranks send."""
+    shape = (simulation.configuration.clients, *rows.shape[1:])
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        header = {"descr": np.lib.format.dtype_to_descr(own.dtype), "fortran_order": False, "shape": shape}
+        header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(member, header)
-        for piece in _pieces(own):
+        for piece in _pieces(rows):
             member.write(piece.tobytes())
         for rank in range(1, world.size):
-            for piece in _pieces(_room(own, simulation, rank)):
+            for piece in _pieces(_room(rows, simulation, rank)):
                 world.comm.Recv(piece, rank, _TAG)
                 member.write(piece.tobytes())
 
 
 def _read_clients(
-    world: World, archive: zipfile.ZipFile, name: str, own: NDArray[Any], simulation: Simulation
+    world: World, archive: zipfile.ZipFile, name: str, rows: NDArray[Any], simulation: Simulation
 ) -> None:
-    """The root's own part into `own`, and the others' to them."""
-    shape = (simulation.configuration.clients, *own.shape[1:])
+    """Read the root's rows into `rows`, and send the other ranks theirs."""
+    shape = (simulation.configuration.clients, *rows.shape[1:])
     with archive.open(f"{name}.npy") as member:
-        _check_header(name, member, shape, own.dtype)
-        for piece in _pieces(own):
+        _check_header(name, member, shape, rows.dtype)
+        for piece in _pieces(rows):
             piece[...] = _next(member, piece)
         for rank in range(1, world.size):
-            for piece in _pieces(_room(own, simulation, rank)):
+            for piece in _pieces(_room(rows, simulation, rank)):
                 world.comm.Send(_next(member, piece), rank, _TAG)
 
 
 def _next(member: IO[bytes], like: NDArray[Any]) -> NDArray[Any]:
-    read = member.read(like.nbytes)
-    return np.frombuffer(read, like.dtype).reshape(like.shape)
+    data = member.read(like.nbytes)
+    return np.frombuffer(data, like.dtype).reshape(like.shape)
 
 
-def _room(own: NDArray[Any], simulation: Simulation, rank: int) -> NDArray[Any]:
-    """An array as `own` is, of a rank's clients; no memory is touched but that of the piece in use."""
+def _room(rows: NDArray[Any], simulation: Simulation, rank: int) -> NDArray[Any]:
+    """Return an empty array like `rows` for a rank's clients; only the pieces in use take memory."""
     hosts = simulation.wire.hosts
-    return np.empty((int(hosts[rank + 1] - hosts[rank]), *own.shape[1:]), own.dtype)
+    return np.empty((int(hosts[rank + 1] - hosts[rank]), *rows.shape[1:]), rows.dtype)
 
 
 def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """The array in blocks of rows; views."""
+    """Yield the array in blocks of rows; views."""
     rows = max(1, _PIECE // max(1, array.itemsize * int(np.prod(array.shape[1:]))))
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
@@ -240,23 +237,23 @@ def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _fitting(name: str, found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[Any]:
-    if found.shape != wanted.shape or found.dtype != wanted.dtype:
-        raise ValueError(f"{name} is {found.dtype} {found.shape}, and not {wanted.dtype} {wanted.shape}")
-    return found
+def _fitting(name: str, array: NDArray[Any], target: NDArray[Any]) -> NDArray[Any]:
+    if array.shape != target.shape or array.dtype != target.dtype:
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, and not {target.dtype} {target.shape}")
+    return array
 
 
 def _check_header(name: str, member: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
     if np.lib.format.read_magic(member) != (1, 0):
         raise ValueError(f"{name} is no array of .npy 1.0")
-    found, fortran, kind = np.lib.format.read_array_header_1_0(member)
-    if (found, fortran, kind) != (shape, False, dtype):
-        raise ValueError(f"{name} is {kind} {found}, and not {dtype} {shape}")
+    actual_shape, fortran, actual_dtype = np.lib.format.read_array_header_1_0(member)
+    if (actual_shape, fortran, actual_dtype) != (shape, False, dtype):
+        raise ValueError(f"{name} is {actual_dtype} {actual_shape}, and not {dtype} {shape}")
 
 
 @contextlib.contextmanager
 def _sound(path: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, for whatever is found where a file is no checkpoint, or a damaged one."""
+    """Raise InputError, one sentence, for any error that a file raises which is no checkpoint, or a damaged one."""
     try:
         yield
     except (

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..launch import environment
 from ..launch.world import World
+from ..log import schema
 
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
 _DISTRIBUTION = "mpi-fed"
@@ -26,38 +27,37 @@ def collect(world: World) -> dict[str, str]:
 
     Values that hold more than one thing are JSON.
     """
-    own = (world.host, affinity(), cpu_model())
-    places = world.comm.gather(own)
+    places = world.comm.gather((world.host, affinity(), cpu_model()))
     if places is None:
         return {}
     return {
-        "command_line": shlex.join(sys.orig_argv),
-        "python_version": platform.python_version(),
-        "package_version": importlib.metadata.version(_DISTRIBUTION),
-        "dependency_versions": json.dumps(dependency_versions()),
-        "git_commit": git_commit(Path(__file__).parent),
-        "mpi_library": world.library,
-        "mpi_thread_level": world.thread_level,
-        "ranks": str(world.size),
-        "host_names": json.dumps(list(dict.fromkeys(host for host, _, _ in places))),
-        "rank_cores": json.dumps(binding([(host, cores) for host, cores, _ in places])),
-        "cpu": json.dumps(sorted({cpu for _, _, cpu in places})),
-        "launcher": launcher(),
-        "slurm": json.dumps({name: os.environ[name] for name in SLURM if name in os.environ}),
-        "start_time": datetime.now(UTC).isoformat(timespec="seconds"),
+        schema.COMMAND_LINE.name: shlex.join(sys.orig_argv),
+        schema.PYTHON_VERSION.name: platform.python_version(),
+        schema.PACKAGE_VERSION.name: importlib.metadata.version(_DISTRIBUTION),
+        schema.DEPENDENCY_VERSIONS.name: json.dumps(dependency_versions()),
+        schema.GIT_COMMIT.name: git_commit(Path(__file__).parent),
+        schema.MPI_LIBRARY.name: world.library,
+        schema.MPI_THREAD_LEVEL.name: world.thread_level,
+        schema.RANKS.name: str(world.size),
+        schema.HOST_NAMES.name: json.dumps(list(dict.fromkeys(host for host, _, _ in places))),
+        schema.RANK_CORES.name: json.dumps(binding([(host, cores) for host, cores, _ in places])),
+        schema.CPU.name: json.dumps(sorted({cpu for _, _, cpu in places})),
+        schema.LAUNCHER.name: launcher(),
+        schema.SLURM.name: json.dumps({name: os.environ[name] for name in SLURM if name in os.environ}),
+        schema.START_TIME.name: datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
 def roster(world: World) -> str | None:
-    """At the root which process each rank is, where all that tells of a killed one is MPICH's launcher in a Slurm job.
+    """Return at the root which process each rank is, where only MPICH's launcher in a Slurm job reports a killed one.
 
-    It tells the process, but not the rank. Every rank calls it."""
+    It reports the process, but not the rank. Every rank calls it."""
     if "hydra" not in launcher() or "SLURM_JOB_ID" not in os.environ or environment.SCRATCH in os.environ:
         return None
     places = world.comm.gather((world.host, os.getpid()))
     if places is None:
         return None
-    return ", ".join(f"rank {rank} is process {own} on {host}" for rank, (host, own) in enumerate(places))
+    return ", ".join(f"rank {rank} is process {process} on {host}" for rank, (host, process) in enumerate(places))
 
 
 def dependency_versions() -> dict[str, str]:
@@ -80,7 +80,7 @@ def git_commit(folder: Path) -> str:
 
 
 def affinity() -> str:
-    """The logical cores that this process may run on, as "0-3,8"; empty where the system does not tell."""
+    """The logical cores that this process may run on, as "0-3,8"; empty where the system does not say."""
     return ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ""
 
 
@@ -89,7 +89,7 @@ def binding(places: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
     ranks: dict[str, dict[str, list[int]]] = {}
     for rank, (host, cores) in enumerate(places):
         ranks.setdefault(host, {}).setdefault(cores, []).append(rank)
-    return {host: {cores: ranges(those) for cores, those in sets.items()} for host, sets in ranks.items()}
+    return {host: {cores: ranges(numbers) for cores, numbers in sets.items()} for host, sets in ranks.items()}
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -106,8 +106,8 @@ def ranges(numbers: Iterable[int]) -> str:
 def cpu_model() -> str:
     """The processor's name, or its architecture where the system gives no name."""
     info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
+    name = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return name[1] if name else platform.processor() or platform.machine()
 
 
 def launcher() -> str:

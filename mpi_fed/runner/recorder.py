@@ -1,4 +1,4 @@
-"""The root's side of a configuration: when the loop returns, what the log gets, what is shown, when to save."""
+"""The root's part in a configuration: it chooses when the loop returns, fills the log, shows progress and saves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.round import HELD, NEXT_POINT
-from ..log.schema import COMPLETE, DIVERGED
-from ..log.writer import Block, Log, final_status
+from ..log.schema import RepetitionStatus, Status
+from ..log.writer import Block, LogWriter
 from ..terminal.progress import Progress
 from . import checkpoint
 from .checkpoint import Checkpoint
@@ -25,14 +25,14 @@ SHARE = 0.01
 
 
 class Recorder:
-    """Root alone has one. `found` is the checkpoint that was there, taken up if its repetition is still to be done."""
+    """Root alone has one. `saved` is the checkpoint that was there, taken up if its repetition is still to be done."""
 
     def __init__(
         self,
-        log: Log,
+        log: LogWriter,
         simulation: Simulation,
         progress: Progress,
-        found: Checkpoint | None = None,
+        saved: Checkpoint | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.log, self.simulation, self.progress = log, simulation, progress
@@ -41,22 +41,22 @@ class Recorder:
         self.interval, self.cost = checkpoint_seconds, 0.0
         self.called = self.flushed = self.save_began = self.save_ended = time.perf_counter()
         self.position = self.done = 0
-        self.status = "running"
-        self.checkpoint = found if found and self._continues(found) else None
+        self.status = Status.RUNNING
+        self.checkpoint = saved if saved and self._continues(saved) else None
         if self.checkpoint is None:
             checkpoint.discard(log.path)
 
-    def _continues(self, found: Checkpoint) -> bool:
-        """Whether the checkpoint's repetition is to be done, and the log holds what came before."""
-        positions = [position for position, seed in self.log.missing([found.seed])]
-        points = np.searchsorted(self.simulation.rounds[:-1], found.done + 1)
-        return bool(positions) and self.log.holds(positions[0], int(points))
+    def _continues(self, saved: Checkpoint) -> bool:
+        """Whether the checkpoint's repetition is to be done, and the log has what came before."""
+        positions = [position for position, seed in self.log.missing([saved.seed])]
+        points = np.searchsorted(self.simulation.rounds[:-1], saved.done + 1)
+        return bool(positions) and self.log.has_points(positions[0], int(points))
 
     def missing(self) -> list[tuple[int, int]]:
         """(position, seed) of the repetitions to do, that of the checkpoint first."""
         missing = self.log.missing(self.simulation.configuration.seeds)
         first = self.checkpoint.seed if self.checkpoint else None
-        return sorted(missing, key=lambda one: one[1] != first)
+        return sorted(missing, key=lambda repetition: repetition[1] != first)
 
     def resumed(self) -> int:
         """Rounds that the first of them has done already."""
@@ -92,7 +92,7 @@ class Recorder:
         """The repetition is over; phases, (ranks, 7), are each rank's seconds a round."""
         wire = self.simulation.wire
         statistics = np.stack([phases.min(axis=0), phases.mean(axis=0), phases.max(axis=0)], axis=1)
-        status = DIVERGED if self.diverged else COMPLETE
+        status = RepetitionStatus.DIVERGED if self.diverged else RepetitionStatus.COMPLETE
         self.log.finish(self.position, status, wire.histogram, wire.client_payload, statistics)
         checkpoint.discard(self.log.path)
 
@@ -151,9 +151,9 @@ class Recorder:
         self.progress.done(self.progress.label, f"interrupted {place}")
 
     def close(self) -> None:
-        """Close the log with the status it has earned, unless writing it has failed."""
-        if self.status == "running" and not self.log.failed:
-            self.status = final_status(self.log)
+        """Close the log with its final status, unless writing it has failed."""
+        if self.status == Status.RUNNING and not self.log.failed:
+            self.status = self.log.final_status()
             self.log.close(self.status)
 
     def message(self) -> str:

@@ -18,9 +18,11 @@ from ..errors import InputError, RunError
 from ..launch import stop_signals
 from ..launch.launcher import CHECKPOINTED
 from ..launch.world import World, await_reader, start
-from ..log import lock
-from ..log.schema import Layout, log_rounds
-from ..log.writer import Log, is_finished, locate, open_log, origin
+from ..log import lock, schema
+from ..log.layout import Layout
+from ..log.log_points import log_rounds
+from ..log.origin import origin_of
+from ..log.writer import LogWriter, is_finished, log_path, open_writer
 from ..problems.population import Population
 from ..study.configuration import Configuration
 from ..study.plan import make_plan
@@ -57,7 +59,7 @@ def run(
         with Progress(rounds, enabled=world.is_root) as progress:
             for study in plan.studies:
                 for configuration in study.configurations:
-                    own = {**facts, "position": configuration.position}
+                    own = {**facts, schema.POSITION.name: configuration.position}
                     place = plan.out / study.name
                     _run_configuration(world, place, configuration, own, progress, checkpoint_seconds)
     except Interrupted:
@@ -82,7 +84,7 @@ def _run_configuration(
 ) -> None:
     """Do the repetitions that the log lacks, beginning with one that was interrupted."""
     label = f"{configuration.study}: {configuration.label}"
-    path = locate(folder, configuration) if world.is_root else folder
+    path = log_path(folder, configuration) if world.is_root else folder
     finished = world.comm.bcast(is_finished(path, configuration) if world.is_root else None)
     if finished:
         progress.skip(configuration.rounds * len(configuration.seeds))
@@ -131,17 +133,17 @@ def _check_that_all_have_it(world: World, population: Population) -> None:
         )
 
 
-def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> Log:
+def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> LogWriter:
     configuration, population, wire = simulation.configuration, simulation.population, simulation.wire
     layout = Layout.of(configuration, population.dimension, len(wire.histogram), wire.grain)
-    own = {
-        "omega": simulation.omega,
-        "step_scale": simulation.steps.scale,
-        "step_exponent": simulation.steps.exponent,
-        "R2": population.trace,
-        "optimum": population.optimum,
+    theory = {
+        schema.OMEGA.name: simulation.omega,
+        schema.STEP_SCALE.name: simulation.steps.scale,
+        schema.STEP_EXPONENT.name: simulation.steps.exponent,
+        schema.R2.name: population.trace,
     }
-    return open_log(path, configuration, layout, {**facts, **origin(configuration), **own})
+    attributes = {**facts, **origin_of(configuration), **theory}
+    return open_writer(path, configuration, layout, population.optimum, attributes)
 
 
 def _repetition(

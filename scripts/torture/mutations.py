@@ -115,7 +115,7 @@ def world_of_one() -> Any:
 
 
 def simulation_of(world: Any, folder: Path) -> Any:
-    from mpi_fed.log.schema import log_rounds
+    from mpi_fed.log.log_points import log_rounds
     from mpi_fed.runner.simulation import Simulation
 
     configuration = configuration_of(folder)
@@ -335,12 +335,13 @@ def use_log(place: Path) -> None:
     """Analyse it, and go on with it as a run does."""
     from mpi_fed.analysis import analyze
     from mpi_fed.log import writer
+    from mpi_fed.log.schema import Status
 
     configuration = configuration_of(place)
     path = log_in(place)
     analyze([str(path)], json=True)
-    if not writer.is_finished(writer.locate(path.parent, configuration), configuration):
-        writer.Log(path).close("interrupted")
+    if not writer.is_finished(writer.log_path(path.parent, configuration), configuration):
+        writer.LogWriter(path).close(Status.INTERRUPTED)
 
 
 def mutate_checkpoint(place: Path, randomly: random.Random) -> None:

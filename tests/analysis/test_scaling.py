@@ -19,10 +19,10 @@ from support.synthetic_log import points, tables, write_log
 from mpi_fed.analysis import load
 from mpi_fed.analysis.scaling import table as scaling_table
 from mpi_fed.analysis.scaling.command import scaling
-from mpi_fed.analysis.scaling.document import PHASES
 from mpi_fed.analysis.scaling.points import cores_of, launch_of, numbers, seconds_a_round
 from mpi_fed.cli.main import main
 from mpi_fed.engine import compile_switch
+from mpi_fed.log.schema import PHASES
 
 STUDIES = Path(__file__).parents[2] / "studies" / "scaling"
 ROUNDS = points(1000)

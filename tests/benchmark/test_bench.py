@@ -14,7 +14,7 @@ from support.command import assert_refused
 
 from mpi_fed.benchmark import VALID, floor
 from mpi_fed.cli import main, options
-from mpi_fed.engine.phase_clock import STEPS
+from mpi_fed.engine.phases import STEPS
 from mpi_fed.launch import launcher
 from mpi_fed.routes import routes
 

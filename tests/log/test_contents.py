@@ -1,9 +1,8 @@
-"""The contents of a log: what docs/log-format.md says of it, and every number in it by hand."""
+"""The contents of a log: its attributes, and every number in it by hand."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import h5netcdf
@@ -17,11 +16,11 @@ from support.command import arrays
 from support.small_study import RANKS, SLOTS, D, K, N, R, run_in_world, small_study
 
 from mpi_fed.log import schema
-from mpi_fed.log.schema import log_rounds
+from mpi_fed.log.log_points import log_rounds
+from mpi_fed.log.schema import AttributeKind
 from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.load import load_study
 
-DOCS = Path(__file__).parents[2] / "docs" / "log-format.md"
 ALL = (
     'kind = "none"',
     'kind = "quantization"\nlevels = [1, 4]',
@@ -45,54 +44,20 @@ def log(all_logs, world):
     return all_logs["none"]
 
 
-def rows_of(section: str) -> list[list[str]]:
-    """The rows of the table under a heading of the page."""
-    text = DOCS.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines() if row.startswith("| `")]
-
-
-def documented() -> dict[str, tuple[tuple[int, ...], str]]:
-    """dataset -> its shape and unit, in the log of this study."""
-    points = len(log_rounds(K, 100))
-    lengths = {"R": R, "P": points, "d": D, "N": N, "S": 4 * D + 1, "7": 7, "3": 3}
-    units = {"": "1", "risk": "1", "messages": "1", "bytes": "byte", "bits": "bit", "s": "s", "s a round": "s"}
-    found = {}
-    for section in ("Coordinates", "Risk and iterates", "Bytes", "Time"):
-        for names, shape, unit, _ in rows_of(section):
-            for name in re.findall(r"`(\w+)`", names):
-                symbols = shape.strip("()").split(", ")
-                found[name] = tuple(lengths[symbol] for symbol in symbols), units.get(unit, unit)
-    return found
-
-
 @pytest.mark.mpi(ranks=2)
-def test_datasets_are_those_of_the_page(log, world):
-    if not world.is_root:
-        return
-    expected = documented()
-    for other in ("last_iterate", "last_iterate_averaged", "client_uplink_payload_bytes_total"):
-        del expected[other]
-    with h5py.File(log) as file:
-        assert set(file) == expected.keys() | {"coordinate", "client", "size", "convergence"}
-        for name, (shape, unit) in expected.items():
-            assert file[name].shape == shape, name
-            assert file[name].attrs.get("units", b"1") == unit.encode() or name == "round", name
-            assert file[name].dtype in (np.float64, np.int64, object), name
-            assert file[name].chunks is None, "laid out in one piece"
-
-
-@pytest.mark.mpi(ranks=2)
-def test_attributes_are_those_of_the_page(log, world):
+def test_a_log_has_the_attributes_of_the_schema(log, world):
     if not world.is_root:
         return
     with h5py.File(log) as file:
         attributes = dict(file.attrs)
         status = dict(zip(file["repetition"][:], file["repetition_status"][:], strict=True))
-    for names, *_ in rows_of("Root attributes"):
-        assert set(re.findall(r"`(\w+)`", names)) <= attributes.keys()
-    provenance = """command_line package_version dependency_versions git_commit mpi_library mpi_thread_level ranks
-        host_names rank_cores cpu launcher slurm start_time"""
-    assert set(provenance.split()) <= attributes.keys()
+    entries = [attribute for attribute in schema.ATTRIBUTES if attribute.always]
+    assert attributes.keys() == {attribute.name for attribute in entries}
+    types = {AttributeKind.INTEGER: np.integer, AttributeKind.FLOAT: np.floating}
+    for attribute in entries:
+        assert isinstance(attributes[attribute.name], types.get(attribute.kind, bytes)), attribute.name
+        if attribute.kind is AttributeKind.JSON:
+            json.loads(attributes[attribute.name])
     configuration = configuration_from_tables(json.loads(attributes["configuration"]))
     assert configuration.id.encode() == attributes["configuration_id"]
     assert attributes["format"] == b"mpi-fed log"
@@ -167,7 +132,7 @@ def test_everything_counts_from_zero_and_never_falls(all_logs, world):
     for path in all_logs.values():
         log = arrays(path)
         np.testing.assert_array_equal(log["round"], log_rounds(K, 100))
-        for name in ("wall_seconds", *schema.COUNTS, "client_uplink_payload_bytes"):
+        for name in ("wall_seconds", *(count.name for count in schema.COUNTS), "client_uplink_payload_bytes"):
             assert (log[name][:, 0] == 0).all(), name
             assert (np.diff(log[name], axis=1) >= 0).all(), name
         assert (log["wall_seconds"][:, 1:] > 0).all()

@@ -16,8 +16,11 @@ from support.study_text import write_study
 
 from mpi_fed.errors import InputError
 from mpi_fed.log import schema
-from mpi_fed.log.schema import Layout, log_rounds
-from mpi_fed.log.writer import ORIGIN, is_finished, open_log, origin
+from mpi_fed.log.layout import Layout
+from mpi_fed.log.log_points import log_rounds
+from mpi_fed.log.origin import ORIGIN, origin_of
+from mpi_fed.log.schema import Status
+from mpi_fed.log.writer import is_finished, log_path, open_writer
 from mpi_fed.study.load import load_study
 
 
@@ -87,18 +90,17 @@ def place(tmp_path):
 
 def create(configuration, path):
     layout = Layout.of(configuration, D, 5, 1)
-    log = open_log(path, configuration, layout, {"optimum": np.zeros(D)})
-    log.close("interrupted")
+    open_writer(path, configuration, layout, np.zeros(D), {}).close(Status.INTERRUPTED)
 
 
-@pytest.mark.parametrize(("name", "what"), sorted(ORIGIN.items()))
+@pytest.mark.parametrize(("name", "what"), sorted((attribute.name, what) for attribute, what in ORIGIN.items()))
 def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
     configuration, path = place
-    layout = Layout.of(configuration, D, 5, 1)
-    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
-    open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "before"}).close("interrupted")
+    layout, optimum = Layout.of(configuration, D, 5, 1), np.zeros(D)
+    open_writer(path, configuration, layout, optimum, {name: "before"}).close(Status.INTERRUPTED)
+    open_writer(path, configuration, layout, optimum, {name: "before"}).close(Status.INTERRUPTED)
     with pytest.raises(InputError, match=rf"its repetitions are of {what} than now; move it away or give another"):
-        open_log(path, configuration, layout, {"optimum": np.zeros(D), name: "after"})
+        open_writer(path, configuration, layout, optimum, {name: "after"})
 
 
 def test_the_origin_follows_data_and_start(tmp_path):
@@ -110,7 +112,7 @@ def test_the_origin_follows_data_and_start(tmp_path):
         np.savez(data, features=rng.standard_normal((30, 2)), targets=rng.standard_normal(30))
         np.save(start, rng.standard_normal(2))
         (configuration,) = load_study(study).configurations
-        found.append((configuration.id, origin(configuration)))
+        found.append((configuration.id, origin_of(configuration)))
     (one, first), (other, second) = found
     assert one == other
     assert all(first[name] != second[name] for name in ("dataset_digest", "initial_digest"))
@@ -120,12 +122,12 @@ def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypat
     configuration, path = place
     points = len(log_rounds(K, 100))
     monkeypatch.setattr(schema, "ITERATES_LIMIT", 16 * points * D * 2)  # room for two repetitions
-    facts, layout = {"optimum": np.zeros(D)}, Layout.of(configuration, D, 5, 1)
-    open_log(path, replace(configuration, seeds=(0, 1, 2)), layout, facts).close("interrupted")
+    optimum, layout = np.zeros(D), Layout.of(configuration, D, 5, 1)
+    open_writer(path, replace(configuration, seeds=(0, 1, 2)), layout, optimum, {}).close(Status.INTERRUPTED)
     with h5py.File(path, "r+") as file:
         assert "last_iterate" in file
         file["last_iterate"][0] = 7.0
-    open_log(path, replace(configuration, seeds=(5,)), layout, facts).close("interrupted")
+    open_writer(path, replace(configuration, seeds=(5,)), layout, optimum, {}).close(Status.INTERRUPTED)
     with h5py.File(path) as file:
         assert file["repetition"][:].tolist() == [0, 1, 2, 5]
         assert (file["last_iterate"][0] == 7.0).all()
@@ -206,10 +208,8 @@ def test_unfinished_files_of_a_killed_run_are_removed(place):
 
 def test_a_log_is_found_under_another_label(place, tmp_path):
     """A study that comes to vary more has longer labels, and so other file names."""
-    from mpi_fed.log.writer import locate
-
     configuration, path = place
     create(configuration, path)
     moved = path.with_name(f"none-clients-3-{path.name.rpartition('-')[2]}")
     shutil.move(path, moved)
-    assert locate(tmp_path, configuration) == moved
+    assert log_path(tmp_path, configuration) == moved

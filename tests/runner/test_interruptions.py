@@ -74,8 +74,8 @@ def check(path: Path, status: bytes = b"running") -> dict[str, np.ndarray]:
         assert file.attrs["status"] == status
         assert len(file["repetition"]) == MOST
     log = arrays(path)
-    done = log["repetition_status"] == schema.COMPLETE
-    for name in ("excess_risk", "excess_risk_averaged", "wall_seconds", *schema.COUNTS):
+    done = log["repetition_status"] == schema.RepetitionStatus.COMPLETE
+    for name in ("excess_risk", "excess_risk_averaged", "wall_seconds", *(count.name for count in schema.COUNTS)):
         held = np.isfinite(log[name]) if log[name].dtype == np.float64 else log[name] >= 0
         assert held[done].all(), name
         length = held.sum(axis=1)

@@ -109,7 +109,7 @@ def write_arrays(folder: Path) -> Path:
 
 def trajectory(configuration: Any, comm: Any, stride: int | None = None) -> Trajectory:
     """The rounds of one repetition, `stride` a call, on all ranks of an mpi4py communicator."""
-    from mpi_fed.log.schema import log_rounds
+    from mpi_fed.log.log_points import log_rounds
     from mpi_fed.runner.simulation import Simulation
 
     rounds = configuration.rounds

@@ -10,9 +10,7 @@ from typing import Any
 
 from ...benchmark import INVALID, VALID
 
-__all__ = ["INVALID", "PHASES", "VALID", "Agreement", "Estimate", "GroupEntry", "PointEntry", "Scaling"]
-
-PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
+__all__ = ["INVALID", "VALID", "Agreement", "Estimate", "GroupEntry", "PointEntry", "Scaling"]
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...log import schema
 from ...log.reader import Log
 
 Floats = NDArray[np.float64]
 
-SETTING = (
-    "cpu",
-    "mpi_library",
-    "package_version",
-    "python_version",
-    "dependency_versions",
-    "dataset_digest",
-    "initial_digest",
-    "plugin_modules",
+SETTING = tuple(
+    attribute.name
+    for attribute in (
+        schema.CPU,
+        schema.MPI_LIBRARY,
+        schema.PACKAGE_VERSION,
+        schema.PYTHON_VERSION,
+        schema.DEPENDENCY_VERSIONS,
+        schema.DATASET_DIGEST,
+        schema.INITIAL_DIGEST,
+        schema.PLUGIN_MODULES,
+    )
 )
 """Attributes in which logs must agree, if the difference between their times is to be that of their ranks: machines,
 versions, and what a configuration names but does not hold."""
@@ -82,7 +86,7 @@ class Point:
 
 def launch_of(log: Log) -> Launch:
     """What a log tells of its ranks and times. Raises InputError, one sentence, where it tells nothing."""
-    ranks = int(log.attributes.get("ranks", 0))
+    ranks = int(log.attributes.get(schema.RANKS.name, 0))
     if not 1 <= ranks <= log.clients:
         raise InputError(
             f"{log.path}: is of {log.clients:,} clients on {ranks:,} ranks, so it does not say on how many it was made"
@@ -91,11 +95,11 @@ def launch_of(log: Log) -> Launch:
         raise InputError(f"{log.path}: no repetition is complete; run the study to its end")
     seconds = seconds_a_round(log)
     if not (np.isfinite(seconds) & (seconds > 0)).all():
-        raise InputError(f"{log.path}: its wall_seconds do not rise; it has no time of a round")
-    phases = log.dataset("phase_seconds")
+        raise InputError(f"{log.path}: its {schema.WALL_SECONDS.name} do not rise; it has no time of a round")
+    phases = log.dataset(schema.PHASE_SECONDS.name)
     samples = np.empty((0, 7, 3)) if phases is None or phases.shape[1:] != (7, 3) else phases[log.complete]
     samples = samples[np.isfinite(samples).all(axis=(1, 2))]  # what was taken up again near its end has timed no round
-    cores, crowded = cores_of(log.attributes.get("rank_cores"))
+    cores, crowded = cores_of(log.attributes.get(schema.RANK_CORES.name))
     return Launch(log, ranks, seconds, samples, hosts_of(log), cores, crowded)
 
 
@@ -108,7 +112,7 @@ def seconds_a_round(log: Log) -> Floats:
 
 def hosts_of(log: Log) -> int | None:
     """How many hosts the ranks were on."""
-    names = parsed(log.attributes.get("host_names"))
+    names = parsed(log.attributes.get(schema.HOST_NAMES.name))
     return len(names) if isinstance(names, list) and names else None
 
 

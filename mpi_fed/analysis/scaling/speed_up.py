@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.compare import SEVERAL, SINGLE, between_launches
+from ...log import schema
+from ...log.schema import PHASES
 from ..series import names_of, shared_tables, titles
-from .document import INVALID, PHASES, VALID, Estimate, GroupEntry, PhaseSeconds, PointEntry, Scaling
+from .document import INVALID, VALID, Estimate, GroupEntry, PhaseSeconds, PointEntry, Scaling
 from .groups import STRONG, WEAK, Group
 from .iterates import DIFFER, agreement
 from .points import Point
@@ -85,7 +87,7 @@ def group_entry(group: Group, name: str, title: str) -> GroupEntry:
 
 def commits(group: Group) -> list[str]:
     """The commits of the program by which the logs were made, as far as the logs have them."""
-    names = [launch.log.attributes.get("git_commit") for point in group.points for launch in point.launches]
+    names = [launch.log.attributes.get(schema.GIT_COMMIT.name) for point in group.points for launch in point.launches]
     return sorted({str(commit) for commit in names if commit})
 
 
@@ -103,7 +105,7 @@ def point_entry(point: Point, first: Point) -> PointEntry:
         more_ranks_than_cores=any(crowded) if crowded else None,
         launches=len(point.launches),
         repetitions=sum(len(launch.seconds) for launch in point.launches),
-        restarts=max(int(launch.log.attributes.get("restarts", 0)) for launch in point.launches),
+        restarts=max(int(launch.log.attributes.get(schema.RESTARTS.name, 0)) for launch in point.launches),
         seconds_a_round=interval(point.seconds),
         uncertainty=SINGLE if single else SEVERAL,
         speed_up=growth,

@@ -7,7 +7,8 @@ from typing import IO, Any
 
 from ...benchmark.compare import SINGLE
 from ...benchmark.table import console, number
-from .document import INVALID, PHASES, Agreement, Estimate, GroupEntry, PointEntry, Scaling
+from ...log.schema import PHASES
+from .document import INVALID, Agreement, Estimate, GroupEntry, PointEntry, Scaling
 from .groups import STRONG, WEAK
 from .iterates import DIFFER, EQUAL, ROUNDING, UNKNOWN
 

@@ -1,0 +1,56 @@
+"""Texts in HDF5 attributes, and HDF5's errors as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from . import lock
+from .schema import TEXT_LIMIT
+
+
+def encoded(text: str) -> Any:
+    """Return the value that stores a text: of fixed length, as HDF5 may hang on a damaged heap of other texts."""
+    data = text.encode()
+    if len(data) > TEXT_LIMIT:
+        return text
+    return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def decoded(value: Any) -> str:
+    """Return the text of an attribute, of fixed length or not."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise InputError, one sentence, for what h5py raises where a file is damaged or no log."""
+    try:
+        yield
+    except BlockingIOError:
+        raise lock.in_use(path) from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = _reason(error)
+        raise InputError(f"{path}: cannot be read as a log ({reason}); move it away or give another --out") from None
+
+
+@contextlib.contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Raise InputError, one sentence, for what h5py raises where a file cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be written ({_reason(error)}); make room, or give another --out") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return the operating system's message, out of all that HDF5 writes."""
+    message = re.search(r"error message = '([^']*)'", str(error))
+    return message[1] if message else getattr(error, "strerror", None) or str(error.args[0])

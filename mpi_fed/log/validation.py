@@ -1,0 +1,101 @@
+"""The checks that a file is a log, and a sound one: each raises an error whose text says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from . import schema
+from .schema import AttributeKind
+
+if TYPE_CHECKING:
+    import h5py
+
+TABLES = ("study", "problem", "algorithm", "compressor", "route")
+"""Tables of the configuration that no log may lack."""
+TYPED = (schema.LABEL, schema.CONFIGURATION_ID, schema.DATASET_DIGEST, schema.POSITION, schema.OMEGA)
+"""Attributes that a log may lack, but whose values must have the schema's type."""
+PYTHON_TYPES: dict[AttributeKind, tuple[type, ...]] = {
+    AttributeKind.TEXT: (str,),
+    AttributeKind.JSON: (str,),
+    AttributeKind.INTEGER: (int,),
+    AttributeKind.FLOAT: (int, float),
+}
+REQUIRED = (schema.ROUND, schema.REPETITION, *schema.CURVES)
+"""Datasets that no log may lack."""
+
+
+def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
+    """Raise InputError where the file is no log of this version, ValueError where an attribute is damaged."""
+    if attributes.get(schema.FORMAT.name) != schema.LOG_FORMAT:
+        expected = f"its root attribute {schema.FORMAT.name} is not {schema.LOG_FORMAT!r}"
+        raise InputError(f"{path}: an HDF5 file, but no log: {expected}")
+    if (version := attributes.get(schema.FORMAT_VERSION.name)) != schema.LOG_FORMAT_VERSION:
+        raise InputError(
+            f"{path}: a log of {schema.FORMAT_VERSION.name} {version}; this version reads {schema.LOG_FORMAT_VERSION}"
+        )
+    if schema.STATUS.name not in attributes:
+        raise InputError(f"{path}: a damaged log: the root attribute {schema.STATUS.name} is missing")
+    for attribute in TYPED:
+        name = attribute.name
+        if name in attributes and not isinstance(attributes[name], PYTHON_TYPES[attribute.kind]):
+            raise ValueError(f"the root attribute {name} is {attributes[name]!r}")
+    if not re.fullmatch("[0-9]{1,9}", str(ranks := attributes.get(schema.RANKS.name, "0"))):
+        raise ValueError(f"the root attribute {schema.RANKS.name} is {ranks!r}, and no number")
+
+
+def tables_of(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the tables of the configuration. Raises ValueError where one is missing or is no table."""
+    if schema.CONFIGURATION.name not in attributes:
+        raise ValueError(f"the root attribute {schema.CONFIGURATION.name} is missing")
+    tables = json.loads(attributes[schema.CONFIGURATION.name])
+    for name in TABLES:
+        if not (isinstance(tables, dict) and isinstance(tables.get(name), dict)):
+            raise ValueError(f"its configuration has no table {name}")
+    if not isinstance(tables.get("downlink", {}), dict):
+        raise ValueError("its configuration's downlink is no table")
+    if "clients" not in tables["study"]:
+        raise ValueError("its configuration has no key study.clients")
+    return tables
+
+
+def arrays_of(file: h5py.File) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the datasets that no log may lack. Raises ValueError where one is missing or damaged."""
+    for entry in REQUIRED:
+        if entry.name not in file:
+            raise ValueError(f"the dataset {entry.name} is missing")
+    arrays = {entry.name: file[entry.name][()] for entry in REQUIRED}
+    points, seeds = arrays[schema.ROUND.name], arrays[schema.REPETITION.name]
+    if points.ndim != 1 or not len(points) or points[0] != 0 or (np.diff(points) <= 0).any():
+        raise ValueError(f"the dataset {schema.ROUND.name} does not rise from 0")
+    shape = (len(seeds), len(points))
+    for entry in (schema.REPETITION, *schema.CURVES):
+        array = arrays[entry.name]
+        if array.dtype.kind not in "fi":
+            raise ValueError(f"the dataset {entry.name} is {array.dtype}")
+        if entry is not schema.REPETITION and array.shape != shape:
+            raise ValueError(f"the dataset {entry.name} has shape {array.shape}, not {shape}")
+    return arrays
+
+
+def check_optional_datasets(file: h5py.File) -> None:
+    """Raise ValueError where a dataset that a log may lack is not of numbers, or not of the shape that it should be.
+
+    The numbers are read only where they are needed."""
+    lengths = {axis: len(file[axis.name]) for axis in (schema.REPETITION, schema.ROUND)}
+    for dataset in schema.DATASETS:
+        name = dataset.name
+        if dataset in schema.CURVES or name not in file:
+            continue
+        shape, kind = file[name].shape, file[name].dtype.kind
+        if kind not in "fi" or len(shape) != len(dataset.dimensions):
+            raise ValueError(f"the dataset {name} is {file[name].dtype} {shape}")
+        for axis, length in zip(dataset.dimensions, shape, strict=True):
+            if lengths.setdefault(axis, length) != length:
+                raise ValueError(f"the dataset {name} has shape {shape}, with {length} in place of {lengths[axis]}")
