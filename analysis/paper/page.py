@@ -11,7 +11,7 @@ import numpy as np
 
 from mpi_fed.analysis import load
 from mpi_fed.analysis.document import Analysis, Entry, read_analysis
-from mpi_fed.analysis.limit_law import compare_law, draw
+from mpi_fed.analysis.limit_law import compare_with_limit_law, draw_limit_law
 from mpi_fed.study.configuration import Configuration
 from mpi_fed.study.load import configuration_from_tables, load_study
 from mpi_fed.theory import predict, seconds
@@ -223,8 +223,8 @@ def laws(entries: Sequence[Entry]) -> Iterator[str]:
         prediction = predict(configuration_from_tables(log.configuration), log_rounds=[log.rounds])
         assert prediction.limit_weights is not None
         assert prediction.limit_trace is not None
-        distance, p = compare_law(scaled, prediction.limit_weights)
-        limit = draw(prediction.limit_weights)
+        distance, p = compare_with_limit_law(scaled, prediction.limit_weights)
+        limit = draw_limit_law(prediction.limit_weights)
         pairs = [f"{np.quantile(scaled, q):.1f} | {np.quantile(limit, q):.1f}" for q in (0.1, 0.5, 0.9)]
         numbers = [f"{scaled.mean():.2f}", f"{prediction.limit_trace:.2f}", f"{distance:.3f}", f"{p:.2g}", *pairs]
         yield f"| {entry.label} | {' | '.join(numbers)} |"

@@ -94,8 +94,8 @@ class Decomposition:
 class Interval:
     """Where another set of repetitions would have it; an end is None beyond the last log point."""
 
-    low: float | None
-    high: float | None
+    low: int | float | None
+    high: int | float | None
     confidence: float
 
 

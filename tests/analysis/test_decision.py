@@ -13,7 +13,7 @@ from mpi_fed.analysis import cells, load, sentences
 from mpi_fed.analysis.decision import decide
 from mpi_fed.analysis.document import Decision, PenaltyComparison, Ratio
 from mpi_fed.analysis.heterogeneity import Shifted, answer, comparisons, ratio_interval
-from mpi_fed.analysis.limit_law import compare_law, draw
+from mpi_fed.analysis.limit_law import compare_with_limit_law, draw_limit_law
 from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.analysis.scorecard import Figure, _cells, scorecards
 from mpi_fed.analysis.summary import summarise
@@ -282,9 +282,9 @@ def test_a_risk_that_grows_is_invalid(tmp_path):
 def test_the_limit_law_is_told_from_another():
     """The seeds are fixed; for others the first assertion fails in 1 of 1,000."""
     weights = [3.0, 1.0, 0.5]
-    assert draw(weights).mean() == pytest.approx(4.5, rel=0.02)
-    assert compare_law(draw(weights, 1000, seed=1), weights)[1] > 1e-3
-    assert compare_law(1.2 * draw(weights, 1000, seed=1), weights)[1] < 1e-3
+    assert draw_limit_law(weights).mean() == pytest.approx(4.5, rel=0.02)
+    assert compare_with_limit_law(draw_limit_law(weights, 1000, seed=1), weights)[1] > 1e-3
+    assert compare_with_limit_law(1.2 * draw_limit_law(weights, 1000, seed=1), weights)[1] < 1e-3
 
 
 def test_every_projection_meets_the_quantization_of_nearest_omega(tmp_path):
