@@ -14,7 +14,7 @@ from mpi_fed.analysis.document import Analysis, Entry, read_analysis
 from mpi_fed.analysis.limit_law import compare_with_limit_law, draw_limit_law
 from mpi_fed.study.configuration import Configuration
 from mpi_fed.study.load import configuration_from_tables, load_study
-from mpi_fed.theory import predict, seconds
+from mpi_fed.theory import predict, prediction_seconds
 
 from .figures import SGD, STUDIES, Figure, reading
 
@@ -164,7 +164,7 @@ def paper_sized(figure: Figure) -> dict[tuple[str, str], str]:
     last = max(configuration.rounds for configuration in study.configurations)
     texts = {}
     for configuration in study.configurations:
-        if configuration.rounds < last or seconds(configuration) > THEORY_SECONDS:
+        if configuration.rounds < last or prediction_seconds(configuration) > THEORY_SECONDS:
             continue
         prediction = predict(configuration, log_rounds=[last])
         value = prediction.excess_risk_averaged and prediction.excess_risk_averaged[-1]
@@ -181,7 +181,7 @@ def draws(figure: Figure) -> Iterator[str]:
     texts = []
     for configuration in study.configurations:
         key = configuration.algorithm.kind, configuration.compressor.kind
-        if configuration.rounds < last or key[0] != SGD or seconds(configuration) > DRAW_SECONDS:
+        if configuration.rounds < last or key[0] != SGD or prediction_seconds(configuration) > DRAW_SECONDS:
             continue
         values = [expectation(redrawn(configuration, seed)) for seed in range(DRAWS)]
         known = np.log10([value for value in values if value])

@@ -12,7 +12,7 @@ from ..launch.world import guard, start
 
 
 def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str) -> None:
-    """Examine every case on this world of two; the root writes the objects of `certify --json` to `result`."""
+    """Examine every case on this world of two; the root writes their certificates to `result`."""
     world = start()
     with guard(world):
         from .. import plugins
@@ -24,15 +24,16 @@ def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str)
         from .examine import examine
 
         work = cases(None if dimension == "all" else int(dimension), only)
-        channel, found = Channel(world.comm), []
+        channel, certificates = Channel(world.comm), []
         shown = world.is_root and TERMINAL_WIDTH in os.environ  # a file would get a line a compressor
         with Progress(len(work), enabled=shown) as progress:
             for case in work:
                 progress.start(case.label)
-                found.append(examine(case, int(draws), channel))
+                certificates.append(examine(case, int(draws), channel))
                 progress.advance(1)
         if world.is_root:
-            Path(result).write_text(json.dumps(found, allow_nan=False))
+            documents = [certificate.to_json() for certificate in certificates]
+            Path(result).write_text(json.dumps(documents, allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is certified: every registered compressor with its own examples, at several dimensions."""
+"""The cases of certification: every registered compressor with its own examples, at several dimensions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..study.validation import model
 DIMENSIONS = (1, 5, 64, 1_000_000)
 """A single number; one that fits no word; the full covariance; the size of a model."""
 FEWEST_DRAWS = 100
-"""What a million dimensions get, and less could tell nothing."""
+"""What a million dimensions get; fewer could show nothing."""
 FULL = 64
-"""The largest dimension at which every coordinate and the covariance matrix are looked at."""
+"""The largest dimension at which every coordinate and the covariance matrix are compared."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ def cases(dimension: int | None, only: str | None = None) -> list[Case]:
 
     Raises InputError where a compressor has nothing to show."""
     wanted = DIMENSIONS if dimension is None else (dimension,)
-    found = [case for kind in compressors for case in _of_kind(kind, wanted)]
-    chosen = [case for case in found if (only or "") in case.label]
+    every = [case for kind in compressors for case in _of_kind(kind, wanted)]
+    chosen = [case for case in every if (only or "") in case.label]
     if not chosen:
-        labels = "; ".join(case.label for case in found)
+        labels = "; ".join(case.label for case in every)
         raise InputError(f"--only {only}: no compressor's label contains this; there are {labels}")
     return chosen
 
@@ -53,12 +53,12 @@ def cases(dimension: int | None, only: str | None = None) -> list[Case]:
 def _of_kind(kind: str, wanted: tuple[int, ...]) -> list[Case]:
     place = f'compressor "{kind}", whose class gives `examples`: the example'
     built = [model(compressors[kind], table, f"{place} {table}") for table in _tables(kind)]
-    found = [Case(compressor, tuple(d for d in wanted if serves(compressor, d))) for compressor in built]
-    found = [case for case in found if case.dimensions]
-    if not found:
+    fitted = [Case(compressor, tuple(d for d in wanted if serves(compressor, d))) for compressor in built]
+    fitted = [case for case in fitted if case.dimensions]
+    if not fitted:
         where = " or ".join(map(str, wanted))
         raise InputError(f'compressor "{kind}": none of its `examples` serves dimension {where}; add one that does')
-    return found
+    return fitted
 
 
 def _tables(kind: str) -> Iterator[dict[str, Any]]:

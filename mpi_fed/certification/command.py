@@ -1,4 +1,4 @@
-"""`mpi-fed certify`: start two ranks, have them hold every compressor against its definition, show what they found."""
+"""`mpi-fed certify`: start two ranks that test every compressor against its definition, and show the certificates."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .. import plugins as plugin_files
 from ..engine import compile_switch
 from ..errors import InputError
+from .document import Certificate, DimensionReport
 
 DRAWS = 20_000
 SHOWN = 3
@@ -39,16 +39,19 @@ def certify(
     cases(dimension, only)
     with tempfile.TemporaryDirectory(prefix="mpi-fed-certify-") as folder:
         result = Path(folder) / "result.json"
-        wanted = [str(result), str(draws or DRAWS), str(dimension or "all"), only or "", *plugins]
-        status = run_programs(2, [[sys.executable, "-P", "-m", "mpi_fed.certification", *wanted]])[0]
+        arguments = [str(result), str(draws or DRAWS), str(dimension or "all"), only or "", *plugins]
+        status = run_programs(2, [[sys.executable, "-P", "-m", "mpi_fed.certification", *arguments]])[0]
         if status != 0:
             return status
-        found = json_text.loads(result.read_text())
-    print(json_text.dumps(found, indent=2)) if json else _print_table(found)
-    return 0 if all(one["verdict"] == "PASS" for one in found) else 1
+        certificates = [Certificate.from_json(fields) for fields in json_text.loads(result.read_text())]
+    if json:
+        print(json_text.dumps([certificate.to_json() for certificate in certificates], indent=2))
+    else:
+        _print_table(certificates)
+    return 0 if all(certificate.verdict == "PASS" for certificate in certificates) else 1
 
 
-def _print_table(found: list[dict[str, Any]]) -> None:
+def _print_table(certificates: list[Certificate]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -60,35 +63,39 @@ def _print_table(found: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("round\ntrip", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for one in found:
-        for number, place in enumerate(one["dimensions"]):
+    for certificate in certificates:
+        for number, report in enumerate(certificate.dimensions):
             first = number == 0
-            table.add_row(one["label"] if first else "", *_row(place), one["verdict"] if first else "")
+            table.add_row(
+                certificate.label if first else "", *_row(report), certificate.verdict if first else ""
+            )
     console.print(table)
-    for one in found:
-        for reason in one["reasons"][:SHOWN]:
-            console.print(f"FAIL {one['label']}: {reason}")
-        if len(one["reasons"]) > SHOWN:
-            console.print(f"FAIL {one['label']}: and {len(one['reasons']) - SHOWN} reasons more, see --json")
-    comparisons, rate = (sum(one[key] for one in found) for key in ("comparisons", "error_rate"))
-    passed = sum(one["verdict"] == "PASS" for one in found)
+    for certificate in certificates:
+        for reason in certificate.reasons[:SHOWN]:
+            console.print(f"FAIL {certificate.label}: {reason}")
+        if len(certificate.reasons) > SHOWN:
+            more = len(certificate.reasons) - SHOWN
+            console.print(f"FAIL {certificate.label}: and {more} reasons more, see --json")
+    comparisons = sum(certificate.comparisons for certificate in certificates)
+    rate = sum(certificate.error_rate for certificate in certificates)
+    passed = sum(certificate.verdict == "PASS" for certificate in certificates)
     console.print(
-        f"{passed} of {len(found)} pass. {comparisons:,} comparisons, each failing above z = {found[0]['z_limit']:g}: "
-        f"if all compressors are right, one fails with probability {rate:.0e} at most (Hoeffding's and empirical "
-        "Bernstein bounds over the ranges seen; rounding of floats on the wire allowed for)."
+        f"{passed} of {len(certificates)} pass. {comparisons:,} comparisons, each failing above z = "
+        f"{certificates[0].z_limit:g}: if all compressors are right, one fails with probability {rate:.0e} at most "
+        "(Hoeffding's and empirical Bernstein bounds over the ranges seen; rounding of floats on the wire allowed for)."
     )
 
 
-def _row(place: dict[str, Any]) -> list[str]:
+def _row(report: DimensionReport) -> list[str]:
     return [
-        f"{place['dimension']:,}",
-        f"{place['omega']:.4g}",
-        _number(place["variance_ratio"], ".3f"),
-        _number(place["bias_z_max"], ".2f"),
-        _number(place["covariance_z_max"], ".2f"),
-        f"{place['payload_bytes_measured']:,.8g}",
-        f"{place['payload_bits_theory']:,.8g}",
-        "exact" if place["round_trip_exact"] else "NOT",
+        f"{report.dimension:,}",
+        f"{report.omega:.4g}",
+        _number(report.variance_ratio, ".3f"),
+        _number(report.bias_z_max, ".2f"),
+        _number(report.covariance_z_max, ".2f"),
+        _number(report.payload_bytes_measured, ",.8g"),
+        f"{report.payload_bits_theory:,.8g}",
+        "exact" if report.round_trip_exact else "NOT",
     ]
 
 

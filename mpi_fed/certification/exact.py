@@ -1,4 +1,4 @@
-"""What holds with certainty: round trips, zeros, the ends of the range, linearity."""
+"""Properties that hold with certainty: round trips, zeros, the ends of the range, linearity."""
 
 from __future__ import annotations
 
@@ -32,37 +32,39 @@ class Sender:
         channel.prepare(self.kernel)
 
     def send(self, x: Array, rounds: range, **decoding: float) -> tuple[Batch, Bytes]:
-        """Send x in each round; at the root the length of every message is looked at."""
+        """Send x in each round; the root checks the length of every message."""
         batch, payload = self.channel.send(self.kernel, self.most, x, rounds, **decoding)
         if self.channel.is_root:
             self._check_lengths(batch)
         return batch, payload
 
     def _check_lengths(self, batch: Batch) -> None:
-        sizes, told = np.abs(batch.sizes[batch.present]), batch.lengths[batch.present]
+        sizes, lengths = np.abs(batch.sizes[batch.present]), batch.lengths[batch.present]
         require = self.findings.require
         require(not batch.sizes[~batch.present].any(), "an absent client sends something")
         if self.compressor.fixed_length:
             require(bool(np.all(sizes == self.most)), f"a message is not payload_bytes_max = {self.most} bytes long")
             return
         require(bool(np.all(sizes <= self.most)), f"a message is longer than payload_bytes_max = {self.most} bytes")
-        require(bool(np.all((told == UNKNOWN) | (told == sizes))), "a message is not as long as `length` tells")
+        require(bool(np.all((lengths == UNKNOWN) | (lengths == sizes))), "a message is not as long as `length` tells")
         padding = 8 * sizes - batch.bits[batch.present]
         require(bool(np.all((padding >= 0) & (padding < 8))), "`information_bits` does not fit the bytes of a message")
 
 
-def check(sender: Sender, dimension: int, twin: Sender) -> bool:
-    """Enter what must hold exactly; whether the round trip does. `twin` sends float64 where there is such a form."""
-    x = next(iter(inputs.statistical(dimension).values()))
+def check_exact_properties(sender: Sender, dimension: int, twin: Sender) -> bool:
+    """Enter the properties that must hold exactly; return whether the round trip is exact.
+
+    `twin` is the same compressor with float64 on the wire, where there is such a form."""
+    x = next(iter(inputs.statistical_vectors(dimension).values()))
     rounds = range(2 if dimension > 1000 else 8)
     before = len(sender.findings.reasons)
-    decoded = _repeat(sender, x, rounds)
-    _weigh(sender, x, rounds, decoded)
-    _formats(sender, twin, dimension, rounds)
+    decoded = _check_repeatability(sender, x, rounds)
+    _check_weighting(sender, x, rounds, decoded)
+    _check_float_formats(sender, twin, dimension, rounds)
     exact = len(sender.findings.reasons) == before
-    _extremes(sender, dimension, rounds)
+    _check_extreme_numbers(sender, dimension, rounds)
     if sender.compressor.linear:
-        _linearity(twin, dimension, rounds)
+        _check_linearity(twin, dimension, rounds)
     return exact
 
 
@@ -80,20 +82,20 @@ def check_expectation(sender: Sender, x: Array, findings: Findings) -> float | N
     return error / bound if omega > 0 else None
 
 
-def _repeat(sender: Sender, x: Array, rounds: range) -> Array:
+def _check_repeatability(sender: Sender, x: Array, rounds: range) -> Array:
     """The same messages twice: the same bytes, the same numbers, and those that the sender itself decodes."""
     first, payload = sender.send(x, rounds)
     earlier = payload.copy()
     second, payload = sender.send(x, rounds)
     channel, require = sender.channel, sender.findings.require
     if not channel.is_root:
-        own = batch_of(rounds, len(x))
-        own.sizes[:] = first.sizes
+        local = batch_of(rounds, len(x))
+        local.sizes[:] = first.sizes
         with np.errstate(all="ignore"):
-            decode_messages(sender.kernel, SEED, 1.0, payload, own)
+            decode_messages(sender.kernel, SEED, 1.0, payload, local)
         same = _same(earlier, payload)
-        channel.mpi.send((same, _digest(own.decoded)), dest=0)
-        return own.decoded
+        channel.mpi.send((same, _digest(local.decoded)), dest=0)
+        return local.decoded
     same, digest = channel.mpi.recv(source=1)
     require(same, "encoding the same x twice gives different bytes")
     require(_same(first.decoded, second.decoded), "decoding the same bytes twice gives different numbers")
@@ -104,7 +106,7 @@ def _repeat(sender: Sender, x: Array, rounds: range) -> Array:
     return first.decoded
 
 
-def _weigh(sender: Sender, x: Array, rounds: range, decoded: Array) -> None:
+def _check_weighting(sender: Sender, x: Array, rounds: range, decoded: Array) -> None:
     """decode adds weight C(x) to what is there."""
     batch, _ = sender.send(x, rounds, weight=0.25, start=1.0)
     if sender.channel.is_root:
@@ -113,7 +115,7 @@ def _weigh(sender: Sender, x: Array, rounds: range, decoded: Array) -> None:
         sender.findings.require(close, "decode does not add weight C(x) to what is in `out`")
 
 
-def _formats(sender: Sender, twin: Sender, dimension: int, rounds: range) -> None:
+def _check_float_formats(sender: Sender, twin: Sender, dimension: int, rounds: range) -> None:
     """Numbers that all formats hold arrive as in float64: exactly where single coordinates are sent, else nearly."""
     x = inputs.representable(dimension)
     here, there = sender.send(x, rounds)[0].decoded, twin.send(x, rounds)[0].decoded
@@ -131,8 +133,8 @@ def _formats(sender: Sender, twin: Sender, dimension: int, rounds: range) -> Non
             sender.findings.require(exact, "a number that the float format holds does not arrive exactly")
 
 
-def _extremes(sender: Sender, dimension: int, rounds: range) -> None:
-    """Zeros arrive as zeros; the smallest and largest numbers arrive as numbers; what is too large is told."""
+def _check_extreme_numbers(sender: Sender, dimension: int, rounds: range) -> None:
+    """Zeros arrive as zeros; the smallest and largest numbers arrive as numbers; overflows are reported."""
     bits, require = sender.compressor.value_bits, sender.findings.require
     zero, _ = sender.send(np.zeros(dimension), rounds)
     require(not zero.decoded.any(), "C(0) is not 0")
@@ -143,11 +145,11 @@ def _extremes(sender: Sender, dimension: int, rounds: range) -> None:
         require(finite, f"{name} do not arrive as finite numbers, or count as an overflow")
     if bits < 64:
         batch, _ = sender.send(large * 2.0**12, rounds)
-        told = np.isfinite(batch.decoded).all(axis=1) | (batch.sizes < 0) if len(batch.decoded.T) else True
-        require(bool(np.all(told)), "a number beyond the format is sent without being told as an overflow")
+        reported = np.isfinite(batch.decoded).all(axis=1) | (batch.sizes < 0) if len(batch.decoded.T) else True
+        require(bool(np.all(reported)), "a number beyond the format is sent without being told as an overflow")
 
 
-def _linearity(sender: Sender, dimension: int, rounds: range) -> None:
+def _check_linearity(sender: Sender, dimension: int, rounds: range) -> None:
     """With the same random numbers C(x + 2 y) = C(x) + 2 C(y)."""
     x, y = inputs.representable(dimension), np.cos(np.arange(dimension))
     parts = [sender.send(vector, rounds)[0].decoded for vector in (x, y, x + 2 * y)]

@@ -3,82 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..compressors import Compressor
 from . import exact, inputs, statistics
 from .cases import FULL, Case, draws_at
 from .channel import CLIENTS, Channel
+from .document import Certificate, DimensionReport
 from .draws import Draws
 from .scores import LIMIT, SINGLE_RATE, Findings
 
+Array = NDArray[np.float64]
+
 NUMBERS = 2**18
-"""Numbers that are decoded between two looks at them."""
+"""Numbers that are decoded at once."""
 SUBJECTS = ("bias", "variance", "covariance", "length", "independence")
 
 
-def examine(case: Case, draws: int, channel: Channel) -> dict[str, Any]:
-    """The case's object of `certify --json`. Both ranks call it; what rank 1 gets says nothing."""
+def examine(case: Case, draws: int, channel: Channel) -> Certificate:
+    """The certificate of a case. Both ranks call it; only the root's says anything."""
     findings = Findings()
-    places = [_examine_at(case, d, draws_at(d, draws), channel, findings) for d in case.dimensions]
-    shown = max((place for place in places if place["dimension"] <= FULL), key=_dimension, default=places[0])
-    return {
-        "kind": case.compressor.kind,
-        "label": case.label,
-        "parameters": case.compressor.model_dump(exclude_none=True),
-        **{key: shown[key] for key in ("dimension", "omega", "variance_ratio")},
-        **{f"{subject}_z_max": findings.largest.get(subject) for subject in SUBJECTS},
-        **{key: shown[key] for key in ("payload_bytes_measured", "payload_bits_theory")},
-        "round_trip_exact": all(place["round_trip_exact"] for place in places),
-        "dimensions": places,
-        "comparisons": findings.comparisons,
-        "z_limit": LIMIT,
-        "error_rate": findings.comparisons * SINGLE_RATE,
-        "verdict": "FAIL" if findings.reasons else "PASS",
-        "reasons": list(dict.fromkeys(findings.reasons)),
-    }
+    reports = [_examine_at(case, d, draws_at(d, draws), channel, findings) for d in case.dimensions]
+    shown = max((report for report in reports if report.dimension <= FULL), key=_dimension, default=reports[0])
+    return Certificate(
+        kind=case.compressor.kind,
+        label=case.label,
+        parameters=case.compressor.model_dump(exclude_none=True),
+        dimension=shown.dimension,
+        omega=shown.omega,
+        variance_ratio=shown.variance_ratio,
+        **_largest_scores(findings),
+        payload_bytes_measured=shown.payload_bytes_measured,
+        payload_bits_theory=shown.payload_bits_theory,
+        round_trip_exact=all(report.round_trip_exact for report in reports),
+        dimensions=reports,
+        comparisons=findings.comparisons,
+        z_limit=LIMIT,
+        error_rate=findings.comparisons * SINGLE_RATE,
+        verdict="FAIL" if findings.reasons else "PASS",
+        reasons=list(dict.fromkeys(findings.reasons)),
+    )
 
 
-def _dimension(place: dict[str, Any]) -> int:
-    return place["dimension"]
+def _dimension(report: DimensionReport) -> int:
+    return report.dimension
 
 
-def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findings: Findings) -> dict[str, Any]:
-    """What one dimension says."""
+def _largest_scores(findings: Findings) -> dict[str, float | None]:
+    """The fields `bias_z_max` and so on."""
+    return {f"{subject}_z_max": findings.largest.get(subject) for subject in SUBJECTS}
+
+
+def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findings: Findings) -> DimensionReport:
+    """Report on one dimension from `count` messages for each x, and enter its findings."""
     compressor, here = case.compressor.resolve(dimension), Findings()
     sender = exact.Sender(channel, compressor, dimension, here)
     twin = sender if compressor.value_bits == 64 else _twin(case, dimension, channel, here) or sender
-    round_trip = exact.check(sender, dimension, twin)
+    round_trip = exact.check_exact_properties(sender, dimension, twin)
     ratios, lengths = [], []
-    for name, x in inputs.statistical(dimension).items():
-        there = Findings()
+    for name, x in inputs.statistical_vectors(dimension).items():
+        at_x = Findings()
         if compressor.biased:
-            ratios.append(exact.check_expectation(sender, x, there))
+            ratios.append(exact.check_expectation(sender, x, at_x))
             lengths.append(float(sender.most))
-            here.include(there, name)
-            continue
-        draws = Draws(x)
-        for rounds in _rounds(count, dimension):
-            batch, _ = sender.send(x, rounds)
+        else:
+            draws = _draws(sender, x, count)
             if channel.is_root:
-                draws.add(batch)
-        if channel.is_root:
-            ratios.append(statistics.judge(compressor, x, draws, there))
-            lengths.append(draws.of("bytes").mean())
-            here.include(there, name)
+                ratios.append(statistics.compare_draws(compressor, x, draws, at_x))
+                lengths.append(draws.of("bytes").mean())
+        here.include(at_x, name)
     findings.include(here, f"d = {dimension:,}")
-    known = [ratio for ratio in ratios if ratio is not None]
-    return {
-        "dimension": dimension,
-        "draws": count,
-        "omega": compressor.omega_bound(dimension),
-        "omega_tight": compressor.omega_tight(dimension),
-        "variance_ratio": max(known, default=None),
-        **{f"{subject}_z_max": here.largest.get(subject) for subject in SUBJECTS},
-        "payload_bytes_measured": float(sum(lengths) / len(lengths)) if lengths else None,
-        "payload_bits_theory": compressor.payload_bits(dimension),
-        "round_trip_exact": round_trip,
-    }
+    return DimensionReport(
+        dimension=dimension,
+        draws=count,
+        omega=compressor.omega_bound(dimension),
+        omega_tight=compressor.omega_tight(dimension),
+        variance_ratio=max((ratio for ratio in ratios if ratio is not None), default=None),
+        **_largest_scores(here),
+        payload_bytes_measured=float(sum(lengths) / len(lengths)) if lengths else None,
+        payload_bits_theory=compressor.payload_bits(dimension),
+        round_trip_exact=round_trip,
+    )
+
+
+def _draws(sender: exact.Sender, x: Array, count: int) -> Draws:
+    """Send x in `count` messages; the root's sums over them."""
+    draws = Draws(x)
+    for rounds in _rounds(count, len(x)):
+        batch, _ = sender.send(x, rounds)
+        if sender.channel.is_root:
+            draws.add(batch)
+    return draws
 
 
 def _twin(case: Case, dimension: int, channel: Channel, findings: Findings) -> exact.Sender | None:

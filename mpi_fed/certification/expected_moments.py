@@ -1,4 +1,4 @@
-"""What theory says of C(x) at one fixed x."""
+"""Expected moments of C(x) at one fixed x, in closed form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .cases import FULL
 Array = NDArray[np.float64]
 
 
-class Law:
+class ExpectedMoments:
     """Closed forms at x, of a compressor that is resolved for its dimension.
 
     `covariance`, (d, d), up to 64 dimensions, and `variances`, (d,), are None where there is no closed form.
@@ -40,7 +40,7 @@ class Law:
         """E||C(x) - x||^2."""
         return None if self.variances is None else float(self.variances.sum())
 
-    def along(self, starts: NDArray[np.int64]) -> Array | None:
+    def variance_along(self, starts: NDArray[np.int64]) -> Array | None:
         """Var <C(x), x_B> for the blocks B of x that begin at `starts`."""
         if self.variances is None:
             return None

@@ -16,7 +16,7 @@ SMALLEST = 2.0**-10
 
 
 @functools.cache
-def statistical(dimension: int) -> dict[str, Array]:
+def statistical_vectors(dimension: int) -> dict[str, Array]:
     """Vectors by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal ones; in large dimensions two.
 
     At equal coordinates <C(x), x> counts what a mask keeps, and so shows the smallest bias."""
@@ -28,11 +28,11 @@ def statistical(dimension: int) -> dict[str, Array]:
         gaussian[dimension // 2 :] = heavy[dimension // 2 :]
         return {"half Gaussian, half heavy-tailed x": gaussian} | equal
     heavy[3::7] = 0.0
-    one = np.zeros(dimension)
-    one[dimension // 3] = -1.7
+    single = np.zeros(dimension)
+    single[dimension // 3] = -1.7
     if dimension == 1:
-        return {"x of one coordinate": one} | equal
-    return {"Gaussian x": gaussian, "heavy-tailed x": heavy, "x of one coordinate": one} | equal
+        return {"x of one coordinate": single} | equal
+    return {"Gaussian x": gaussian, "heavy-tailed x": heavy, "x of one coordinate": single} | equal
 
 
 def _lifted(x: Array) -> Array:

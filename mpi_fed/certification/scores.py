@@ -44,7 +44,7 @@ class Findings:
     reasons: list[str] = field(default_factory=list)
 
     def compare(self, subject: str, what: str, scores: ArrayLike) -> None:
-        """Enter scores of one kind; of those that fail, the worst is told."""
+        """Enter scores of one kind; report the worst of those that fail."""
         finite: Array = np.nan_to_num(np.asarray(scores, float), nan=_WORST, posinf=_WORST)
         worst = int(np.argmax(finite))
         z = float(finite.flat[worst])
@@ -61,7 +61,7 @@ class Findings:
         return holds
 
     def include(self, other: Findings, place: str) -> None:
-        """Take over what was found at a place."""
+        """Take over the findings at a place."""
         self.comparisons += other.comparisons
         self.reasons += [f"{place}: {reason}" for reason in other.reasons]
         for subject, z in other.largest.items():

@@ -1,4 +1,4 @@
-"""The draws of C(x) held against the law of C(x): expectation, variance, covariance, length, independence."""
+"""Draws of C(x) compared with theory: expectation, variance, covariance, length, independence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..compressors import Compressor
 from .draws import Draws
-from .expected_moments import Law
+from .expected_moments import ExpectedMoments
 from .scores import LIMIT, Findings, score
 
 Array = NDArray[np.float64]
@@ -24,32 +24,35 @@ UNSEEN = LIMIT**2 / 2
 """An event that is expected this often was seen, at the level of the limit."""
 
 
-def judge(compressor: Compressor, x: Array, draws: Draws, findings: Findings) -> float | None:
-    """Enter what the draws at x say; the measured E||C(x) - x||^2/(omega ||x||^2), None where omega is 0."""
-    law = Law(compressor, x)
-    _along(compressor, law, draws, findings)
+def compare_draws(compressor: Compressor, x: Array, draws: Draws, findings: Findings) -> float | None:
+    """Enter what the draws at x show; return the measured E||C(x) - x||^2/(omega ||x||^2), None where omega is 0."""
+    moments = ExpectedMoments(compressor, x)
+    _compare_along_x(compressor, moments, draws, findings)
     if draws.full:
-        _coordinates(compressor, law, draws, findings)
-    _independence(compressor, draws, findings)
-    _length(compressor, draws, findings)
-    return _variance(compressor, law, draws, findings)
+        _compare_coordinates(compressor, moments, draws, findings)
+    _compare_independence(compressor, draws, findings)
+    _compare_length(compressor, draws, findings)
+    return _compare_variance(compressor, moments, draws, findings)
 
 
-def _mean(draws: Array, expected: float, slack: float, width: float = 0.0) -> Array:
+def _mean_score(draws: Array, expected: float, slack: float, width: float = 0.0) -> Array:
     """The score of the mean of one number a draw, within `slack` of which the expectation is known."""
     distance = max(0.0, abs(float(draws.mean()) - expected) - slack)
     seen = max(float(draws.max()), expected) - min(float(draws.min()), expected)
     return score(distance, draws.var(), max(seen, width), len(draws))
 
 
-def _variance(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> float | None:
-    d, energy = len(law.x), draws.of("energy")
-    square, omega, tight = float(law.x @ law.x), compressor.omega_bound(d), compressor.omega_tight(d)
+def _compare_variance(
+    compressor: Compressor, moments: ExpectedMoments, draws: Draws, findings: Findings
+) -> float | None:
+    """E||C(x) - x||^2 against its closed form and omega; the measured share of the bound."""
+    d, energy = len(moments.x), draws.of("energy")
+    square, omega, tight = float(moments.x @ moments.x), compressor.omega_bound(d), compressor.omega_tight(d)
     slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * float((energy + square).mean()) * 2
-    if law.trace is not None:
-        findings.compare("variance", "E||C(x)-x||^2 is not its closed form", _mean(energy, law.trace, slack))
+    if moments.trace is not None:
+        findings.compare("variance", "E||C(x)-x||^2 is not its closed form", _mean_score(energy, moments.trace, slack))
         for name, bound in (("omega", omega), ("the tight omega", tight)):
-            holds = bound is None or law.trace <= bound * square * (1 + 1e-9) + slack
+            holds = bound is None or moments.trace <= bound * square * (1 + 1e-9) + slack
             findings.require(holds, f"the closed form of E||C(x)-x||^2 is above {name} ||x||^2")
     excess = np.maximum(0.0, energy.mean() - omega * square - slack)
     findings.compare(
@@ -58,18 +61,18 @@ def _variance(compressor: Compressor, law: Law, draws: Draws, findings: Findings
     return float(energy.mean()) / (omega * square) if omega > 0 else None
 
 
-def _along(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> None:
+def _compare_along_x(compressor: Compressor, moments: ExpectedMoments, draws: Draws, findings: Findings) -> None:
     """Expectation of <C(x), x_B>/||x_B||^2 for blocks B of x; for x itself also its variance where it is known."""
-    along, norms, known = draws.of("along"), draws.norms, law.along(draws.starts)
+    along, norms, expected = draws.of("along"), draws.norms, moments.variance_along(draws.starts)
     rounding = RANDOM_ROUNDING[compressor.value_bits]
-    variance = np.maximum(along.var(axis=0), rounding + (0.0 if known is None else known / norms**2))
-    rare = draws.jump * np.sqrt(np.maximum.reduceat(law.x * law.x, draws.starts)) / norms
+    variance = np.maximum(along.var(axis=0), rounding + (0.0 if expected is None else expected / norms**2))
+    rare = draws.jump * np.sqrt(np.maximum.reduceat(moments.x * moments.x, draws.starts)) / norms
     width = np.maximum(np.ptp(along, axis=0), rare)
     slack = HALF_UNIT[compressor.value_bits] + SUMMING
     distance = np.maximum(0.0, np.abs(along.mean(axis=0)) - slack)
     what = "the mean of <C(x), x> over a block is not that of x"
     findings.compare("bias", what, score(distance, variance, width, len(along)))
-    whole, total = along @ norms / norms.sum(), law.along(np.zeros(1, np.int64))
+    whole, total = along @ norms / norms.sum(), moments.variance_along(np.zeros(1, np.int64))
     deviation = None if total is None else float(total[0]) / norms.sum() ** 2
     variance = max(whole.var(), rounding + (deviation or 0.0))
     distance = max(0.0, abs(whole.mean()) - slack)
@@ -78,53 +81,57 @@ def _along(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -
     if deviation is not None:
         slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * 4 * (1 + whole.var())
         what = "the variance of <C(x), x> is not its closed form"
-        findings.compare("covariance", what, _mean(whole**2, deviation, slack))
+        findings.compare("covariance", what, _mean_score(whole**2, deviation, slack))
 
 
-def _coordinates(compressor: Compressor, law: Law, draws: Draws, findings: Findings) -> None:
+def _compare_coordinates(compressor: Compressor, moments: ExpectedMoments, draws: Draws, findings: Findings) -> None:
     """Expectation of every coordinate, and the covariance matrix where it has a closed form."""
     n, mean, second = draws.count, draws.sum / draws.count, draws.products / draws.count
     seen = np.maximum(np.diag(second) - mean**2, 0.0)
-    sent = np.maximum(np.maximum(-draws.low, draws.high), np.abs(law.x))
+    sent = np.maximum(np.maximum(-draws.low, draws.high), np.abs(moments.x))
     rounding = RANDOM_ROUNDING[compressor.value_bits] * sent**2
-    variance = np.maximum(seen, rounding + (0.0 if law.variances is None else law.variances))
-    width = draws.high - draws.low if law.variances is not None else np.full(len(mean), 2 * draws.jump)
+    variance = np.maximum(seen, rounding + (0.0 if moments.variances is None else moments.variances))
+    width = draws.high - draws.low if moments.variances is not None else np.full(len(mean), 2 * draws.jump)
     slack = HALF_UNIT[compressor.value_bits] * draws.sum_magnitude / n + SUMMING * (draws.high - draws.low)
     distance = np.maximum(0.0, np.abs(mean) - slack)
     findings.compare("bias", "the mean of C(x) is not x in coordinate", score(distance, variance, width, n))
-    if law.covariance is None or law.variances is None:
+    if moments.covariance is None or moments.variances is None:
         return
     # Jumps that were not seen, too rare for that, may be as large as any that was, and as the variance lets them be.
-    jump = np.minimum(draws.jump, np.sqrt(law.variances * n / UNSEEN))
+    jump = np.minimum(draws.jump, np.sqrt(moments.variances * n / UNSEEN))
     missed = jump > np.maximum(-draws.low, draws.high)
     low, high = np.where(missed, -jump, draws.low), np.where(missed, jump, draws.high)
     corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
     width = np.max(corners, axis=0) - np.min(corners, axis=0)
     of_products = np.maximum(draws.squares / n - second**2, 0.0)
-    floor = np.outer(law.variances, law.variances)  # as if independent, where joint jumps are too rare to be seen
+    # as if independent, where joint jumps are too rare to be seen
+    floor = np.outer(moments.variances, moments.variances)
     of_products = np.where(np.eye(len(mean), dtype=bool), of_products, np.maximum(of_products, floor))
     slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * np.outer(sent, sent) * 4
-    distance = np.maximum(0.0, np.abs(second - law.covariance) - slack)
+    distance = np.maximum(0.0, np.abs(second - moments.covariance) - slack)
     upper = np.triu_indices(len(mean))
     scores = np.zeros_like(second)
     scores[upper] = score(distance[upper], of_products[upper], width[upper], n)
     findings.compare("covariance", "the covariance of C(x) is not its closed form in entry", scores)
 
 
-def _independence(compressor: Compressor, draws: Draws, findings: Findings) -> None:
+def _compare_independence(compressor: Compressor, draws: Draws, findings: Findings) -> None:
+    """The products of two draws' errors, whose mean is 0."""
     widest = 2 * float(draws.of("energy").max())
     biased = HALF_UNIT[compressor.value_bits] ** 2 * float(draws.x @ draws.x)  # rounding to nearest is the same twice
     slack = SUMMING * widest + 4 * biased
     for name, what in (("clients", "two clients in one round"), ("rounds", "two rounds of one client")):
-        findings.compare("independence", f"draws of {what} are correlated", _mean(draws.of(name), 0.0, slack, widest))
+        scores = _mean_score(draws.of(name), 0.0, slack, widest)
+        findings.compare("independence", f"draws of {what} are correlated", scores)
 
 
-def _length(compressor: Compressor, draws: Draws, findings: Findings) -> None:
+def _compare_length(compressor: Compressor, draws: Draws, findings: Findings) -> None:
+    """The mean number of information bits, or for fixed lengths that bits and bytes agree."""
     d = len(draws.x)
     bits, most = compressor.payload_bits(d), compressor.payload_bytes_max(d)
     if not compressor.fixed_length:
         what = "the mean information bits are not payload_bits"
-        findings.compare("length", what, _mean(draws.of("bits"), bits, 1e-9 * bits))
+        findings.compare("length", what, _mean_score(draws.of("bits"), bits, 1e-9 * bits))
         return
     padding = 8 * most - bits
     findings.require(0 <= padding < 128, f"payload_bits is {bits:g}, but {most} bytes are {8 * most} bits")

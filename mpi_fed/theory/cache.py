@@ -1,4 +1,4 @@
-"""What a prediction depends on, as a digest: the name under which an expensive one is kept."""
+"""The key under which a prediction is stored: a digest of all that it depends on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from .. import plugins
 from ..problems.population import Covariance, EmpiricalClient, Population
 from ..study.configuration import Configuration
 
+SOURCES = ("algorithms", "compressors", "problems", "routes", "study", "theory")
+"""The packages whose code decides predictions; a test compares this with what `theory` imports."""
+WITHOUT_INFLUENCE = ("component", "engine", "errors", "files", "plugins", "text")
+"""What these packages import beside each other and decides no prediction: compiled operations, messages, storage."""
+
 
 def key(configuration: Configuration, population: Population, log_rounds: Sequence[int] | None) -> str:
-    """A digest of all that a prediction depends on: the configuration, the clients' laws, the sources."""
+    """A digest of all that a prediction depends on: configuration, clients, start vector, plugins and sources."""
     parts = hashlib.sha256(_sources().encode())
     tables = {**configuration.tables, "label": configuration.label, "log_rounds": log_rounds}
     parts.update(json.dumps(tables, sort_keys=True).encode())
@@ -33,9 +38,10 @@ def _sources() -> str:
     """A digest of the sources that a prediction depends on."""
     package = Path(__file__).parents[1]
     parts = hashlib.sha256(np.__version__.encode())
-    for name in ("algorithms", "compressors", "problems", "routes", "theory"):
-        for source in sorted((package / name).rglob("*.py")):
-            parts.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    for room in SOURCES:
+        for source in sorted((package / room).rglob("*.py")):
+            name = source.relative_to(package).as_posix().encode()
+            parts.update(name + b"\0" + source.read_bytes() + b"\0")
     return parts.hexdigest()
 
 

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from ..algorithms import Steps
+from .document import FixedStep
 from .moments.symmetric_packing import Array
 from .recursions.base import Recursion
-from .recursions.choose import Setting, frozen_recursion
+from .recursions.choose import frozen_recursion
+from .run_model import RunModel
 
 LARGEST = 16_000
 """Above this size the linear system of the stationary moments is not solved."""
 ROUNDING = 1e-13
 """Moments that decay more slowly a round have a stationary value that float64 cannot tell from none."""
 LARGEST_REFROZEN = 2_500
+"""Above this size a frozen shape is not renewed at the stationary moments."""
 REFREEZES = 3
+"""How often it is."""
 
 
-def fixed_step(recursion: Recursion, steps: Steps) -> dict[str, Any]:
-    """`stable` and `plateau_trace` = Tr(C(U) H^-1) at the stationary U; empty for a decreasing step."""
+def fixed_step(recursion: Recursion, steps: Steps) -> FixedStep:
+    """Whether a fixed step is stable, and Tr(C(U) H^-1) at the stationary U; nothing for a decreasing step."""
     solvable = recursion.size <= LARGEST or math.isfinite(recursion.operations_of_resolvent())
     if steps.exponent or not solvable or steps.scale * recursion.eigenvalues.min() < ROUNDING:
-        return {}
+        return FixedStep()
     core = stationary(recursion, steps.scale)
     if core is None:
-        return {"stable": False}
-    return {"stable": True, "plateau_trace": recursion.noise_trace(core)}
+        return FixedStep(stable=False)
+    return FixedStep(recursion.noise_trace(core), stable=True)
 
 
 def stationary(recursion: Recursion, gamma: float) -> Array | None:
@@ -40,16 +43,16 @@ def stationary(recursion: Recursion, gamma: float) -> Array | None:
         return None
 
 
-def frozen_fixed_step(setting: Setting, recursion: Recursion, steps: Steps) -> dict[str, Any]:
-    """The same where the noise's shape depends on U: the shape and the stationary U in turn; not with memories."""
-    if setting.alpha is not None:
-        return {}
-    found = fixed_step(recursion, steps)
+def frozen_fixed_step(model: RunModel, recursion: Recursion, steps: Steps) -> FixedStep:
+    """As `fixed_step` where the noise's shape depends on U: shape and stationary U in turn; nothing with memories."""
+    if model.alpha is not None:
+        return FixedStep()
+    result = fixed_step(recursion, steps)
     small = recursion.size <= LARGEST_REFROZEN
-    for _ in range(REFREEZES if small and found.get("stable") else 0):
+    for _ in range(REFREEZES if small and result.stable else 0):
         core = stationary(recursion, steps.scale)
         if core is None:
-            return {"stable": False}
-        recursion = frozen_recursion(setting, core)
-        found = {"stable": True, "plateau_trace": recursion.noise_trace(core)}
-    return found
+            return FixedStep(stable=False)
+        recursion = frozen_recursion(model, core)
+        result = FixedStep(recursion.noise_trace(core), stable=True)
+    return result

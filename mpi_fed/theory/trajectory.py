@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ..algorithms import Steps
 from .moments.symmetric_packing import Array
 from .recursions.base import Recursion
-from .recursions.choose import Setting, frozen_recursion, reference_name
-from .recursions.propagate import propagate, seconds
+from .recursions.choose import frozen_recursion, reference_name
+from .recursions.propagate import propagate, propagation_seconds
+from .run_model import RunModel
 
 REFREEZE_SECONDS = 60.0
 """A frozen shape is renewed at growing intervals where that takes less than this, about."""
@@ -21,7 +22,7 @@ INTERVALS = (2, 8)
 
 Rounds = NDArray[np.int64]
 Evolve = Callable[[Array, int, Rounds, bool], Array]
-"""(state, its round, rounds, ascending, whether they are wanted whole) -> the states (len(rounds), size)."""
+"""(state, its round, rounds, ascending, whether states must be whole) -> the states (len(rounds), size)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +30,22 @@ class Risks:
     """Expected excess risks at the rounds, and the last core that is whole."""
 
     averaged: Array
+    """Of the averaged iterate."""
     last: Array
+    """Of the iterate itself."""
     core: Array
 
 
-def risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: int, rounds: Rounds) -> Risks:
+def expected_risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: int, rounds: Rounds) -> Risks:
     """From U's `core` at round 0 to ascending rounds; the average holds w_k from k = `averaging_start` on."""
     early = rounds <= averaging_start
     before = evolve(recursion.state(core), 0, np.append(rounds[early], averaging_start), True)
-    after = evolve(recursion.state(before[-1, : recursion.core]), averaging_start, rounds[~early], False)
+    after = evolve(recursion.state(before[-1, : recursion.core_size]), averaging_start, rounds[~early], False)
     states = np.concatenate([before[:-1], after])
     with np.errstate(over="ignore", invalid="ignore"):
         averaged = recursion.mean_risk(states, np.maximum(rounds - averaging_start, 0).astype(np.float64))
-        held = states[np.isfinite(states).all(axis=1), : recursion.core]
-        return Risks(averaged, recursion.last_risk(states), held[-1] if len(held) else core)
+        whole = states[np.isfinite(states).all(axis=1), : recursion.core_size]
+        return Risks(averaged, recursion.last_risk(states), whole[-1] if len(whole) else core)
 
 
 def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
@@ -50,34 +53,35 @@ def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
     return lambda state, first, rounds, whole: propagate(recursion, state, steps, first, rounds, whole)
 
 
-def frozen_evolution(setting: Setting, recursion: Recursion, steps: Steps, last: int) -> tuple[Evolve, str]:
+def frozen_evolution(model: RunModel, recursion: Recursion, steps: Steps, last: int) -> tuple[Evolve, str]:
     """The evolution under shapes frozen anew along the way; under `recursion` alone where that takes too long.
 
-    And in words which of the two.
-    """
+    The second value says in words which of the two it is."""
     for factor in INTERVALS:
-        cost = sum(seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
+        cost = sum(propagation_seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
         if cost < REFREEZE_SECONDS:
-            return _Renewed(setting, recursion, steps, factor), f"renewed at rounds {factor} times apart"
-    return exact_evolution(recursion, steps), f"held at {reference_name(setting)}"
+            return _RenewedShapes(model, recursion, steps, factor), f"renewed at rounds {factor} times apart"
+    return exact_evolution(recursion, steps), f"held at {reference_name(model)}"
 
 
 @dataclass(frozen=True, eq=False)
-class _Renewed:
-    setting: Setting
+class _RenewedShapes:
+    """The evolution under shapes that are frozen anew at rounds `factor` times apart."""
+
+    model: RunModel
     recursion: Recursion
     steps: Steps
     factor: int
 
     def __call__(self, state: Array, first: int, rounds: Rounds, whole: bool) -> Array:
-        found = [np.repeat(state[None], int((rounds == first).sum()), axis=0)]
+        pieces = [np.repeat(state[None], int((rounds == first).sum()), axis=0)]
         for start, end in _intervals(first, int(rounds.max(initial=first)), self.factor):
-            frozen = frozen_recursion(self.setting, state[: self.recursion.core])
+            frozen = frozen_recursion(self.model, state[: self.recursion.core_size])
             inside = rounds[(rounds > start) & (rounds <= end)]
             states = propagate(frozen, state, self.steps, start, np.append(inside, end))
-            found.append(states[:-1])
+            pieces.append(states[:-1])
             state = states[-1]
-        return np.concatenate(found)
+        return np.concatenate(pieces)
 
 
 def _intervals(first: int, last: int, factor: int) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 from mpi_fed.certification import statistics
 from mpi_fed.certification.cases import cases
 from mpi_fed.certification.channel import Batch
+from mpi_fed.certification.document import Certificate, DimensionReport
 from mpi_fed.certification.draws import Draws
-from mpi_fed.certification.expected_moments import Law
+from mpi_fed.certification.expected_moments import ExpectedMoments
 from mpi_fed.certification.scores import LIMIT, Findings, score
 from mpi_fed.compressors import compressors
 from mpi_fed.compressors.bernoulli import Bernoulli
@@ -42,6 +44,16 @@ def verdicts() -> dict[str, list[dict]]:
     return by_kind
 
 
+FIELDS = [
+    "kind", "label", "parameters", "dimension", "omega", "variance_ratio", "bias_z_max", "variance_z_max",
+    "covariance_z_max", "length_z_max", "independence_z_max", "payload_bytes_measured", "payload_bits_theory",
+    "round_trip_exact", "dimensions", "comparisons", "z_limit", "error_rate", "verdict", "reasons",
+]  # fmt: skip
+FIELDS_OF_A_DIMENSION = [
+    "dimension", "draws", "omega", "omega_tight", "variance_ratio", "bias_z_max", "variance_z_max",
+    "covariance_z_max", "length_z_max", "independence_z_max", "payload_bytes_measured", "payload_bits_theory",
+    "round_trip_exact",
+]  # fmt: skip
 BUILT_IN = ["bernoulli", "none", "partial-participation", "quantization", "rand-h", "sketch", "top-k"]
 
 
@@ -71,6 +83,11 @@ def test_wrong_compressors_fail(verdicts, kind, reason):
     for one in verdicts[kind]:
         assert one["verdict"] == "FAIL"
         assert any(reason in sentence for sentence in one["reasons"]), one["reasons"]
+
+
+def test_fields_of_the_document_and_their_order():
+    assert [field.name for field in fields(Certificate)] == FIELDS
+    assert [field.name for field in fields(DimensionReport)] == FIELDS_OF_A_DIMENSION
 
 
 def test_json_has_the_promised_fields(verdicts):
@@ -180,7 +197,7 @@ def judged(compressor, x, p, n) -> list[str]:
     draws, findings = Draws(x), Findings()
     for part in range(n // 100_000):
         draws.add(masks(x, p, 100_000, part))
-    statistics.judge(compressor, x, draws, findings)
+    statistics.compare_draws(compressor, x, draws, findings)
     return findings.reasons
 
 
@@ -224,9 +241,9 @@ def test_variance_along_x_agrees_with_the_covariance(kind, parameters, d):
     starts = np.array([0, 5, 9])
     sigma = compressor.covariance(x)
     blocks = [np.where((np.arange(d) >= a) & (np.arange(d) < b), x, 0.0) for a, b in ((0, 5), (5, 9), (9, d))]
-    law = Law(compressor, x)
-    np.testing.assert_allclose(law.along(starts), [b @ sigma @ b for b in blocks], rtol=1e-9)
-    np.testing.assert_allclose(law.variances, np.diag(sigma), rtol=1e-9)
+    moments = ExpectedMoments(compressor, x)
+    np.testing.assert_allclose(moments.variance_along(starts), [b @ sigma @ b for b in blocks], rtol=1e-9)
+    np.testing.assert_allclose(moments.variances, np.diag(sigma), rtol=1e-9)
 
 
 @pytest.mark.parametrize("parameters", [{"levels": 1}, {"levels": 4}, {"levels": 3, "bucket": 16}])

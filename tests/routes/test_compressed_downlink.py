@@ -231,11 +231,12 @@ def test_error_feedback_has_no_compressed_downlink(tmp_path):
 
 def test_memories_know_of_the_uplink_alone(tmp_path):
     """alpha is 1/(2 (omega_up+1)), while the step allows for both."""
-    from mpi_fed.theory.prediction import compute, setting_of
+    from mpi_fed.theory.prediction import compute
+    from mpi_fed.theory.run_model import run_model
 
     (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.25', algorithm=MEMORIES)
     population = configuration.problem.prepare(1)
-    assert setting_of(configuration, population).alpha == pytest.approx(1 / 4)
+    assert run_model(configuration, population).alpha == pytest.approx(1 / 4)
     found = compute(configuration, population, [1])
     assert found.omega == pytest.approx(7)
     assert found.step_size == pytest.approx(1 / (16 * population.trace))

@@ -1,4 +1,4 @@
-"""Compressed stochastic gradient descent in plain NumPy, many repetitions at once: what the theory is held against."""
+"""Compressed stochastic gradient descent in plain NumPy, many repetitions at once, to compare the theory with."""
 
 from __future__ import annotations
 

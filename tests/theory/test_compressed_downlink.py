@@ -17,15 +17,18 @@ from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import compressors
 from mpi_fed.problems.gaussian import Gaussian
 from mpi_fed.problems.population import EmpiricalClient, Population
-from mpi_fed.theory.limit_trace import added_by_downlink, limit_trace, memory_limits
-from mpi_fed.theory.moments.gradient_moments import laws
+from mpi_fed.theory.limits.control_variates import control_variates_limits
+from mpi_fed.theory.limits.limit_trace import limit_trace
+from mpi_fed.theory.limits.nonlinear_downlink import added_by_downlink
+from mpi_fed.theory.moments.gradient_moments import client_groups
 from mpi_fed.theory.prediction import compute
 from mpi_fed.theory.recursions.base import Recursion
-from mpi_fed.theory.recursions.choose import Setting, exact_recursion, full_recursion
-from mpi_fed.theory.recursions.contour import FIRST
-from mpi_fed.theory.recursions.diagonal import DiagonalRecursion
+from mpi_fed.theory.recursions.choose import exact_recursion, full_recursion
+from mpi_fed.theory.recursions.contour_integral import FIRST
+from mpi_fed.theory.recursions.diagonal_moments import DiagonalMomentsRecursion
 from mpi_fed.theory.recursions.propagate import by_powers, by_resolvent, by_steps
-from mpi_fed.theory.trajectory import exact_evolution, risks
+from mpi_fed.theory.run_model import RunModel
+from mpi_fed.theory.trajectory import exact_evolution, expected_risks
 
 D, K = 4, 16
 DOWN = [("bernoulli", {"p": 0.5}), ("rand-h", {"h": 2}), ("sketch", {"h": 2}), ("none", {})]
@@ -66,9 +69,9 @@ WAYS = [
 @pytest.mark.parametrize(("kind", "parameters", "batch", "alpha", "back"), WAYS, ids=[way[0] for way in WAYS])
 def test_every_round_is_that_of_a_simulation(name, kind, parameters, batch, alpha, back):
     population, up, down = POPULATIONS[name], made(kind, **parameters), made(back[0], **back[1])
-    recursion, rounds = exact_recursion(Setting(population, up, batch, alpha, down)), np.array([K // 2, K])
+    recursion, rounds = exact_recursion(RunModel(population, up, batch, alpha, down)), np.array([K // 2, K])
     start = recursion.core_of(-population.optimum, 1.0)
-    found = risks(recursion, exact_evolution(recursion, Steps(0.05)), start, 0, rounds)
+    found = expected_risks(recursion, exact_evolution(recursion, Steps(0.05)), start, 0, rounds)
     rng = np.random.default_rng([len(name), batch or 0])
     w = simulate(population, up, batch, np.full(K, 0.05), rng.standard_normal((4000, D)), rng, down, alpha or 0.0)
     averaged = np.array([population.excess_risk(w[:k].mean(axis=0)) for k in rounds])
@@ -87,8 +90,8 @@ def test_every_round_is_that_of_a_simulation(name, kind, parameters, batch, alph
 )
 def test_the_resolvent_gives_the_same_states_and_the_same_end(up, given, batch, kind, parameters, shift):
     population, rounds = gaussian(shift), np.array([0, 3, FIRST, 100, 12_345, 10**6])
-    setting = Setting(population, made(up, **given), batch, None, made(kind, **parameters))
-    recursion = full_recursion(setting)
+    model = RunModel(population, made(up, **given), batch, None, made(kind, **parameters))
+    recursion = full_recursion(model)
     start = recursion.state(recursion.core_of(-population.optimum, 0.5))
     start = by_steps(recursion, start, Steps(0.02), 0, np.array([5]))[0]  # p, q not 0
     powers = by_powers(recursion, start, 0.02, rounds)
@@ -101,13 +104,13 @@ def test_the_resolvent_gives_the_same_states_and_the_same_end(up, given, batch, 
 @pytest.mark.parametrize("up", ["bernoulli", "quantization"])
 def test_the_diagonal_alone_is_the_full_recursion(up, kind, parameters):
     population, compressor = gaussian(rotation="diagonal"), made(up, **({"p": 0.4} if up == "bernoulli" else {}))
-    setting = Setting(population, compressor, 1, None, made(kind, **parameters))
-    recursions = exact_recursion(setting), full_recursion(setting)
-    assert isinstance(recursions[0], DiagonalRecursion)
+    model = RunModel(population, compressor, 1, None, made(kind, **parameters))
+    recursions = exact_recursion(model), full_recursion(model)
+    assert isinstance(recursions[0], DiagonalMomentsRecursion)
     found = []
     for recursion in recursions:
         core, rounds = recursion.core_of(-population.optimum, 0.5), np.array([0, 3, 50, 1000])
-        got = risks(recursion, exact_evolution(recursion, Steps(0.05)), core, 0, rounds)
+        got = expected_risks(recursion, exact_evolution(recursion, Steps(0.05)), core, 0, rounds)
         star = recursion.core_of(np.zeros(D), 0.0)
         errors = [recursion.noise_trace(star), recursion.noise_standard_error(star)]
         found.append(np.concatenate([got.averaged, got.last, errors]))
@@ -116,20 +119,20 @@ def test_the_diagonal_alone_is_the_full_recursion(up, kind, parameters):
 
 def test_compressing_on_one_way_or_the_other_is_the_same_for_one_client():
     population = gaussian(clients=1)
-    there = exact_recursion(Setting(population, made("rand-h", h=1), 1))
-    back = exact_recursion(Setting(population, made("none"), 1, None, made("rand-h", h=1)))
+    there = exact_recursion(RunModel(population, made("rand-h", h=1), 1))
+    back = exact_recursion(RunModel(population, made("none"), 1, None, made("rand-h", h=1)))
     cores = [recursion.core_of(-population.optimum, 0.5) for recursion in (there, back)]
     np.testing.assert_allclose(back.core_step(cores[1][None], 0.1), there.core_step(cores[0][None], 0.1), rtol=1e-12)
 
 
 def test_memories_with_a_downlink_tend_to_their_limit():
     population, up, down = gaussian("optimum"), made("bernoulli", p=0.4), made("rand-h", h=2)
-    setting = Setting(population, up, 1, 0.2, down)
-    settled, ideal = memory_limits(setting)
-    recursion = exact_recursion(setting)
+    model = RunModel(population, up, 1, 0.2, down)
+    settled, ideal = control_variates_limits(model)
+    recursion = exact_recursion(model)
     plateaus = [recursion.noise_trace(recursion.stationary(gamma)) for gamma in (1e-4, 5e-5)]
     np.testing.assert_allclose(2 * plateaus[1] - plateaus[0], settled.sum(), rtol=1e-5)
-    plain = memory_limits(replace(setting, downlink=None))
+    plain = control_variates_limits(replace(model, downlink=None))
     assert settled.sum() > plain[0].sum()
     assert ideal.sum() > plain[1].sum()
 
@@ -154,7 +157,7 @@ def test_the_limit_without_an_exact_recursion_is_that_of_the_messages(down):
     population = gaussian("optimum")
     rng = np.random.default_rng(0)
     quantization, covariance = made("quantization", levels=1), population.covariance
-    found = limit_trace(laws(population), quantization, 2, covariance, down)
+    found = limit_trace(client_groups(population), quantization, 2, covariance, down)
     w = np.repeat(population.optimum[None], 200_000, axis=0)
     t = w - simulate(population, quantization, 2, np.ones(1), w, rng)[1]
     inverse = np.linalg.inv(covariance.dense)
@@ -214,11 +217,11 @@ def test_the_limit_with_quantization_on_the_downlink_is_that_of_the_messages(pop
     w = np.repeat(chosen.optimum[None], 200_000, axis=0)
     if up.common:
         t = compress(up, w - simulate(chosen, made("none"), batch, np.ones(1), w, rng)[1], rng)
-        own = limit_trace(laws(chosen), made("none"), batch, chosen.covariance, up).value
+        own = limit_trace(client_groups(chosen), made("none"), batch, chosen.covariance, up).value
     else:
         t = w - simulate(chosen, up, batch, np.ones(1), w, rng)[1]
-        own = limit_trace(laws(chosen), up, batch, chosen.covariance).value
-    more = added_by_downlink(laws(chosen), up, batch, chosen.covariance, down)
+        own = limit_trace(client_groups(chosen), up, batch, chosen.covariance).value
+    more = added_by_downlink(client_groups(chosen), up, batch, chosen.covariance, down)
     t = compress(down, t, rng)
     values = np.einsum("rj,jk,rk->r", t, np.linalg.inv(chosen.covariance.dense), t)
     error = np.hypot(values.std() / np.sqrt(len(values)), more.standard_error)

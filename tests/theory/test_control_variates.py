@@ -10,11 +10,12 @@ from mpi_fed.compressors import compressors
 from mpi_fed.problems import problems
 from mpi_fed.problems.gaussian import Gaussian
 from mpi_fed.theory.fixed_step import fixed_step
-from mpi_fed.theory.limit_trace import memory_limits
+from mpi_fed.theory.limits.control_variates import control_variates_limits
 from mpi_fed.theory.recursions.base import Recursion
-from mpi_fed.theory.recursions.choose import Setting, empty_memories, memory_recursion
-from mpi_fed.theory.recursions.contour import FIRST
+from mpi_fed.theory.recursions.build_control_variates import control_variates_recursion, empty_memories
+from mpi_fed.theory.recursions.contour_integral import FIRST
 from mpi_fed.theory.recursions.propagate import by_powers, by_resolvent, by_steps
+from mpi_fed.theory.run_model import RunModel
 
 N, D = 3, 3
 SHIFTS = ["none", "optimum", "covariate", "both"]
@@ -60,7 +61,7 @@ def joint_step(population, compressor, batch, alpha, gamma, mean, second):
 @pytest.mark.parametrize("batch", [1, None])
 def test_blocks_are_the_joint_moment(kind, shift, batch):
     population, compressor, alpha, gamma = population_of(shift), compressor_of(kind), 0.2, 0.15
-    recursion: Recursion = memory_recursion(Setting(population, compressor, batch, alpha))
+    recursion: Recursion = control_variates_recursion(RunModel(population, compressor, batch, alpha))
     start = -population.optimum
     core = recursion.core_of(start, 0.3)[None]
     mean = np.concatenate([start, np.zeros(D * N)])
@@ -70,7 +71,7 @@ def test_blocks_are_the_joint_moment(kind, shift, batch):
         core = recursion.core_step(core, gamma)
         mean, second = joint_step(population, compressor, batch, alpha, gamma, mean, second)
     expected = 0.5 * np.trace(population.covariance.dense @ second[:D, :D])
-    risk = 0.5 * float(recursion.spectrum(core)[0] @ recursion.eigenvalues)
+    risk = 0.5 * float(recursion.squared_errors(core)[0] @ recursion.eigenvalues)
     assert risk == pytest.approx(expected, rel=1e-10)
 
 
@@ -78,9 +79,9 @@ def test_blocks_are_the_joint_moment(kind, shift, batch):
 @pytest.mark.parametrize("batch", [1, 8])
 def test_the_plateau_tends_to_the_limit(shift, batch):
     """As the step vanishes; and memories that are still noisy cost, ideal ones do not."""
-    setting = Setting(population_of(shift), compressor_of("rand-h"), batch, 0.2)
-    settled, ideal = (weights.sum() for weights in memory_limits(setting))
-    plateaus = [fixed_step(memory_recursion(setting), Steps(gamma))["plateau_trace"] for gamma in (1e-3, 5e-4)]
+    model = RunModel(population_of(shift), compressor_of("rand-h"), batch, 0.2)
+    settled, ideal = (weights.sum() for weights in control_variates_limits(model))
+    plateaus = [fixed_step(control_variates_recursion(model), Steps(gamma)).plateau_trace for gamma in (1e-3, 5e-4)]
     assert settled == pytest.approx(2 * plateaus[1] - plateaus[0], rel=1e-3)
     assert ideal < settled
 
@@ -88,12 +89,12 @@ def test_the_plateau_tends_to_the_limit(shift, batch):
 def test_memories_that_learn_too_fast_have_no_limit():
     """2 V = alpha c(Theta + V) has a solution as long as alpha (1 + omega) < 2."""
     population, compressor = population_of("both"), compressor_of("rand-h")  # omega = 2
-    assert memory_limits(Setting(population, compressor, 1, 0.6))[0] is not None
-    assert memory_limits(Setting(population, compressor, 1, 0.7))[0] is None
+    assert control_variates_limits(RunModel(population, compressor, 1, 0.6))[0] is not None
+    assert control_variates_limits(RunModel(population, compressor, 1, 0.7))[0] is None
 
 
 def test_with_true_gradients_memories_leave_no_noise():
-    settled, ideal = memory_limits(Setting(population_of("both"), compressor_of("bernoulli"), None, 0.2))
+    settled, ideal = control_variates_limits(RunModel(population_of("both"), compressor_of("bernoulli"), None, 0.2))
     assert not settled.any()
     assert not ideal.any()
 
@@ -115,9 +116,9 @@ def test_with_true_gradients_memories_leave_no_noise():
 def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, clients, shift, batch):
     population = Gaussian(dimension=4, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(clients)
     compressor = compressors[kind](**parameters).resolve(4)
-    setting = Setting(population, compressor, batch, 0.1)
-    core = None if compressor.linear else empty_memories(setting, -population.optimum, 0.5)
-    recursion = memory_recursion(setting, core)
+    model = RunModel(population, compressor, batch, 0.1)
+    core = None if compressor.linear else empty_memories(model, -population.optimum, 0.5)
+    recursion = control_variates_recursion(model, core)
     start = recursion.state(recursion.core_of(-population.optimum, 0.5))
     start = by_steps(recursion, start, Steps(0.05), 0, np.array([5]))[0]
     rounds = np.array([0, 3, FIRST, 100, 1000, 12_345, 10**6])

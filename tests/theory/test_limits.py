@@ -12,12 +12,13 @@ from mpi_fed.problems.gaussian import Gaussian
 from mpi_fed.problems.population import Covariance, EmpiricalClient, GaussianClient, Population
 from mpi_fed.theory import limit_covariance, predict
 from mpi_fed.theory.fixed_step import fixed_step
-from mpi_fed.theory.limit_trace import limit_trace
+from mpi_fed.theory.limits.limit_trace import limit_trace
 from mpi_fed.theory.moments.conditional_variances import SAMPLES
-from mpi_fed.theory.moments.gradient_moments import laws
+from mpi_fed.theory.moments.gradient_moments import client_groups
 from mpi_fed.theory.moments.norm_moments import buckets, mean_norm_products, norm_product_diagonals, norm_product_tensor
 from mpi_fed.theory.moments.symmetric_packing import unpack
-from mpi_fed.theory.recursions.choose import Setting, exact_recursion
+from mpi_fed.theory.recursions.choose import exact_recursion
+from mpi_fed.theory.run_model import RunModel
 
 COLUMNS = [
     ("none", {}),
@@ -40,7 +41,7 @@ TRACES = {  # Tr(C_ania H^-1) at d = 4, sigma = 1, one client, in the order of C
 
 
 def star_trace(population, compressor, batch=1):
-    recursion = exact_recursion(Setting(population, compressor, batch))
+    recursion = exact_recursion(RunModel(population, compressor, batch))
     return recursion.noise_trace(recursion.core_of(np.zeros(population.dimension), 0.0))
 
 
@@ -50,8 +51,8 @@ def test_limit_traces(decay, rotation):
     chosen = [compressors[kind](**parameters).resolve(4) for kind, parameters in COLUMNS]
     expected = TRACES[decay, rotation]
     assert [star_trace(population, c) for c in chosen] == pytest.approx(expected, rel=6e-5)
-    members = laws(population)
-    direct = [limit_trace(members, c, 1, population.covariance).value for c in chosen]
+    groups = client_groups(population)
+    direct = [limit_trace(groups, c, 1, population.covariance).value for c in chosen]
     assert direct == pytest.approx(expected, rel=6e-5)
 
 
@@ -63,8 +64,9 @@ def test_plateaus(kind, parameters, plateau):
     population = Gaussian(dimension=4).prepare(1)
     compressor = compressors[kind](**parameters).resolve(4)
     steps = Steps(1 / (2 * (compressor.omega_bound(4) + 1) * population.trace))
-    found = fixed_step(exact_recursion(Setting(population, compressor, 1)), steps)
-    assert found == {"stable": True, "plateau_trace": pytest.approx(plateau, rel=3e-5)}
+    found = fixed_step(exact_recursion(RunModel(population, compressor, 1)), steps)
+    assert found.stable
+    assert found.plateau_trace == pytest.approx(plateau, rel=3e-5)
 
 
 def test_limit_scales_with_clients_noise_and_batch():
@@ -73,8 +75,8 @@ def test_limit_scales_with_clients_noise_and_batch():
     many = Gaussian(dimension=5, noise_variance=3.0).prepare(6)
     for kind, parameters in COLUMNS:
         compressor = compressors[kind](**parameters).resolve(5)
-        single, _ = limit_trace(laws(one), compressor, 1, one.covariance)
-        several, _ = limit_trace(laws(many), compressor, 2, many.covariance)
+        single, _ = limit_trace(client_groups(one), compressor, 1, one.covariance)
+        several, _ = limit_trace(client_groups(many), compressor, 2, many.covariance)
         assert several == pytest.approx(single * 3.0 / 12, rel=1e-12)
 
 
@@ -122,7 +124,7 @@ def test_more_levels_by_control_variates():
     """s = 3, where a part is sampled: against plain Monte Carlo, |z| < 5; the controls leave a smaller error."""
     population = Gaussian(dimension=4).prepare(1)
     compressor = compressors["quantization"](levels=3).resolve(4)
-    recursion = exact_recursion(Setting(population, compressor, 1))
+    recursion = exact_recursion(RunModel(population, compressor, 1))
     star = recursion.core_of(np.zeros(4), 0.0)
     rng = np.random.default_rng(1)
     h = population.covariance.dense
@@ -146,7 +148,7 @@ def test_sampled_limit_is_the_exact_one(empirical):
     population = Population(clients)
     compressor = compressors["quantization"](levels=1).resolve(3)
     exact = star_trace(population, compressor)
-    value, error = limit_trace(laws(population), compressor, 1, population.covariance)
+    value, error = limit_trace(client_groups(population), compressor, 1, population.covariance)
     assert value == pytest.approx(exact, abs=5 * error, rel=1e-12)
     assert (error == 0) is empirical
 
@@ -164,7 +166,7 @@ def test_limit_of_batches_against_samples(empirical):
         ]
     population = Population(clients)
     compressor = compressors["quantization"](levels=1).resolve(3)
-    value, error = limit_trace(laws(population), compressor, 3, population.covariance)
+    value, error = limit_trace(client_groups(population), compressor, 3, population.covariance)
     inverse = np.linalg.inv(population.covariance.dense)
     total, variance, count = 0.0, error**2, 100_000
     for client in clients:

@@ -8,15 +8,21 @@ import pytest
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import Compressor, compressors
 from mpi_fed.problems.gaussian import Gaussian
+from mpi_fed.theory.document import FixedStep
 from mpi_fed.theory.fixed_step import fixed_step
-from mpi_fed.theory.moments.compression_covariance import LinearAdded, ResponseAdded, exact_added, frozen_added
-from mpi_fed.theory.moments.gradient_moments import laws
+from mpi_fed.theory.moments.compression_covariance import (
+    LinearCovariance,
+    MatrixCovariance,
+    exact_covariance,
+    frozen_covariance,
+)
+from mpi_fed.theory.moments.gradient_moments import client_groups
 from mpi_fed.theory.recursions import propagate as ways
 from mpi_fed.theory.recursions.base import Recursion
-from mpi_fed.theory.recursions.choose import Setting, exact_recursion
-from mpi_fed.theory.recursions.contour import FIRST, ContourError, by_contour
-from mpi_fed.theory.recursions.diagonal import diagonal_recursion
-from mpi_fed.theory.recursions.full import FullRecursion
+from mpi_fed.theory.recursions.choose import exact_recursion
+from mpi_fed.theory.recursions.contour_integral import FIRST, ContourError, by_contour
+from mpi_fed.theory.recursions.diagonal_moments import diagonal_recursion
+from mpi_fed.theory.recursions.full_moments import FullMomentsRecursion
 from mpi_fed.theory.recursions.propagate import (
     OutOfReachError,
     by_powers,
@@ -26,14 +32,15 @@ from mpi_fed.theory.recursions.propagate import (
     doubling_seconds,
     propagate,
 )
-from mpi_fed.theory.trajectory import exact_evolution, risks
+from mpi_fed.theory.run_model import RunModel
+from mpi_fed.theory.trajectory import exact_evolution, expected_risks
 
 ROUNDS = np.array([0, 1, 2, 3, 7, 100, 777, 1024])
 
 
 def full_recursion(population, compressor, batch):
-    members = laws(population)
-    return FullRecursion(population.covariance, members, batch, exact_added(compressor, members, batch))
+    groups = client_groups(population)
+    return FullMomentsRecursion(population.covariance, groups, batch, exact_covariance(compressor, groups, batch))
 
 
 def start_of(recursion, population):
@@ -70,10 +77,10 @@ LATE = np.array([0, 3, FIRST, 100, 1000, 12_345, 10**6])
 def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, shift, batch):
     population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(3)
     compressor = compressors[kind](**parameters).resolve(6)
-    members, u = laws(population), np.append(-population.optimum, 1.0)
-    exact = exact_added(compressor, members, batch)
-    added = exact or frozen_added(compressor, members, batch, np.outer(u, u))
-    recursion = FullRecursion(population.covariance, members, batch, added)
+    groups, u = client_groups(population), np.append(-population.optimum, 1.0)
+    exact = exact_covariance(compressor, groups, batch)
+    added = exact or frozen_covariance(compressor, groups, batch, np.outer(u, u))
+    recursion = FullMomentsRecursion(population.covariance, groups, batch, added)
     start = by_steps(recursion, start_of(recursion, population), Steps(0.02), 0, np.array([5]))[0]  # p, q not 0
     powers = by_powers(recursion, start, 0.02, LATE)
     found = by_resolvent(recursion, start, Steps(0.02), 0, LATE, whole=False)
@@ -91,7 +98,7 @@ def test_risks_by_the_contour_are_those_by_powers(averaging_start, monkeypatch):
     population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift="optimum", optimum_spread=1.0).prepare(3)
     recursion = full_recursion(population, compressors["rand-h"](h=2).resolve(6), 1)
     core, rounds = recursion.core_of(-population.optimum, 0.5), np.array([0, 30, 64, 700, 764, 5_000, 200_000])
-    expected = risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
+    expected = expected_risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
     taken = []
 
     def spy(*arguments):
@@ -100,7 +107,7 @@ def test_risks_by_the_contour_are_those_by_powers(averaging_start, monkeypatch):
 
     monkeypatch.setattr(ways, "by_resolvent", spy)
     monkeypatch.setattr(ways, "contour_seconds", lambda *_: 0.0)
-    found = risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
+    found = expected_risks(recursion, exact_evolution(recursion, Steps(0.02)), core, averaging_start, rounds)
     assert len(taken) == (2 if averaging_start else 1)
     np.testing.assert_allclose(found.averaged, expected.averaged, rtol=1e-9)
     np.testing.assert_allclose(found.last, expected.last, rtol=1e-9)
@@ -166,39 +173,41 @@ def test_at_dimension_100_the_resolvent_is_taken_and_agrees_with_single_steps():
 def test_the_diagonal_closes(kind, parameters, rotation, shift, batch):
     population = Gaussian(dimension=5, rotation=rotation, shift=shift, optimum_spread=1.0).prepare(2)
     compressor = compressors[kind](**parameters).resolve(5)
-    diagonal = diagonal_recursion(laws(population), compressor, batch)
+    diagonal = diagonal_recursion(client_groups(population), compressor, batch)
     if kind == "quantization" and batch != 1:
         assert diagonal is None
         return
     full = full_recursion(population, compressor, batch)
     steps, tolerance = Steps(0.05, 0.3), 1e-9 if parameters.get("levels") != 2 else 2e-3
+    start = -population.optimum, 0.5
     found = [
-        risks(r, exact_evolution(r, steps), r.core_of(-population.optimum, 0.5), 0, ROUNDS) for r in (diagonal, full)
+        expected_risks(r, exact_evolution(r, steps), r.core_of(*start), 0, ROUNDS) for r in (diagonal, full)
     ]
     np.testing.assert_allclose(found[0].averaged, found[1].averaged, rtol=tolerance)
     np.testing.assert_allclose(found[0].last, found[1].last, rtol=tolerance)
     fixed = [fixed_step(r, Steps(0.05)) for r in (diagonal, full)]
-    assert fixed[0] == pytest.approx(fixed[1], rel=tolerance)
+    assert fixed[0].stable == fixed[1].stable
+    assert fixed[0].plateau_trace == pytest.approx(fixed[1].plateau_trace, rel=tolerance)
 
 
 def test_coordinatewise_compressors_do_not_close_on_the_diagonal_of_a_rotated_covariance():
-    members = laws(Gaussian(dimension=5, rotation="dct").prepare(1))
+    groups = client_groups(Gaussian(dimension=5, rotation="dct").prepare(1))
     for kind, parameters in [("bernoulli", {"p": 0.3}), ("rand-h", {"h": 2}), ("quantization", {"levels": 1})]:
-        assert diagonal_recursion(members, compressors[kind](**parameters).resolve(5), 1) is None
+        assert diagonal_recursion(groups, compressors[kind](**parameters).resolve(5), 1) is None
 
 
 @pytest.mark.parametrize("kind", ["none", "bernoulli", "quantization"])
 def test_the_scaled_risk_tends_to_the_plateau_and_that_to_the_limit(kind):
     population = Gaussian(dimension=4).prepare(1)
     compressor = compressors[kind](**({"p": 0.3} if kind == "bernoulli" else {})).resolve(4)
-    recursion = exact_recursion(Setting(population, compressor, 1))
+    recursion = exact_recursion(RunModel(population, compressor, 1))
     core = recursion.core_of(-population.optimum, 0.0)
     limit = recursion.noise_trace(recursion.core_of(np.zeros(4), 0.0))
     rounds = np.array([10**13])
     traces = []
     for gamma in (1e-2, 1e-4):
-        found = risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
-        plateau = fixed_step(recursion, Steps(gamma))["plateau_trace"]
+        found = expected_risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
+        plateau = fixed_step(recursion, Steps(gamma)).plateau_trace
         assert 2 * rounds[0] * found.averaged[0] == pytest.approx(plateau, rel=1e-3)
         traces.append(plateau)
     assert traces[0] > traces[1] == pytest.approx(limit, rel=1e-3)
@@ -209,11 +218,11 @@ def test_the_bound_of_the_theorem_holds():
     population = Gaussian(dimension=6).prepare(1)
     trace = population.trace + 2 * population.covariance.eigenvalues[0]
     compressor = compressors["rand-h"](h=2).resolve(6)
-    recursion = exact_recursion(Setting(population, compressor, 1))
+    recursion = exact_recursion(RunModel(population, compressor, 1))
     core = recursion.core_of(-population.optimum, 0.0)
     gamma = 1 / ((compressor.omega_bound(6) + 1) * trace)
     rounds = np.array([10, 100, 1000, 10_000])
-    found = risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
+    found = expected_risks(recursion, exact_evolution(recursion, Steps(gamma)), core, 0, rounds)
     norm, limit = population.optimum @ population.optimum, recursion.noise_trace(recursion.core_of(np.zeros(6), 0.0))
     v = norm / (gamma * rounds) + gamma * (compressor.omega_bound(6) + 1) * population.trace
     bias = np.sqrt(norm / gamma)
@@ -230,18 +239,18 @@ def test_steps_too_large_are_unstable():
     compressor = compressors["none"]()
     for recursion in (
         full_recursion(population, compressor, 1),
-        exact_recursion(Setting(population, compressor, 1)),
+        exact_recursion(RunModel(population, compressor, 1)),
     ):
-        assert fixed_step(recursion, Steps(edge * 0.998))["stable"]
-        assert fixed_step(recursion, Steps(edge * 1.002)) == {"stable": False}
+        assert fixed_step(recursion, Steps(edge * 0.998)).stable
+        assert fixed_step(recursion, Steps(edge * 1.002)) == FixedStep(stable=False)
 
 
 def test_tail_averages_start_late():
     """By hand: the mean of w_3 .. w_{k-1} of a linear system without noise."""
     population = Gaussian(dimension=3, noise_variance=0.0, batch_size="full").prepare(1)
-    recursion = exact_recursion(Setting(population, compressors["none"](), None))
+    recursion = exact_recursion(RunModel(population, compressors["none"](), None))
     rounds = np.array([0, 2, 3, 4, 8])
-    found = risks(
+    found = expected_risks(
         recursion, exact_evolution(recursion, Steps(0.3)), recursion.core_of(-population.optimum, 0.0), 3, rounds
     )
     h, w = population.covariance.dense, [np.zeros(3)]
@@ -276,8 +285,8 @@ direction = np.array([0.6, 0.0, 0.8])
 
 def test_plugins_with_a_second_moment_alone():
     population = Gaussian(dimension=3, shift="both").prepare(2)
-    recursion = exact_recursion(Setting(population, Mirrored(), 2))
-    assert isinstance(recursion.added, LinearAdded)
+    recursion = exact_recursion(RunModel(population, Mirrored(), 2))
+    assert isinstance(recursion.compression, LinearCovariance)
     star = recursion.core_of(np.zeros(3), 0.0)
     expected = 0.0
     for client in population.clients:
@@ -292,8 +301,8 @@ def test_plugins_with_a_second_moment_alone():
 def test_plugins_with_a_covariance_alone():
     """E[(z^T u)^2 |x|^2] u u^T is known; 8,192 samples are within 5 standard errors of it."""
     population = Gaussian(dimension=3, rotation="haar").prepare(1)
-    recursion = exact_recursion(Setting(population, Reflected(), 1))
-    assert isinstance(recursion.added, ResponseAdded)
+    recursion = exact_recursion(RunModel(population, Reflected(), 1))
+    assert isinstance(recursion.compression, MatrixCovariance)
     h, core = population.covariance.dense, recursion.core_of(-population.optimum, 0.0)
     b = np.outer(population.optimum, population.optimum)
     square = 2 * np.trace(h @ b @ h) + np.trace(h @ b) * np.trace(h) + np.trace(h)

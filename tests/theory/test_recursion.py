@@ -14,17 +14,19 @@ from support.theory_simulation import simulate
 
 from mpi_fed.algorithms import Steps
 from mpi_fed.compressors import compressors
-from mpi_fed.theory.recursions.choose import Setting, exact_recursion
-from mpi_fed.theory.trajectory import exact_evolution, risks
+from mpi_fed.theory.recursions.choose import exact_recursion
+from mpi_fed.theory.run_model import RunModel
+from mpi_fed.theory.trajectory import exact_evolution, expected_risks
 
 
 def measured_z(population, kind, parameters, batch, steps, predict=None, seed=0, repetitions=4000):
     """z of the averaged and the last risk after K/2 and K rounds; w_0 standard normal."""
     compressor = compressors[kind](**parameters).resolve(DIMENSION)
-    setting = Setting(population, compressor, batch)
+    model = RunModel(population, compressor, batch)
     rounds = np.array([K // 2, K])
-    recursion = exact_recursion(setting)
-    found = risks(recursion, exact_evolution(recursion, steps), recursion.core_of(-population.optimum, 1.0), 0, rounds)
+    recursion = exact_recursion(model)
+    core = recursion.core_of(-population.optimum, 1.0)
+    found = expected_risks(recursion, exact_evolution(recursion, steps), core, 0, rounds)
     rng = np.random.default_rng([seed, batch or 0])
     gammas = steps.scale * np.arange(1.0, K + 1) ** -steps.exponent
     w = simulate(population, compressor, batch, gammas, rng.standard_normal((repetitions, DIMENSION)), rng)

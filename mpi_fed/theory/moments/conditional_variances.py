@@ -15,23 +15,22 @@ import numpy as np
 from ...compressors import Compressor
 from ...problems.population import Covariance
 from .norm_moments import buckets, mean_norm_products, norm_product_diagonals, norm_product_tensor
-from .symmetric_packing import Array, multiplicity, packed_size, products
+from .symmetric_packing import CHUNK, Array, multiplicity, packed_products, packed_size
 
 PILOT = 4096
 SAMPLES = 1 << 15
 WORK = 2e11
 """Samples are fewer where they would take more than this many operations."""
-CHUNK = 1 << 21
 
 
 @dataclass(frozen=True)
-class Pairs:
+class CoordinateProducts:
     """Which products of coordinates are kept: all (packed), or only squares, enough where all else averages out."""
 
     squares: bool
 
     def of(self, rows: Array) -> Array:
-        return rows**2 if self.squares else products(rows)
+        return rows**2 if self.squares else packed_products(rows)
 
     def count(self, size: int) -> int:
         return size if self.squares else packed_size(size)
@@ -55,7 +54,7 @@ class Pairs:
         return count if self.squares else int((np.sqrt(8 * count + 1) - 1) / 2)
 
 
-def _values(x: Array, bucket: int | None) -> Array:
+def _control_values(x: Array, bucket: int | None) -> Array:
     """The control variates at x (n, d): (3, n, d)."""
     square = np.empty_like(x)
     for b in buckets(x.shape[1], bucket):
@@ -63,14 +62,14 @@ def _values(x: Array, bucket: int | None) -> Array:
     return np.stack([np.sqrt(square) * np.abs(x), x**2, square])
 
 
-def _moments(covariance: Covariance, bucket: int | None, pairs: Pairs) -> Iterator[Array]:
-    """Their exact moments, (count(d+1), d) each, in the order of `_values`."""
+def _control_moments(covariance: Covariance, bucket: int | None, pairs: CoordinateProducts) -> Iterator[Array]:
+    """Their exact moments, (count(d+1), d) each, in the order of `_control_values`."""
     if pairs.squares:
         return _square_moments(covariance.eigenvalues, bucket, pairs)
     return _product_moments(covariance.dense, bucket, pairs)
 
 
-def _product_moments(h: Array, bucket: int | None, pairs: Pairs) -> Iterator[Array]:
+def _product_moments(h: Array, bucket: int | None, pairs: CoordinateProducts) -> Iterator[Array]:
     d = len(h)
     rows, columns = np.triu_indices(d)
     packed = h[rows, columns][:, None]
@@ -84,7 +83,7 @@ def _product_moments(h: Array, bucket: int | None, pairs: Pairs) -> Iterator[Arr
     yield pairs.place(moments, means)
 
 
-def _square_moments(eigenvalues: Array, bucket: int | None, pairs: Pairs) -> Iterator[Array]:
+def _square_moments(eigenvalues: Array, bucket: int | None, pairs: CoordinateProducts) -> Iterator[Array]:
     means = np.empty_like(eigenvalues)
     member = np.zeros((len(eigenvalues), len(eigenvalues)))
     for b in buckets(len(eigenvalues), bucket):
@@ -95,7 +94,7 @@ def _square_moments(eigenvalues: Array, bucket: int | None, pairs: Pairs) -> Ite
     yield pairs.place(np.outer(eigenvalues, means) + 2 * eigenvalues[:, None] ** 2 * member, means)
 
 
-class Sampler:
+class GaussianSamples:
     """The same Gaussian features again at every pass: (n, d) chunks of N(0, covariance)."""
 
     def __init__(self, covariance: Covariance, count: int, seed: int) -> None:
@@ -118,14 +117,14 @@ class FittedVariances:
         self.variances: Callable[[Array], Array] = compressor.variances
         self.bucket = getattr(compressor, "bucket", None)
         self.covariance = covariance
-        self.coefficients, exact = self._fit(np.concatenate(list(Sampler(covariance, PILOT, seed=1))))
+        self.coefficients, exact = self._fit(np.concatenate(list(GaussianSamples(covariance, PILOT, seed=1))))
         d = covariance.dimension
         affordable = int(WORK / (2 * d * packed_size(d + 1)))
-        self.samples = Sampler(covariance, 0 if exact else max(PILOT, min(samples, affordable)), seed=2)
+        self.samples = GaussianSamples(covariance, 0 if exact else max(PILOT, min(samples, affordable)), seed=2)
 
     def _fit(self, x: Array) -> tuple[Array, bool]:
         """Least-squares coefficients (3, d), and whether they leave nothing."""
-        controls, v = _values(x, self.bucket), self.variances(x)
+        controls, v = _control_values(x, self.bucket), self.variances(x)
         coefficients = np.stack(
             [np.linalg.lstsq(controls[:, :, j].T, v[:, j], rcond=1e-10)[0] for j in range(x.shape[1])], axis=1
         )
@@ -134,7 +133,7 @@ class FittedVariances:
 
     def residual(self, x: Array) -> Array:
         """What is left of v at x (n, d)."""
-        return self.variances(x) - np.einsum("cnj,cj->nj", _values(x, self.bucket), self.coefficients)
+        return self.variances(x) - np.einsum("cnj,cj->nj", _control_values(x, self.bucket), self.coefficients)
 
     def means(self) -> Array:
         """E[v_j(x)], (d,)."""
@@ -145,11 +144,11 @@ class FittedVariances:
         total = (self.coefficients * [mean_norm_products(h, self.bucket), np.diag(h), traces]).sum(axis=0)
         return total + sum(self.residual(x).sum(axis=0) for x in self.samples) / max(1, self.samples.count)
 
-    def response(self, pairs: Pairs) -> Array:
+    def response(self, pairs: CoordinateProducts) -> Array:
         """(count(d+1), d): E[v_j(x) z z^T] with the multiplicity of each pair, z = (x, 1)."""
         size = self.covariance.dimension + 1
         total = np.zeros((pairs.count(size), size - 1))
-        exact = _moments(self.covariance, self.bucket, pairs)
+        exact = _control_moments(self.covariance, self.bucket, pairs)
         for moments, coefficient in zip(exact, self.coefficients, strict=True):
             total += moments * coefficient
         for x in self.samples:

@@ -93,7 +93,7 @@ def norm_product_diagonals(eigenvalues: Array, bucket: int | None = None) -> Arr
         at_zero = np.sqrt(inside)
         difference = weight.sum() * np.outer(at_zero, eigenvalues)
         difference -= (weight[:, None] * deviation).T @ (shrink * eigenvalues)
-        own = weight @ (at_zero**3 - deviation * shrink[:, b] * inside)
-        difference[np.arange(len(inside)), np.arange(b.start, b.stop)] += own
+        diagonal = weight @ (at_zero**3 - deviation * shrink[:, b] * inside)
+        difference[np.arange(len(inside)), np.arange(b.start, b.stop)] += diagonal
         result[b] = np.sqrt(2 / np.pi) * difference
     return result

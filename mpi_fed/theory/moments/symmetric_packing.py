@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+CHUNK = 1 << 21
+"""Numbers in a temporary array, at most (about)."""
+
 
 @lru_cache(maxsize=8)
 def triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -53,7 +56,7 @@ def multiplicity(size: int) -> Array:
     return np.where(rows == columns, 1.0, 2.0)
 
 
-def products(rows: Array) -> Array:
+def packed_products(rows: Array) -> Array:
     """(n, size) to (n, size (size+1)/2): z z^T packed, for each row z."""
     first, second = triangle(rows.shape[1])
     return rows[:, first] * rows[:, second]

@@ -18,33 +18,34 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from ..moments.symmetric_packing import Array
-from .contour import Resolvent
-
-CHUNK = 1 << 21
+from ..moments.symmetric_packing import CHUNK, Array
+from .contour_integral import Resolvent
 
 
 class Recursion(ABC):
-    """A state is a row: `core` numbers for U, the constant 1 last among them, then p (d), then q (1)."""
+    """A state is a row: the core, `core_size` numbers for U, the constant 1 last among them, then p (d), then q (1)."""
 
     eigenvalues: Array
-    core: int
+    core_size: int
+    """How many numbers the core has."""
     flops: float
     """Floating-point operations of a step of one state, about."""
-    second: np.ndarray
+    second_places: np.ndarray
     """Where the second moments stand in the core."""
+    _matrix: tuple[float, Array] | None = None
 
     @property
     def size(self) -> int:
-        return self.core + len(self.eigenvalues) + 1
+        """How many numbers a state has."""
+        return self.core_size + len(self.eigenvalues) + 1
 
     @abstractmethod
     def core_of(self, mean: Array, variance: float) -> Array:
         """The core of an eta with this mean (d,) and covariance `variance` I."""
 
     @abstractmethod
-    def spectrum(self, core: Array) -> Array:
-        """s, (n, d), of n cores."""
+    def squared_errors(self, core: Array) -> Array:
+        """s, diag E[eta eta^T] in H's eigenbasis, (n, d), of n cores."""
 
     @abstractmethod
     def core_step(self, core: Array, gamma: float) -> Array:
@@ -73,16 +74,15 @@ class Recursion(ABC):
     def step(self, states: Array, gamma: float) -> Array:
         """(n, size) states one round later."""
         core, p, q = self._split(states)
-        s = self.spectrum(core)
+        s = self.squared_errors(core)
         after = (1 - gamma * self.eigenvalues) * (p + s)
         return np.column_stack([self.core_step(core, gamma), after, q + (2 * p + s) @ self.eigenvalues])
 
     def matrix(self, gamma: float) -> Array:
         """(size, size): states @ matrix = step(states, gamma). The last one asked for is kept: do not change it."""
-        known = getattr(self, "_matrix", None)
-        if known is None or known[0] != gamma:
-            self._matrix = known = (gamma, self._build(gamma))
-        return known[1]
+        if self._matrix is None or self._matrix[0] != gamma:
+            self._matrix = (gamma, self._build(gamma))
+        return self._matrix[1]
 
     def _build(self, gamma: float) -> Array:
         identity = np.eye(self.size)
@@ -101,11 +101,11 @@ class Recursion(ABC):
 
     def state(self, core: Array) -> Array:
         """The state (size,) at the start of an average: this U, empty sums."""
-        return np.concatenate([core, np.zeros(self.size - self.core)])
+        return np.concatenate([core, np.zeros(self.size - self.core_size)])
 
     def last_risk(self, states: Array) -> Array:
         """Expected excess risk of the iterate, (n,)."""
-        return 0.5 * self.spectrum(self._split(states)[0]) @ self.eigenvalues
+        return 0.5 * self.squared_errors(self._split(states)[0]) @ self.eigenvalues
 
     def mean_risk(self, states: Array, counts: Array) -> Array:
         """Expected excess risk of the mean of `counts` iterates, (n,); of the iterate itself where 0."""
@@ -118,17 +118,17 @@ class Recursion(ABC):
         The second moments go by a positive map, so its spectral radius is below 1 exactly if X = map(X) + I
         has a positive definite solution.
         """
-        core, after = self.settled(), self.matrix(gamma)[: self.core, self.second]
+        core, after = self.stationary_means(), self.matrix(gamma)[: self.core_size, self.second_places]
         right = np.stack([core @ after, self.identity()], axis=1)
-        solution = np.linalg.solve((np.eye(len(self.second)) - after[self.second]).T, right)
+        solution = np.linalg.solve((np.eye(len(self.second_places)) - after[self.second_places]).T, right)
         if not np.isfinite(solution).all() or not self.is_positive(solution[:, 1]):
             return None
-        core[self.second] = solution[:, 0]
+        core[self.second_places] = solution[:, 0]
         return core
 
-    def settled(self) -> Array:
+    def stationary_means(self) -> Array:
         """A core of what a fixed step tends to, but for the second moments, which are zero here."""
-        return np.append(np.zeros(self.core - 1), 1.0)
+        return np.append(np.zeros(self.core_size - 1), 1.0)
 
     def _split(self, states: Array) -> tuple[Array, Array, Array]:
-        return states[:, : self.core], states[:, self.core : -1], states[:, -1]
+        return states[:, : self.core_size], states[:, self.core_size : -1], states[:, -1]

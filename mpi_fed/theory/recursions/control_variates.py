@@ -15,87 +15,34 @@ clients, so that they share one block; alone, they are looked at in H's eigenbas
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...problems.population import Covariance
-from ..moments.compression_covariance import AddedCovariance
-from ..moments.gradient_moments import EmpiricalLaw, GaussianLaw, Law, left, right
-from ..moments.symmetric_packing import Array, pack, packed_size, unpack
+from ..moments.covariance_from_input import CovarianceFromInput, DiagonalCovariance
+from ..moments.matrix_products import multiply_left, multiply_right, transposed
+from ..moments.symmetric_packing import Array, pack, packed_size
 from .base import Recursion
-from .control_variates_resolvent import MemoryResolvent, has_memory_resolvent
+from .control_variates_blocks import Block, BlockMoments, CoreLayout, EmpiricalBlock, GaussianBlock
+from .control_variates_resolvent import ControlVariatesResolvent
 
 
-def transposed(matrices: Array) -> Array:
-    """(n, d, d), each transposed."""
-    return matrices.transpose(0, 2, 1)
+class BlockNoise(NamedTuple):
+    """What a round adds to a block's moments, (n, d, d) each."""
+
+    noise: Array
+    """N."""
+    gradient_memory: Array
+    """E[m h^T]."""
+    gradient: Array
+    """E[m m^T]."""
 
 
-class Block(ABC):
-    """Clients whose memories are looked at together: means over them of their moments."""
-
-    crossed = False
-    """The mean of Delta_i E[h_i]^T is a moment of its own."""
-
-    def __init__(self, law: Law, batch: int | None, added: AddedCovariance) -> None:
-        self.law, self.batch, self.added, self.weight = law, batch, added, law.weight
-
-    def moments(self, second: Array) -> tuple[Array, Array]:
-        """E[m m^T] and E Cov(g | eta), (n, d, d) each."""
-        mean = self.law.mean(second)
-        return mean, self.law.sampling(second, mean) / self.batch if self.batch else np.zeros_like(mean)
-
-    @abstractmethod
-    def pull(self, second: Array) -> Array:
-        """E[u m^T], (n, d+1, d)."""
-
-    @abstractmethod
-    def mean_memory(self, cross: Array, shifts: Array) -> Array:
-        """E[m h^T], (n, d, d), from E[u h^T] and the mean of Delta_i E[h_i]^T."""
-
-    def pull_shifts(self, second: Array) -> Array:
-        """The mean of Delta_i E[m_i]^T, (n, d, d)."""
-        raise NotImplementedError
-
-
-class GaussianBlock(Block):
-    """Gaussian clients of one covariance."""
-
-    def __init__(self, law: GaussianLaw, batch: int | None, added: AddedCovariance) -> None:
-        super().__init__(law, batch, added)
-        self.noise_variance = law.noise_variance
-        self.h, self.shift, self.spread = law.matrix, law.shift, law.spread
-        self.crossed = len(law.weights) > 1 and law.shifted
-
-    def pull(self, second: Array) -> Array:
-        return right(second[:, :, :-1] + second[:, :, -1:] * self.shift, self.h)
-
-    def mean_memory(self, cross: Array, shifts: Array) -> Array:
-        return left(self.h, cross[:, :-1] + (shifts if self.crossed else self.shift[:, None] * cross[:, -1:]))
-
-    def pull_shifts(self, second: Array) -> Array:
-        outer = self.shift[:, None] * second[:, -1:, :-1] + second[:, -1:, -1:] * self.spread
-        return right(outer, self.h)
-
-
-class EmpiricalBlock(Block):
-    """One client whose rows are drawn with replacement."""
-
-    def __init__(self, law: EmpiricalLaw, batch: int | None, added: AddedCovariance) -> None:
-        super().__init__(law, batch, added)
-        self.gradient = law.gradients[0]
-
-    def pull(self, second: Array) -> Array:
-        return second @ self.gradient.T
-
-    def mean_memory(self, cross: Array, shifts: Array) -> Array:
-        return self.gradient @ cross
-
-
-class MemoryRecursion(Recursion):
-    """The core: of each block E[u h^T], the mean of Delta E[h]^T where it has one, and E[h h^T]; then U, packed."""
+class ControlVariatesRecursion(Recursion):
+    """The core is laid out by `CoreLayout`; in the eigenbasis of `rotation` where there is one."""
 
     def __init__(
         self,
@@ -103,7 +50,7 @@ class MemoryRecursion(Recursion):
         blocks: Sequence[Block],
         alpha: float,
         rotation: Covariance | None,
-        downlink: AddedCovariance | None = None,
+        downlink: CovarianceFromInput | None = None,
     ) -> None:
         d = covariance.dimension
         self.blocks, self.alpha, self.rotation, self.downlink = blocks, alpha, rotation, downlink
@@ -111,32 +58,18 @@ class MemoryRecursion(Recursion):
         self.eigenvalues = covariance.eigenvalues
         self.basis = None if rotation else covariance.rotate(np.eye(d))
         self.h = covariance.eigenvalues if rotation else covariance.dense
-        sizes = [(d * (d + 1), d * d * block.crossed, packed_size(d)) for block in blocks]
-        self.core = sum(map(sum, sizes)) + packed_size(d + 1)
-        self.starts = np.cumsum([0, *(size for part in sizes for size in part)])
+        self.layout = CoreLayout(d, blocks)
+        self.core_size = self.layout.size
         dense = 10 * len(blocks) if self.h.ndim == 2 else 2
         fourths = sum(isinstance(block, EmpiricalBlock) for block in blocks)
         self.flops = 2.0 * dense * d**3 + 150.0 * d**2 * len(blocks) + 2.0 * fourths * packed_size(d + 1) ** 2
-        self.second = self._second_moments()
+        self.second_places = self._second_moment_places()
 
-    def unpacked(self, core: Array) -> tuple[Array, list[tuple[Array, Array, Array]]]:
-        """U (n, d+1, d+1), and for each block E[u h^T], the mean of Delta E[h]^T, and E[h h^T]."""
-        n, d = len(core), len(self.eigenvalues)
-        parts = [core[:, a:b] for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
-        triples = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
-        blocks = [(y.reshape(n, d + 1, d), z.reshape(n, -1, d), unpack(m, d)) for y, z, m in triples]
-        return unpack(core[:, self.starts[-1] :], d + 1), blocks
-
-    def packed(self, second: Array, blocks: Sequence[tuple[Array, Array, Array]]) -> Array:
-        """The core of these moments."""
-        n = len(second)
-        parts = [part for y, z, m in blocks for part in (y.reshape(n, -1), z.reshape(n, -1), pack(m))]
-        return np.concatenate([*parts, pack(second)], axis=1)
-
-    def noise(self, block: Block, second: Array, moments: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        """N, E[m h^T] and E[m m^T] of a block, (n, d, d) each."""
-        (mean, sampling), cross = block.moments(second), block.mean_memory(*moments[:2])
-        return sampling + block.added(self.difference(mean + sampling, cross, moments[2])), cross, mean
+    def noise(self, block: Block, second: Array, moments: BlockMoments) -> BlockNoise:
+        """The noise of a block at U = `second` (n, d+1, d+1)."""
+        (mean, sampling), cross = block.gradient_moments(second), block.gradient_memory(moments)
+        added = block.compression(self.difference(mean + sampling, cross, moments.memory))
+        return BlockNoise(sampling + added, cross, mean)
 
     @staticmethod
     def difference(gradient: Array, cross: Array, memory: Array) -> Array:
@@ -147,49 +80,49 @@ class MemoryRecursion(Recursion):
         """The covariance (n, d, d) of the direction that clients get, from that of the direction at the root."""
         if self.downlink is None:
             return noise
-        return noise + self.downlink(noise + right(left(self.h, second[:, :-1, :-1]), self.h))
+        return noise + self.downlink(noise + multiply_right(multiply_left(self.h, second[:, :-1, :-1]), self.h))
 
     def core_step(self, core: Array, gamma: float) -> Array:
-        second, blocks = self.unpacked(core)
+        second = self.layout.error(core)
         d, alpha = len(self.eigenvalues), self.alpha
         total = np.zeros_like(second[:, :d, :d])
         after = []
-        for block, moments in zip(self.blocks, blocks, strict=True):
+        for block, moments in zip(self.blocks, self.layout.blocks(core), strict=True):
             y, z, m = moments
             noise, cross, mean = self.noise(block, second, moments)
             total += block.weight / self.clients * noise
-            y = (1 - alpha) * y + alpha * block.pull(second)
-            y[:, :d] -= gamma * left(self.h, y[:, :d]) + gamma * alpha / self.clients * noise
+            y = (1 - alpha) * y + alpha * block.error_gradient(second)
+            y[:, :d] -= gamma * multiply_left(self.h, y[:, :d]) + gamma * alpha / self.clients * noise
             if block.crossed:
-                z = (1 - alpha) * z + alpha * block.pull_shifts(second)
+                z = (1 - alpha) * z + alpha * block.shift_gradient(second)
             m = (1 - alpha) ** 2 * m + alpha * (1 - alpha) * (cross + transposed(cross)) + alpha**2 * (mean + noise)
-            after.append((y, z, m))
+            after.append(BlockMoments(y, z, m))
         noise = self.sent_back(total / self.clients, second)
         second = second.copy()
-        second[:, :d] -= gamma * left(self.h, second[:, :d])
-        second[:, :, :d] -= gamma * right(second[:, :, :d], self.h)
+        second[:, :d] -= gamma * multiply_left(self.h, second[:, :d])
+        second[:, :, :d] -= gamma * multiply_right(second[:, :, :d], self.h)
         second[:, :d, :d] += gamma**2 * noise
-        return self.packed(second, after)
+        return self.layout.packed(second, after)
 
     def core_of(self, mean: Array, variance: float) -> Array:
-        """Of empty memories."""
+        """The core of empty memories and an eta with this mean (d,) and covariance `variance` I."""
         d = len(mean)
         u = np.append(self.rotation.unrotate(mean) if self.rotation else mean, 1.0)
         second = np.outer(u, u)
         second[np.arange(d), np.arange(d)] += variance
-        return np.concatenate([np.zeros(self.starts[-1]), pack(second)])
+        return np.concatenate([np.zeros(self.layout.starts[-1]), pack(second)])
 
-    def spectrum(self, core: Array) -> Array:
-        s = unpack(core[:, self.starts[-1] :], len(self.eigenvalues) + 1)[:, :-1, :-1]
+    def squared_errors(self, core: Array) -> Array:
+        s = self.layout.error(core)[:, :-1, :-1]
         return np.diagonal(s, axis1=1, axis2=2) if self.basis is None else ((s @ self.basis) * self.basis).sum(axis=1)
 
     def noise_trace(self, core: Array) -> float:
         return float(np.maximum(0.0, self.noise_weights(core).sum()))
 
     def noise_weights(self, core: Array) -> Array:
-        second, blocks = self.unpacked(core[None])
-        pairs = zip(self.blocks, blocks, strict=True)
-        return self.weights([self.noise(block, second, moments)[0][0] for block, moments in pairs], second)
+        second = self.layout.error(core[None])
+        pairs = zip(self.blocks, self.layout.blocks(core[None]), strict=True)
+        return self.weights([self.noise(block, second, moments).noise[0] for block, moments in pairs], second)
 
     def _mean(self, noises: Sequence[Array]) -> Array:
         """C = N^-2 sum_i N_i."""
@@ -209,25 +142,31 @@ class MemoryRecursion(Recursion):
     def noise_standard_error(self, core: Array) -> float:
         return 0.0
 
-    def resolvent(self, gamma: float) -> MemoryResolvent | None:
-        block = self.blocks[0]
-        known = isinstance(block, GaussianBlock) and has_memory_resolvent(self)
-        return MemoryResolvent(self, block, gamma) if known and isinstance(block, GaussianBlock) else None
+    def resolvent(self, gamma: float) -> ControlVariatesResolvent | None:
+        block = self._resolvable_block()
+        return None if block is None else ControlVariatesResolvent(block, self.layout, self.alpha, gamma)
 
     def operations_of_resolvent(self) -> float:
         d = len(self.eigenvalues)
-        return 5.0 * d**4 + 1e4 * d**2 if has_memory_resolvent(self) else math.inf
+        return math.inf if self._resolvable_block() is None else 5.0 * d**4 + 1e4 * d**2
+
+    def _resolvable_block(self) -> GaussianBlock | None:
+        """The only block, where the recursion has the structure of `ControlVariatesResolvent`."""
+        block = self.blocks[0]
+        if self.downlink is not None or self.rotation is None or not isinstance(block, GaussianBlock):
+            return None
+        return block if isinstance(block.compression, DiagonalCovariance) else None
 
     def stationary(self, gamma: float) -> Array | None:
         resolvent = self.resolvent(gamma)
         if resolvent is None:
             return super().stationary(gamma)
-        proof = resolvent.settled(noise=False)
-        if not np.isfinite(proof).all() or not self.is_positive(proof[self.second]):
+        proof = resolvent.fixed_point(noise=False)
+        if not np.isfinite(proof).all() or not self.is_positive(proof[self.second_places]):
             return None
-        return resolvent.settled(noise=True)
+        return resolvent.fixed_point(noise=True)
 
-    def _second_moments(self) -> np.ndarray:
+    def _second_moment_places(self) -> NDArray[np.intp]:
         """Where E[eta eta^T], E[eta h^T] and E[h h^T] stand in the core."""
         d = len(self.eigenvalues)
         second, blocks = np.zeros((1, d + 1, d + 1)), []
@@ -235,32 +174,32 @@ class MemoryRecursion(Recursion):
         for block in self.blocks:
             y = np.zeros((1, d + 1, d))
             y[:, :d] = 1.0
-            blocks.append((y, np.zeros((1, d * block.crossed, d)), np.ones((1, d, d))))
-        return np.flatnonzero(self.packed(second, blocks)[0])
+            blocks.append(BlockMoments(y, np.zeros((1, d * block.crossed, d)), np.ones((1, d, d))))
+        return np.flatnonzero(self.layout.packed(second, blocks)[0])
 
-    def _joint(self, identity: bool) -> Array:
-        """A core: E[eta eta^T] = E[h h^T] = I with `identity`; else the means that a fixed step tends to, and 1."""
+    def _reference_core(self, identity: bool) -> Array:
+        """E[eta eta^T] = E[h h^T] = I with `identity`; else the means that a fixed step tends to, and 1."""
         d = len(self.eigenvalues)
         second, blocks = np.zeros((1, d + 1, d + 1)), []
         second[:, :d, :d], second[0, -1, -1] = identity * np.eye(d), not identity
         for block in self.blocks:
             y, z = np.zeros((1, d + 1, d)), np.zeros((1, d * block.crossed, d))
             if not identity:
-                y[:, -1] = block.pull(second)[:, -1]
-                z = block.pull_shifts(second) if block.crossed else z
-            blocks.append((y, z, identity * np.eye(d)[None]))
-        return self.packed(second, blocks)[0]
+                y[:, -1] = block.error_gradient(second)[:, -1]
+                z = block.shift_gradient(second) if block.crossed else z
+            blocks.append(BlockMoments(y, z, identity * np.eye(d)[None]))
+        return self.layout.packed(second, blocks)[0]
 
     def identity(self) -> Array:
-        return self._joint(True)[self.second]
+        return self._reference_core(True)[self.second_places]
 
-    def settled(self) -> Array:
-        return self._joint(False)
+    def stationary_means(self) -> Array:
+        return self._reference_core(False)
 
     def is_positive(self, second: Array) -> bool:
-        core = np.zeros(self.core)
-        core[self.second] = second
+        core = np.zeros(self.core_size)
+        core[self.second_places] = second
         d = len(self.eigenvalues)
-        u, blocks = self.unpacked(core[None])
-        joints = (np.block([[u[0, :d, :d], y[0, :d]], [y[0, :d].T, m[0]]]) for y, _, m in blocks)
+        u, blocks = self.layout.error(core[None])[0], self.layout.blocks(core[None])
+        joints = (np.block([[u[:d, :d], y[0, :d]], [y[0, :d].T, m[0]]]) for y, _, m in blocks)
         return all(np.linalg.eigvalsh(joint)[0] > 0 for joint in joints)

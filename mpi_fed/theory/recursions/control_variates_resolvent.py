@@ -1,5 +1,6 @@
-"""The resolvent of the recursion with memories, for Gaussian clients of one covariance: as `resolvent`, with 4 moments.
+"""The resolvent of the recursion with memories, for Gaussian clients of one covariance.
 
+It is that of `full_moments_resolvent` with four moments in the place of one.
 In H's eigenbasis what is unknown of a pair i <= j is v = (S, Y_ij, Y_ji, M)_ij, S = E[eta eta^T], Y = E[eta h^T],
 M = E[h h^T]; a round takes it to T_ij v + g N_ij, g = (gamma^2/N, -gamma alpha/N, -gamma alpha/N, alpha^2), with the
 noise N_ij = n_ij . v + L_ij, where L = sum_k y_k q_k q_k^T + y_d diag(l) couples the pairs through d + 1 numbers y.
@@ -8,16 +9,14 @@ E[eta], E[h] and the mean of Delta E[h]^T go their own way and are sources.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..moments.compression_covariance import DiagonalCovariance
+from ..moments.covariance_from_input import DiagonalCovariance
 from ..moments.symmetric_packing import Array, multiplicity, pack, packed_size, triangle, unpack
-from .contour import Complex
-
-if TYPE_CHECKING:
-    from .control_variates import GaussianBlock, MemoryRecursion
+from .contour_integral import Complex
+from .control_variates_blocks import BlockMoments, CoreLayout, GaussianBlock
 
 
 class Sources(NamedTuple):
@@ -29,34 +28,35 @@ class Sources(NamedTuple):
     noise: Any  # sigma^2 times the constant
 
 
-class MemoryResolvent:
+class ControlVariatesResolvent:
     """Rows are S, M packed, Y, E[eta], 1, E[h], the mean of Delta E[h]^T, p and q, all in the eigenbasis."""
 
-    def __init__(self, recursion: MemoryRecursion, block: GaussianBlock, gamma: float) -> None:
-        self.recursion, self.block, self.gamma, self.alpha = recursion, block, gamma, recursion.alpha
-        self.eigenvalues = h = recursion.eigenvalues
+    def __init__(self, block: GaussianBlock, layout: CoreLayout, alpha: float, gamma: float) -> None:
+        self.block, self.layout, self.alpha, self.gamma = block, layout, alpha, gamma
+        self.eigenvalues = h = block.h
         self.noise_variance = block.noise_variance
-        d, clients, alpha = len(h), recursion.clients, recursion.alpha
+        d, clients, compression = len(h), block.weight, block.compression
         self.sums = d + 1
-        added = block.added
-        assert isinstance(added, DiagonalCovariance)
-        self.a, self.batch = added.a, 1.0 / block.batch if block.batch else 0.0
-        q = np.eye(d) if added.q is None else added.q
+        assert isinstance(compression, DiagonalCovariance)
+        self.a, self.batch = compression.a, 1.0 / block.batch if block.batch else 0.0
+        q = np.eye(d) if compression.q is None else compression.q
         self.rows, self.columns = triangle(d)
         self.pairs, self.diagonal = packed_size(d), np.flatnonzero(self.rows == self.columns)
         basis = np.empty((d + 1, d, d))
         basis[:d] = q[:, :, None] * q[:, None, :]
         basis[d] = np.diag(h)
         self.basis = pack(basis)  # of L
-        forms = added.b[:, None, None] * basis[:d] + np.multiply.outer(np.broadcast_to(added.c, d), np.eye(d))
+        traces = np.multiply.outer(np.broadcast_to(compression.c, d), np.eye(d))
+        forms = compression.b[:, None, None] * basis[:d] + traces
         self.forms = multiplicity(d) * pack(forms)  # y_k of D
         self.trace = np.zeros(self.pairs)  # Tr(H .) of a diagonal
         self.trace[self.diagonal] = h
         self.white = forms.reshape(d, -1) @ np.diag(h).ravel()
         i, j = h[self.rows], h[self.columns]
-        self.weights = np.stack([(1 + self.batch) * i * j, -i, -j, np.ones_like(i)], axis=1)  # D_ij = weights . v
-        self.own = self.a * self.weights
-        self.own[:, 0] += self.batch * i * j  # N_ij = own . v + L_ij
+        # D_ij = input_weights . v, N_ij = noise_weights . v + L_ij
+        self.input_weights = np.stack([(1 + self.batch) * i * j, -i, -j, np.ones_like(i)], axis=1)
+        self.noise_weights = self.a * self.input_weights
+        self.noise_weights[:, 0] += self.batch * i * j
         self.drive = np.array([gamma**2 / clients, -gamma * alpha / clients, -gamma * alpha / clients, alpha**2])
         keep = 1 - alpha
         gap = np.zeros((self.pairs, 4, 4))  # 1 - T
@@ -65,13 +65,13 @@ class MemoryResolvent:
         gap[:, 1, 0], gap[:, 2, 0] = -(1 - gamma * i) * alpha * j, -(1 - gamma * j) * alpha * i
         gap[:, 3, 3] = 2 * alpha - alpha**2
         gap[:, 3, 1], gap[:, 3, 2], gap[:, 3, 0] = -alpha * keep * i, -alpha * keep * j, -(alpha**2) * i * j
-        self.gap = gap - self.drive[:, None] * self.own[:, None, :]
+        self.gap = gap - self.drive[:, None] * self.noise_weights[:, None, :]
 
-    def start(self, state: Array) -> Array:
-        second, ((y, z, m),) = self.recursion.unpacked(state[None, : self.recursion.core])
-        u, d = second[0], len(self.eigenvalues)
-        own = [pack(u[:d, :d]), pack(m[0]), y[0, :d].ravel(), u[:d, d], u[d:, d], y[0, d], z.ravel()]
-        return np.concatenate([*own, state[self.recursion.core :]])
+    def coordinates(self, state: Array) -> Array:
+        core, d = state[None, : self.layout.size], len(self.eigenvalues)
+        u, ((y, z, m),) = self.layout.error(core)[0], self.layout.blocks(core)
+        parts = [pack(u[:d, :d]), pack(m[0]), y[0, :d].ravel(), u[:d, d], u[d:, d], y[0, d], z.ravel()]
+        return np.concatenate([*parts, state[self.layout.size :]])
 
     def _parts(self, row: Any) -> list[Any]:
         d = len(self.eigenvalues)
@@ -96,8 +96,8 @@ class MemoryResolvent:
         spectrum = s[self.diagonal]
         p = (p0 + (1 - gamma * h) * spectrum) / (x + gamma * h)
         q = (q0 + h @ (2 * p + spectrum)) / x
-        found = [s, m, y.ravel(), e, [one], memory, np.ravel(z), p, q]
-        return np.asarray(np.concatenate(found), dtype=np.complex128)
+        row = [s, m, y.ravel(), e, [one], memory, np.ravel(z), p, q]
+        return np.asarray(np.concatenate(row), dtype=np.complex128)
 
     def _pairs(self, x: complex, s0: Any, m0: Any, y0: Any, sources: Sources) -> tuple[Any, Any, Any]:
         """S and M packed, and Y (d, d)."""
@@ -111,37 +111,38 @@ class MemoryResolvent:
         right[:, 0, 0], right[:, 3, 0] = s0, m0 + alpha * (1 - alpha) * both + alpha**2 * outer * error
         right[:, 1, 0], right[:, 2, 0] = (y0 + sources.pull)[i, j], (y0 + sources.pull)[j, i]
         right[:, :, 0] += noise[:, None] * self.drive
-        found = np.linalg.solve(self.gap + x * np.eye(4), right)
-        given, driven = found[:, :, 0], found[:, :, 1]
-        reply = (self.weights * driven).sum(axis=1)
-        difference = (self.weights * given).sum(axis=1) + apart
-        trace = sources.noise + self.trace @ (given[:, 0] + error)
+        replies = np.linalg.solve(self.gap + x * np.eye(4), right)
+        alone, driven = replies[:, :, 0], replies[:, :, 1]  # without L, and per unit of L
+        reply = (self.input_weights * driven).sum(axis=1)
+        difference = (self.input_weights * alone).sum(axis=1) + apart
+        trace = sources.noise + self.trace @ (alone[:, 0] + error)
         row = _product(self.trace * driven[:, 0], self.basis)
         coupling = np.eye(d + 1, dtype=row.dtype)
         coupling[:d] -= _product(self.forms * reply, self.basis) + self.batch * np.outer(self.white, row)
         coupling[d] -= (1 + self.a) * self.batch * row
-        own = np.append(self.forms @ difference + self.batch * self.white * trace, (1 + self.a) * self.batch * trace)
-        v = given + (np.linalg.solve(coupling, own) @ self.basis)[:, None] * driven
+        forms = self.forms @ difference + self.batch * self.white * trace
+        right_side = np.append(forms, (1 + self.a) * self.batch * trace)
+        v = alone + (np.linalg.solve(coupling, right_side) @ self.basis)[:, None] * driven
         y = np.empty((d, d), v.dtype)
         y[j, i], y[i, j] = v[:, 2], v[:, 1]
         return v[:, 0], v[:, 3], y
 
-    def states(self, found: Array) -> Array:
-        d, n = len(self.eigenvalues), len(found)
-        s, m, y, e, one, memory, z, p, q = self._parts(found)
+    def states(self, rows: Array) -> Array:
+        d, n = len(self.eigenvalues), len(rows)
+        s, m, y, e, one, memory, z, p, q = self._parts(rows)
         u = np.zeros((n, d + 1, d + 1))
         u[:, :d, :d], u[:, d, d] = unpack(s, d), one[:, 0]
         u[:, :d, d] = u[:, d, :d] = e
         cross = np.concatenate([y.reshape(n, d, d), memory[:, None]], axis=1)
-        block = cross, z.reshape(n, d * self.block.crossed, d), unpack(m, d)
-        return np.concatenate([self.recursion.packed(u, [block]), p, q], axis=1)
+        block = BlockMoments(cross, z.reshape(n, d * self.block.crossed, d), unpack(m, d))
+        return np.concatenate([self.layout.packed(u, [block]), p, q], axis=1)
 
-    def scales(self, found: Array) -> Array:
-        s, *_, p, q = self._parts(found)
+    def magnitudes(self, rows: Array) -> Array:
+        s, *_, p, q = self._parts(rows)
         risk = np.abs(s[:, self.diagonal]) @ self.eigenvalues
         return np.stack([risk, np.abs(p) @ self.eigenvalues, np.abs(q[:, 0])], axis=1)
 
-    def settled(self, noise: bool) -> Array:
+    def fixed_point(self, noise: bool) -> Array:
         """The core X that is what a round takes it to, plus the noise at w* or, without `noise`, the identity."""
         d, h = len(self.eigenvalues), self.eigenvalues
         eye, nothing = pack(np.eye(d)), np.zeros((d, d))
@@ -157,7 +158,7 @@ class MemoryResolvent:
             s, m, y = self._pairs(0.0, eye, eye, nothing, Sources(nothing, nothing, nothing, 0.0))
         u[:d, :d] = unpack(s, d)
         cross = np.concatenate([y, memory[None]])
-        return self.recursion.packed(u[None], [(cross[None], z[None], unpack(m, d)[None])])[0]
+        return self.layout.packed(u[None], [BlockMoments(cross[None], z[None], unpack(m, d)[None])])[0]
 
 
 def _product(left: Any, right: Array) -> Any:
@@ -165,10 +166,3 @@ def _product(left: Any, right: Array) -> Any:
     if not np.iscomplexobj(left):
         return left @ right.T
     return left.real @ right.T + 1j * (left.imag @ right.T)
-
-
-def has_memory_resolvent(recursion: MemoryRecursion) -> bool:
-    """Whether the recursion has this structure."""
-    if recursion.downlink is not None:
-        return False
-    return recursion.rotation is not None and isinstance(recursion.blocks[0].added, DiagonalCovariance)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...algorithms import Steps
 from ..moments.symmetric_packing import Array
 from .base import Recursion
-from .contour import FIRST, POINTS, ContourError, by_contour, windows
+from .contour_integral import FIRST, POINTS, ContourError, by_contour, windows
 
 DENSE_RATE = 5e10
 """Operations a second of large matrix products, about; used to choose a method, never a result."""
@@ -46,7 +46,7 @@ def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
     return stepping_seconds(recursion, FIRST) + len(windows(rounds)) * POINTS * each / DENSE_RATE
 
 
-def seconds(recursion: Recursion, steps: Steps, rounds: int) -> float:
+def propagation_seconds(recursion: Recursion, steps: Steps, rounds: int) -> float:
     """The time that `propagate` takes, about."""
     direct = stepping_seconds(recursion, rounds)
     if steps.exponent:
@@ -59,7 +59,7 @@ def propagate(
 ) -> Array:
     """The states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
 
-    Unless they are wanted `whole`, all but p and q may be NaN where it has faded.
+    Unless they must be `whole`, all but p and q may be NaN where it has faded.
 
     For a constant step T the state at round first + n is start T^n: by powers of two, one at a time for all rounds,
     by the resolvent (`contour`), or by single steps, whatever takes the least time; where the contour does not hold, by
@@ -72,15 +72,15 @@ def propagate(
         costs |= {POWERS: doubling_seconds(recursion, last), CONTOUR: contour_seconds(recursion, steps.scale, last)}
     reason = "take too long"
     with np.errstate(over="ignore", invalid="ignore"):  # a step too large: the moments grow past all bounds
-        for way in sorted(costs, key=lambda way: costs[way]):
-            if costs[way] > TIME_LIMIT:
+        for method in sorted(costs, key=lambda method: costs[method]):
+            if costs[method] > TIME_LIMIT:
                 break
-            if way == CONTOUR:
+            if method == CONTOUR:
                 try:
                     return by_resolvent(recursion, start, steps, first, counts, whole)
                 except ContourError as error:
                     reason = f"take too long without the contour, which does not hold: {error}"
-            elif way == POWERS:
+            elif method == POWERS:
                 return by_powers(recursion, start, steps.scale, counts)
             else:
                 return by_steps(recursion, start, steps, first, counts)

@@ -9,64 +9,69 @@ through the d + 1 numbers y, linear in the state (the compressors' diagonal cova
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..moments.compression_covariance import LinearAdded, ResponseAdded
-from ..moments.gradient_moments import GaussianLaw
+from ...compressors import Compressor
+from ..moments.compression_covariance import CompressionCovariance, LinearCovariance, MatrixCovariance
+from ..moments.gaussian_clients import GaussianClients
+from ..moments.gradient_moments import ClientGroup
 from ..moments.symmetric_packing import Array, multiplicity, pack, packed_size, triangle, unpack
-from .contour import Complex
-
-if TYPE_CHECKING:
-    from .full import FullRecursion
+from .contour_integral import Complex
 
 
-class FullResolvent:
+class FullMomentsResolvent:
     """Rows are S packed, E[eta], 1, p and q, all in the eigenbasis."""
 
-    def __init__(self, recursion: FullRecursion, gamma: float) -> None:
-        self.recursion, self.gamma = recursion, gamma
-        self.basis, self.eigenvalues = recursion.basis, recursion.eigenvalues
-        law = recursion.laws[0]
-        assert isinstance(law, GaussianLaw)
+    def __init__(
+        self,
+        group: GaussianClients,
+        batch: int | None,
+        compression: CompressionCovariance,
+        downlink: Compressor | None,
+        gamma: float,
+    ) -> None:
+        self.gamma, self.eigenvalues = gamma, group.covariance.eigenvalues
         d = len(self.eigenvalues)
+        self.basis = group.covariance.rotate(np.eye(d))
         self.pairs, self.sums = packed_size(d), d + 1
-        self.shift, self.spread = law.shift @ self.basis, self.basis.T @ law.spread @ self.basis
-        batch = 1.0 / recursion.batch if recursion.batch else 0.0
-        clients, outer = float(recursion.clients), np.outer(self.eigenvalues, self.eigenvalues)
-        added = recursion.added
-        coefficients = added.compressor.moment_coefficients(d) if isinstance(added, LinearAdded) else None
+        self.shift, self.spread = group.shift @ self.basis, self.basis.T @ group.spread @ self.basis
+        inverse_batch = 1.0 / batch if batch else 0.0
+        clients, outer = float(group.weight), np.outer(self.eigenvalues, self.eigenvalues)
+        coefficients = None
+        if isinstance(compression, LinearCovariance):
+            coefficients = compression.compressor.moment_coefficients(d)
         a, b, c = coefficients or (1.0, 0.0, 0.0)
-        self.elementwise = gamma**2 / clients * outer * (batch + (a - 1) * (1 + batch))
+        self.elementwise = gamma**2 / clients * outer * (inverse_batch + (a - 1) * (1 + inverse_batch))
         columns = np.empty((d + 1, d, d))
         columns[:d] = self.basis[:, :, None] * self.basis[:, None, :]
         columns[d] = np.diag(self.eigenvalues)
         self.columns = gamma**2 * pack(columns)
         # y = forms on S, means on E[eta], and constant
         forms, self.means, self.constant = np.zeros((d + 1, d, d)), np.zeros((d + 1, d)), np.zeros(d + 1)
-        forms[d] = a * batch * np.diag(self.eigenvalues)
+        forms[d] = a * inverse_batch * np.diag(self.eigenvalues)
         noise = np.zeros(d + 1)
-        noise[d] = a * batch
+        noise[d] = a * inverse_batch
         if coefficients:
-            forms[:d] = b * (1 + batch) * outer * columns[:d]
-            forms[:d] += c * (1 + batch) * np.diag(self.eigenvalues**2)
-            noise[:d] = batch * (b * (self.basis**2 @ self.eigenvalues) + c * self.eigenvalues.sum())
+            forms[:d] = b * (1 + inverse_batch) * outer * columns[:d]
+            forms[:d] += c * (1 + inverse_batch) * np.diag(self.eigenvalues**2)
+            noise[:d] = inverse_batch * (b * (self.basis**2 @ self.eigenvalues) + c * self.eigenvalues.sum())
             forms[:d] += noise[:d, None, None] * np.diag(self.eigenvalues)
         self.means = 2 * forms @ self.shift
-        self.constant = forms.reshape(d + 1, -1) @ self.spread.ravel() + noise * law.noise_variance
-        if isinstance(added, ResponseAdded):
-            self._respond(added.matrix, forms)
+        self.constant = forms.reshape(d + 1, -1) @ self.spread.ravel() + noise * group.noise_variance
+        if isinstance(compression, MatrixCovariance):
+            self._respond(compression.matrix, forms)
         forms, self.means, self.constant = forms / clients, self.means / clients, self.constant / clients
         decay = gamma * self.eigenvalues
         gap = decay[:, None] + decay - np.outer(decay, decay)  # 1 - a_i a_j
-        down = None if recursion.downlink is None else recursion.downlink.compressor.moment_coefficients(d)
+        down = None if downlink is None else downlink.moment_coefficients(d)
         if down is not None:
             gap -= (down[0] - 1) * np.outer(decay, decay)
             self._send_back(down, forms, columns)
         self.forms = multiplicity(d) * pack(forms)
-        rows, columns_ = triangle(d)
-        self.diagonal = np.flatnonzero(rows == columns_)
+        self.diagonal = np.flatnonzero(np.equal(*triangle(d)))
         self.gap = pack(gap - self.elementwise)
 
     def _respond(self, matrix: Array, forms: Array) -> None:
@@ -84,21 +89,22 @@ class FullResolvent:
         a, b, c = coefficients
         d = len(self.eigenvalues)
         weights = b * columns[:d] + c * np.eye(d)
-        own = weights * (self.elementwise / self.gamma**2)
+        elementwise = weights * (self.elementwise / self.gamma**2)
         coupling = weights.reshape(d, -1) @ columns.reshape(d + 1, -1).T
-        added = own + weights * np.outer(self.eigenvalues, self.eigenvalues) + np.tensordot(coupling, forms, 1)
+        added = elementwise + weights * np.outer(self.eigenvalues, self.eigenvalues) + np.tensordot(coupling, forms, 1)
         means, constant = coupling @ self.means, coupling @ self.constant
         for part in (forms, self.means, self.constant, self.elementwise):
             part *= a
         forms[:d] += added
-        self.means[:d] += means + 2 * own @ self.shift
-        self.constant[:d] += constant + own.reshape(d, -1) @ self.spread.ravel()
+        self.means[:d] += means + 2 * elementwise @ self.shift
+        self.constant[:d] += constant + elementwise.reshape(d, -1) @ self.spread.ravel()
 
-    def start(self, state: Array) -> Array:
+    def coordinates(self, state: Array) -> Array:
         d = len(self.eigenvalues)
-        u = self.recursion.unpacked(state[None, : self.recursion.core])[0]
+        core_size = packed_size(d + 1)
+        u = unpack(state[None, :core_size], d + 1)[0]
         s = self.basis.T @ u[:d, :d] @ self.basis
-        return np.concatenate([pack(s), u[:d, d] @ self.basis, u[d:, d], state[self.recursion.core :]])
+        return np.concatenate([pack(s), u[:d, d] @ self.basis, u[d:, d], state[core_size:]])
 
     def solve(self, start: Array, x: complex) -> Complex:
         d, gamma = len(self.eigenvalues), self.gamma
@@ -114,48 +120,48 @@ class FullResolvent:
         q = (q0 + self.eigenvalues @ (2 * p + spectrum)) / x
         return np.asarray(np.concatenate([s, mean, [one], p, q]), dtype=np.complex128)
 
-    def settled(self, noise: bool) -> Array:
+    def fixed_point(self, noise: bool) -> Array:
         """X, (d, d), with X = what a round takes it to, plus the noise at w* or, without `noise`, the identity."""
         d = len(self.eigenvalues)
         inverse = 1.0 / self.gap
-        own, constant = np.eye(d), np.zeros(d + 1)
+        source, constant = np.eye(d), np.zeros(d + 1)
         if noise:
-            own, constant = self.elementwise * self.spread, self.constant
+            source, constant = self.elementwise * self.spread, self.constant
         coupling = np.eye(d + 1) - (self.forms * inverse) @ self.columns.T
-        y = np.linalg.solve(coupling, self.forms @ (inverse * pack(own)) + constant)
-        return self.basis @ unpack(inverse * (pack(own) + y @ self.columns), d) @ self.basis.T
+        y = np.linalg.solve(coupling, self.forms @ (inverse * pack(source)) + constant)
+        return self.basis @ unpack(inverse * (pack(source) + y @ self.columns), d) @ self.basis.T
 
     def _couple(self, inverse: Any, right: Any) -> Any:
         """(I - forms inverse columns)^-1 right."""
         real, imaginary = ((self.forms * part) @ self.columns.T for part in (inverse.real, inverse.imag))
         return np.linalg.solve(np.eye(len(right)) - real - 1j * imaginary, right)
 
-    def states(self, found: Array) -> Array:
+    def states(self, rows: Array) -> Array:
         d = len(self.eigenvalues)
-        u = np.zeros((len(found), d + 1, d + 1))
-        u[:, :d, :d] = self.basis @ unpack(found[:, : self.pairs], d) @ self.basis.T
-        u[:, :d, d] = u[:, d, :d] = found[:, self.pairs : self.pairs + d] @ self.basis.T
-        u[:, d, d] = found[:, self.pairs + d]
-        return np.concatenate([pack(u), found[:, self.pairs + d + 1 :]], axis=1)
+        u = np.zeros((len(rows), d + 1, d + 1))
+        u[:, :d, :d] = self.basis @ unpack(rows[:, : self.pairs], d) @ self.basis.T
+        u[:, :d, d] = u[:, d, :d] = rows[:, self.pairs : self.pairs + d] @ self.basis.T
+        u[:, d, d] = rows[:, self.pairs + d]
+        return np.concatenate([pack(u), rows[:, self.pairs + d + 1 :]], axis=1)
 
-    def scales(self, found: Array) -> Array:
+    def magnitudes(self, rows: Array) -> Array:
         d = len(self.eigenvalues)
-        spectrum = np.abs(found[:, : self.pairs][:, self.diagonal]) @ self.eigenvalues
-        p = np.abs(found[:, -d - 1 : -1]) @ self.eigenvalues
-        return np.stack([spectrum, p, np.abs(found[:, -1])], axis=1)
+        spectrum = np.abs(rows[:, : self.pairs][:, self.diagonal]) @ self.eigenvalues
+        p = np.abs(rows[:, -d - 1 : -1]) @ self.eigenvalues
+        return np.stack([spectrum, p, np.abs(rows[:, -1])], axis=1)
 
 
-def has_resolvent(recursion: FullRecursion) -> bool:
-    """Whether the recursion has this structure."""
-    added = recursion.added
-    if len(recursion.laws) > 1 or not isinstance(recursion.laws[0], GaussianLaw):
-        return False
-    if recursion.downlink is not None and not _has_coefficients(recursion.downlink, len(recursion.eigenvalues)):
-        return False
-    if isinstance(added, LinearAdded):
-        return _has_coefficients(added, len(recursion.eigenvalues))
-    return isinstance(added, ResponseAdded) and added.matrix.shape[1] == len(recursion.eigenvalues)
-
-
-def _has_coefficients(added: LinearAdded, dimension: int) -> bool:
-    return added.compressor.moment_coefficients(dimension) is not None
+def resolvable_group(
+    groups: Sequence[ClientGroup], compression: CompressionCovariance, downlink: Compressor | None
+) -> GaussianClients | None:
+    """The only group of clients, where recursions of it have this structure; else None."""
+    group = groups[0]
+    if len(groups) > 1 or not isinstance(group, GaussianClients):
+        return None
+    d = group.covariance.dimension
+    if downlink is not None and downlink.moment_coefficients(d) is None:
+        return None
+    if isinstance(compression, LinearCovariance):
+        return None if compression.compressor.moment_coefficients(d) is None else group
+    diagonal = isinstance(compression, MatrixCovariance) and compression.matrix.shape[1] == d
+    return group if diagonal else None

@@ -35,16 +35,16 @@ class Resolvent(Protocol):
     sums: int
     """p and q are so many numbers at the end of a state."""
 
-    def start(self, state: Array) -> Array:
+    def coordinates(self, state: Array) -> Array:
         """A state (size,) in those coordinates."""
 
     def solve(self, start: Array, x: complex) -> Complex:
         """start (1 + x - T)^-1."""
 
-    def states(self, found: Array) -> Array:
+    def states(self, rows: Array) -> Array:
         """(n, size) states of rows in those coordinates."""
 
-    def scales(self, found: Array) -> Array:
+    def magnitudes(self, rows: Array) -> Array:
         """(n, 3): magnitudes of the risk of the iterate, of p and of q, in rows of those coordinates."""
 
 
@@ -54,12 +54,12 @@ class ContourError(Exception):
 
 def windows(last: int) -> list[tuple[int, int]]:
     """FIRST .. last in pieces of one contour each."""
-    found, start = [], FIRST
+    pieces, start = [], FIRST
     while start < last:
         end = min(last, int(start * WIDTH))
-        found.append((start, end))
+        pieces.append((start, end))
         start = end
-    return found
+    return pieces
 
 
 def by_contour(
@@ -70,21 +70,21 @@ def by_contour(
     Moments may fade below what sums over a contour can tell. Then, unless the states are wanted `whole`, what counts
     iterates is NaN and the sums over rounds remain. Raises ContourError.
     """
-    own, before = resolvent.start(start), resolvent.start(near)[None]
-    largest = np.maximum(resolvent.scales(own[None])[0], resolvent.scales(before)[0])
+    origin, before = resolvent.coordinates(start), resolvent.coordinates(near)[None]
+    largest = np.maximum(resolvent.magnitudes(origin[None])[0], resolvent.magnitudes(before)[0])
     result = np.full((len(counts), len(start)), np.nan)
     for first, last in windows(int(counts.max(initial=0))):
         inside = np.flatnonzero((counts >= first) & (counts <= last))
-        found = _sums(resolvent, own, first, np.concatenate([[first, last], counts[inside]]))
-        error, scale = resolvent.scales(found[:1] - before)[0], resolvent.scales(before)[0]
-        faded = resolvent.scales(found)[:, 0] < FADED * largest[0]
+        rows = _sums(resolvent, origin, first, np.concatenate([[first, last], counts[inside]]))
+        error, scale = resolvent.magnitudes(rows[:1] - before)[0], resolvent.magnitudes(before)[0]
+        faded = resolvent.magnitudes(rows)[:, 0] < FADED * largest[0]
         allowed = np.maximum(TOLERANCE * scale, ROUNDING * largest)
         if not (error <= allowed).all() or (whole and faded.any()):
             raise ContourError(f"two contours differ by {error.max():.1e} about {first:,} rounds, or all noise fades")
         if len(inside):
-            result[inside] = resolvent.states(found[2:])
+            result[inside] = resolvent.states(rows[2:])
             result[inside[faded[2:]], : -resolvent.sums] = np.nan
-        before = found[1:2]
+        before = rows[1:2]
     return result
 
 

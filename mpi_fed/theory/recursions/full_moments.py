@@ -1,4 +1,4 @@
-"""The recursion on the full second moment: any clients, any compressor whose added covariance is linear in U."""
+"""The recursion on the full second moment: any clients, any compressor that adds a covariance linear in U."""
 
 from __future__ import annotations
 
@@ -9,48 +9,51 @@ import numpy as np
 
 from ...compressors import Compressor
 from ...problems.population import Covariance
-from ..moments.compression_covariance import Added, LinearAdded
-from ..moments.gradient_moments import EmpiricalLaw, Law, sandwich
+from ..moments.compression_covariance import CompressionCovariance, LinearCovariance
+from ..moments.empirical_clients import EmpiricalClients
+from ..moments.gaussian_clients import GaussianClients
+from ..moments.gradient_moments import ClientGroup
+from ..moments.matrix_products import sandwich
 from ..moments.symmetric_packing import Array, inner_triangle, pack, packed_size, unpack
 from .base import Recursion
-from .resolvent import FullResolvent, has_resolvent
+from .full_moments_resolvent import FullMomentsResolvent, resolvable_group
 
 
-class FullRecursion(Recursion):
+class FullMomentsRecursion(Recursion):
     """The core is U packed, (d+1)(d+2)/2 numbers. `downlink`: the linear compressor of the mean message, if any."""
 
     def __init__(
         self,
         covariance: Covariance,
-        laws: Sequence[Law],
+        groups: Sequence[ClientGroup],
         batch: int | None,
-        added: Added,
+        compression: CompressionCovariance,
         downlink: Compressor | None = None,
     ) -> None:
         d = covariance.dimension
-        self.covariance, self.laws, self.batch, self.added = covariance, laws, batch, added
-        self.downlink = None if downlink is None else LinearAdded(downlink)
-        self.clients = sum(law.weight for law in laws)
+        self.covariance, self.groups, self.batch, self.compression = covariance, groups, batch, compression
+        self.downlink = None if downlink is None else LinearCovariance(downlink)
+        self.clients = sum(group.weight for group in groups)
         self.eigenvalues = covariance.eigenvalues
         self.basis = covariance.rotate(np.eye(d))
-        self.core = packed_size(d + 1)
-        self.second = inner_triangle(d + 1)
-        fourths = sum(isinstance(law, EmpiricalLaw) for law in laws) if batch else 0
-        self.flops = (6.0 + 4 * len(laws)) * d**3 + 2.0 * self.core * (d + fourths * self.core)
+        self.core_size = packed_size(d + 1)
+        self.second_places = inner_triangle(d + 1)
+        fourths = sum(isinstance(group, EmpiricalClients) for group in groups) if batch else 0
+        self.flops = (6.0 + 4 * len(groups)) * d**3 + 2.0 * self.core_size * (d + fourths * self.core_size)
 
     def covariance_of_noise(self, second: Array) -> Array:
         """C(U), (n, d, d), of U (n, d+1, d+1)."""
         mean = np.zeros((len(second), *self.covariance.dense.shape))
         sampling = np.zeros_like(mean)
-        for law in self.laws:
-            own = law.mean(second)
-            mean += law.weight / self.clients * own
+        for group in self.groups:
+            moment = group.mean_moment(second)
+            mean += group.weight / self.clients * moment
             if self.batch:
-                sampling += law.weight / (self.clients * self.batch) * law.sampling(second, own)
-        uplink = (sampling + self.added(second, mean + sampling)) / self.clients
+                sampling += group.weight / (self.clients * self.batch) * group.sampling_covariance(second, moment)
+        uplink = (sampling + self.compression(second, mean + sampling)) / self.clients
         if self.downlink is None:
             return uplink
-        return uplink + self.downlink.of(uplink + sandwich(self.covariance.dense, second[:, :-1, :-1]))
+        return uplink + self.downlink.from_input(uplink + sandwich(self.covariance.dense, second[:, :-1, :-1]))
 
     def unpacked(self, core: Array) -> Array:
         return unpack(core, len(self.eigenvalues) + 1)
@@ -61,7 +64,7 @@ class FullRecursion(Recursion):
         second[np.diag_indices(len(mean))] += variance
         return pack(second)
 
-    def spectrum(self, core: Array) -> Array:
+    def squared_errors(self, core: Array) -> Array:
         s = self.unpacked(core)[:, :-1, :-1]
         return ((s @ self.basis) * self.basis).sum(axis=1)
 
@@ -90,25 +93,33 @@ class FullRecursion(Recursion):
         inverse = self.basis / self.eigenvalues @ self.basis.T
         if self.downlink is not None:
             inverse = self.downlink.compressor.adjoint_second_moment(inverse)
-        return self.added.standard_error(self.unpacked(core), inverse) / self.clients
+        return self.compression.standard_error(self.unpacked(core), inverse) / self.clients
 
-    def resolvent(self, gamma: float) -> FullResolvent | None:
-        return FullResolvent(self, gamma) if has_resolvent(self) else None
+    def resolvent(self, gamma: float) -> FullMomentsResolvent | None:
+        group = self._resolvable_group()
+        if group is None:
+            return None
+        return FullMomentsResolvent(group, self.batch, self.compression, self._downlink_compressor(), gamma)
+
+    def operations_of_resolvent(self) -> float:
+        return math.inf if self._resolvable_group() is None else 5.0 * len(self.eigenvalues) ** 4
+
+    def _resolvable_group(self) -> GaussianClients | None:
+        return resolvable_group(self.groups, self.compression, self._downlink_compressor())
+
+    def _downlink_compressor(self) -> Compressor | None:
+        return None if self.downlink is None else self.downlink.compressor
 
     def stationary(self, gamma: float) -> Array | None:
         resolvent = self.resolvent(gamma)
         if resolvent is None:
             return super().stationary(gamma)
-        proof = resolvent.settled(noise=False)
+        proof = resolvent.fixed_point(noise=False)
         if not np.isfinite(proof).all() or not self.is_positive(pack(proof)):
             return None
-        core = self.settled()
-        core[self.second] = pack(resolvent.settled(noise=True))
+        core = self.stationary_means()
+        core[self.second_places] = pack(resolvent.fixed_point(noise=True))
         return core
-
-    def operations_of_resolvent(self) -> float:
-        d = len(self.eigenvalues)
-        return 5.0 * d**4 if has_resolvent(self) else math.inf
 
     def identity(self) -> Array:
         return pack(np.eye(len(self.eigenvalues)))

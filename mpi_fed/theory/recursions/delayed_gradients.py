@@ -20,34 +20,36 @@ import numpy as np
 
 from ..moments.symmetric_packing import Array, pack, unpack
 from .base import Recursion
-from .diagonal import DiagonalRecursion
-from .full import FullRecursion
+from .diagonal_moments import DiagonalMomentsRecursion
+from .full_moments import FullMomentsRecursion
 
 
 class DelayedRecursion(Recursion):
-    """The core: that of `plain` a round ago without its constant, X, and that of `plain` now."""
+    """The core: that of `plain` a round ago without its constant, X, and that of `plain` now.
 
-    def __init__(self, plain: Recursion, cross: int) -> None:
-        self.plain, self.cross = plain, cross
+    X takes `cross_size` numbers."""
+
+    def __init__(self, plain: Recursion, cross_size: int) -> None:
+        self.plain, self.cross_size = plain, cross_size
         self.eigenvalues = plain.eigenvalues
-        self.core = 2 * plain.core - 1 + cross
-        now = plain.core - 1 + cross
-        self.second = np.concatenate([plain.second, plain.core - 1 + np.arange(cross), now + plain.second])
+        self.core_size = 2 * plain.core_size - 1 + cross_size
+        places, before = plain.second_places, plain.core_size - 1
+        self.second_places = np.concatenate([places, before + np.arange(cross_size), before + cross_size + places])
         self.flops = 2.0 * plain.flops
 
     @property
     def size(self) -> int:
-        return self.core + 2 * len(self.eigenvalues) + 1
+        return self.core_size + 2 * len(self.eigenvalues) + 1
 
     @abstractmethod
-    def x(self, cross: Array) -> Array:
+    def cross_diagonal(self, cross: Array) -> Array:
         """diag X in the eigenbasis, (n, d)."""
 
     def parts(self, core: Array) -> tuple[Array, Array, Array]:
-        """The plain core a round ago, X as it is kept, the plain core now, of n cores."""
-        own = self.plain.core - 1
-        before = np.concatenate([core[:, :own], core[:, -1:]], axis=1)
-        return before, core[:, own : own + self.cross], core[:, own + self.cross :]
+        """The plain core a round ago, X as it is stored, the plain core now, of n cores."""
+        start = self.plain.core_size - 1
+        before = np.concatenate([core[:, :start], core[:, -1:]], axis=1)
+        return before, core[:, start : start + self.cross_size], core[:, start + self.cross_size :]
 
     def joined(self, before: Array, cross: Array, now: Array) -> Array:
         """The cores of these parts."""
@@ -57,12 +59,12 @@ class DelayedRecursion(Recursion):
         core, sums, q = self._split(states)
         h, d = self.eigenvalues, len(self.eigenvalues)
         _, cross, now = self.parts(core)
-        s, x, p, r = self.plain.spectrum(now), self.x(cross), sums[:, :d], sums[:, d:]
+        s, x, p, r = self.plain.squared_errors(now), self.cross_diagonal(cross), sums[:, :d], sums[:, d:]
         after = p + s - gamma * h * (r + x)
         return np.column_stack([self.core_step(core, gamma), after, p + s, q + (2 * p + s) @ h])
 
-    def spectrum(self, core: Array) -> Array:
-        return self.plain.spectrum(self.parts(core)[2])
+    def squared_errors(self, core: Array) -> Array:
+        return self.plain.squared_errors(self.parts(core)[2])
 
     def before(self, core: Array) -> Array:
         """The plain core of the error that the noise depends on, of one core."""
@@ -78,29 +80,29 @@ class DelayedRecursion(Recursion):
         return self.plain.noise_standard_error(self.before(core))
 
     def identity(self) -> Array:
-        own = self.plain.identity()
-        return np.concatenate([own, np.zeros(self.cross), own])
+        plain = self.plain.identity()
+        return np.concatenate([plain, np.zeros(self.cross_size), plain])
 
-    def _moments(self, second: Array) -> tuple[Array, Array, Array]:
-        """Of second moments: those a round ago, X as it is kept, those now."""
-        own = len(self.plain.second)
-        return second[:own], second[own:-own], second[-own:]
+    def _second_moments(self, second: Array) -> tuple[Array, Array, Array]:
+        """The second moments a round ago, X as it is stored, and the second moments now."""
+        size = len(self.plain.second_places)
+        return second[:size], second[size:-size], second[-size:]
 
 
 class DelayedDiagonal(DelayedRecursion):
     """On the diagonal, X too is a diagonal."""
 
-    plain: DiagonalRecursion
+    plain: DiagonalMomentsRecursion
 
-    def __init__(self, plain: DiagonalRecursion) -> None:
+    def __init__(self, plain: DiagonalMomentsRecursion) -> None:
         super().__init__(plain, len(plain.eigenvalues))
 
-    def x(self, cross: Array) -> Array:
+    def cross_diagonal(self, cross: Array) -> Array:
         return cross
 
     def core_of(self, mean: Array, variance: float) -> Array:
         now = self.plain.core_of(mean, variance)[None]
-        return self.joined(now, self.plain.spectrum(now), now)[0]
+        return self.joined(now, self.plain.squared_errors(now), now)[0]
 
     def core_step(self, core: Array, gamma: float) -> Array:
         before, x, now = self.parts(core)
@@ -110,19 +112,19 @@ class DelayedDiagonal(DelayedRecursion):
         return self.joined(now, now[:, :d] - gamma * h * x, np.concatenate([second, mean, now[:, -1:]], axis=1))
 
     def is_positive(self, second: Array) -> bool:
-        before, x, now = self._moments(second)
+        before, x, now = self._second_moments(second)
         return bool((before > 0).all() and (before * now > x**2).all())
 
 
 class DelayedFull(DelayedRecursion):
     """X whole, d^2 numbers."""
 
-    plain: FullRecursion
+    plain: FullMomentsRecursion
 
-    def __init__(self, plain: FullRecursion) -> None:
+    def __init__(self, plain: FullMomentsRecursion) -> None:
         super().__init__(plain, len(plain.eigenvalues) ** 2)
 
-    def x(self, cross: Array) -> Array:
+    def cross_diagonal(self, cross: Array) -> Array:
         return ((self._matrix_of(cross) @ self.plain.basis) * self.plain.basis).sum(axis=1)
 
     def _matrix_of(self, cross: Array) -> Array:
@@ -148,7 +150,7 @@ class DelayedFull(DelayedRecursion):
 
     def is_positive(self, second: Array) -> bool:
         d = len(self.eigenvalues)
-        before, cross, now = self._moments(second)
+        before, cross, now = self._second_moments(second)
         x = cross.reshape(d, d)
         joint = np.block([[unpack(now, d), x], [x.T, unpack(before, d)]])
         return bool(np.linalg.eigvalsh(joint)[0] > 0)
@@ -156,12 +158,12 @@ class DelayedFull(DelayedRecursion):
 
 def delayed(plain: Recursion) -> DelayedRecursion:
     """The recursion of gradients that are one round late, for that of gradients that are not."""
-    if isinstance(plain, DiagonalRecursion):
+    if isinstance(plain, DiagonalMomentsRecursion):
         return DelayedDiagonal(plain)
-    assert isinstance(plain, FullRecursion)
+    assert isinstance(plain, FullMomentsRecursion)
     return DelayedFull(plain)
 
 
 def undelayed(recursion: Recursion | None) -> Recursion | None:
-    """The recursion that was given to `delayed`; any other one as it is."""
+    """The recursion that `delayed` started from; any other recursion as it is."""
     return recursion.plain if isinstance(recursion, DelayedRecursion) else recursion

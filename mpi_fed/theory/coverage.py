@@ -1,0 +1,40 @@
+"""Which configurations theory covers, and in whose case it gives a limit alone."""
+
+from __future__ import annotations
+
+from ..algorithms.control_variates import ControlVariates
+from ..algorithms.delayed_sgd import DelayedSgd
+from ..algorithms.sgd import Sgd
+from ..study.configuration import Configuration
+from .run_model import RunModel
+
+COMMON_MASK = "no finite-K prediction for a mask that all clients share"
+NONLINEAR_DOWNLINK = "no finite-K prediction for {} on the downlink: its noise depends on the law of the mean message"
+
+
+def reason_for_nothing(configuration: Configuration) -> str | None:
+    """Why theory gives nothing for a configuration; None where it gives a limit at least."""
+    algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
+    if configuration.route.joint_messages and configuration.clients > 1:
+        return f"no theory for the route {configuration.route.kind} with several clients, who share a scale"
+    if algorithm.kind not in (Sgd.kind, DelayedSgd.kind, ControlVariates.kind):
+        return f"no theory for the algorithm {algorithm.kind}"
+    if compressor.biased:
+        return f"no theory for a biased compressor, as {compressor.kind} is"
+    if downlink is not None and not downlink.linear and algorithm.kind == ControlVariates.kind:
+        return f"no theory for {downlink.kind} on the downlink with memories"
+    if algorithm.local_steps > 1:
+        return "no theory for local steps"
+    if algorithm.ridge:
+        return "no theory for ridge > 0, which moves the point that the iterates tend to"
+    return None
+
+
+def reason_for_limit_alone(model: RunModel) -> str | None:
+    """Why there are no expected risks at a finite number of rounds; None where there may be."""
+    if model.common_mask:
+        return COMMON_MASK
+    if model.downlink is not None and model.nonlinear_downlink:
+        return NONLINEAR_DOWNLINK.format(model.downlink.kind)
+    return None
+

@@ -1,0 +1,101 @@
+"""Expected risks after finitely many rounds, with the plateau at the fixed step, and how exact they are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algorithms import Algorithm, Steps
+from ..study.configuration import Configuration
+from .document import FiniteRounds, FixedStep
+from .fixed_step import fixed_step, frozen_fixed_step
+from .moments.symmetric_packing import Array
+from .recursions.base import Recursion
+from .recursions.choose import has_exact, reference_recursion
+from .recursions.propagate import OutOfReachError
+from .run_model import RunModel
+from .trajectory import exact_evolution, expected_risks, frozen_evolution
+
+TOLERANCE = 5e-3
+"""A recursion whose noise is known no better than this, relatively, is called approximate."""
+
+
+def finite_rounds(
+    configuration: Configuration,
+    model: RunModel,
+    recursion: Recursion | None,
+    steps: Steps,
+    rounds: NDArray[np.int64],
+) -> tuple[FiniteRounds, FixedStep]:
+    """Risks at these ascending rounds and the plateau: of the exact recursion, or of one with a frozen shape.
+
+    Raises OutOfReachError where there is no recursion that is small enough."""
+    algorithm, population = configuration.algorithm, model.population
+    mean, variance = start_moments(algorithm, population.optimum)
+    shape = None
+    if recursion is not None:
+        evolve = exact_evolution(recursion, steps)
+        fixed = fixed_step(recursion, steps)
+    else:
+        recursion = reference_recursion(model, mean, variance)
+        evolve, shape = frozen_evolution(model, recursion, steps, int(rounds[-1]))
+        fixed = frozen_fixed_step(model, recursion, steps)
+    averaging_start = algorithm.averaging_start(configuration.rounds)
+    try:
+        risks = expected_risks(recursion, evolve, recursion.core_of(mean, variance), averaging_start, rounds)
+    except OutOfReachError as reason:
+        note = no_finite_rounds(reason)
+        return note, FixedStep() if shape else fixed  # a plateau that is approximate needs a kind beside it
+    error = _relative_error(recursion, risks.core)
+    reasons = _approximations(configuration, model, error, shape)
+    return FiniteRounds(
+        log_rounds=rounds.tolist(),
+        excess_risk_averaged=_finite_numbers(risks.averaged),
+        excess_risk_last=_finite_numbers(risks.last),
+        prediction_kind="approximate" if reasons else "exact",
+        relative_error=error,
+        note=f"approximate: {'; '.join(reasons)}" if reasons else None,
+    ), fixed
+
+
+def no_finite_rounds(reason: OutOfReachError) -> FiniteRounds:
+    """No risks, and why."""
+    return FiniteRounds(note=f"no finite-K prediction: {reason}")
+
+
+def start_moments(algorithm: Algorithm, optimum: Array) -> tuple[Array, float]:
+    """E eta_0 and the variance of its coordinates, for eta_0 = w_0 - w*; a random w_0 is standard normal."""
+    start = algorithm.start_vector(len(optimum))
+    return (-optimum, 1.0) if start is None else (start - optimum, 0.0)
+
+
+def _approximations(
+    configuration: Configuration, model: RunModel, error: float | None, shape: str | None
+) -> list[str]:
+    """All that makes a prediction approximate; `shape`: where the noise has its shape from."""
+    reasons = []
+    if not has_exact(model):
+        compressed = "gradient is" if model.alpha is None else "gradient's difference to its memory is"
+        reasons.append(f"the {compressed} taken for Gaussian, with the shape of the compressor's noise {shape}")
+    if error is not None and error > TOLERANCE:
+        reasons.append("the compressor's covariance is known by Monte Carlo alone")
+    if getattr(configuration.problem, "sampling", "with-replacement") == "epochs":
+        reasons.append("rows are taken as drawn with replacement")
+    if configuration.compressor.value_bits == 16:
+        reasons.append("the rounding to float16 is left out")
+    if configuration.route.downlink_bits == 16:
+        reasons.append("the rounding of the downlink to float16 is left out")
+    if configuration.downlink is not None and configuration.downlink.value_bits == 16:
+        reasons.append("the rounding of the downlink to float16 is left out")
+    return reasons
+
+
+def _relative_error(recursion: Recursion, core: Array) -> float | None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        trace, error = recursion.noise_trace(core), recursion.noise_standard_error(core)
+        relative = error / trace if error else 0.0
+    return relative if np.isfinite([trace, relative]).all() else None
+
+
+def _finite_numbers(values: Array) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,55 @@
+"""E[Cov(C(x) | x) (x x^T, 1)] for Gaussian x by Monte Carlo, for compressors that state no more than `covariance`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...compressors import Compressor
+from ...problems.population import Covariance
+from .conditional_variances import CoordinateProducts, GaussianSamples
+from .symmetric_packing import Array, pack, packed_products, packed_size, unpack
+
+SAMPLES = 1 << 13
+
+
+@dataclass(frozen=True, eq=False)
+class SampledCovariances:
+    """Monte Carlo over the whole of Cov(C(x) | x)."""
+
+    compressor: Compressor
+    covariance: Covariance
+    count: int = SAMPLES
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        for x in GaussianSamples(self.covariance, self.count, seed=3):
+            yield x, conditional_covariances(self.compressor, x)
+
+    def mean(self) -> Array:
+        """E Cov(C(x) | x), (d, d)."""
+        return unpack(sum(v.sum(axis=0) for _, v in self) / self.count, self.covariance.dimension)
+
+    def response(self, pairs: CoordinateProducts) -> Array:
+        size = self.covariance.dimension + 1
+        total = np.zeros((packed_size(size), packed_size(size - 1)))
+        for x, values in self:
+            total += packed_products(np.column_stack([x, np.ones(len(x))])).T @ values / self.count
+        return pairs.multiplicity(size)[:, None] * total
+
+    def standard_error(self, augmented: Array, inverse: Array) -> float:
+        """Of Tr(E[Cov(C(x) | x) z^T augmented z] inverse), for augmented (d+1, d+1) and inverse (d, d)."""
+        values = [
+            np.einsum("njk,jk->n", unpack(v, len(inverse)), inverse)
+            * (np.einsum("na,ab,nb->n", x, augmented[:-1, :-1], x, optimize=True) + augmented[-1, -1])
+            for x, v in self
+        ]
+        return float(np.std(np.concatenate(values)) / np.sqrt(self.count))
+
+
+def conditional_covariances(compressor: Compressor, rows: Array) -> Array:
+    """Cov(C(x) | x) for each row x: its diagonal (n, d) for uncorrelated compressors, else packed."""
+    if compressor.uncorrelated:
+        return compressor.variances(rows)
+    return np.array([pack(compressor.covariance(x)) for x in rows])

@@ -1,0 +1,91 @@
+"""The covariance that compression adds, W = E[Cov(C(x) | x)], from the second moment D = E[x x^T] of its input x alone.
+
+Control variates need it in this form: their input is the difference of a gradient and a memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...compressors import Compressor
+from ...problems.population import Covariance
+from .compression_covariance import LinearCovariance, diagonal_matrices, noise_shape
+from .symmetric_packing import Array
+
+CovarianceFromInput = Callable[[Array], Array]
+"""W (n, d, d) from the second moment D (n, d, d) of what is compressed, in a original basis."""
+
+
+def no_covariance(moments: Array) -> Array:
+    """W = 0."""
+    return np.zeros_like(moments)
+
+
+def covariance_from_input(compressor: Compressor, moment: Array, rotation: Covariance | None) -> CovarianceFromInput:
+    """W, of D and W original in the eigenbasis of `rotation` (None: as they are); its shape frozen at D = `moment`
+    (d, d), what is compressed taken for Gaussian, where the compressor is not linear."""
+    if compressor.linear:
+        return linear_covariance_from_input(compressor, len(moment), rotation)
+    return _frozen_covariance(compressor, moment, rotation)
+
+
+def linear_covariance_from_input(
+    compressor: Compressor, dimension: int, rotation: Covariance | None
+) -> CovarianceFromInput:
+    """The same of a linear compressor, whatever D is."""
+    coefficients = compressor.moment_coefficients(dimension)
+    if coefficients is not None:
+        a, b, c = coefficients
+        return DiagonalCovariance(a - 1, np.full(dimension, b), c, rotation)
+    return _Rotated(LinearCovariance(compressor).from_input, _matrix(rotation))
+
+
+def _frozen_covariance(compressor: Compressor, moment: Array, rotation: Covariance | None) -> CovarianceFromInput:
+    q = _matrix(rotation)
+    original = moment if q is None else q @ moment @ q.T
+    shape = noise_shape(compressor, original)
+    if shape.ndim == 1:
+        if shape.max() <= compressor.omega_bound(len(shape)):
+            return DiagonalCovariance(0.0, shape, 0.0, rotation)
+        # a coordinate that is small beside the others has a large W_jj / D_jj, which would not stay so as it grows
+        share = shape * np.diag(original) / max(np.trace(original), np.finfo(float).tiny)
+        return DiagonalCovariance(0.0, np.zeros_like(share), share, rotation)
+    rotated = shape if q is None else q.T @ shape @ q
+    return lambda moments: np.trace(moments, axis1=1, axis2=2)[:, None, None] * rotated
+
+
+def _matrix(rotation: Covariance | None) -> Array | None:
+    """Q, None for the identity."""
+    return None if rotation is None or rotation.basis is None else rotation.rotate(np.eye(rotation.dimension))
+
+
+class DiagonalCovariance:
+    """W = a D + Diag(b_j D_jj + c_j Tr(D)) in the original basis; one c for all j is a number."""
+
+    def __init__(self, a: float, b: Array, c: Array | float, rotation: Covariance | None) -> None:
+        self.a, self.b, self.c = a, b, c
+        self.q = _matrix(rotation) if b.any() or np.ndim(c) else None
+
+    def __call__(self, moments: Array) -> Array:
+        traces = self.c * np.trace(moments, axis1=1, axis2=2)[:, None]
+        if self.q is None:
+            diagonals = self.b * np.diagonal(moments, axis1=1, axis2=2) + traces
+            return self.a * moments + diagonal_matrices(diagonals)
+        diagonals = self.b * ((self.q @ moments) * self.q).sum(axis=2) + traces
+        return self.a * moments + (self.q.T * diagonals[:, None, :]) @ self.q
+
+
+@dataclass(frozen=True, eq=False)
+class _Rotated:
+    """A covariance in the original basis, seen from the basis Q."""
+
+    covariance: CovarianceFromInput
+    q: Array | None
+
+    def __call__(self, moments: Array) -> Array:
+        if self.q is None:
+            return self.covariance(moments)
+        return self.q.T @ self.covariance(self.q @ moments @ self.q.T) @ self.q
