@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 
 import numpy as np
@@ -42,7 +43,7 @@ TEMPLATE = asdict(result_of([hand_made()]))
 
 def parsed(document):
     """A JSON object as the document that it is."""
-    return bench_of(document)
+    return bench_of(json.loads(json.dumps(document)))
 
 
 def spoilt(**changed):
