@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .algorithms import Algorithm
     from .compressors import Compressor
     from .errors import InputError
-    from .families import register
     from .log.reader import load
     from .problems import Problem
     from .routes import Route
+    from .study.families import register
     from .study.load import load_study
 
 __all__ = [
@@ -45,7 +45,7 @@ _MODULES = {
     "Route": "routes",
     "load": "log.reader",
     "load_study": "study.load",
-    "register": "families",
+    "register": "study.families",
 }
 """The module of each name."""
 _PACKAGES = ("algorithms", "compressors", "problems", "routes")

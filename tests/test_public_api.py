@@ -9,7 +9,7 @@ import pytest
 
 import mpi_fed
 from mpi_fed import plugins
-from mpi_fed.families import FAMILIES, register
+from mpi_fed.study.families import BASES, register
 
 HEAVY = ("h5py", "mpi4py", "numba", "numpy", "pydantic", "scipy")
 PLUGIN = """
@@ -44,7 +44,7 @@ def test_a_name_means_the_same_before_and_after_its_module_is_imported():
 
 def test_a_plugin_registers_in_the_family_of_its_base(tmp_path, monkeypatch):
     monkeypatch.setattr(plugins, "loaded", {})
-    compressors = FAMILIES[mpi_fed.Compressor]
+    compressors = BASES[mpi_fed.Compressor]
     (tmp_path / "half.py").write_text(PLUGIN)
     try:
         plugins.load([tmp_path / "half.py"])
@@ -57,5 +57,5 @@ def test_a_class_of_no_family_is_refused():
     class Other:
         kind = "other"
 
-    with pytest.raises(TypeError, match="Other belongs to no family: derive it from Algorithm, Compressor, Problem or"):
+    with pytest.raises(TypeError, match="Other belongs to no family: derive it from Problem, Algorithm, Compressor or"):
         register(Other)  # type: ignore[type-var]

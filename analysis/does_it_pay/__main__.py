@@ -27,13 +27,13 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=3, metavar="L", help="in shared memory (default: 3)")
     parser.add_argument("--small", action="store_true", help="a look at the page in a minute; its figures mean little")
     parser.add_argument("--no-measuring", action="store_true", help="the page alone, from what is in DIR")
-    given = parser.parse_args()
-    benches = small(BENCHES) if given.small else BENCHES
-    if not given.no_measuring:
-        measure(benches, given.out, given.mpich, given.launches)
+    options = parser.parse_args()
+    benches = small(BENCHES) if options.small else BENCHES
+    if not options.no_measuring:
+        measure(benches, options.out, options.mpich, options.launches)
     compile_switch.compile_kernels = False
-    write(given.page, read(benches, given.out))
-    print(f"page: {given.page}")
+    write(options.page, read(benches, options.out))
+    print(f"page: {options.page}")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mpi_fed.analysis.cost_model.answer import Row, answer
+from mpi_fed.analysis.cost_model.answer import answer
 from mpi_fed.analysis.cost_model.costs import Costs, downlink_of, is_clear, predicted, uplink_of
+from mpi_fed.analysis.cost_model.document import RateInterval, Row
 from mpi_fed.analysis.cost_model.machine import Machine
 from mpi_fed.analysis.cost_model.points import Point
 from mpi_fed.analysis.cost_model.rounds import bench_trace
@@ -38,7 +39,7 @@ def short(name: str, downlink: str | None = None) -> str:
 
 def name_of(row: Row) -> str:
     """The same of a row."""
-    return short(row["compressor"], row["downlink"])
+    return short(row.compressor, row.downlink)
 
 
 def _name_of_point(point: Point) -> str:
@@ -68,12 +69,12 @@ class Setup:
 
     def best(self, name: str, key: str = "round") -> list[tuple[int, Row]]:
         """Of a compressor at each dimension the row of the better downlink."""
-        found = []
+        best = []
         for dimension, rows in self.rows.items():
-            own = [row for row in rows if name_of(row) == name and gain(row, key) is not None]
-            if own:
-                found.append((dimension, max(own, key=lambda row: gain(row, key) or 0.0)))
-        return found
+            its_rows = [row for row in rows if name_of(row) == name and gain(row, key) is not None]
+            if its_rows:
+                best.append((dimension, max(its_rows, key=lambda row: gain(row, key) or 0.0)))
+        return best
 
     def gains(self, name: str, key: str) -> list[tuple[int, float]]:
         """How many times as fast as without compression, at each dimension."""
@@ -82,20 +83,35 @@ class Setup:
 
 def gain(row: Row, key: str) -> float | None:
     """Over the faster of float32 and float16; `key` is "round" or "to_risk"."""
-    base = row["uncompressed"]
-    return None if base is None else base[key]
+    base = row.uncompressed
+    if base is None:
+        return None
+    return base.round if key == "round" else base.to_risk
+
+
+def rounds_needed(row: Row) -> float | None:
+    """The rounds to a risk, over those without compression."""
+    return None if row.uncompressed is None else row.uncompressed.rounds_needed
+
+
+def rates(row: Row, key: str) -> RateInterval:
+    """Between which rates of the links it is faster than float32 and float16; `key` is "round" or "to_risk"."""
+    base = row.uncompressed
+    if base is None:
+        return None
+    return base.faster_between if key == "round" else base.faster_to_risk_between
 
 
 def winner(rows: Sequence[Row], key: str) -> Row | None:
     """The compressor that is fastest, whatever it is against no compression."""
-    known = [row for row in rows if _counts(row, key)]
-    return max(known, key=lambda row: gain(row, key) or 0.0) if known else None
+    eligible = [row for row in rows if _counts(row, key)]
+    return max(eligible, key=lambda row: gain(row, key) or 0.0) if eligible else None
 
 
 def _counts(row: Row, key: str) -> bool:
     """A client that is absent does not make a round faster, so that rounds of it are not told."""
-    absent = row["compressor"].startswith("partial-participation")
-    return not row["compressor"].startswith("float") and gain(row, key) is not None and not (absent and key == "round")
+    absent = row.compressor.startswith("partial-participation")
+    return not row.compressor.startswith("float") and gain(row, key) is not None and not (absent and key == "round")
 
 
 def span(curve: Sequence[tuple[int, float]]) -> str:
@@ -139,20 +155,24 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
     for point in points:
         if not point.may_be_absent and _is_long(point):
             groups.setdefault((point.link, point.ranks, point.dimension), []).append(point)
-    found = []
-    for (link, ranks, dimension), own in groups.items():
-        plain = [p for p in own if p.recipe.is_baseline and not p.down and p.bits in (None, p.recipe.at(1).value_bits)]
-        for name in dict.fromkeys(_name_of_point(p) for p in own if not p.recipe.is_baseline):
-            mine = [p for p in own if _name_of_point(p) == name]
-            if not any(p.recipe.name == "float16" for p in plain):
-                continue
-            best = min(mine, key=lambda p: p.seconds["round"])
-            base = min(p.seconds["round"] for p in plain)
-            said = min(predicted(costs, p) for p in plain) / min(predicted(costs, p) for p in mine)
-            found.append(
-                Measured(link, ranks, name, dimension, base / best.seconds["round"], said, best.seconds["round"])
-            )
-    return found
+    gains = []
+    for (link, ranks, dimension), members in groups.items():
+        plain = [point for point in members if _is_plain(point)]
+        if not any(point.recipe.name == "float16" for point in plain):
+            continue
+        base, modelled_base = (min(p.seconds["round"] for p in plain), min(predicted(costs, p) for p in plain))
+        for name in dict.fromkeys(_name_of_point(p) for p in members if not p.recipe.is_baseline):
+            points_of_name = [p for p in members if _name_of_point(p) == name]
+            seconds = min(p.seconds["round"] for p in points_of_name)
+            modelled = modelled_base / min(predicted(costs, p) for p in points_of_name)
+            gains.append(Measured(link, ranks, name, dimension, base / seconds, modelled, seconds))
+    return gains
+
+
+def _is_plain(point: Point) -> bool:
+    """Floats of one length both ways, or added up."""
+    bits = point.recipe.at(1).value_bits if point.recipe.is_baseline else 0
+    return point.recipe.is_baseline and not point.down and point.bits in (None, bits)
 
 
 def _is_long(point: Point) -> bool:
@@ -169,6 +189,6 @@ def names(costs: Costs) -> list[str]:
 
 def downlinks(setup: Setup, name: str, dimension: int) -> dict[int, Row]:
     """Of a compressor the rows by bits on the way back, where the iterate comes back."""
-    return {row["downlink_bits"]: row for row in setup.at(dimension) if name_of(row) == name and row["downlink_bits"]}
+    return {row.downlink_bits: row for row in setup.at(dimension) if name_of(row) == name and row.downlink_bits}
 
 

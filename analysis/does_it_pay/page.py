@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mpi_fed.analysis.cost_model.machine import PRESETS, Machine
-from mpi_fed.analysis.cost_model.units import told_rate
+from mpi_fed.analysis.cost_model.units import rate_text
 
 from .answers import Setup, measured, names
 from .markdown import paragraph
@@ -49,19 +49,19 @@ def write(page: Path, results: Results) -> None:
     ranks = max(point.ranks for point in memory) if memory else 2
     alone = [Setup("shared memory", Machine("memory", ranks, cores=ranks), costs)] if memory else []
     pair, many = (
-        [Setup(told_rate(PRESETS[name].up or 0), replace(PRESETS[name], clients=n), costs) for name in LINKS]
+        [Setup(rate_text(PRESETS[name].up or 0), replace(PRESETS[name], clients=n), costs) for name in LINKS]
         for n in (2, MANY)
     )
     dots = measured([*results.fitted, *results.others], costs)
     kinds = names(costs)
-    told = [name for name in kinds if name != ABSENT]
+    shown = [name for name in kinds if name != ABSENT]
     few = [*alone, *pair]
     lines = [
         *_head(results),
         *short_answer(few, many),
-        *rounds(few, many, told, dots, page),
+        *rounds(few, many, shown, dots, page),
         *to_risk(few, many, kinds, page),
-        *break_even(pair, many, kinds, told, page),
+        *break_even(pair, many, kinds, shown, page),
         *far(costs),
         *trust(results, dots, page),
         *_limits(),
@@ -75,21 +75,21 @@ def _head(results: Results) -> Iterator[str]:
     yield "# Does compression pay?"
     yield ""
     where = f"{memory.get('cores', '?')} cores, {', '.join(memory.get('cpu', ['unknown']))}"
-    told = (
+    text = (
         "`python -m analysis.does_it_pay` has measured what is on this page, and written it, pictures and all. In "
         f"shared memory: {memory.get('mpi_library', 'MPI')} on {where}. "
     )
     if linked:
         finite = sorted({m["link"] for m in linked if m["link"] != "unlimited"})
-        rates = ", ".join(map(told_rate, finite))
+        rates = ", ".join(map(rate_text, finite))
         rates += " and without a limit" if any(m["link"] == "unlimited" for m in linked) else ""
-        told += (
+        text += (
             f"Over links: {linked[0].get('mpi_library', 'MPI')} on a [virtual cluster](virtual-cluster.md) of the same "
             f"cores, with cables of {rates}. "
         )
     else:
-        told += "**No link could be shaped there**, so that all about links is the model's, from shared memory alone. "
-    yield from paragraph(told + "The [model](model.md) is fitted to some of these results and held against the rest.")
+        text += "**No link could be shaped there**, so that all about links is the model's, from shared memory alone. "
+    yield from paragraph(text + "The [model](model.md) is fitted to some of these results and held against the rest.")
 
 
 def _limits() -> Iterator[str]:

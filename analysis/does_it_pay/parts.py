@@ -6,14 +6,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mpi_fed.analysis.cost_model.answer import Row
 from mpi_fed.analysis.cost_model.costs import MEMORY, Costs
+from mpi_fed.analysis.cost_model.document import Row
 from mpi_fed.analysis.cost_model.machine import PRESETS, Machine
 from mpi_fed.analysis.cost_model.table import between, factor
-from mpi_fed.analysis.cost_model.units import told_seconds
+from mpi_fed.analysis.cost_model.units import seconds_text
 
 from . import pictures
-from .answers import DECADES, PAYS, RISK, Measured, Setup, downlinks, gain, name_of, span, winner
+from .answers import (
+    DECADES,
+    PAYS,
+    RISK,
+    Measured,
+    Setup,
+    downlinks,
+    gain,
+    name_of,
+    rates,
+    rounds_needed,
+    span,
+    winner,
+)
 from .markdown import paragraph, picture, table
 
 LARGE = (
@@ -28,13 +41,13 @@ LARGE = (
 
 
 def rounds(
-    few: Sequence[Setup], many: Sequence[Setup], told: Sequence[str], dots: Sequence[Measured], page: Path
+    few: Sequence[Setup], many: Sequence[Setup], shown: Sequence[str], dots: Sequence[Measured], page: Path
 ) -> Iterator[str]:
     yield "## A round"
     yield ""
     file, link = picture(page, "round", "Times as fast a round, over dimensions, for each link")
     two = [dot for dot in dots if dot.hosts == 2]
-    pictures.gains(few, told, "round", two, file)
+    pictures.gains(few, shown, "round", two, file)
     yield link
     yield ""
     yield from paragraph("2 clients; lines: the model, dots: measured. At each size the fastest, times as fast:")
@@ -42,20 +55,21 @@ def rounds(
         yield from table([title, *(f"d = {d:,}" for d in DECADES)], [winners(s, "round") for s in setups])
     yield from paragraph(f"From which dimension on, of 1,000 to 1,000,000, it is {PAYS:g} times as fast or more:")
     for setups, title in ((few, "2 clients"), (many, f"{many[0].machine.clients} clients")):
-        yield from _spans(setups, title, told, "round")
+        yield from _spans(setups, title, shown, "round")
     yield from paragraph(
         "By downlink, at d = 100,000 and 2 clients: times as fast as float32 both ways with a downlink of 32 bits / as "
         "float16 both ways with one of 16 bits:"
     )
     rows = []
-    for name in told:
+    for name in shown:
         if not any(downlinks(setup, name, 100_000) for setup in few):
             continue  # what comes back is no iterate
         cells = []
         for setup in few:
-            by = downlinks(setup, name, 100_000)
-            pair = ((by.get(bits) or {}).get(f"float{bits}") for bits in (32, 16))
-            cells.append(" / ".join(factor((one or {}).get("round")) for one in pair))
+            by_bits = downlinks(setup, name, 100_000)
+            single, half = by_bits.get(32), by_bits.get(16)
+            pair = single and single.float32, half and half.float16
+            cells.append(" / ".join(factor(gain.round if gain else None) for gain in pair))
         rows.append([name, *cells])
     yield from table(["", *(setup.title for setup in few)], rows)
 
@@ -64,15 +78,15 @@ def _spans(setups: Sequence[Setup], title: str, names: Sequence[str], key: str) 
     """Where it pays: a row for each name that does anywhere, and the others in a sentence."""
     rows = [[name, *(span(setup.gains(name, key)) for setup in setups)] for name in names]
     known = [row for row in rows if set(row[1:]) != {"-"}]
-    found = [row for row in known if not {*row[1:]} <= {"nowhere", "-"}]
-    if found:
-        yield from table([title, *(setup.title for setup in setups)], found)
-    nowhere = "; ".join(row[0] for row in known if row not in found)
+    paying = [row for row in known if not {*row[1:]} <= {"nowhere", "-"}]
+    if paying:
+        yield from table([title, *(setup.title for setup in setups)], paying)
+    nowhere = "; ".join(row[0] for row in known if row not in paying)
     unknown = "; ".join(row[0] for row in rows if row not in known)
-    told = f"With {title} nowhere: {nowhere}. " if nowhere else ""
-    told += f"Not known: {unknown}." if unknown else ""
-    if told:
-        yield from paragraph(told.strip())
+    text = f"With {title} nowhere: {nowhere}. " if nowhere else ""
+    text += f"Not known: {unknown}." if unknown else ""
+    if text:
+        yield from paragraph(text.strip())
 
 
 def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], page: Path) -> Iterator[str]:
@@ -91,7 +105,7 @@ def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], p
     for name in kinds:
         best = dict(few[0].best(name, "to_risk"))
         if best:
-            cells = [factor(best[d]["uncompressed"]["rounds_needed"]) if d in best else "-" for d in DECADES]
+            cells = [factor(rounds_needed(best[d])) if d in best else "-" for d in DECADES]
             rows.append([name, *cells])
     yield from table(["rounds needed", *(f"d = {d:,}" for d in DECADES)], rows)
     yield from paragraph("At each size the fastest, times as fast:")
@@ -103,12 +117,12 @@ def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], p
 
 
 def break_even(
-    pair: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], told: Sequence[str], page: Path
+    pair: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], shown: Sequence[str], page: Path
 ) -> Iterator[str]:
     yield "## Break-even"
     yield ""
     file, link = picture(page, "break-even", "Rates below which each compressor is faster than no compression")
-    pictures.break_even((pair[1], many[1]), told, file)
+    pictures.break_even((pair[1], many[1]), shown, file)
     yield link
     yield ""
     yield from paragraph(
@@ -120,9 +134,9 @@ def break_even(
     for name in kinds:
         cells = []
         for setup in (pair[1], many[1]):
-            for key, of in (("faster_between", "round"), ("faster_to_risk_between", "to_risk")):
-                row = dict(setup.best(name, of)).get(100_000)
-                cells.append(between(row["uncompressed"][key]) if row else "-")
+            for key in ("round", "to_risk"):
+                row = dict(setup.best(name, key)).get(100_000)
+                cells.append(between(rates(row, key)) if row else "-")
         rows.append([name, *cells])
     counts = pair[0].machine.clients, many[0].machine.clients
     heads = [f"{count} clients, {what}" for count in counts for what in ("a round", "to a risk")]
@@ -142,15 +156,15 @@ def far(costs: Costs) -> Iterator[str]:
         for machine in LARGE:
             if machine.is_memory and not any(medium == MEMORY for medium, _ in costs.ways):
                 continue
-            own = Setup(machine.name, machine, costs).at(dimension)
-            plain = [row for row in own if row["compressor"] in ("float32", "float16")]
-            base = min((row for row in plain if gain(row, "round") == 1), key=lambda row: row["round_seconds"])
+            all_rows = Setup(machine.name, machine, costs).at(dimension)
+            plain = [row for row in all_rows if row.compressor in ("float32", "float16")]
+            base = min((row for row in plain if gain(row, "round") == 1), key=lambda row: row.round_seconds)
             rows.append([
                 f"{machine.name}: {machine}",
-                f"{told_seconds(base['round_seconds'])} ({base['compressor']}, {base['route']})",
-                cell(winner(own, "round"), "round"),
-                told_seconds(base["seconds_to_risk"]),
-                cell(winner(own, "to_risk"), "to_risk"),
+                f"{seconds_text(base.round_seconds)} ({base.compressor}, {base.route})",
+                cell(winner(all_rows, "round"), "round"),
+                seconds_text(base.seconds_to_risk),
+                cell(winner(all_rows, "to_risk"), "to_risk"),
             ])  # fmt: skip
         heads = [f"d = {dimension:,}", "a round", "compressed", "to the risk", "compressed"]
         yield from table(heads, rows)

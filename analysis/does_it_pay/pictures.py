@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mpi_fed.analysis.cost_model.units import told_rate
+from mpi_fed.analysis.cost_model.document import Rates
+from mpi_fed.analysis.cost_model.units import rate_text
 
-from .answers import BOTH_WAYS, COMMON, SHARED, Measured, Setup
+from .answers import BOTH_WAYS, COMMON, SHARED, Measured, Setup, rates
 from .results import Results
 
 COLOURS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
@@ -51,9 +52,9 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
     for panel, (setup, key, title) in zip(
         axes,
         [
-            (setups[0], "faster_between", f"a round, {setups[0].machine.clients} hosts"),
-            (setups[1], "faster_between", f"a round, {setups[1].machine.clients} hosts"),
-            (setups[0], "faster_to_risk_between", f"to a risk, {setups[0].machine.clients} hosts"),
+            (setups[0], "round", f"a round, {setups[0].machine.clients} hosts"),
+            (setups[1], "round", f"a round, {setups[1].machine.clients} hosts"),
+            (setups[0], "to_risk", f"to a risk, {setups[0].machine.clients} hosts"),
         ],
         strict=True,
     ):
@@ -65,8 +66,8 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
         panel.set_yscale("log")
         panel.set_xlim(0.8e3, 1.25e6)
         panel.set_ylim(1e7, 1.5 * HIGHEST)
-        rates = [10.0**power for power in range(7, 13)]
-        panel.set_yticks(rates, [told_rate(rate) for rate in rates], fontsize=8)
+        ticks = [10.0**power for power in range(7, 13)]
+        panel.set_yticks(ticks, [rate_text(rate) for rate in ticks], fontsize=8)
         panel.set_title(title, fontsize=10)
         panel.grid(alpha=0.25, lw=0.4)
     _label(axes, "dimension $d$", "faster below this rate")
@@ -76,9 +77,9 @@ def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> Non
 
 def _ends(setup: Setup, name: str, key: str) -> Iterator[tuple[int, float]]:
     for dimension, row in setup.best(name):
-        ends = row["uncompressed"][key]
-        if ends == "always" or isinstance(ends, dict):
-            yield dimension, min(HIGHEST, (ends["below"] if isinstance(ends, dict) else None) or HIGHEST)
+        ends = rates(row, key)
+        if ends == "always" or isinstance(ends, Rates):
+            yield dimension, min(HIGHEST, (ends.below if isinstance(ends, Rates) else None) or HIGHEST)
 
 
 def errors(results: Results, file: Path) -> None:
@@ -92,7 +93,7 @@ def errors(results: Results, file: Path) -> None:
         panel.axhline(1, color="black", lw=0.8)
         groups: dict[str, list[Any]] = {}
         for miss in misses:
-            link = "shared memory" if miss.point.link is None else f"links, {told_rate(miss.point.link)}"
+            link = "shared memory" if miss.point.link is None else f"links, {rate_text(miss.point.link)}"
             hosts = f", {miss.point.ranks} hosts" if miss.point.link and miss.point.ranks > 2 else ""
             groups.setdefault(link + hosts, []).append(miss)
         for (name, own), colour, mark in zip(groups.items(), COLOURS, MARKS, strict=False):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mpi_fed.analysis.cost_model.costs import Costs, fit_costs
-from mpi_fed.analysis.cost_model.heldout import Miss, checked, held_out_sizes
+from mpi_fed.analysis.cost_model.held_out import Miss, checked, held_out_sizes
 from mpi_fed.analysis.cost_model.points import Point, points
 from mpi_fed.errors import InputError
 

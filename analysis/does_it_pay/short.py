@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mpi_fed.analysis.cost_model.answer import Row
+from mpi_fed.analysis.cost_model.document import Row
 from mpi_fed.analysis.cost_model.table import factor
 
 from .answers import BOTH_WAYS, COMMON, PAYS, SHARED, Setup, about, gain, name_of, names, span, winner
@@ -35,16 +35,16 @@ def _best(setup: Setup) -> list[str]:
     """A row of the first table."""
     cells = [f"{setup.title}, {setup.machine.clients}"]
     for key in ("round", "to_risk"):
-        curve = [(row["dimension"], row) for row in _winners(setup, key)]
+        curve = [(row.dimension, row) for row in _winners(setup, key)]
         if not curve:
             return [*cells, *["-"] * (7 if key == "round" else 3)]
-        most, row = max(curve, key=lambda one: gain(one[1], key) or 0.0)
+        most, row = max(curve, key=lambda pair: gain(pair[1], key) or 0.0)
         value = gain(row, key) or 0.0
         text = f"**{factor(value)}**" if value >= PAYS else factor(value)
         where = span([(d, gain(r, key) or 0.0) for d, r in curve])
         cells += [f"{name_of(row)}, {about(most)}", where, text]
         if key == "round":
-            cells.append(factor((row["float16"] or {}).get("round")))
+            cells.append(factor(row.float16.round if row.float16 else None))
     return cells
 
 
@@ -56,12 +56,12 @@ def _variants(setup: Setup) -> str:
         SHARED: "all clients quantize by one norm, so that MPI_Reduce adds levels up",
     }
     known = names(setup.costs)
-    told = [f'"{end.strip(", ")}": {what}. ' for end, what in meanings.items() if any(n.endswith(end) for n in known)]
-    return "".join(told)
+    texts = [f'"{end.strip(", ")}": {what}. ' for end, what in meanings.items() if any(n.endswith(end) for n in known)]
+    return "".join(texts)
 
 
 def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
-    told = (
+    text = (
         "**A round** is shorter with a compressor where the link is what it waits for, and messages are long enough "
         "for that. Where the iterate comes back in floats, two clients' rounds are never less than half as long. "
     )
@@ -72,46 +72,48 @@ def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
     for end, words in ends:
         most = [(gain(row, "round") or 0.0, s, row) for s in few for row in _ending(s, end)]
         if most:
-            value, setup, row = max(most, key=lambda one: one[0])
-            told += f"{words} {factor(value)} times as fast at most, {_at(row)} over {setup.title}. "
+            value, setup, row = max(most, key=lambda triple: triple[0])
+            text += f"{words} {factor(value)} times as fast at most, {_at(row)} over {setup.title}. "
     memory = [(gain(row, "round") or 0.0, row) for s in few if s.machine.is_memory for row in _winners(s, "round")]
     if memory:
-        value, row = max(memory, key=lambda one: one[0])
-        told += f"Where ranks share a memory the most that is gained is {factor(value)} times, {_at(row)}."
-    yield from paragraph(told, bullet=True)
+        value, row = max(memory, key=lambda triple: triple[0])
+        text += f"Where ranks share a memory the most that is gained is {factor(value)} times, {_at(row)}."
+    yield from paragraph(text, bullet=True)
     yield from _baseline(many[-2])
     wins = [s for s in [*few, *many] if any((gain(row, "to_risk") or 0) >= PAYS for row in _levels(s))]
-    told = "**To a risk** what counts is the time of a round times the rounds. "
+    text = "**To a risk** what counts is the time of a round times the rounds. "
     starred = max((gain(row, "to_risk") or 0.0 for s in [*few, *many] for row in _starred(s)), default=0.0)
     if starred < PAYS:
-        told += (
+        text += (
             "A compressor of omega = sqrt(d) needs so many more rounds on this problem (eigenvalues 1/i; a table below "
             "has them) that no link makes up for it. "
         )
-    told += "Quantization with many levels needs few more, "
+    text += "Quantization with many levels needs few more, "
     if wins:
-        value, row = max(((gain(r, "to_risk") or 0.0, r) for s in wins for r in _levels(s)), key=lambda one: one[0])
+        row = max((r for s in wins for r in _levels(s)), key=lambda row: gain(row, "to_risk") or 0.0)
+        value = gain(row, "to_risk") or 0.0
         most = f"{factor(value)} times, {_at(row)}"
         where = "; ".join(f"{s.title}, {s.machine.clients} clients" for s in wins)
-        told += f"and pays, at most {most}: {where}."
+        text += f"and pays, at most {most}: {where}."
     else:
-        told += "and does not pay here either."
-    yield from paragraph(told, bullet=True)
+        text += "and does not pay here either."
+    yield from paragraph(text, bullet=True)
     yield ""
 
 
 def _baseline(setup: Setup, dimension: int = 100_000) -> Iterator[str]:
     """What floats that are added up on their way do to a comparison."""
-    plain = {(row["compressor"], row["downlink_bits"]): row for row in setup.at(dimension)}
+    plain = {(row.compressor, row.downlink_bits): row for row in setup.at(dimension)}
     half = plain.get(("float16", 16))
-    summed = next((row for row in plain.values() if row["route"] == "allreduce"), None)
+    summed = next((row for row in plain.values() if row.route == "allreduce"), None)
     rounds = winner(setup.at(dimension), "round")
     if half is None or summed is None or rounds is None:
         return
-    over = half["round_seconds"] / summed["round_seconds"]
+    over = half.round_seconds / summed.round_seconds
+    over_half = rounds.float16.round if rounds.float16 else None
     yield from paragraph(
         f"**The baseline decides.** With {setup.machine.clients} clients over {setup.title} and d = {dimension:,} the "
-        f"fastest compressor is {factor(rounds['float16']['round'])} times as fast as float16 that is gathered and "
+        f"fastest compressor is {factor(over_half)} times as fast as float16 that is gathered and "
         f"broadcast, and {factor(gain(rounds, 'round'))} times as fast as without compression: allreduce adds floats "
         f"up on their way, so that float32 by allreduce is {factor(over)} times as fast as float16 by gather. MPI adds "
         "no float16; a library that does moves half the bytes.",
@@ -120,7 +122,7 @@ def _baseline(setup: Setup, dimension: int = 100_000) -> Iterator[str]:
 
 
 def _at(row: Row) -> str:
-    return f"{name_of(row)} at d = {row['dimension']:,}"
+    return f"{name_of(row)} at d = {row.dimension:,}"
 
 
 def _winners(setup: Setup, key: str) -> Iterator[Row]:
@@ -139,5 +141,5 @@ def _starred(setup: Setup) -> Iterator[Row]:
 def _levels(setup: Setup) -> Iterator[Row]:
     for rows in setup.rows.values():
         for row in rows:
-            if row["compressor"].startswith("quantization levels") and gain(row, "to_risk") is not None:
+            if row.compressor.startswith("quantization levels") and gain(row, "to_risk") is not None:
                 yield row

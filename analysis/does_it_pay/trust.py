@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mpi_fed.analysis.cost_model.heldout import Miss, summary
+from mpi_fed.analysis.cost_model.held_out import Miss, summary
 from mpi_fed.analysis.cost_model.table import factor, percent
-from mpi_fed.analysis.cost_model.units import told_rate, told_seconds
+from mpi_fed.analysis.cost_model.units import rate_text, seconds_text
 
 from . import pictures
 from .answers import Measured, short
@@ -35,41 +35,41 @@ def trust(results: Results, dots: Sequence[Measured], page: Path) -> Iterator[st
         "the whole iterate down a tree is known from the 4 hosts: of their rounds the uplink alone is a test."
     )
     rows = []
-    held = results.held_out
-    for medium, own in (
-        ("shared memory", [m for m in held if m.point.link is None]),
-        ("links", [m for m in held if m.point.link is not None]),
+    held_out = results.held_out
+    for medium, misses in (
+        ("shared memory", [m for m in held_out if m.point.link is None]),
+        ("links", [m for m in held_out if m.point.link is not None]),
     ):
         for where, beyond in (("between measured sizes", False), ("beyond them", True)):
-            chosen = [m for m in own if m.beyond == beyond]
+            chosen = [m for m in misses if m.beyond == beyond]
             rows += _error_row(f"a size left out, {medium}, {where}", chosen)
     for (rate, hosts), chosen in _by_link(results.checks).items():
-        rows += _error_row(f"{told_rate(rate)}, {hosts} hosts: no such rate or number in the fit", chosen)
+        rows += _error_row(f"{rate_text(rate)}, {hosts} hosts: no such rate or number in the fit", chosen)
     yield from table(["left out of the fit", "rounds", "median error", "worst", "which"], rows)
     linked = [dot for dot in dots if dot.link is not None and dot.dimension >= 30_000]
     if linked:
         yield "Measured over shaped links, how many times as fast a round as without compression, and the model's word:"
         yield ""
-        told = [
-            [f"{told_rate(m.link or 0)}, {m.hosts} hosts", f"{m.dimension:,}", m.name, told_seconds(m.seconds),
+        compared = [
+            [f"{rate_text(m.link or 0)}, {m.hosts} hosts", f"{m.dimension:,}", m.name, seconds_text(m.seconds),
              factor(m.gain), factor(m.modelled)]
             for m in sorted(linked, key=lambda m: (-(m.link or 0), m.hosts, m.dimension, m.name))
             if m.name in SHOWN
         ]  # fmt: skip
-        yield from table(["link", "d", "compressor", "a round", "measured", "modelled"], told)
+        yield from table(["link", "d", "compressor", "a round", "measured", "modelled"], compared)
 
 
 def _by_link(misses: Sequence[Miss]) -> dict[tuple[float, int], list[Miss]]:
-    found: dict[tuple[float, int], list[Miss]] = {}
+    by_link: dict[tuple[float, int], list[Miss]] = {}
     for miss in misses:
-        found.setdefault((miss.point.link or 0.0, miss.point.ranks), []).append(miss)
-    return found
+        by_link.setdefault((miss.point.link or 0.0, miss.point.ranks), []).append(miss)
+    return by_link
 
 
 def _error_row(name: str, misses: Sequence[Miss]) -> list[list[str]]:
-    told = summary(misses)
-    if told is None:
+    errors = summary(misses)
+    if errors is None:
         return []
-    worst = told["worst_is"]
-    which = f"{short(worst['compressor'], worst['downlink'])}, d = {worst['dimension']:,}"
-    return [[name, str(told["count"]), percent(told["median"]), percent(told["worst"]), which]]
+    worst = errors.worst_is
+    which = f"{short(worst.compressor, worst.downlink)}, d = {worst.dimension:,}"
+    return [[name, str(errors.count), percent(errors.median), percent(errors.worst), which]]

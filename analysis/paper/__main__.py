@@ -10,12 +10,12 @@ own. The paper is Philippenko and Dieuleveut, arXiv 2308.01358; its curves were 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from mpi_fed.analysis.document import read_analysis
 from mpi_fed.errors import InputError
 from mpi_fed.study.load import load_study
 
@@ -35,22 +35,23 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), metavar="DIR")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reproduction.md", metavar="FILE")
-    given = parser.parse_args()
-    sizes = [(figure, None if given.paper_size and figure.study not in ALWAYS_SMALL else "small") for figure in FIGURES]
-    lines = list(head(given.paper_size))
+    options = parser.parse_args()
+    whole = {figure.study for figure in FIGURES if options.paper_size} - {*ALWAYS_SMALL}
+    sizes = [(figure, None if figure.study in whole else "small") for figure in FIGURES]
+    lines = list(head(options.paper_size))
     for figure, variant in sizes:
-        folder = run(figure, variant, given.out)
-        lines += section(figure, json.loads((folder / "analysis.json").read_text()), given.paper_size)
+        folder = run(figure, variant, options.out)
+        lines += section(figure, read_analysis(folder / "analysis.json"), options.paper_size)
         if figure.study == "ellipses":
-            lines += ellipses(folder, given.page.with_name("ellipses.png"))
-    lines += scores([given.out / name(*size) for size in sizes])
+            lines += ellipses(folder, options.page.with_name("ellipses.png"))
+    lines += scores([options.out / name(*size) for size in sizes])
     lines += traces()
-    given.page.write_text("\n".join(lines) + "\n")
-    print(f"page: {given.page}")
-    folders = [str(given.out / name(*size)) for size in sizes]
-    command = [sys.executable, "-m", "mpi_fed", "analyze", *folders, f"--out={given.out}"]
+    options.page.write_text("\n".join(lines) + "\n")
+    print(f"page: {options.page}")
+    folders = [str(options.out / name(*size)) for size in sizes]
+    command = [sys.executable, "-m", "mpi_fed", "analyze", *folders, f"--out={options.out}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    print(f"report of all figures: {given.out / 'report.html'}")
+    print(f"report of all figures: {options.out / 'report.html'}")
 
 
 def run(figure: Figure, variant: str | None, out: Path) -> Path:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mpi_fed.analysis import load
-from mpi_fed.analysis.limit_law import compare_law, draw
+from mpi_fed.analysis.document import Analysis, Entry, read_analysis
+from mpi_fed.analysis.limit_law import compare_with_limit_law, draw_limit_law
 from mpi_fed.study.configuration import Configuration
 from mpi_fed.study.load import configuration_from_tables, load_study
 from mpi_fed.theory import predict, prediction_seconds
@@ -67,17 +66,17 @@ def paragraph(text: str) -> Iterator[str]:
     yield ""
 
 
-def section(figure: Figure, analysis: dict[str, Any], paper_size: bool) -> Iterator[str]:
-    entries = analysis["configurations"]
+def section(figure: Figure, analysis: Analysis, paper_size: bool) -> Iterator[str]:
+    entries = analysis.configurations
     yield f"## {figure.title}"
     yield ""
-    repetitions = {entry["repetitions"] for entry in entries}
-    rounds = " and ".join(f"{k:,}" for k in sorted({entry["rounds"] for entry in entries}))
+    repetitions = {entry.repetitions for entry in entries}
+    rounds = " and ".join(f"{k:,}" for k in sorted({entry.rounds for entry in entries}))
     first = entries[0]
-    dimension = first["problem"].get("dimension")
+    dimension = first.problem.get("dimension")
     size = f"d = {dimension}, " if dimension else ""
     yield (
-        f"`studies/paper/{figure.study}.toml`: {size}N = {first['clients']}, K = {rounds}, "
+        f"`studies/paper/{figure.study}.toml`: {size}N = {first.clients}, K = {rounds}, "
         f"{', '.join(map(str, sorted(repetitions)))} repetitions."
     )
     yield ""
@@ -85,10 +84,10 @@ def section(figure: Figure, analysis: dict[str, Any], paper_size: bool) -> Itera
     columns = WHOLE if paper_size and figure.readings else SMALL if figure.readings else WHOLE[:5]
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
-    last = max(entry["rounds"] for entry in entries)
+    last = max(entry.rounds for entry in entries)
     for entry in entries:
-        key = entry["algorithm"]["kind"], entry["compressor"]["kind"]
-        at_end = entry["rounds"] == last
+        key = entry.algorithm["kind"], entry.compressor["kind"]
+        at_end = entry.rounds == last
         read = reading(figure, *key) if at_end else None
         sized = expected.get(key, "-") if at_end else "-"
         cells = facts(entry) + (against(entry, read) if paper_size else [sized, number(read)])
@@ -98,54 +97,54 @@ def section(figure: Figure, analysis: dict[str, Any], paper_size: bool) -> Itera
         yield from paragraph(figure.remark)
     if figure.readings:
         yield from draws(figure)
-    invalid = [f"{entry['label']}: {'; '.join(entry['reasons'])}" for entry in entries if entry["verdict"] != "VALID"]
+    invalid = [f"{entry.label}: {'; '.join(entry.reasons)}" for entry in entries if not entry.valid]
     if invalid:
         yield from paragraph(f"INVALID: {'. '.join(invalid)}.")
     if figure.study == "clt":
         yield from laws(entries)
 
 
-def facts(entry: dict[str, Any]) -> list[str]:
+def facts(entry: Entry) -> list[str]:
     """A configuration, its measured risk, and theory's beside it."""
-    mean, error = entry["excess_risk_averaged"]["mean"], log_error(entry)
+    mean, error = entry.excess_risk_averaged.mean, log_error(entry)
     measured = "diverged" if mean is None else logarithm(mean)
     if error is not None:
         measured += f" +-{error:.2f}"
-    expected = entry["predicted_excess_risk_averaged"]
-    about = "~" if entry["prediction_kind"] == "approximate" else ""
+    expected = entry.predicted_excess_risk_averaged
+    about = "~" if entry.prediction_kind == "approximate" else ""
     return [
-        entry["label"],
+        entry.label,
         measured,
         "-" if expected is None else about + logarithm(expected),
-        "-" if entry["variance_ratio"] is None else f"{entry['variance_ratio']:.2f}",
-        "-" if entry["z"] is None else f"{entry['z']:.1f}",
+        "-" if entry.variance_ratio is None else f"{entry.variance_ratio:.2f}",
+        "-" if entry.z is None else f"{entry.z:.1f}",
     ]
 
 
-def log_error(entry: dict[str, Any]) -> float | None:
+def log_error(entry: Entry) -> float | None:
     """The standard error of log10 of the mean risk."""
-    mean, error = entry["excess_risk_averaged"]["mean"], entry["excess_risk_averaged"]["standard_error"]
+    mean, error = entry.excess_risk_averaged.mean, entry.excess_risk_averaged.standard_error
     return error / mean / math.log(10) if mean and error is not None else None
 
 
-def against(entry: dict[str, Any], read: float | None) -> list[str]:
+def against(entry: Entry, read: float | None) -> list[str]:
     """The paper's reading, the difference to it, and a remark where that is large."""
-    mean = entry["excess_risk_averaged"]["mean"]
+    mean = entry.excess_risk_averaged.mean
     if read is None or not mean:
         return [number(read), "-", ""]
     difference, error = math.log10(mean) - read, log_error(entry) or 0.0
     return [number(read), f"{difference:+.2f}", remark(entry, difference, error)]
 
 
-def remark(entry: dict[str, Any], difference: float, error: float) -> str:
+def remark(entry: Entry, difference: float, error: float) -> str:
     if abs(difference) <= max(MARGIN, FAR * error):
         return ""
     errors = f", {abs(difference) / error:.0f} standard errors" if error else ""
     text = f"{'above' if difference > 0 else 'below'} the paper{errors}"
-    expected = entry["predicted_excess_risk_averaged"]
+    expected = entry.predicted_excess_risk_averaged
     if not expected:
         return text
-    away = abs(math.log10(entry["excess_risk_averaged"]["mean"] / expected))
+    away = abs(math.log10(entry.excess_risk_averaged.mean / expected))
     return f"{text}; {'as theory expects' if away <= max(MARGIN, FAR * error) else 'and theory expects neither'}"
 
 
@@ -163,7 +162,7 @@ def paper_sized(figure: Figure) -> dict[tuple[str, str], str]:
         return {}
     study = load_study(STUDIES / f"{figure.study}.toml")
     last = max(configuration.rounds for configuration in study.configurations)
-    found = {}
+    texts = {}
     for configuration in study.configurations:
         if configuration.rounds < last or prediction_seconds(configuration) > THEORY_SECONDS:
             continue
@@ -171,15 +170,15 @@ def paper_sized(figure: Figure) -> dict[tuple[str, str], str]:
         value = prediction.excess_risk_averaged and prediction.excess_risk_averaged[-1]
         about = "~" if prediction.prediction_kind == "approximate" else ""
         if value:
-            found[configuration.algorithm.kind, configuration.compressor.kind] = about + logarithm(value)
-    return found
+            texts[configuration.algorithm.kind, configuration.compressor.kind] = about + logarithm(value)
+    return texts
 
 
 def draws(figure: Figure) -> Iterator[str]:
     """How far the expectation depends on the draw of rotation and optima, of which the paper has another."""
     study = load_study(STUDIES / f"{figure.study}.toml")
     last = max(configuration.rounds for configuration in study.configurations)
-    told = []
+    texts = []
     for configuration in study.configurations:
         key = configuration.algorithm.kind, configuration.compressor.kind
         if configuration.rounds < last or key[0] != SGD or prediction_seconds(configuration) > DRAW_SECONDS:
@@ -187,14 +186,14 @@ def draws(figure: Figure) -> Iterator[str]:
         values = [expectation(redrawn(configuration, seed)) for seed in range(DRAWS)]
         known = np.log10([value for value in values if value])
         if len(known) == DRAWS and (spread := float(np.std(known, ddof=1))) >= VISIBLE:
-            told.append(
+            texts.append(
                 f"{key[1]} {known.mean():.2f} with a standard deviation of {spread:.2f} (the draw above "
                 f"{known[0]:.2f}, the paper {number(reading(figure, *key))})"
             )
-    if told:
+    if texts:
         yield from paragraph(
             f"The paper's rotation and optima are other draws than this project's. At the paper's size theory expects, "
-            f"over {DRAWS} draws: {'; '.join(told)}."
+            f"over {DRAWS} draws: {'; '.join(texts)}."
         )
 
 
@@ -210,7 +209,7 @@ def expectation(configuration: Configuration) -> float | None:
     return risks[-1] if risks else None
 
 
-def laws(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
+def laws(entries: Sequence[Entry]) -> Iterator[str]:
     """Over repetitions, 2K times the excess risk against its limit law."""
     yield from paragraph(
         "2K times the excess risk has in the limit the law of a sum of weighted chi squares (*limit*, by theory), with "
@@ -219,25 +218,25 @@ def laws(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "| compressor | mean | limit trace | distance | p | 10 % | limit | 50 % | limit | 90 % | limit |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for entry in entries:
-        log = load(entry["file"])
+        log = load(entry.file)
         scaled = 2 * log.rounds * log.excess_risk_averaged[log.complete, -1]
         prediction = predict(configuration_from_tables(log.configuration), log_rounds=[log.rounds])
         assert prediction.limit_weights is not None
         assert prediction.limit_trace is not None
-        distance, p = compare_law(scaled, prediction.limit_weights)
-        limit = draw(prediction.limit_weights)
+        distance, p = compare_with_limit_law(scaled, prediction.limit_weights)
+        limit = draw_limit_law(prediction.limit_weights)
         pairs = [f"{np.quantile(scaled, q):.1f} | {np.quantile(limit, q):.1f}" for q in (0.1, 0.5, 0.9)]
         numbers = [f"{scaled.mean():.2f}", f"{prediction.limit_trace:.2f}", f"{distance:.3f}", f"{p:.2g}", *pairs]
-        yield f"| {entry['label']} | {' | '.join(numbers)} |"
+        yield f"| {entry.label} | {' | '.join(numbers)} |"
     yield ""
 
 
 def scores(folders: Sequence[Path]) -> Iterator[str]:
     """All z-scores against exact predictions, together."""
-    entries = [e for folder in folders for e in json.loads((folder / "analysis.json").read_text())["configurations"]]
-    exact = [e["z"] for e in entries if e["prediction_kind"] == "exact" and e["z"] is not None]
-    p_values = [e["p_value"] for e in entries if e["prediction_kind"] == "exact" and e["p_value"] is not None]
-    invalid = sum(e["verdict"] != "VALID" for e in entries)
+    entries = [e for folder in folders for e in read_analysis(folder / "analysis.json").configurations]
+    exact = [e.z for e in entries if e.prediction_kind == "exact" and e.z is not None]
+    p_values = [e.p_value for e in entries if e.prediction_kind == "exact" and e.p_value is not None]
+    invalid = sum(not e.valid for e in entries)
     yield "## All together"
     yield ""
     text = f"{len(entries)} configurations, {invalid} of them INVALID. "

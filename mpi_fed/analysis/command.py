@@ -6,13 +6,14 @@ import json as json_format
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
 from ..log.reader import Log, load_all
 from .decision import decide
+from .document import Analysis
 from .heterogeneity import answer
 from .prediction import Forecast, forecast
 from .summary import summarise
@@ -37,22 +38,27 @@ def analyze(
     if not logs:
         return InputError.exit_status
     forecasts = [forecast(log) for log in logs]
-    summary = summarise(logs, forecasts, target)
-    summary["decisions"] = decide(logs, summary)
-    summary["heterogeneity"] = answer(summary["decisions"])
-    text = json_format.dumps(summary, indent=2, allow_nan=False)
+    analysis = analysis_of(logs, forecasts, target)
+    text = json_format.dumps(asdict(analysis), indent=2, allow_nan=False)
     if json:
         print(text)
     else:
         from .summary_table import print_table
 
-        print_table(summary)
+        print_table(analysis)
     if out is not None or not json:
         folder = Path(out) if out is not None else _common_folder(logs)
-        report_file = _write(folder, logs, forecasts, summary, text)
+        report_file = _write(folder, logs, forecasts, analysis, text)
         if not json:
             print(f"report: {report_file}")
     return 0
+
+
+def analysis_of(logs: Sequence[Log], forecasts: Sequence[Forecast], target: float | None = None) -> Analysis:
+    """The whole document, decisions and all."""
+    analysis = summarise(logs, forecasts, target)
+    decisions = decide(logs, analysis)
+    return replace(analysis, decisions=decisions, heterogeneity=answer(decisions))
 
 
 def report(folder: str | Path) -> int:
@@ -64,9 +70,7 @@ def _common_folder(logs: list[Log]) -> Path:
     return Path(os.path.commonpath([log.path.parent.absolute() for log in logs]))
 
 
-def _write(
-    folder: Path, logs: list[Log], forecasts: list[Forecast], summary: dict[str, Any], text: str
-) -> Path:
+def _write(folder: Path, logs: list[Log], forecasts: list[Forecast], analysis: Analysis, text: str) -> Path:
     """Write every file of the report; return the path of its page."""
     from .figures import draw
     from .page import write_report
@@ -79,10 +83,10 @@ def _write(
             fresh = Path(name)
             (fresh / "analysis.json").write_text(text + "\n", encoding="utf-8")
             with open(fresh / "table.txt", "w", encoding="utf-8") as file:
-                print_table(summary, file)
+                print_table(analysis, file)
             shown = pictures(logs, forecasts)
             drawn = draw(shown, fresh) if shown.panels else []
-            write_report(fresh, logs, summary, shown, drawn)
+            write_report(fresh, logs, analysis, shown, drawn)
             for path in fresh.iterdir():  # whole or not at all: an older report stays until this one is there
                 os.replace(path, folder / path.name)
         return folder / "report.html"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..log.reader import Log, usable
+from .cells import size
+from .document import INVALID, VALID, Analysis, Decision, Entry, Equals, PenaltyComparison, Ranked
 from .heterogeneity import Shifted, comparisons, references
 from .rates import FEWEST, RESAMPLES, first_at_or_below, resampled
 from .series import grouped, names_of
-from .summary import Entry
 
 Floats = NDArray[np.float64]
 
@@ -24,108 +25,122 @@ MOSTLY = 0.5
 """A final risk of which bias makes up more than this share is not in the regime of large K."""
 
 
-def decide(logs: Sequence[Log], summary: dict[str, Any]) -> list[dict[str, Any]]:
+class Candidate(NamedTuple):
+    """A configuration to choose from."""
+
+    name: str
+    log: Log
+    entry: Entry
+
+    @property
+    def final(self) -> float | None:
+        """The mean final risk."""
+        return self.entry.excess_risk_averaged.mean
+
+
+def decide(logs: Sequence[Log], analysis: Analysis) -> list[Decision]:
     """One decision for each group of configurations that differ in the compressor and the route alone."""
-    entries = summary["configurations"]
-    names = names_of(logs)
-    told = {
-        id(log): entry["verdict"] == "VALID" and not _is_mostly_bias(entry)
-        for log, entry in zip(logs, entries, strict=True)
-    }
+    candidates = [
+        Candidate(name, log, entry)
+        for name, log, entry in zip(names_of(logs), logs, analysis.configurations, strict=True)
+    ]
+    trusted = {id(each.log): each.entry.valid and not _is_mostly_bias(each.entry) for each in candidates}
     twins = references(logs)
     groups = [(title, members) for title, members in grouped(logs) if len(members) > 1]
     pairs = [
-        [Shifted(names[i], _omega(logs[i]) or 0.0, logs[i], twin) for i in members if (twin := twins[i]) is not None]
+        [
+            Shifted(candidates[i].name, _omega(logs[i]) or 0.0, logs[i], twin)
+            for i in members
+            if (twin := twins[i]) is not None
+        ]
         for _, members in groups
     ]
-    sound = [[one for one in group if told[id(one.log)] and told[id(one.reference)]] for group in pairs]
+    sound = [[pair for pair in group if trusted[id(pair.log)] and trusted[id(pair.reference)]] for group in pairs]
     return [
         _decision(
             title,
-            [names[i] for i in members],
-            [logs[i] for i in members],
-            [entries[i] for i in members],
-            summary["target_excess_risk"],
+            [candidates[i] for i in members],
+            analysis.target_excess_risk,
+            compared,
+            [pair.name for pair in group if pair not in kept],
         )
-        | {
-            "heterogeneity": compared,
-            "heterogeneity_left_out": [one.name for one in group if one not in kept],
-        }
         for (title, members), compared, group, kept in zip(groups, comparisons(sound), pairs, sound, strict=True)
     ]
 
 
 def _decision(
-    title: str, names: Sequence[str], logs: Sequence[Log], entries: Sequence[Entry], target: float | None
-) -> dict[str, Any]:
-    sound = [i for i, entry in enumerate(entries) if entry["verdict"] == "VALID"]
-    reached = [i for i in sound if entries[i]["bytes_to_target"] is not None]
-    order = sorted(reached, key=lambda i: entries[i]["bytes_to_target"])
+    title: str,
+    candidates: Sequence[Candidate],
+    target: float | None,
+    compared: list[PenaltyComparison],
+    left_out: list[str],
+) -> Decision:
+    sound = [each for each in candidates if each.entry.valid]
+    reached = [each for each in sound if each.entry.bytes_to_target is not None]
+    order = sorted(reached, key=lambda each: each.entry.bytes_to_target or 0.0)
+    share = _stability([each.log for each in sound], sound.index(order[0]), target) if order else None
+    doubts = _doubts(candidates, sound)
+    return Decision(
+        problem=title,
+        recommended=order[0].name if order else None,
+        recommended_file=order[0].entry.file if order else None,
+        share_of_resamples=share,
+        reasons=_reasons(order, reached, sound, share),
+        verdict=INVALID if doubts else VALID,
+        doubts=doubts,
+        target_not_reached=[each.name for each in sound if each not in reached],
+        invalid=[each.name for each in candidates if not each.entry.valid],
+        equal_omega=_equals(sound, [_omega(each.log) for each in sound]),
+        equal_bits=_equals(sound, [_bits(each.entry) for each in sound]),
+        heterogeneity=compared,
+        heterogeneity_left_out=left_out,
+    )
+
+
+def _reasons(
+    order: Sequence[Candidate], reached: Sequence[Candidate], sound: Sequence[Candidate], share: float | None
+) -> list[str]:
+    """Why the first of `order`, that of `reached` by bytes, is recommended, how sure that is, and what else is best."""
     reasons = []
-    share = None
     if order:
-        best = entries[order[0]]
-        reasons.append(f"fewest uplink bytes to the target: {_cost(best)}")
-        if len(order) > 1 and best["bytes_to_target"]:
-            factor = entries[order[1]]["bytes_to_target"] / best["bytes_to_target"]
-            reasons.append(f"the next, {names[order[1]]}, takes {factor:.3g} times as many")
-        share = _stability([logs[i] for i in sound], sound.index(order[0]), target)
+        least, its_rounds = order[0].entry.bytes_to_target, order[0].entry.rounds_to_target
+        reasons.append(f"fewest uplink bytes to the target: {size(least)} in {its_rounds:,} rounds")
+        if len(order) > 1 and least:
+            factor = (order[1].entry.bytes_to_target or 0.0) / least
+            reasons.append(f"the next, {order[1].name}, takes {factor:.3g} times as many")
         if share is not None:
             clear = "clear" if share >= SURE else "not clear: they trade places"
             reasons.append(f"the cheapest in {100 * share:.0f}% of {RESAMPLES:,} resamples of the repetitions, {clear}")
-        quickest = min(reached, key=lambda i: entries[i]["rounds_to_target"])
-        reasons.append(f"fewest rounds: {names[quickest]}, {entries[quickest]['rounds_to_target']:,}")
-    finals = [i for i in sound if entries[i]["excess_risk_averaged"]["mean"] is not None]
+        quickest = min(reached, key=lambda each: each.entry.rounds_to_target or 0)
+        reasons.append(f"fewest rounds: {quickest.name}, {quickest.entry.rounds_to_target:,}")
+    finals = [(each.final, i) for i, each in enumerate(sound) if each.final is not None]
     if finals:
-        lowest = min(finals, key=lambda i: entries[i]["excess_risk_averaged"]["mean"])
-        reasons.append(f"lowest final risk: {names[lowest]}")
-    return {
-        "problem": title,
-        "recommended": names[order[0]] if order else None,
-        "recommended_file": entries[order[0]]["file"] if order else None,
-        "share_of_resamples": share,
-        "reasons": reasons,
-        "verdict": "INVALID" if (doubts := _doubts(names, logs, entries, sound)) else "VALID",
-        "doubts": doubts,
-        "target_not_reached": [names[i] for i in sound if i not in reached],
-        "invalid": [name for name, entry in zip(names, entries, strict=True) if entry["verdict"] != "VALID"],
-        "equal_omega": _equals(names, entries, sound, [_omega(log) for log in logs]),
-        "equal_bits": _equals(names, entries, sound, [_bits(entry) for entry in entries]),
-    }
+        reasons.append(f"lowest final risk: {sound[min(finals)[1]].name}")
+    return reasons
 
 
-def _doubts(
-    names: Sequence[str], logs: Sequence[Log], entries: Sequence[Entry], sound: Sequence[int]
-) -> list[str]:
+def _doubts(candidates: Sequence[Candidate], sound: Sequence[Candidate]) -> list[str]:
     """Why the comparison should not be relied on; empty where it can be."""
-    found = []
+    doubts = []
     if len(sound) < 2:
-        found.append(f"{len(sound)} of {len(entries)} configurations VALID, and a choice needs two")
-    fewest = min((int(usable(logs[i]).sum()) for i in sound), default=0)
+        doubts.append(f"{len(sound)} of {len(candidates)} configurations VALID, and a choice needs two")
+    fewest = min((int(usable(each.log).sum()) for each in sound), default=0)
     if sound and fewest < FEWEST:
-        found.append(f"too few repetitions: {fewest}, of at least {FEWEST}")
-    biased = [names[i] for i in sound if _is_mostly_bias(entries[i])]
+        doubts.append(f"too few repetitions: {fewest}, of at least {FEWEST}")
+    biased = [each.name for each in sound if _is_mostly_bias(each.entry)]
     if biased:
-        found.append(
+        doubts.append(
             f"not in the regime of large K: more than half of the final risk is bias, most of it the way from the "
             f"start, of {'; '.join(biased)}"
         )
-    return found
+    return doubts
 
 
 def _is_mostly_bias(entry: Entry) -> bool:
-    mean, bias, error = (
-        entry["excess_risk_averaged"]["mean"],
-        entry["decomposition"]["bias"],
-        entry["decomposition"]["bias_error"],
-    )
-    return None not in (mean, bias, error) and bias - 2 * error > MOSTLY * mean
-
-
-def _cost(entry: Entry) -> str:
-    from .summary_table import size
-
-    return f"{size(entry['bytes_to_target'])} in {entry['rounds_to_target']:,} rounds"
+    mean, parts = entry.excess_risk_averaged.mean, entry.decomposition
+    if mean is None or parts.bias is None or parts.bias_error is None:
+        return False
+    return parts.bias - 2 * parts.bias_error > MOSTLY * mean
 
 
 def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | None:
@@ -158,46 +173,37 @@ def _omega(log: Log) -> float | None:
 
 
 def _bits(entry: Entry) -> float | None:
-    bits, messages = entry["uplink"]["information_bits"], entry["clients"] * entry["rounds"]
-    return bits / messages if bits else None
+    bits = entry.uplink.information_bits
+    return bits / (entry.clients * entry.rounds) if bits else None
 
 
-def _equals(
-    names: Sequence[str], entries: Sequence[Entry], sound: Sequence[int], values: Sequence[float | None]
-) -> list[dict[str, Any]]:
+def _equals(candidates: Sequence[Candidate], values: Sequence[float | None]) -> list[Equals]:
     """Compressors of about equal omega, or bits a message, in the order of their final risks."""
-    known = sorted((value, i) for i in sound if (value := values[i]) and entries[i]["excess_risk_averaged"]["mean"])
+    known = sorted((value, i) for i, value in enumerate(values) if value and candidates[i].final)
     groups: list[list[tuple[float, int]]] = []
     for value, i in known:
         if groups and value <= NEAR * groups[-1][0][0]:
             groups[-1].append((value, i))
         else:
             groups.append([(value, i)])
-    found = []
-    for group in groups:
-        members = sorted((i for _, i in group), key=lambda i: entries[i]["excess_risk_averaged"]["mean"])
-        if len(members) > 1:
-            least = entries[members[0]]["excess_risk_averaged"]["mean"]
-            found.append(
-                {
-                    "value": float(np.mean([value for value, _ in group])),
-                    "ranking": [
-                        {
-                            "name": names[i],
-                            "ratio": entries[i]["excess_risk_averaged"]["mean"] / least,
-                            "error": _ratio_error(entries[i], entries[members[0]]),
-                        }
-                        for i in members
-                    ],
-                }
-            )
-    return found
+    return [
+        Equals(float(np.mean([value for value, _ in group])), _ranking([candidates[i] for _, i in group]))
+        for group in groups
+        if len(group) > 1
+    ]
 
 
-def _ratio_error(entry: Entry, least: Entry) -> float | None:
+def _ranking(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """The final risks over the least of them, from the least on."""
+    order = sorted(candidates, key=lambda each: each.final or 0.0)
+    least = order[0]
+    return [Ranked(each.name, (each.final or 0.0) / (least.final or 1.0), _ratio_error(each, least)) for each in order]
+
+
+def _ratio_error(candidate: Candidate, least: Candidate) -> float | None:
     """The standard error of the ratio of two means, as if they were independent: pairing makes it smaller."""
-    parts = [e["excess_risk_averaged"] for e in (entry, least)]
-    if entry is least or any(part["standard_error"] is None for part in parts):
+    risks = candidate.entry.excess_risk_averaged, least.entry.excess_risk_averaged
+    if candidate.entry is least.entry or any(risk.standard_error is None for risk in risks):
         return None
-    ours, theirs = (part["standard_error"] / part["mean"] for part in parts)
-    return float(np.hypot(ours, theirs) * parts[0]["mean"] / parts[1]["mean"])
+    ours, theirs = ((risk.mean or 0.0, risk.standard_error or 0.0) for risk in risks)
+    return float(np.hypot(ours[1] / ours[0], theirs[1] / theirs[0]) * ours[0] / theirs[0])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..log.reader import Log, usable
+from .document import Decision, HeterogeneityAnswer, PenaltyComparison, ProblemRatio, Ratio, Tally
 from .rates import CONFIDENCE, ROUNDING
 
 Floats = NDArray[np.float64]
@@ -31,8 +32,8 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 def is_reference(log: Log) -> bool:
     """Whether all clients have one law, as far as the tables tell."""
     problem = log.configuration["problem"]
-    told = [problem[key] == value for key, value in HOMOGENEOUS.items() if key in problem]
-    return bool(told) and all(told)
+    alike = [problem[key] == value for key, value in HOMOGENEOUS.items() if key in problem]
+    return bool(alike) and all(alike)
 
 
 def references(logs: Sequence[Log]) -> list[Log | None]:
@@ -75,7 +76,7 @@ class Shifted(NamedTuple):
     reference: Log
 
 
-def comparisons(groups: Sequence[Sequence[Shifted]]) -> list[list[dict[str, Any]]]:
+def comparisons(groups: Sequence[Sequence[Shifted]]) -> list[list[PenaltyComparison]]:
     """For each group, each projection's penalty beside that of the quantization of nearest omega, and the verdict.
 
     The intervals of all ratios hold together with CONFIDENCE, so that one by chance better or worse among many is
@@ -86,30 +87,40 @@ def comparisons(groups: Sequence[Sequence[Shifted]]) -> list[list[dict[str, Any]
 
 
 def _pairs(members: Sequence[Shifted]) -> list[tuple[Shifted, Shifted]]:
-    known = [one for one in members if penalty(one.log, one.reference)[1] is not None]
-    quantizations = [one for one in known if _kind(one) == QUANTIZATION]
-    projections = [one for one in known if _kind(one) in PROJECTIONS] if quantizations else []
-    return [(one, min(quantizations, key=lambda q: abs(q.omega - one.omega))) for one in projections]
+    known = [each for each in members if penalty(each.log, each.reference)[1] is not None]
+    quantizations = [each for each in known if _kind(each) == QUANTIZATION]
+    projections = [each for each in known if _kind(each) in PROJECTIONS] if quantizations else []
+    return [(each, _nearest(each.omega, quantizations)) for each in projections]
 
 
-def _kind(one: Shifted) -> str:
-    return str(one.log.configuration["compressor"]["kind"])
+def _nearest(omega: float, members: Sequence[Shifted]) -> Shifted:
+    return min(members, key=lambda each: abs(each.omega - omega))
 
 
-def _compared(ours: Shifted, theirs: Shifted, count: int) -> dict[str, Any]:
-    (own, error), (its, its_error) = (penalty(one.log, one.reference) for one in (ours, theirs))
+def _kind(shifted: Shifted) -> str:
+    return str(shifted.log.configuration["compressor"]["kind"])
+
+
+def _compared(ours: Shifted, theirs: Shifted, count: int) -> PenaltyComparison:
+    (our_penalty, our_error), (their_penalty, their_error) = (
+        penalty(each.log, each.reference) for each in (ours, theirs)
+    )
+    assert our_penalty is not None
+    assert our_error is not None
+    assert their_penalty is not None
+    assert their_error is not None
     level = 1 - (1 - CONFIDENCE) / count  # Bonferroni
     ratio, low, high = ratio_interval([ours.log, theirs.reference], [theirs.log, ours.reference], level)
-    return {
-        "name": ours.name,
-        "penalty": own,
-        "error": error,
-        "reference": theirs.name,
-        "reference_penalty": its,
-        "reference_error": its_error,
-        "ratio": {"estimate": ratio, "low": low, "high": high, "confidence": level},
-        "verdict": BETTER if high < 1 else WORSE if low > 1 else UNDECIDED,
-    }
+    return PenaltyComparison(
+        name=ours.name,
+        penalty=our_penalty,
+        error=our_error,
+        reference=theirs.name,
+        reference_penalty=their_penalty,
+        reference_error=their_error,
+        ratio=Ratio(ratio, low, high, level),
+        verdict=BETTER if high < 1 else WORSE if low > 1 else UNDECIDED,
+    )
 
 
 def ratio_interval(
@@ -141,26 +152,26 @@ def _spread(above: Sequence[Log], below: Sequence[Log]) -> tuple[float | None, i
     if all(other == seeds[0] for other in seeds):
         together = signs @ np.array(relative)
         return float(np.std(together, ddof=1) / np.sqrt(fewest)), fewest - 1
-    alone = [np.std(one, ddof=1) / np.sqrt(len(one)) for one in relative]
+    alone = [np.std(sample, ddof=1) / np.sqrt(len(sample)) for sample in relative]
     return float(np.linalg.norm(alone)), fewest - 1
 
 
-def answer(decisions: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def answer(decisions: Sequence[Decision]) -> HeterogeneityAnswer | None:
     """Whether projections bear heterogeneity better than quantization, over all comparisons; None without penalties."""
-    found = [{"problem": decision["problem"], **one} for decision in decisions for one in decision["heterogeneity"]]
-    left_out = sum(len(decision["heterogeneity_left_out"]) for decision in decisions)
-    if not found and not left_out:
+    pairs = [(decision.problem, each) for decision in decisions for each in decision.heterogeneity]
+    left_out = sum(len(decision.heterogeneity_left_out) for decision in decisions)
+    if not pairs and not left_out:
         return None
-    return {
-        "answer": _word({one["verdict"] for one in found}),
-        "confidence": CONFIDENCE,
-        "comparisons": len(found),
-        "left_out": left_out,
-        "compressors": [
-            _tally([one for one in found if one["name"] == name])
-            for name in dict.fromkeys(one["name"] for one in found)
-        ],
-    }
+    by_name: dict[str, list[tuple[str, PenaltyComparison]]] = {}
+    for problem, each in pairs:
+        by_name.setdefault(each.name, []).append((problem, each))
+    return HeterogeneityAnswer(
+        answer=_word({each.verdict for _, each in pairs}),
+        confidence=CONFIDENCE,
+        comparisons=len(pairs),
+        left_out=left_out,
+        compressors=[_tally(name, its_pairs) for name, its_pairs in by_name.items()],
+    )
 
 
 def _word(verdicts: set[str]) -> str:
@@ -171,15 +182,18 @@ def _word(verdicts: set[str]) -> str:
     return "no" if WORSE in verdicts else "undecided"
 
 
-def _tally(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _tally(name: str, pairs: Sequence[tuple[str, PenaltyComparison]]) -> Tally:
     """How often one compressor is better and worse, and its least and greatest ratio."""
-    verdicts = [one["verdict"] for one in found]
-    least, most = (pick(found, key=lambda one: one["ratio"]["estimate"]) for pick in (min, max))
-    return {
-        "name": found[0]["name"],
-        **{verdict: verdicts.count(verdict) for verdict in (BETTER, UNDECIDED, WORSE)},
-        **{
-            key: {"problem": one["problem"], **one["ratio"]}
-            for key, one in (("least_ratio", least), ("greatest_ratio", most))
-        },
-    }
+    verdicts = [each.verdict for _, each in pairs]
+    ratios = [
+        ProblemRatio(problem, each.ratio.estimate, each.ratio.low, each.ratio.high, each.ratio.confidence)
+        for problem, each in pairs
+    ]
+    return Tally(
+        name=name,
+        better=verdicts.count(BETTER),
+        undecided=verdicts.count(UNDECIDED),
+        worse=verdicts.count(WORSE),
+        least_ratio=min(ratios, key=lambda ratio: ratio.estimate),
+        greatest_ratio=max(ratios, key=lambda ratio: ratio.estimate),
+    )

@@ -13,7 +13,7 @@ DRAWS = 200_000
 """Draws of the law that a sample is held against: 100 and more times as many as repetitions."""
 
 
-def draw(weights: Sequence[float], count: int = DRAWS, seed: int = 0) -> Floats:
+def draw_limit_law(weights: Sequence[float], count: int = DRAWS, seed: int = 0) -> Floats:
     """(count,) draws of sum_j weights_j chi^2_1."""
     generator = np.random.Generator(np.random.PCG64(seed))
     total = np.zeros(count)
@@ -22,7 +22,7 @@ def draw(weights: Sequence[float], count: int = DRAWS, seed: int = 0) -> Floats:
     return total
 
 
-def compare_law(scaled: Floats, weights: Sequence[float]) -> tuple[float, float]:
+def compare_with_limit_law(scaled: Floats, weights: Sequence[float]) -> tuple[float, float]:
     """The two-sample Kolmogorov-Smirnov distance between 2K x excess risk, (R,), and its limit law; its p-value.
 
     Under the limit law p is uniform, so p < 1e-4 happens once in 10,000 times. At finite K the law is only near
@@ -30,5 +30,5 @@ def compare_law(scaled: Floats, weights: Sequence[float]) -> tuple[float, float]
     """
     from scipy import stats
 
-    found = stats.ks_2samp(scaled, draw(weights), method="asymp")
-    return float(found.statistic), float(found.pvalue)
+    test = stats.ks_2samp(scaled, draw_limit_law(weights), method="asymp")
+    return float(test.statistic), float(test.pvalue)

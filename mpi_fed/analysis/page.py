@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..log.reader import Log
-from . import summary_table
+from . import cells, sentences, summary_table
+from .document import Analysis, Entry
 from .figures import BLOW_UP, MARKERS, PICTURES, THEORY, colour_of, marker_of
 from .scorecard import FIGURES, scorecards
 from .series import BAND, Curve, Pictures
@@ -29,12 +30,12 @@ SYMBOLS = dict(
     zip(MARKERS, ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"), strict=True)
 )
 """The pictures' markers by their names in plotly."""
-OWN = {"format", "format_version", "configuration", "configuration_id", "position", "label", "status"}
-"""Root attributes that are no provenance."""
+NOT_PROVENANCE = {"format", "format_version", "configuration", "configuration_id", "position", "label", "status"}
+"""Root attributes that do not say where the log comes from."""
 
 
 def write_report(
-    folder: Path, logs: Sequence[Log], summary: dict[str, Any], shown: Pictures, pictures: Sequence[Picture]
+    folder: Path, logs: Sequence[Log], analysis: Analysis, shown: Pictures, pictures: Sequence[Picture]
 ) -> Path:
     """Write `report.html` and return its path; `pictures` are PNG files of what is `shown`, with their captions.
 
@@ -43,16 +44,16 @@ def write_report(
     from jinja2 import Environment
     from plotly.offline import get_plotlyjs
 
-    entries, shared = summary["configurations"], _common([provenance(log) for log in logs])
+    entries, shared = analysis.configurations, _common([provenance(log) for log in logs])
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        studies=list(dict.fromkeys(entry["study"]["name"] for entry in entries)),
-        target=summary["target_excess_risk"],
+        studies=list(dict.fromkeys(entry.study["name"] for entry in entries)),
+        target=analysis.target_excess_risk,
         name=summary_table.NAME,
         groups=[(title, [*columns]) for title, columns in zip(GROUPS, summary_table.GROUPS, strict=True)],
         entries=entries,
-        invalid=sum(entry["verdict"] != "VALID" for entry in entries),
-        cards=scorecards(logs, entries, summary["decisions"]),
+        invalid=sum(not entry.valid for entry in entries),
+        cards=scorecards(logs, entries, analysis.decisions),
         figures=FIGURES,
         pictures=[(_embedded(path), caption) for path, caption in pictures],
         wide=len(shown.panels) > 1,
@@ -62,9 +63,9 @@ def write_report(
         script=SCRIPT.read_text(encoding="utf-8"),
         details=[_details(log, entry, shared) for log, entry in zip(logs, entries, strict=True)],
         shared=shared,
-        number=summary_table.number,
-        penalty=summary_table.penalty,
-        decisions=_paragraphs(summary_table.answer(summary) + summary_table.decisions(summary)),
+        number=cells.number,
+        penalty=cells.penalty,
+        decisions=_paragraphs(sentences.answer(analysis.heterogeneity) + sentences.decisions(analysis)),
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -73,13 +74,13 @@ def write_report(
 
 def _paragraphs(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Lines as heads, each with the indented lines below it."""
-    found: list[tuple[str, list[str]]] = []
+    paragraphs: list[tuple[str, list[str]]] = []
     for line in filter(None, lines):
         if line.startswith(" "):
-            found[-1][1].append(line.strip())
+            paragraphs[-1][1].append(line.strip())
         else:
-            found.append((line, []))
-    return found
+            paragraphs.append((line, []))
+    return paragraphs
 
 
 def _curves(shown: Pictures) -> str:
@@ -100,8 +101,7 @@ def _curves(shown: Pictures) -> str:
     ]
     shared = [{"kind": kind, "name": f"theory, {kind}"} for kind in THEORY if kind in _kinds(shown)]
     axes = {picture.x: re.sub(r"\$(.+?)\$", r"\1", picture.x_label) for picture in PICTURES}
-    given = {"names": names, "panels": panels, "axes": axes, "band": BAND, "theories": shared}
-    return inside_script(given)
+    return inside_script({"names": names, "panels": panels, "axes": axes, "band": BAND, "theories": shared})
 
 
 def _kinds(shown: Pictures) -> set[str | None]:
@@ -136,8 +136,8 @@ def _embedded(path: Path) -> str:
 
 
 def provenance(log: Log) -> dict[str, str]:
-    """The root attributes that tell where the log comes from, as text."""
-    return {name: _text(value) for name, value in log.attributes.items() if name not in OWN}
+    """The root attributes that say where the log comes from, as text."""
+    return {name: _text(value) for name, value in log.attributes.items() if name not in NOT_PROVENANCE}
 
 
 def _common(provenances: Sequence[dict[str, str]]) -> dict[str, str]:
@@ -146,8 +146,8 @@ def _common(provenances: Sequence[dict[str, str]]) -> dict[str, str]:
     return {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
 
 
-def _details(log: Log, entry: dict[str, Any], shared: dict[str, str]) -> dict[str, Any]:
-    """What the page tells of one configuration alone."""
+def _details(log: Log, entry: Entry, shared: dict[str, str]) -> dict[str, Any]:
+    """The part of the page about one configuration alone."""
     return {
         "entry": entry,
         "status": log.status,
@@ -164,7 +164,7 @@ def _phases(log: Log) -> list[tuple[str, list[str]]]:
         return []
     means = 1e6 * np.mean(seconds[log.complete], axis=0)
     return [
-        (name.decode() if isinstance(name, bytes) else str(name), [summary_table.number(value) for value in row])
+        (name.decode() if isinstance(name, bytes) else str(name), [cells.number(value) for value in row])
         for name, row in zip(names, means, strict=True)
     ]
 

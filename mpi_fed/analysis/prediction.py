@@ -74,8 +74,8 @@ def _rounding(population: Population, risk: float) -> float:
     """
     from ..problems.population import gradient_at
 
-    own = np.array([gradient_at(client, population.optimum) for client, _ in population.laws])
+    gradients = np.array([gradient_at(client, population.optimum) for client, _ in population.laws])
     weights = np.array([count for _, count in population.laws]) / len(population.clients)
-    delta = 2.0**-24 * weights @ np.abs(own)
+    delta = 2.0**-24 * weights @ np.abs(gradients)
     extra = 0.5 * delta @ np.abs(np.linalg.inv(population.covariance.dense)) @ delta
     return float(2 * np.sqrt(risk * extra) + extra)

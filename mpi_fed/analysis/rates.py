@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .document import Bias, Decomposition, Slope
+
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
@@ -25,32 +27,11 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Slope:
-    """The slope of log risk against log rounds, with its interval, over rounds first_round to last_round."""
-
-    estimate: float
-    low: float | None
-    high: float | None
-    confidence: float
-    first_round: int
-    last_round: int
-    predicted: float | None
-
-
-@dataclass(frozen=True)
 class Comparison:
     """A mean beside its prediction: z = (mean - predicted) / standard error, and the two-sided p-value."""
 
     z: float | None
     p_value: float | None
-
-
-@dataclass(frozen=True)
-class Bias:
-    """The mean of w_bar_K - w* over repetitions, relative to its spread."""
-
-    norm_ratio: float | None
-    z: float | None
 
 
 def mean_and_error(values: Floats) -> tuple[float | None, float | None]:
@@ -61,8 +42,10 @@ def mean_and_error(values: Floats) -> tuple[float | None, float | None]:
     return mean, float(stats.sem(values)) if len(values) > 1 else None
 
 
-def fit_slope(rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None = None) -> Slope | None:
-    """The log-log slope over the last decade, from risks of shape (R, P) at rounds of shape (P).
+def fit_slope(
+    rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None = None, first_round: float | None = None
+) -> Slope | None:
+    """The log-log slope over `first_round` to K, else the last decade, from risks of shape (R, P) at rounds (P).
 
     The points of one curve are strongly correlated (w_bar_2k shares half of its terms with w_bar_k), so that
     a regression's own error bar would be far too small. Each repetition is fitted on its own, by least
@@ -71,7 +54,7 @@ def fit_slope(rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None
     """
     from scipy import stats
 
-    window = (rounds >= rounds[-1] / WINDOW) & (rounds > 0)
+    window = (rounds >= (rounds[-1] / WINDOW if first_round is None else first_round)) & (rounds > 0)
     if window.sum() < FEWEST_POINTS or not len(risks) or not (risks[:, window] > 0).all():
         return None
     x = np.log(rounds[window])
@@ -131,16 +114,6 @@ def measure_bias(errors: Floats) -> Bias:
     return Bias(ratio, float(pairs.sum()) / spread if spread > 0 else None)
 
 
-@dataclass(frozen=True)
-class Decomposition:
-    """The mean excess risk as that of the mean of w_bar_K and that of its scatter, each with its standard error."""
-
-    bias: float | None
-    bias_error: float | None
-    variance: float | None
-    variance_error: float | None
-
-
 def decompose(errors: Floats, weighted: Floats) -> Decomposition:
     """The mean of (1/2) <e_r, H e_r> in two parts, from errors e_r = w_bar_K - w* and H e_r, both (R, d).
 
@@ -153,14 +126,14 @@ def decompose(errors: Floats, weighted: Floats) -> Decomposition:
     if count < 3:
         return Decomposition(None, None, None, None)
     gram = 0.5 * errors @ weighted.T
-    own, rows, total = np.diag(gram), gram.sum(axis=0) + gram.sum(axis=1), float(gram.sum())
+    squares, rows, total = np.diag(gram), gram.sum(axis=0) + gram.sum(axis=1), float(gram.sum())
 
     def parts(diagonal: Any, everything: Any, n: int) -> Any:
         bias = (everything - diagonal) / (n * (n - 1))
         return np.array([bias, diagonal / n - bias])
 
-    whole = parts(own.sum(), total, count)
-    without = parts(own.sum() - own, total - rows + own, count - 1)
+    whole = parts(squares.sum(), total, count)
+    without = parts(squares.sum() - squares, total - rows + squares, count - 1)
     spread = np.sqrt((count - 1) / count * np.sum((without - without.mean(axis=1, keepdims=True)) ** 2, axis=1))
     return Decomposition(float(whole[0]), float(spread[0]), float(whole[1]), float(spread[1]))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..log.reader import Log
-from . import summary_table
+from . import cells
+from .document import Decision, Entry, Interval
 from .series import grouped, names_of
-from .summary import Entry
 
 Value = Callable[[Entry], float | None]
 
@@ -50,54 +50,54 @@ class Card(NamedTuple):
     rows: list[Row]
 
 
-def _half_width(value: float | None, interval: Entry | None) -> float:
+def _half_width(value: float | None, interval: Interval | None) -> float:
     """About one standard error: half of how far the interval reaches below the value, its finite side."""
-    return (value - interval["low"]) / 2 if value and interval and interval["low"] else 0.0
+    return (value - interval.low) / 2 if value and interval and interval.low else 0.0
 
 
 FIGURES = (
     Figure(
         "communication saved",
         "float32 bytes over bytes carried, up",
-        lambda entry: entry["reduction_factor"]["float32"]["transported"],
-        lambda entry: f"{summary_table.number(entry['reduction_factor']['float32']['transported'])} times",
+        lambda entry: entry.reduction_factor.float32.transported,
+        lambda entry: f"{cells.number(entry.reduction_factor.float32.transported)} times",
         larger=True,
     ),
     Figure(
         "rounds needed",
         "to the target risk (95% interval)",
-        lambda entry: entry["rounds_to_target"],
-        summary_table.rounds,
-        lambda entry: _half_width(entry["rounds_to_target"], entry["rounds_to_target_interval"]),
+        lambda entry: entry.rounds_to_target,
+        cells.rounds,
+        lambda entry: _half_width(entry.rounds_to_target, entry.rounds_to_target_interval),
     ),
     Figure(
         "final error",
         "mean excess risk ± standard error",
-        lambda entry: entry["excess_risk_averaged"]["mean"],
-        summary_table.risk,
-        lambda entry: entry["excess_risk_averaged"]["standard_error"],
+        lambda entry: entry.excess_risk_averaged.mean,
+        cells.risk,
+        lambda entry: entry.excess_risk_averaged.standard_error,
     ),
     Figure(
         "robustness",
         "risk over that of alike clients",
-        lambda entry: entry["heterogeneity_penalty"],
-        lambda entry: "reference: clients alike" if entry["heterogeneity_reference"] else summary_table.penalty(entry),
-        lambda entry: entry["heterogeneity_penalty_error"],
+        lambda entry: entry.heterogeneity_penalty,
+        lambda entry: "reference: clients alike" if entry.heterogeneity_reference else cells.penalty(entry),
+        lambda entry: entry.heterogeneity_penalty_error,
     ),
 )
 
 
-def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequence[dict[str, Any]]) -> list[Card]:
+def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequence[Decision]) -> list[Card]:
     """One card for each group of configurations that differ in the compressor and the route alone."""
-    taken = {decision["recommended_file"] for decision in decisions if not decision["doubts"]}
+    taken = {decision.recommended_file for decision in decisions if not decision.doubts}
     names, cards = names_of(logs), []
     for title, members in grouped(logs):
-        columns = [_column(figure, [entries[i] for i in members]) for figure in FIGURES]
+        columns = [_cells(figure, [entries[i] for i in members]) for figure in FIGURES]
         rows = [
             Row(
                 names[i],
-                entries[i]["file"] in taken,
-                entries[i]["verdict"],
+                entries[i].file in taken,
+                entries[i].verdict,
                 [column[row] for column in columns],
             )
             for row, i in enumerate(members)
@@ -106,18 +106,18 @@ def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequenc
     return cards
 
 
-def _column(figure: Figure, entries: Sequence[Entry]) -> list[Cell]:
+def _cells(figure: Figure, entries: Sequence[Entry]) -> list[Cell]:
     """The figure of every configuration beside the best of the VALID ones."""
-    values = [figure.value(entry) if entry["verdict"] == "VALID" else None for entry in entries]
+    values = [figure.value(entry) if entry.valid else None for entry in entries]
     known = [(value, i) for i, value in enumerate(values) if value is not None]
-    cells = [Cell(figure.text(entry), None, False) for entry in entries]
+    column = [Cell(figure.text(entry), None, False) for entry in entries]
     if not known:
-        return cells
+        return column
     best, at = (max if figure.larger else min)(known)
     errors = [figure.error(entry) or 0.0 for entry in entries]
     near = [i for value, i in known if abs(value - best) <= 2 * math.hypot(errors[i], errors[at])]
     for value, i in known:
         low, high = (value, best) if figure.larger else (best, value)
         share = 1.0 if low == high else low / high
-        cells[i] = cells[i]._replace(share=share, best=i in near and len(near) < len(known))
-    return cells
+        column[i] = column[i]._replace(share=share, best=i in near and len(near) < len(known))
+    return column

@@ -60,10 +60,10 @@ def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
     """The panels, in the order of the logs. Logs without a single point beyond round 0 are left out."""
     names = names_of(logs)
     distinct = list(dict.fromkeys(names))
-    held = [i for i, log in enumerate(logs) if log.reached.max(initial=0) > 1]
+    begun = [i for i, log in enumerate(logs) if log.reached.max(initial=0) > 1]
     panels = []
-    for title, members in grouped([logs[i] for i in held]):
-        shown = [held[j] for j in members]
+    for title, members in grouped([logs[i] for i in begun]):
+        shown = [begun[j] for j in members]
         panels.append(Panel(title, [Series(distinct.index(names[i]), curve(logs[i], forecasts[i])) for i in shown]))
     return Pictures(distinct, panels)
 
@@ -79,14 +79,14 @@ def grouped(logs: Sequence[Log]) -> list[tuple[str, list[int]]]:
 def curve(log: Log, forecast: Forecast) -> Curve:
     """The curve of the repetitions that reached the end or, where none did, of what all that began hold."""
     kept = log.complete if log.complete.any() else log.reached > 1
-    held = slice(1, int(log.reached[kept].min()))  # round 0 has no place on a logarithmic axis
-    risks = log.excess_risk_averaged[kept, held]
+    points = slice(1, int(log.reached[kept].min()))  # round 0 has no place on a logarithmic axis
+    risks = log.excess_risk_averaged[kept, points]
     low, high = np.percentile(risks, BAND, axis=0) if len(risks) > 1 else (None, None)
-    theory = None if forecast.excess_risk_averaged is None else forecast.excess_risk_averaged[held]
+    theory = None if forecast.excess_risk_averaged is None else forecast.excess_risk_averaged[points]
     return Curve(
-        log.round[held].astype(np.float64),
-        log.uplink_transported_bytes[kept, held].mean(axis=0),
-        log.wall_seconds[kept, held].mean(axis=0),
+        log.round[points].astype(np.float64),
+        log.uplink_transported_bytes[kept, points].mean(axis=0),
+        log.wall_seconds[kept, points].mean(axis=0),
         risks.mean(axis=0),
         low,
         high,

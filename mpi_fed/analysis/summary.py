@@ -1,52 +1,60 @@
-"""The object that `analyze --json` prints: one entry a configuration, and what compares them."""
+"""From logs and predictions to the document of `analyze --json`: one entry a configuration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..log.reader import Log, usable
 from . import rates
+from .document import (
+    INVALID,
+    VALID,
+    Analysis,
+    Bias,
+    Decomposition,
+    DownlinkReductionFactor,
+    Entry,
+    Factors,
+    Interval,
+    Mean,
+    ReductionFactor,
+    Uplink,
+)
 from .heterogeneity import is_reference, penalty, references
 from .prediction import Forecast
 from .validity import reasons
-
-Entry = dict[str, Any]
 
 TARGET_FACTOR = 1.1
 """The default target is this many times the worst final mean among the configurations that descended."""
 FLOOR = 1e-24
 """Risks below this fraction of the initial one are float64's rounding."""
-BASELINES = {"float32": 4, "float16": 2}
+FLOAT32, FLOAT16 = 4, 2
 """Bytes a coordinate without compression."""
 
 
-def summarise(
-    logs: Sequence[Log], forecasts: Sequence[Forecast], target: float | None = None
-) -> dict[str, Any]:
-    """The whole object of `analyze --json`. A number that cannot be had is None."""
-    entries = [_entry(log, forecast) for log, forecast in zip(logs, forecasts, strict=True)]
-    finals = [entry["excess_risk_averaged"]["mean"] for entry in entries]
+def summarise(logs: Sequence[Log], forecasts: Sequence[Forecast], target: float | None = None) -> Analysis:
+    """The document without its decisions. A number that cannot be computed is None."""
     if target is None:
-        target = _default_target(logs, finals)
-    for log, mean, entry, reference in zip(logs, finals, entries, references(logs), strict=True):
-        entry.update(_to_target(log, target, mean is not None))
-        entry.update(_heterogeneity(log, reference))
-    return _finite({"target_excess_risk": target, "configurations": entries})
+        target = _default_target(logs)
+    triples = zip(logs, forecasts, references(logs), strict=True)
+    entries = [_entry(log, forecast, target, reference) for log, forecast, reference in triples]
+    return _finite(Analysis(target, entries))
 
 
-def _default_target(logs: Sequence[Log], finals: Sequence[float | None]) -> float:
+def _default_target(logs: Sequence[Log]) -> float:
     """TARGET_FACTOR times the worst final mean, of those that ended below their start if any did."""
-    known = [(log, mean) for log, mean in zip(logs, finals, strict=True) if mean is not None]
-    descended = [mean for log, mean in known if mean < log.excess_risk_averaged[usable(log), 0].mean()]
-    return TARGET_FACTOR * max(descended or [mean for _, mean in known], default=math.nan)
+    curves = [log.excess_risk_averaged[kept] for log in logs if (kept := usable(log)).any()]
+    finals = [float(np.mean(curve[:, -1])) for curve in curves]
+    descended = [final for final, curve in zip(finals, curves, strict=True) if final < curve[:, 0].mean()]
+    return TARGET_FACTOR * max(descended or finals, default=math.nan)
 
 
-def _entry(log: Log, forecast: Forecast) -> Entry:
+def _entry(log: Log, forecast: Forecast, target: float, reference: Log | None) -> Entry:
     kept = usable(log)
     curves = log.excess_risk_averaged[kept]
     curve = forecast.excess_risk_averaged
@@ -54,50 +62,58 @@ def _entry(log: Log, forecast: Forecast) -> Entry:
     mean, error = rates.mean_and_error(curves[:, -1])
     floor = max(forecast.rounding, FLOOR * float(np.nanmax(log.excess_risk[:, 0], initial=0)))
     comparison = rates.compare(curves[:, -1], predicted, forecast.relative_error, floor)
-    slope = rates.fit_slope(log.round, curves, curve)
-    bias, parts = _errors(log, kept, forecast)
-    found = reasons(log, comparison, forecast)
-    return {
-        **{name: log.configuration[name] for name in ("compressor", "algorithm", "problem", "route")},
-        "downlink": log.configuration.get("downlink"),
-        "clients": log.clients,
-        "rounds": log.rounds,
-        "repetitions": int(kept.sum()),
-        "excess_risk_averaged": {"mean": mean, "standard_error": error},
-        "predicted_excess_risk_averaged": predicted,
-        "prediction_kind": forecast.kind,
-        "limit_trace": forecast.limit_trace,
-        "z": comparison.z,
-        "p_value": comparison.p_value,
-        "slope": None if slope is None else asdict(slope),
+    bias, decomposition = _errors(log, kept, forecast)
+    faults = reasons(log, comparison, forecast)
+    penalty_ratio, penalty_error = penalty(log, reference)
+    configuration = log.configuration
+    return Entry(
+        compressor=configuration["compressor"],
+        algorithm=configuration["algorithm"],
+        problem=configuration["problem"],
+        route=configuration["route"],
+        downlink=configuration.get("downlink"),
+        clients=log.clients,
+        rounds=log.rounds,
+        repetitions=int(kept.sum()),
+        excess_risk_averaged=Mean(mean, error),
+        predicted_excess_risk_averaged=predicted,
+        prediction_kind=forecast.kind,
+        limit_trace=forecast.limit_trace,
+        z=comparison.z,
+        p_value=comparison.p_value,
+        slope=rates.fit_slope(log.round, curves, curve),
         **_bytes(log, kept),
-        "bias": asdict(bias),
-        "decomposition": asdict(parts),
-        "variance_ratio": _ratio(mean, predicted),
-        "verdict": "INVALID" if found else "VALID",
-        "reasons": found,
-        "notes": [forecast.note] if forecast.note else [],
-        "label": log.label,
-        "configuration_id": log.attributes.get("configuration_id"),
-        "study": log.configuration["study"],
-        "file": str(log.path),
-    }
+        bias=bias,
+        decomposition=decomposition,
+        variance_ratio=_ratio(mean, predicted),
+        verdict=INVALID if faults else VALID,
+        reasons=faults,
+        notes=[forecast.note] if forecast.note else [],
+        label=log.label,
+        configuration_id=log.attributes.get("configuration_id"),
+        study=configuration["study"],
+        file=str(log.path),
+        **_to_target(log, kept, target),
+        heterogeneity_reference=is_reference(log),
+        heterogeneity_penalty=penalty_ratio,
+        heterogeneity_penalty_error=penalty_error,
+    )
 
 
-def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[rates.Bias, rates.Decomposition]:
-    """What the final averaged iterates tell of bias and variance."""
+def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[Bias, Decomposition]:
+    """Bias and variance of the final averaged iterates."""
     averages, optimum = log.final_average(), log.dataset("optimum")
     if averages is None or optimum is None:
-        return rates.Bias(None, None), rates.Decomposition(None, None, None, None)
+        return Bias(None, None), Decomposition(None, None, None, None)
     errors = averages[kept] - optimum
     if forecast.population is None:
-        return rates.measure_bias(errors), rates.Decomposition(None, None, None, None)
+        return rates.measure_bias(errors), Decomposition(None, None, None, None)
     weighted = forecast.population.covariance.apply(errors.T).T
     return rates.measure_bias(errors), rates.decompose(errors, weighted)
 
 
-def _bytes(log: Log, kept: np.ndarray) -> Entry:
-    """The final byte counts, mean a repetition, and by what factor they are below no compression."""
+def _bytes(log: Log, kept: np.ndarray) -> dict[str, Any]:
+    """The fields of final byte counts, mean a repetition, and by what factor they are below no compression."""
     (bits, *_), (payload, *_), (transported, error), (down, *_) = (
         rates.mean_and_error(counts[kept, -1])
         for counts in (
@@ -107,56 +123,46 @@ def _bytes(log: Log, kept: np.ndarray) -> Entry:
             log.downlink_transported_bytes,
         )
     )
-    sent = {"information": None if bits is None else bits / 8, "payload": payload, "transported": transported}
     values = None if log.dimension is None else log.dimension * log.clients * log.rounds
     ranks = log.attributes.get("ranks")
     back = None if log.dimension is None or not ranks else log.dimension * int(ranks) * log.rounds
-    factors = {
-        baseline: {name: _ratio(values and size * values, count) for name, count in sent.items()}
-        for baseline, size in BASELINES.items()
-    }
+
+    def factors(size: int) -> Factors:
+        whole = values and size * values
+        return Factors(_ratio(whole, bits and bits / 8), _ratio(whole, payload), _ratio(whole, transported))
+
     return {
-        "uplink": {"information_bits": bits, "payload_bytes": payload, "transported_bytes": transported},
+        "uplink": Uplink(bits, payload, transported),
         "downlink_bytes": down,
-        "reduction_factor": factors,
+        "reduction_factor": ReductionFactor(factors(FLOAT32), factors(FLOAT16)),
         "reduction_factor_relative_error": _ratio(error, transported),
-        "downlink_reduction_factor": {
-            baseline: _ratio(back and size * back, down) for baseline, size in BASELINES.items()
-        },
+        "downlink_reduction_factor": DownlinkReductionFactor(
+            _ratio(back and FLOAT32 * back, down), _ratio(back and FLOAT16 * back, down)
+        ),
     }
 
 
-def _to_target(log: Log, target: float | None, any_usable: bool) -> Entry:
-    """Rounds, transported uplink bytes and seconds at the first log point whose mean meets the target, and the
-    interval in which another set of repetitions would have it."""
-    kept = usable(log)
+def _to_target(log: Log, kept: np.ndarray, target: float) -> dict[str, Any]:
+    """The fields of rounds, transported uplink bytes and seconds at the first log point whose mean meets the target,
+    and of the interval in which another set of repetitions would have it."""
     curves = log.excess_risk_averaged[kept]
-    hit = rates.first_at_or_below(curves.mean(axis=0), target) if any_usable else None
-    interval = rates.target_interval(curves, target)
-    means = (
-        ("rounds", log.round),
-        ("bytes", log.uplink_transported_bytes[kept].mean(axis=0) if any_usable else None),
-        ("seconds", log.wall_seconds[kept].mean(axis=0) if any_usable else None),
-    )
-    found: Entry = {f"{name}_to_target": _at(values, hit) for name, values in means}
-    for name, values in means:
-        ends = interval and {"low": _at(values, interval[0]), "high": _at(values, interval[1])}
-        found[f"{name}_to_target_interval"] = ends and {**ends, "confidence": rates.CONFIDENCE}
-    return found
-
-
-def _at(values: np.ndarray | None, point: int | None) -> float | None:
-    return None if values is None or point is None else values[point].item()
-
-
-def _heterogeneity(log: Log, reference: Log | None) -> Entry:
-    """Whether this is a homogeneous reference; else the penalty over its own, with the standard error."""
-    ratio, error = penalty(log, reference)
-    return {
-        "heterogeneity_reference": is_reference(log),
-        "heterogeneity_penalty": ratio,
-        "heterogeneity_penalty_error": error,
+    known = bool(kept.any())
+    hit = rates.first_at_or_below(curves.mean(axis=0), target) if known else None
+    points = rates.target_interval(curves, target)
+    means = {
+        "rounds": log.round,
+        "bytes": log.uplink_transported_bytes[kept].mean(axis=0) if known else None,
+        "seconds": log.wall_seconds[kept].mean(axis=0) if known else None,
     }
+    fields_by_name: dict[str, Any] = {f"{name}_to_target": _at(values, hit) for name, values in means.items()}
+    for name, values in means.items():
+        ends = points and Interval(_at(values, points[0]), _at(values, points[1]), rates.CONFIDENCE)
+        fields_by_name[f"{name}_to_target_interval"] = ends
+    return fields_by_name
+
+
+def _at(values: np.ndarray | None, point: int | None) -> Any:
+    return None if values is None or point is None else values[point].item()
 
 
 def _ratio(numerator: float | None, denominator: float | None) -> float | None:
@@ -165,6 +171,8 @@ def _ratio(numerator: float | None, denominator: float | None) -> float | None:
 
 def _finite(value: Any) -> Any:
     """The same with None for numbers that JSON has no word for."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _finite(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -17,8 +17,8 @@ MISMATCH_LEVEL = 1e-4
 
 def reasons(log: Log, comparison: Comparison, forecast: Forecast) -> list[str]:
     """Why the configuration is INVALID; empty where it is VALID."""
-    found = _unfinished(log) + _impossible(log) + _inconsistent(log) + _mismatch(comparison, forecast.kind)
-    return found + _out_of_bounds(log, forecast)
+    faults = _unfinished(log) + _impossible(log) + _inconsistent(log) + _mismatch(comparison, forecast.kind)
+    return faults + _out_of_bounds(log, forecast)
 
 
 def _out_of_bounds(log: Log, forecast: Forecast) -> list[str]:
@@ -33,24 +33,24 @@ def _out_of_bounds(log: Log, forecast: Forecast) -> list[str]:
 
 def _unfinished(log: Log) -> list[str]:
     total, finished, diverged = len(log.repetition), int(log.complete.sum()), int(log.diverged.sum())
-    found = []
+    faults = []
     if diverged:
-        found.append(f"{diverged} of {total} repetitions diverged")
+        faults.append(f"{diverged} of {total} repetitions diverged")
     elif log.status == schema.Status.DIVERGED:
-        found.append("its status is diverged")
+        faults.append("its status is diverged")
     if finished + diverged < total:
         furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
-        found.append(
+        faults.append(
             f"{finished} of {total} repetitions reached round {log.rounds} ({furthest}); run the study again"
         )
-    return found
+    return faults
 
 
 def _progress(log: Log, i: int) -> str:
-    held = log.reached[i]
+    points = log.reached[i]
     return (
-        f"seed {log.repetition[i]}: round {log.round[held - 1]}"
-        if held
+        f"seed {log.repetition[i]}: round {log.round[points - 1]}"
+        if points
         else f"seed {log.repetition[i]}: not started"
     )
 
@@ -62,17 +62,17 @@ def _impossible(log: Log) -> list[str]:
 
 def _inconsistent(log: Log) -> list[str]:
     """Byte counts that contradict each other, in the part of the log that every dataset holds."""
-    held = np.arange(len(log.round)) < log.reached[:, None]
+    reached = np.arange(len(log.round)) < log.reached[:, None]
     bits, payload, transported = log.uplink_information_bits, log.uplink_payload_bytes, log.uplink_transported_bytes
-    found = []
-    if (held & (8 * payload < bits)).any():
-        found.append("fewer payload bytes than information bits / 8")
-    if (held & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
-        found.append("fewer transported bytes than payload bytes")
+    faults = []
+    if (reached & (8 * payload < bits)).any():
+        faults.append("fewer payload bytes than information bits / 8")
+    if (reached & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
+        faults.append("fewer transported bytes than payload bytes")
     for count in schema.COUNTS:
-        if (held[:, 1:] & (np.diff(getattr(log, count.name)) < 0)).any():
-            found.append(f"{count.name} falls")
-    return found + _contradictions(log)
+        if (reached[:, 1:] & (np.diff(getattr(log, count.name)) < 0)).any():
+            faults.append(f"{count.name} falls")
+    return faults + _contradictions(log)
 
 
 def _adds(kind: str) -> bool:
@@ -84,17 +84,17 @@ def _adds(kind: str) -> bool:
 
 def _contradictions(log: Log) -> list[str]:
     """Payload totals counted in other ways, for the repetitions that reached the end."""
-    total, found = log.uplink_payload_bytes[log.complete, -1], []
+    total, faults = log.uplink_payload_bytes[log.complete, -1], []
     by_client = log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES.name)
     last = by_client[:, -1] if by_client is not None else log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL.name)
     payload = schema.UPLINK_PAYLOAD_BYTES.name
     if last is not None and (last[log.complete].sum(axis=1) != total).any():
-        found.append(f"the clients' payload bytes do not add up to {payload}")
+        faults.append(f"the clients' payload bytes do not add up to {payload}")
     sizes, counts = log.dataset(schema.MESSAGE_SIZE.name), log.dataset(schema.MESSAGE_COUNT.name)
     exact = sizes is not None and (np.diff(sizes) == 1).all()
     if exact and counts is not None and (counts[log.complete] @ sizes != total).any():
-        found.append(f"the message sizes do not add up to {payload}")
-    return found
+        faults.append(f"the message sizes do not add up to {payload}")
+    return faults
 
 
 def _mismatch(comparison: Comparison, prediction_kind: str | None) -> list[str]:

@@ -1,7 +1,9 @@
 """What `mpi-fed bench` does: a round of the real loop, timed phase by phase, beside its bare collectives.
 
-`cases.py` says of what, `measure.py` is the ranks' part, `result.py` turns samples into figures, `machine.py` says
-where they come from, `table.py` shows them. All but `measure.py` and `machine.py` need no MPI.
+`command.py` is what `mpi-fed` calls. `document.py` has the JSON documents field by field. `cases.py` chooses what is
+timed, `measure.py` is the ranks' part, `result.py` turns samples into figures, `floor.py` times C, `machine.py`
+describes the machine, `table.py` prints. `load.py` reads a saved document, `compare.py` compares two of them, and
+`compare_table.py` prints that. All but `measure.py` and `machine.py` need no MPI.
 """
 
 VALID, INVALID = "VALID", "INVALID"

@@ -1,6 +1,6 @@
-"""A rank of `mpi-fed bench`: python -m mpi_fed.benchmark ASKED FOUND
+"""A rank of `mpi-fed bench`: python -m mpi_fed.benchmark ORDER ANSWER
 
-ASKED is the JSON of what to measure; into FOUND the root pickles (machine, results).
+ORDER is the JSON of what to measure; into ANSWER the root pickles (machine, measurements).
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from ..launch.world import guard, start
 from ..terminal.width import TERMINAL_WIDTH
 
 
-def main(asked: str, found: str) -> None:
+def main(order_file: str, answer_file: str) -> None:
     """Measure everything asked for on this world."""
     world = start()
     with guard(world):
         from .. import plugins
 
-        wanted = json.loads(Path(asked).read_text())
-        plugins.load(wanted["plugins"])
+        order = json.loads(Path(order_file).read_text())
+        plugins.load(order["plugins"])
         from ..study.configuration import configuration_from_tables
         from ..terminal.progress import Progress
         from .machine import describe
         from .measure import measure_all
 
-        configurations = [configuration_from_tables(tables) for tables in wanted["configurations"]]
+        configurations = [configuration_from_tables(tables) for tables in order["configurations"]]
         shown = world.is_root and TERMINAL_WIDTH in os.environ  # a file would get a line a result
         progress = Progress(len(configurations), enabled=shown)
         machine = describe(world)
-        results = measure_all(configurations, wanted["repetitions"], world, progress, wanted["note"])
+        measurements = measure_all(configurations, order["repetitions"], world, progress, order["note"])
         if world.is_root:
-            Path(found).write_bytes(pickle.dumps((machine, results)))
+            Path(answer_file).write_bytes(pickle.dumps((machine, measurements)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is timed: at each dimension every compressor, on every route that can carry it."""
+"""Choose what is timed: at each dimension every compressor, on every route that can carry it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Way(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What is timed, and a sentence for everything that was asked for by name and cannot be."""
+    """The configurations that are timed, and a sentence for each that was asked for by name and cannot be."""
 
     configurations: list[Configuration]
     left_out: list[str]
@@ -73,7 +73,7 @@ def cases(
     ways = list(_ways(route_kinds, bits or (() if backs else DOWNLINKS), backs or ()))
     _check_kinds("--compressor", kinds or ())
     _check_kinds("--downlink", [text for text in backs or () if text != SAME])
-    found: dict[str, Configuration] = {}
+    configurations: dict[str, Configuration] = {}
     left_out: dict[str, None] = {}
     for d in dimensions or DIMENSIONS:
         for name, compressor in _compressors(d, kinds):
@@ -87,11 +87,11 @@ def cases(
                     continue
                 for downlink in downlinks:
                     configuration = _configuration(compressor, route, downlink, d, ranks)
-                    found.setdefault(configuration.id, configuration)
-    if not found:
+                    configurations.setdefault(configuration.id, configuration)
+    if not configurations:
         nothing = "no route that was asked for carries any of the compressors at any dimension; ask for others"
         raise InputError(next(iter(left_out), nothing))
-    return Chosen(list(found.values()), list(left_out))
+    return Chosen(list(configurations.values()), list(left_out))
 
 
 def _check_kinds(option: str, texts: Sequence[str]) -> None:
@@ -154,9 +154,9 @@ def _fitted(option: str, text: str, dimension: int) -> Iterator[tuple[str, Compr
     """The compressors that "quantization levels=127" or a kind stands for, not resolved yet."""
     kind, parameters = _words(option, text)
     for table in recipes(kind, dimension, parameters):
-        own = [f"{key}={value}" for key, value in table.items() if key not in (*parameters, "omega")]
+        added = [f"{key}={value}" for key, value in table.items() if key not in (*parameters, "omega")]
         place = f"{option} {text}: at dimension {dimension}"
-        yield " ".join([text, *own]), validation.component(compressors, {"kind": kind, **table}, place)
+        yield " ".join([text, *added]), validation.component(compressors, {"kind": kind, **table}, place)
 
 
 def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
@@ -171,16 +171,18 @@ def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
     return kind, parameters
 
 
-def recipes(kind: str, dimension: int, given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
-    """The parameters that are given; where they leave its size open omega = sqrt(d), or the first example that serves.
+def recipes(
+    kind: str, dimension: int, parameters: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[dict[str, Any]]:
+    """The parameters; where they leave the size open omega = sqrt(d), or the first example that serves.
 
-    A kind without the key omega has its size in what is given, if anything is."""
+    A kind without the key omega has its size in its parameters, if there are any."""
     model = compressors[kind]
-    if "omega" in model.model_fields and given.keys() <= SIZELESS:
-        yield {**given, "omega": math.sqrt(dimension)}
+    if "omega" in model.model_fields and parameters.keys() <= SIZELESS:
+        yield {**parameters, "omega": math.sqrt(dimension)}
         return
-    if given:
-        yield dict(given)
+    if parameters:
+        yield dict(parameters)
         return
     fitting = (table for table in model.examples if serves(validation.model(model, table, kind), dimension))
     yield (first := next(fitting, model.examples[0]))
@@ -199,11 +201,11 @@ class _Cannot(Exception):
 def _carrying(route: Route, name: str, compressor: Compressor, dimension: int, ranks: int) -> Route:
     """The route, resolved for this compressor. Raises _Cannot where it cannot carry it."""
     try:
-        found = route.resolve(compressor)
-        _check_count(found, compressor, dimension, ranks)
+        resolved = route.resolve(compressor)
+        _check_count(resolved, compressor, dimension, ranks)
     except (ValueError, InputError) as error:
         raise _Cannot(f"--route {route.kind} --compressor {name}: {error}") from None
-    return found
+    return resolved
 
 
 def _check_count(route: Route, compressor: Compressor, dimension: int, ranks: int) -> None:

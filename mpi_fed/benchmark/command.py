@@ -1,8 +1,8 @@
-"""`mpi-fed bench`: start ranks, have them time rounds of every route and compressor, show what they found."""
+"""`mpi-fed bench` and `mpi-fed compare`: time rounds of every route and compressor, and compare two saved results."""
 
 from __future__ import annotations
 
-import json
+import json as json_format
 import os
 import pickle
 import re
@@ -10,6 +10,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +18,26 @@ from ..errors import InputError, WorldError
 
 if TYPE_CHECKING:
     from ..study.configuration import Configuration
+    from .document import Bench
+    from .result import Measured
 
 RANKS, LAUNCHES = 2, 5
 
 
-def bench(given: Namespace) -> int:
+def bench(options: Namespace) -> int:
     """Time rounds on ranks started for it, several times over; 0 where every result is VALID, else 1.
 
     Raises InputError and WorldError."""
     from ..launch.launcher import run_programs
     from .cases import cases
-    from .floor import add_floors
-    from .result import document
+    from .floor import with_floors
+    from .result import bench_document
 
-    ranks, launches = given.ranks or RANKS, given.launches or LAUNCHES
-    configurations, left_out = cases(ranks, *_wanted(given))
-    _check_place(given.out)
+    ranks, launches = options.ranks or RANKS, options.launches or LAUNCHES
+    configurations, left_out = cases(ranks, *_choice(options))
+    _check_place(options.out)
     _check_memory(configurations, ranks, ranks)
-    _tell_left_out(left_out)
+    _print_left_out(left_out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
     count = f"{len(configurations)} result{'s' * (len(configurations) > 1)}"
     print(
@@ -42,24 +45,27 @@ def bench(given: Namespace) -> int:
         "yet takes minutes",
         file=sys.stderr,
     )
-    found: list[Any] = []
+    machine: dict[str, Any] = {}
+    measured: list[list[Measured]] = []
     with tempfile.TemporaryDirectory(prefix="mpi-fed-bench-") as folder:
-        asked, answer = Path(folder, "asked.json"), Path(folder, "found")
+        order_file, answer = Path(folder, "order.json"), Path(folder, "answer")
         for number in range(1, launches + 1):
             note = f"launch {number} of {launches}: " if launches > 1 else ""
-            wanted = {"configurations": [c.tables for c in configurations], "repetitions": given.repetitions}
-            asked.write_text(json.dumps({**wanted, "plugins": given.plugin, "note": note}))
-            program = [sys.executable, "-P", "-m", "mpi_fed.benchmark", str(asked), str(answer)]
+            order = {"configurations": [c.tables for c in configurations], "repetitions": options.repetitions}
+            order_file.write_text(json_format.dumps({**order, "plugins": options.plugin, "note": note}))
+            program = [sys.executable, "-P", "-m", "mpi_fed.benchmark", str(order_file), str(answer)]
             status = run_programs(ranks, [program])[0]
             if status != 0:
                 return status
-            found.append(pickle.loads(answer.read_bytes()))
-        told = document(found[0][0], [results for _, results in found])
-        add_floors(told["results"], Path(folder))
-    return _tell(told, given)
+            its_machine, measurements = pickle.loads(answer.read_bytes())
+            machine = machine or its_machine
+            measured.append(measurements)
+        document = bench_document(machine, measured)
+        document = replace(document, results=with_floors(document.results, Path(folder)))
+    return _report(document, options)
 
 
-def bench_here(given: Namespace) -> int:
+def bench_here(options: Namespace) -> int:
     """Time rounds on the ranks of this world, which a launcher has started. Every rank calls it; the exit status."""
     from ..launch.world import await_reader, start
     from ..terminal.progress import Progress
@@ -67,33 +73,52 @@ def bench_here(given: Namespace) -> int:
     from .cases import cases
     from .machine import describe
     from .measure import measure_all
-    from .result import document
+    from .result import bench_document
 
     world = start()
-    if given.ranks not in (None, world.size):
-        raise WorldError(f"--ranks {given.ranks} was asked for, and the launcher started {world.size}")
-    if given.launches not in (None, 1):
-        raise InputError(f"--launches {given.launches}: inside a launcher there is one; start without it")
-    configurations, left_out = cases(world.size, *_wanted(given))
+    if options.ranks not in (None, world.size):
+        raise WorldError(f"--ranks {options.ranks} was asked for, and the launcher started {world.size}")
+    if options.launches not in (None, 1):
+        raise InputError(f"--launches {options.launches}: inside a launcher there is one; start without it")
+    configurations, left_out = cases(world.size, *_choice(options))
     if world.is_root:
-        _check_place(given.out)
-        _tell_left_out(left_out)
+        _check_place(options.out)
+        _print_left_out(left_out)
     _check_memory(configurations, world.size, world.node_size)
     shown = world.is_root and (TERMINAL_WIDTH in os.environ or sys.stderr.isatty())
     machine = describe(world)
-    results = measure_all(configurations, given.repetitions, world, Progress(len(configurations), enabled=shown))
-    status = _tell(document(machine, [results]), given) if world.is_root else 0
+    measurements = measure_all(configurations, options.repetitions, world, Progress(len(configurations), enabled=shown))
+    status = _report(bench_document(machine, [measurements]), options) if world.is_root else 0
     sys.stdout.flush()
     await_reader()
     world.comm.Barrier()  # a launcher ends the others as soon as one has failed
     return status
 
 
-def _wanted(given: Namespace) -> tuple[Any, ...]:
-    return given.dimension, given.compressor, given.route, given.downlink_bits, given.downlink
+def compare(first: str, second: str, threshold: float = 1.1, json: bool = False) -> int:
+    """Compare two files of `mpi-fed bench --out`; 1 where something is slower in the second, else 0.
+
+    Raises InputError where a file is none, or where the two have no result in common."""
+    from .compare import compare_benches
+    from .compare_table import print_comparison
+    from .load import load_bench
+
+    comparison = compare_benches(load_bench(first), load_bench(second), threshold)
+    if not comparison.lines and not comparison.invalid:
+        common = "no route, compressor, dimension, ranks and downlink"
+        raise InputError(f"{first} and {second} have no result in common: {common}")
+    if json:
+        print(json_format.dumps(asdict(comparison), indent=2, allow_nan=False))
+    else:
+        print_comparison(comparison)
+    return 1 if comparison.slower else 0
 
 
-def _tell_left_out(sentences: Sequence[str]) -> None:
+def _choice(options: Namespace) -> tuple[Any, ...]:
+    return options.dimension, options.compressor, options.route, options.downlink_bits, options.downlink
+
+
+def _print_left_out(sentences: Sequence[str]) -> None:
     for sentence in sentences:
         print(f"mpi-fed: left out: {sentence}", file=sys.stderr)
 
@@ -112,22 +137,22 @@ def _check_memory(configurations: Sequence[Configuration], ranks: int, here: int
     """Refuse what cannot fit, one dimension after the other, so that the sentence names the smallest."""
     from ..study.memory_estimate import check
 
-    for one in sorted(configurations, key=lambda one: one.problem.dimension_of()):
-        place = f"--dimension {one.problem.dimension_of()}: route {one.route.kind}"
-        check(place, [one], ranks, here, "give a smaller --dimension or fewer --ranks", twice=True)
+    for configuration in sorted(configurations, key=lambda each: each.problem.dimension_of()):
+        place = f"--dimension {configuration.problem.dimension_of()}: route {configuration.route.kind}"
+        check(place, [configuration], ranks, here, "give a smaller --dimension or fewer --ranks", twice=True)
 
 
-def _tell(told: dict[str, Any], given: Namespace) -> int:
-    """Print and save what was found; the exit status."""
+def _report(document: Bench, options: Namespace) -> int:
+    """Print and save the document; the exit status."""
     from . import VALID
-    from .table import print_table
+    from .table import print_bench
 
-    text = json.dumps(told, indent=2, allow_nan=False)
+    text = json_format.dumps(asdict(document), indent=2, allow_nan=False)
     text = re.sub(r"\[[^][{}\"]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # each list on one line
-    if given.out is not None:
+    if options.out is not None:
         try:
-            Path(given.out).write_text(text + "\n")
+            Path(options.out).write_text(text + "\n")
         except OSError as error:
-            raise InputError(f"--out {given.out}: cannot write the file ({error.strerror or error})") from None
-    print(text) if given.json else print_table(told)
-    return 0 if told["verdict"] == VALID else 1
+            raise InputError(f"--out {options.out}: cannot write the file ({error.strerror or error})") from None
+    print(text) if options.json else print_bench(document)
+    return 0 if document.verdict == VALID else 1

@@ -5,38 +5,39 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..launch import launcher
 from ..routes import routes
+from .document import Result
 
 COLLECTIVES = ("gather", "gatherv", "allgather", "allgatherv", "reduce", "allreduce")
 """What floor.c knows: a route of this kind is this collective."""
 SOURCE = Path(__file__).with_name("floor.c")
 
 
-def add_floors(results: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Time the collectives of each result from C, in as many launches, and set `floor_microseconds` where that can be.
+def with_floors(results: Sequence[Result], folder: Path) -> list[Result]:
+    """The results with `floor_microseconds` where that can be measured: the collectives in C, in as many launches.
 
     The bytes are those that the ledger found a rank to hand to MPI, the mean over rounds. The figure is the median over
     launches of the root's median. Call it from the main thread; `folder` is for files."""
-    known = [result for result in results if result["route"] in COLLECTIVES and result["repetitions"]]
-    program = compiled(folder) if known else None
+    chosen = [result for result in results if result.route in COLLECTIVES and result.repetitions]
+    program = compiled(folder) if chosen else None
     if program is None:
-        return
-    ranks, launches = known[0]["ranks"], known[0]["launches"]
-    asked, answer = folder / "floor.txt", folder / "floors.txt"
-    asked.write_text("".join(_case(result) for result in known))
-    found = []
-    for _ in range(launches):
-        if launcher.run_programs(ranks, [[str(program), str(asked), str(answer)]])[0] != 0:
-            return
-        found.append([float(line) for line in answer.read_text().split()])
-    for result, microseconds in zip(known, np.median(found, axis=0).tolist(), strict=True):
-        result["floor_microseconds"] = float(f"{microseconds:.6g}")
+        return list(results)
+    cases, answer = folder / "floor.txt", folder / "floors.txt"
+    cases.write_text("".join(_case(result) for result in chosen))
+    medians = []
+    for _ in range(chosen[0].launches):
+        if launcher.run_programs(chosen[0].ranks, [[str(program), str(cases), str(answer)]])[0] != 0:
+            return list(results)
+        medians.append([float(line) for line in answer.read_text().split()])
+    floors = zip(chosen, np.median(medians, axis=0).tolist(), strict=True)
+    known = {id(result): float(f"{microseconds:.6g}") for result, microseconds in floors}
+    return [replace(result, floor_microseconds=known.get(id(result))) for result in results]
 
 
 def compiled(folder: Path) -> Path | None:
@@ -50,9 +51,10 @@ def compiled(folder: Path) -> Path | None:
     return program if ended.returncode == 0 else None
 
 
-def _case(result: dict[str, Any]) -> str:
-    bytes_of, ranks = result["transported_bytes"], result["ranks"]
-    down = 0 if routes[result["route"]].reaches_all_ranks else bytes_of["downlink"] / ranks
-    each = result["repetitions"] // result["launches"]
-    bits = result["compressor"].get("value_bits", 32)
-    return f"{result['route']} {round(bytes_of['uplink'] / ranks)} {bits} {round(down)} {each}\n"
+def _case(result: Result) -> str:
+    transported = result.transported_bytes
+    assert transported is not None
+    down = 0 if routes[result.route].reaches_all_ranks else transported.downlink / result.ranks
+    rounds = result.repetitions // result.launches
+    bits = result.compressor.get("value_bits", 32)
+    return f"{result.route} {round(transported.uplink / result.ranks)} {bits} {round(down)} {rounds}\n"

@@ -1,4 +1,4 @@
-"""Where a bench ran, as far as its times depend on it."""
+"""Describe the machine of a bench, as far as its times depend on it."""
 
 from __future__ import annotations
 

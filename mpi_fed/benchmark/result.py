@@ -1,4 +1,4 @@
-"""Samples of one or several launches as the figures of a result. Needs no MPI."""
+"""From samples of one or several launches to the figures of a result. Needs no MPI."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from ..engine.phase_clock import (
     UPLINK,
 )
 from ..engine.phases import STEPS
-from . import CONVENTION, INVALID, VALID
+from . import INVALID, VALID
 from .cases import FEWEST
+from .document import Bench, Percentiles, PhaseTimes, Result, TransportedBytes
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one launch found of one configuration."""
+    """The samples of one configuration in one launch."""
 
     route: str
     compressor: dict[str, Any]
@@ -52,10 +53,10 @@ def percentile(samples: Array, percent: float) -> float:
     return float(np.percentile(samples, percent, method="inverted_cdf"))
 
 
-def spread(samples: Array) -> dict[str, float]:
-    """What is told of a set of samples."""
-    told = {"min": 0, "median": 50, "p90": 90, "p99": 99}
-    return {name: _short(percentile(samples, percent)) for name, percent in told.items()}
+def percentiles(samples: Array) -> Percentiles:
+    """The percentiles that a result has of its rounds."""
+    least, median, p90, p99 = (_short(percentile(samples, percent)) for percent in (0, 50, 90, 99))
+    return Percentiles(least, median, p90, p99)
 
 
 def round_seconds(phases: Array) -> Array:
@@ -66,78 +67,74 @@ def round_seconds(phases: Array) -> Array:
     return work + rest
 
 
-def document(machine: dict[str, Any], launches: Sequence[Sequence[Measured]]) -> dict[str, Any]:
-    """What `mpi-fed bench --json` prints, from the results of each launch, all in one order."""
-    results = [summary(of_one) for of_one in zip(*launches, strict=True)]
-    wrong = [result for result in results if result["verdict"] != VALID]
-    return {
-        "format": "mpi-fed bench",
-        "format_version": 1,
-        "start_time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine,
-        "conventions": CONVENTION,
-        "verdict": INVALID if wrong else VALID,
-        "results": results,
-    }
+def bench_document(machine: dict[str, Any], launches: Sequence[Sequence[Measured]]) -> Bench:
+    """The document of `mpi-fed bench`, from the measurements of each launch, all in one order."""
+    results = [result_of(measurements) for measurements in zip(*launches, strict=True)]
+    return Bench(
+        start_time=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine,
+        verdict=VALID if all(result.verdict == VALID for result in results) else INVALID,
+        results=results,
+    )
 
 
-def summary(launches: Sequence[Measured]) -> dict[str, Any]:
+def result_of(launches: Sequence[Measured]) -> Result:
     """The result of one configuration, in microseconds, over all launches."""
     first = launches[0]
-    phases = 1e6 * np.concatenate([one.phases for one in launches], axis=1)
-    rounds = [1e6 * round_seconds(one.phases) for one in launches]
+    phases = 1e6 * np.concatenate([launch.phases for launch in launches], axis=1)
+    rounds = [1e6 * round_seconds(launch.phases) for launch in launches]
     samples = np.concatenate(rounds)
-    reasons = list(dict.fromkeys(reason for one in launches for reason in one.reasons))
+    reasons = list(dict.fromkeys(reason for launch in launches for reason in launch.reasons))
     count = len(samples)
     if count < FEWEST:
         reasons.append(f"{count} rounds were timed, and fewer than {FEWEST} say too little")
-    medians = [_short(percentile(own, 50)) for own in rounds if len(own)]
-    messages = {"payload_bytes": first.payload_bytes, "messages": first.messages}
-    transported = {"uplink": first.uplink, "downlink": first.downlink}
-    return {
-        "route": first.route,
-        "compressor": first.compressor,
-        "label": first.label,
-        "dimension": first.dimension,
-        "ranks": len(phases),
-        "clients": first.clients,
-        "downlink_bits": first.downlink_bits,
-        "downlink": first.compressed_downlink,
-        **{name: _short(value) for name, value in messages.items()},
-        "transported_bytes": {name: _short(value) for name, value in transported.items()},
-        "repetitions": count,
-        "launches": len(launches),
-        "microseconds": spread(samples) if count else None,
-        "launch_medians": medians,
-        "launch_spread": _short(max(medians) / min(medians) - 1) if len(medians) > 1 else None,
-        "quantiles": [_short(percentile(samples, percent)) for percent in range(101)] if count else [],
-        "phases": _by_phase(phases) if count else None,
-        **_communication(phases[0], launches, first.payload_bytes * first.messages if count else 0.0),
-        "floor_microseconds": None,
-        "verdict": INVALID if reasons else VALID,
-        "reasons": reasons,
-    }
+    medians = [_short(percentile(seconds, 50)) for seconds in rounds if len(seconds)]
+    communication, bare = _communication(phases[0], launches)
+    sent = first.payload_bytes * first.messages
+    return Result(
+        route=first.route,
+        compressor=first.compressor,
+        label=first.label,
+        dimension=first.dimension,
+        ranks=len(phases),
+        clients=first.clients,
+        downlink_bits=first.downlink_bits,
+        downlink=first.compressed_downlink,
+        payload_bytes=_short(first.payload_bytes),
+        messages=_short(first.messages),
+        transported_bytes=TransportedBytes(uplink=_short(first.uplink), downlink=_short(first.downlink)),
+        repetitions=count,
+        launches=len(launches),
+        microseconds=percentiles(samples) if count else None,
+        launch_medians=medians,
+        launch_spread=_short(max(medians) / min(medians) - 1) if len(medians) > 1 else None,
+        quantiles=[_short(percentile(samples, percent)) for percent in range(101)] if count else [],
+        phases=_by_phase(phases) if count else None,
+        communication_microseconds=None if communication is None else _short(communication),
+        bare_microseconds=None if bare is None else _short(bare),
+        ratio=_short(communication / bare) if communication is not None and bare else None,
+        goodput=_short(1e6 * sent / communication) if communication else None,
+        verdict=INVALID if reasons else VALID,
+        reasons=reasons,
+    )
 
 
-def _by_phase(phases: Array) -> dict[str, dict[str, float]]:
+def _by_phase(phases: Array) -> dict[str, PhaseTimes]:
     """Of each phase the least, mean and greatest of the ranks' medians."""
-    medians = [np.array([percentile(own[:, phase], 50) for own in phases]) for phase in range(len(STEPS))]
-    return {
-        name: {"min": _short(own.min()), "mean": _short(own.mean()), "max": _short(own.max())}
-        for name, own in zip(STEPS, medians, strict=True)
-    }
+    times = {}
+    for phase, name in enumerate(STEPS):
+        medians = np.array([percentile(samples[:, phase], 50) for samples in phases])
+        times[name] = PhaseTimes(min=_short(medians.min()), mean=_short(medians.mean()), max=_short(medians.max()))
+    return times
 
 
-def _communication(roots: Array, launches: Sequence[Measured], payload: float) -> dict[str, float | None]:
-    """The root's collectives within rounds, beside the bare ones."""
-    names = ("communication_microseconds", "bare_microseconds", "ratio", "goodput")
-    if not len(roots):
-        return dict.fromkeys(names)
-    own = percentile(roots[:, UPLINK] + roots[:, DOWNLINK], 50)
-    samples = [one.bare for one in launches if one.bare is not None]
-    bare = percentile(1e6 * np.concatenate(samples).sum(axis=1), 50) if samples else None
-    figures = (own, bare, own / bare if bare else None, 1e6 * payload / own if own else None)
-    return {name: None if value is None else _short(value) for name, value in zip(names, figures, strict=True)}
+def _communication(root: Array, launches: Sequence[Measured]) -> tuple[float | None, float | None]:
+    """The median of the root's collectives within rounds, (samples, 9), and that of the bare ones."""
+    if not len(root):
+        return None, None
+    within = percentile(root[:, UPLINK] + root[:, DOWNLINK], 50)
+    samples = [launch.bare for launch in launches if launch.bare is not None]
+    return within, percentile(1e6 * np.concatenate(samples).sum(axis=1), 50) if samples else None
 
 
 def _short(value: float) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..launch import environment
 from . import CONVENTION, VALID
+from .document import Bench, ComparedResult, Result, Table
 
-Result = dict[str, Any]
 WIDTH = 140
 """Characters of a line of a file; a terminal has its own."""
 UNSAID = (("value_bits", 32), ("indices", "shared"))
@@ -20,8 +20,8 @@ def console() -> Any:
     """Standard output; plain and wide where it is no terminal of this process' own."""
     from rich.console import Console
 
-    own = sys.stdout.isatty() and environment.launched_size(os.environ) is None
-    width, terminal = (None, None) if own else (WIDTH, False)
+    is_terminal = sys.stdout.isatty() and environment.launched_size(os.environ) is None
+    width, terminal = (None, None) if is_terminal else (WIDTH, False)
     return Console(highlight=False, markup=False, emoji=False, width=width, force_terminal=terminal)
 
 
@@ -37,11 +37,11 @@ def amount(value: float | None) -> str:
     """A number with k, M or G behind it."""
     if value is None:
         return "-"
-    scale, unit = next((one for one in UNITS if value >= 0.9995 * one[0]), UNITS[-1])
+    scale, unit = next((pair for pair in UNITS if value >= 0.9995 * pair[0]), UNITS[-1])
     return f"{value / scale:.4g}{unit}"
 
 
-def print_table(told: dict[str, Any]) -> None:
+def print_bench(bench: Bench) -> None:
     """A row a result, what is wrong with which, and the verdict as the last line."""
     from rich import box
     from rich.table import Table
@@ -58,56 +58,54 @@ def print_table(told: dict[str, Any]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     last = None
-    for result in told["results"]:
-        table.add_row(f"{result['dimension']:,}" if result["dimension"] != last else "", *_row(result))
-        last = result["dimension"]
+    for result in bench.results:
+        table.add_row(f"{result.dimension:,}" if result.dimension != last else "", *_row(result))
+        last = result.dimension
     out.print(table)
-    for line in remarks(told):
+    for line in remarks(bench):
         out.print(line)
-    out.print(verdict(told), soft_wrap=True)
+    out.print(verdict(bench), soft_wrap=True)
 
 
 def _row(result: Result) -> list[str]:
-    times, wait = result["microseconds"] or {}, (result["phases"] or {}).get("wait", {})
-    spread = result["launch_spread"]
+    times, phases = result.microseconds, result.phases
     return [
-        result["label"],
-        way(result),
-        amount(result["payload_bytes"]),
-        *(number(times.get(name)) for name in ("median", "p90", "p99")),
-        "-" if spread is None else f"{100 * spread:.0f}%",
-        number(wait.get("max")),
-        number(result["communication_microseconds"]),
-        number(result["bare_microseconds"]),
-        number(result["ratio"]),
-        number(result["floor_microseconds"]),
-        amount(result["goodput"]),
-        result["verdict"],
+        result.name,
+        route_label(result),
+        amount(result.payload_bytes),
+        *map(number, (times.median, times.p90, times.p99) if times else (None, None, None)),
+        "-" if result.launch_spread is None else f"{100 * result.launch_spread:.0f}%",
+        number(phases["wait"].max if phases else None),
+        number(result.communication_microseconds),
+        number(result.bare_microseconds),
+        number(result.ratio),
+        number(result.floor_microseconds),
+        amount(result.goodput),
+        result.verdict,
     ]
 
 
-def way(result: Result) -> str:
+def route_label(result: Result | ComparedResult) -> str:
     """The route, and what comes back, where that is not w in floats of 64 bits: "gather, 16 bits back"."""
-    if result.get("downlink"):
-        return f"{result['route']}, {spelled(result['downlink'])} back"
-    bits = result.get("downlink_bits") or 64
-    return str(result["route"]) if bits == 64 else f"{result['route']}, {bits} bits back"
+    if result.downlink:
+        return f"{result.route}, {compressor_words(result.downlink)} back"
+    bits = result.downlink_bits or 64
+    return result.route if bits == 64 else f"{result.route}, {bits} bits back"
 
 
-def spelled(table: dict[str, Any]) -> str:
-    """A compressor's table as a person gives it: "quantization levels=127"; 32 bits a float go without saying."""
-    given = {key: value for key, value in table.items() if value is not None and (key, value) not in UNSAID}
-    return " ".join([str(given.pop("kind", "?")), *(f"{key}={_text(value)}" for key, value in given.items())])
+def compressor_words(table: Table) -> str:
+    """A compressor's table as a person types it: "quantization levels=127"; 32 bits a float are left out."""
+    shown = {key: value for key, value in table.items() if value is not None and (key, value) not in UNSAID}
+    return " ".join([str(shown.pop("kind", "?")), *(f"{key}={_text(value)}" for key, value in shown.items())])
 
 
 def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def remarks(told: dict[str, Any]) -> list[str]:
-    """What the columns mean, and what has to be known of them."""
-    results, machine = told["results"], told["machine"]
-    ranks, launches = results[0]["ranks"], results[0]["launches"]
+def remarks(bench: Bench) -> list[str]:
+    """The meaning of the columns, and what else a reader must know."""
+    machine, ranks, launches = bench.machine, bench.results[0].ranks, bench.results[0].launches
     lines = [
         f"{ranks} rank{'s' * (ranks > 1)}, one client each, {machine['mpi_library']}, {', '.join(machine['cpu'])}, "
         f"{machine['cores']} cores, {launches} launch{'es' * (launches > 1)}: {CONVENTION}; launches differ by: the "
@@ -124,13 +122,13 @@ def remarks(told: dict[str, Any]) -> list[str]:
     return lines
 
 
-def verdict(told: dict[str, Any]) -> str:
+def verdict(bench: Bench) -> str:
     """VALID, or which results are not and why."""
-    if told["verdict"] == VALID:
+    if bench.verdict == VALID:
         return VALID
-    wrong = [
-        f"{result['label']} on {way(result)} at d = {result['dimension']:,}: {'; '.join(result['reasons'])}"
-        for result in told["results"]
-        if result["verdict"] != VALID
+    faults = [
+        f"{result.name} on {route_label(result)} at d = {result.dimension:,}: {'; '.join(result.reasons)}"
+        for result in bench.results
+        if result.verdict != VALID
     ]
-    return f"INVALID: {' | '.join(wrong)}"
+    return f"INVALID: {' | '.join(faults)}"

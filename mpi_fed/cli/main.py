@@ -107,7 +107,7 @@ def _bench(arguments: Namespace) -> int:
 
 def _compare(arguments: Namespace) -> int:
     """Say what is slower or faster in one bench result than in another."""
-    from ..benchmark.compare import compare
+    from ..benchmark.command import compare
 
     return compare(arguments.first, arguments.second, threshold=arguments.threshold, json=arguments.json)
 

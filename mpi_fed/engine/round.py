@@ -23,8 +23,9 @@ from .operations.downlink import ROUND, SENDER, all_ranks_update, decodes_here, 
 from .operations.problem import gradient
 from .operations.route import Round, begin_uplink, overlaps, progress_uplink, uplink
 from .phase_clock import DOWNLINK, ENCODE, GRADIENT, RUNNING, TIMED, UPDATE, UPLINK, WAIT, begin_round, mark
+from .planner import plan
 from .random_streams import Stream
-from .schedule import is_planned, place_of_round, plan, senders
+from .schedule import is_planned, place_of_round, senders
 from .wire import start_of_messages
 
 TOO_LONG, TOO_MANY = -2, -3

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .compilation import inlined, kernel
-from .operations.compressor import participants
+from .compilation import inlined
 
 AHEAD = 512
 """Gradients that are listed ahead, about, where a round has fewer."""
@@ -73,27 +72,3 @@ def senders(schedule, round):
     """How many clients take part in a planned round."""
     place = place_of_round(schedule, round)
     return schedule.participants_start[place + 1] - schedule.participants_start[place]
-
-
-@kernel
-def plan(schedule, compressor, seed, round):
-    """Plan the rounds from `round` on: one, and others while there is room for all clients in the next."""
-    schedule.window[FIRST_JOB] += schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]]
-    count, owed, planned = 0, 0, 0
-    while planned < len(schedule.start) - 1 and count + schedule.clients <= len(schedule.participants):
-        drawn = participants(
-            compressor, seed, np.uint64(round + planned), schedule.clients, schedule.participants[count:]
-        )
-        for j in range(count, count + drawn):
-            client = schedule.participants[j]
-            if schedule.first <= client < schedule.last:
-                for _ in range(schedule.steps):
-                    schedule.client[owed] = client - schedule.first
-                    schedule.round[owed] = round + planned
-                    owed += 1
-        count += drawn
-        planned += 1
-        schedule.participants_start[planned] = count
-        schedule.start[planned] = owed
-    schedule.window[FIRST_ROUND] = round
-    schedule.window[END_ROUND] = round + planned

@@ -1,4 +1,4 @@
-"""The buffers through which messages travel, and the ledger of what was sent."""
+"""The buffers through which messages travel, and those of the ledger of what was sent."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .compilation import inlined, kernel
-from .operations.compressor import checksum_bytes, information_bits
+from .compilation import inlined
 
 INFORMATION_BITS, PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES = range(4)
 """Columns of the ledger's totals."""
@@ -46,14 +45,3 @@ class Wire(NamedTuple):
 def start_of_messages(wire, round):
     """Where this round's messages begin in wire.send."""
     return wire.stride * (round & 1)
-
-
-@kernel
-def enter(wire, compressor, client, size):
-    """Enter a message of `size` bytes in the ledger."""
-    size -= checksum_bytes(compressor)
-    bits = wire.fixed_bits if wire.fixed_size >= 0 else information_bits(compressor, size)
-    wire.totals[INFORMATION_BITS] += bits
-    wire.totals[PAYLOAD_BYTES] += size
-    wire.client_payload[client] += size
-    wire.histogram[size // wire.grain] += 1

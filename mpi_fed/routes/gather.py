@@ -8,13 +8,14 @@ import numpy as np
 
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
+from ..engine.ledger import enter
 from ..engine.mpi_calls import allgather_bytes, gather_bytes
 from ..engine.operations.compressor import Message, decode
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
 from ..engine.operations.overlap import BLOCKING, Pending, begin_gather, complete, is_pending, progress
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
-from ..engine.wire import enter, start_of_messages
+from ..engine.wire import start_of_messages
 from .base import Place, Route, routes
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
+from ..engine.ledger import enter
 from ..engine.mpi_calls import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
 from ..engine.operations.compressor import Message, decode, length
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
@@ -15,7 +16,7 @@ from ..engine.operations.overlap import BLOCKING, Pending, begin_gatherv, comple
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
 from ..engine.schedule import place_of_round
-from ..engine.wire import enter, start_of_messages
+from ..engine.wire import start_of_messages
 from .base import Place, Route, routes
 
 

@@ -8,13 +8,14 @@ import numpy as np
 
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
+from ..engine.ledger import enter
 from ..engine.mpi_calls import allreduce_sum, reduce_sum
 from ..engine.operations.compressor import Message, decode, length
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
 from ..engine.operations.overlap import BLOCKING, Pending, begin_sum, complete, is_pending, progress
 from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import EVERYONE, Stream
-from ..engine.wire import enter, start_of_messages
+from ..engine.wire import start_of_messages
 from ..engine.wire_floats import CHUNK, pack, unpack
 from .base import Array, Place, Route, routes
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from ..compressors import Compressor
 from ..compressors.quantization import Quantization, QuantizationKernel, round_levels
 from ..engine.compilation import inlined, kernel
+from ..engine.ledger import enter
 from ..engine.mpi_calls import ROOT, allreduce_max, reduce_sum
 from ..engine.operations.compressor import encode
 from ..engine.operations.downlink import Downlink
 from ..engine.ordered_sums import norm
 from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import PRIVATE, Stream, dithers
-from ..engine.wire import DOWNLINK_BYTES, UPLINK_BYTES, enter
+from ..engine.wire import DOWNLINK_BYTES, UPLINK_BYTES
 from ..engine.wire_floats import CHUNK, pack, unpack
 from ..errors import InputError
 from .base import Array, Place, Route, routes

@@ -11,23 +11,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ..algorithms import Algorithm, algorithms
-from ..component import Registry
-from ..compressors import Compressor, compressors
-from ..problems import Problem, problems
-from ..routes import Route, routes
+from ..algorithms import Algorithm
+from ..compressors import Compressor
+from ..problems import Problem
+from ..routes import Route
 from . import labels, validation
+from .families import REGISTRIES, REGISTRY_OF_TABLE
 from .toml_tables import LISTED, Table, check_tables
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-REGISTRIES: dict[str, Registry] = {
-    "problem": problems,
-    "algorithm": algorithms,
-    "compressor": compressors,
-    "route": routes,
-}
-FAMILIES: dict[str, Registry] = {**REGISTRIES, "downlink": compressors}
-"""The registries of all tables that have a kind; the downlink's is optional."""
 
 
 class StudyOptions(BaseModel):
@@ -100,7 +92,7 @@ class Configuration:
             "repetitions": self.seeds,
             "clients": self.clients,
         }
-        parts = {name: part.table() for name in FAMILIES if (part := getattr(self, name)) is not None}
+        parts = {name: part.table() for name in REGISTRY_OF_TABLE if (part := getattr(self, name)) is not None}
         return json.loads(
             json.dumps({"study": study, **parts, "log": self.log.model_dump()}, allow_nan=False)
         )
@@ -125,7 +117,7 @@ def configuration_from_tables(tables: dict[str, Any]) -> Configuration:
     study = validation.model(StudyOptions, tables.get("study", {}), "configuration: [study]")
     parts = {
         name: validation.component(registry, tables.get(name, {}), f"configuration: [{name}]")
-        for name, registry in FAMILIES.items()
+        for name, registry in REGISTRY_OF_TABLE.items()
         if name in REGISTRIES or name in tables
     }
     return Configuration(

@@ -18,8 +18,9 @@ from ..component import Component
 from ..errors import InputError
 from ..text import join, plain
 from . import labels, validation
-from .configuration import FAMILIES, Configuration, LogOptions, StudyOptions, configuration_from_tables
+from .configuration import Configuration, LogOptions, StudyOptions, configuration_from_tables
 from .downlink_rules import check_downlink
+from .families import REGISTRY_OF_TABLE
 from .toml_tables import (
     LISTED,
     TABLES,
@@ -110,7 +111,7 @@ def _models(name: str, table: Table, place: str, folder: Path) -> Iterator[Any]:
         for entry in expand_grid(table, {"name", "repetitions"}, place):
             yield validation.model(StudyOptions, entry, place)
     else:
-        registry = FAMILIES[name]
+        registry = REGISTRY_OF_TABLE[name]
         table = {**KINDS.get(name, {}), **table}
         kinds = expand_grid({key: value for key, value in table.items() if key == "kind"}, (), place)
         lists = {key for kind in kinds for key in validation.kind_of(registry, kind, place).lists}

@@ -43,9 +43,10 @@ from mpi_fed.engine.mpi_calls import barrier, bcast, comm_of, gather_bytes, gath
 from mpi_fed.engine.operations.algorithm import update  # noqa: E402
 from mpi_fed.engine.operations.compressor import Message, decode, encode, length  # noqa: E402
 from mpi_fed.engine.operations.problem import gradient  # noqa: E402
+from mpi_fed.engine.planner import plan  # noqa: E402
 from mpi_fed.engine.random_streams import Stream  # noqa: E402
 from mpi_fed.engine.round import ELAPSED  # noqa: E402
-from mpi_fed.engine.schedule import is_planned, place_of_round, plan  # noqa: E402
+from mpi_fed.engine.schedule import is_planned, place_of_round  # noqa: E402
 from mpi_fed.runner.simulation import Simulation  # noqa: E402
 from mpi_fed.study.load import Configuration, configuration_from_tables  # noqa: E402
 

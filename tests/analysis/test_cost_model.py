@@ -16,7 +16,7 @@ from support.theory_simulation import compress
 from mpi_fed.analysis.cost_model.answer import Line, answer, break_even
 from mpi_fed.analysis.cost_model.costs import CACHE, Scheme, fit_costs
 from mpi_fed.analysis.cost_model.fit import fit
-from mpi_fed.analysis.cost_model.heldout import checked, held_out_sizes
+from mpi_fed.analysis.cost_model.held_out import checked, held_out_sizes
 from mpi_fed.analysis.cost_model.machine import Machine, homes, linked
 from mpi_fed.analysis.cost_model.points import points
 from mpi_fed.analysis.cost_model.recipe import Recipe, recipe_of
@@ -88,9 +88,9 @@ def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exact
 def test_results_in_memory_are_not_compared_with_those_over_links(saved):
     saved(memory=made_up(), slow=made_up(link=1e8, bits=(16,)))
     costs, machine = fit_costs(points(["memory.json", "slow.json@100mbit"])[0]), linked("here", 4, 1e7, 0.0)
-    assert {row["downlink_bits"] for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
+    assert {row.downlink_bits for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
     alone = fit_costs(points(["memory.json"])[0])
-    assert {row["downlink_bits"] for row in answer(alone, bench_trace, machine, 1_000, 1e-3)} == {32, 16}
+    assert {row.downlink_bits for row in answer(alone, bench_trace, machine, 1_000, 1e-3)} == {32, 16}
 
 
 def test_two_sizes_leave_nothing_to_hold_out(saved):
@@ -131,21 +131,21 @@ def test_break_even_is_where_two_lines_meet():
 def test_a_row_is_what_follows_by_hand(found):
     """rand-h against float16, 16 hosts, 16 bits back."""
     costs, d, machine = fit_costs(found), 10_000, linked("here", 16, 1e7, 1e-3)
-    rows = {(row["compressor"], row["downlink_bits"]): row for row in answer(costs, bench_trace, machine, d, 1e-3)}
+    rows = {(row.compressor, row.downlink_bits): row for row in answer(costs, bench_trace, machine, d, 1e-3)}
     row, h = rows[RAND.name, 16], RAND.at(d).h
     codec, wire = 1e-6 + 2e-9 * d, 0.2e-9 + 8 * FRAME / 1e7
     down = 4 * (7e-6 + 1e-3) + 15 / 8 * 2 * d * wire
     fixed = 3 * codec + 16 * codec + 15 * 5e-6 + 1e-3 + down
-    assert row["round_seconds"] == pytest.approx(fixed + 15 * 4 * h * wire, rel=1e-6)
+    assert row.round_seconds == pytest.approx(fixed + 15 * 4 * h * wire, rel=1e-6)
     half = fixed + 15 * 2 * d * wire
-    assert row["float16"]["round"] == pytest.approx(half / row["round_seconds"], rel=1e-6)
-    assert row["float16"]["faster_between"] == "always"
+    assert row.float16.round == pytest.approx(half / row.round_seconds, rel=1e-6)
+    assert row.float16.faster_between == "always"
     more = bench_trace(RAND, d).value / d
-    assert row["float16"]["to_risk"] == pytest.approx(half / row["round_seconds"] / more, rel=1e-6)
-    assert row["rounds"] == pytest.approx(more * d / 16 / 2e-3)
-    assert row["seconds_to_risk"] == pytest.approx(row["rounds"] * row["round_seconds"])
-    assert rows["float16", 16]["float16"]["round"] == 1
-    assert rows["float32", 32]["float32"]["round"] == 1
+    assert row.float16.to_risk == pytest.approx(half / row.round_seconds / more, rel=1e-6)
+    assert row.rounds == pytest.approx(more * d / 16 / 2e-3)
+    assert row.seconds_to_risk == pytest.approx(row.rounds * row.round_seconds)
+    assert rows["float16", 16].float16.round == 1
+    assert rows["float32", 32].float32.round == 1
 
 
 def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
@@ -171,12 +171,12 @@ def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
         for route, recipe in (("gather", levels), ("reduce-levels", shared))
     ]
     rows = answer(fit_costs([*found, *more]), bench_trace, linked("links", 100, 1e8, 0.0), 1_000, 1e-3)
-    own = {row["route"]: row for row in rows if row["compressor"].startswith("quantization")}
+    own = {row.route: row for row in rows if row.compressor.startswith("quantization")}
     assert own.keys() == {"gather", "reduce-levels"}
-    assert own["gather"]["rounds"] > 0
-    assert own["gather"]["float32"]["to_risk"] > 0
-    assert (own["reduce-levels"]["rounds"], own["reduce-levels"]["float32"]["to_risk"]) == (None, None)
-    assert own["reduce-levels"]["float32"]["round"] > 0
+    assert own["gather"].rounds > 0
+    assert own["gather"].float32.to_risk > 0
+    assert (own["reduce-levels"].rounds, own["reduce-levels"].float32.to_risk) == (None, None)
+    assert own["reduce-levels"].float32.round > 0
 
 
 def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support.synthetic_log import points, power_law, tables, write_log
 
-from mpi_fed.analysis import load, summary_table
+from mpi_fed.analysis import cells, load, sentences
 from mpi_fed.analysis.decision import decide
+from mpi_fed.analysis.document import Decision, PenaltyComparison, Ratio
 from mpi_fed.analysis.heterogeneity import Shifted, answer, comparisons, ratio_interval
-from mpi_fed.analysis.limit_law import compare_law, draw
+from mpi_fed.analysis.limit_law import compare_with_limit_law, draw_limit_law
 from mpi_fed.analysis.prediction import Forecast
-from mpi_fed.analysis.scorecard import Figure, _column, scorecards
+from mpi_fed.analysis.scorecard import Figure, _cells, scorecards
 from mpi_fed.analysis.summary import summarise
 from mpi_fed.problems.gaussian import Gaussian
 
@@ -44,12 +46,12 @@ def test_the_cheapest_to_the_target_is_recommended_and_clear(tmp_path):
         tmp_path,
         {"none": (scattered(1.0, 0.05, 1), 40, 0.0), "quantization": (scattered(1.5, 0.05, 2), 8, 3.0)},
     )
-    assert found["recommended"] == "quantization"
-    assert found["share_of_resamples"] == 1
-    assert any("clear" in reason and "not clear" not in reason for reason in found["reasons"])
-    assert any("the next, none, takes 3." in reason for reason in found["reasons"])
-    assert "lowest final risk: none" in found["reasons"]
-    assert (found["verdict"], found["doubts"]) == ("VALID", [])
+    assert found.recommended == "quantization"
+    assert found.share_of_resamples == 1
+    assert any("clear" in reason and "not clear" not in reason for reason in found.reasons)
+    assert any("the next, none, takes 3." in reason for reason in found.reasons)
+    assert "lowest final risk: none" in found.reasons
+    assert (found.verdict, found.doubts) == ("VALID", [])
 
 
 def test_a_choice_within_the_noise_is_called_unclear(tmp_path):
@@ -58,35 +60,35 @@ def test_a_choice_within_the_noise_is_called_unclear(tmp_path):
         tmp_path,
         {"bernoulli": (scattered(1.0, 0.8, 3), 8, 3.0), "rand-h": (scattered(1.0, 0.8, 4), 8, 3.0)},
     )
-    assert 0.3 < found["share_of_resamples"] < 0.95
-    assert any("not clear" in reason for reason in found["reasons"])
+    assert 0.3 < found.share_of_resamples < 0.95
+    assert any("not clear" in reason for reason in found.reasons)
 
 
 def test_what_is_alike_in_all_repetitions_has_no_winner(tmp_path):
     same = scattered(1.0, 0.3, 5)
     (found,) = decided(tmp_path, {"bernoulli": (same, 8, 3.0), "rand-h": (same, 8, 3.0)})
-    assert found["share_of_resamples"] == 0
+    assert found.share_of_resamples == 0
 
 
 def test_a_target_that_none_reaches_gives_no_recommendation(tmp_path):
     curves = {"none": (scattered(1.0, 0.1, 1), 40, 0.0), "quantization": (scattered(2.0, 0.1, 2), 8, 3.0)}
     (found,) = decided(tmp_path, curves, target=1e-9)
-    assert found["recommended"] is None
-    assert found["target_not_reached"] == ["none", "quantization"]
+    assert found.recommended is None
+    assert found.target_not_reached == ["none", "quantization"]
 
 
 def test_a_target_that_the_start_meets(tmp_path):
     curves = {"none": (scattered(1.0, 0.1, 1), 40, 0.0), "quantization": (scattered(2.0, 0.1, 2), 8, 3.0)}
     (found,) = decided(tmp_path, curves, target=100.0)
-    assert found["share_of_resamples"] == 0
+    assert found.share_of_resamples == 0
 
 
 def test_what_is_invalid_is_left_out(tmp_path):
     curves = {"none": (scattered(1.0, 0.1, 1), 40, 0.0), "quantization": (scattered(2.0, 0.1, 2), 8, 3.0)}
     (found,) = decided(tmp_path, curves, forecast=Forecast(stable=False))
-    assert found["recommended"] is None
-    assert found["invalid"] == ["none", "quantization"]
-    assert (found["verdict"], found["doubts"]) == ("INVALID", ["0 of 2 configurations VALID, and a choice needs two"])
+    assert found.recommended is None
+    assert found.invalid == ["none", "quantization"]
+    assert (found.verdict, found.doubts) == ("INVALID", ["0 of 2 configurations VALID, and a choice needs two"])
 
 
 def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path):
@@ -102,8 +104,8 @@ def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path):
             logs.append(load(path))
     population = Gaussian(dimension=10, rotation="dct").prepare(2)
     decisions = decide(logs, summarise(logs, [Forecast(population=population)] * 4))
-    assert decisions[1]["heterogeneity"] == []
-    assert decisions[1]["heterogeneity_left_out"] == ["quantization", "rand-h"]
+    assert decisions[1].heterogeneity == []
+    assert decisions[1].heterogeneity_left_out == ["quantization", "rand-h"]
 
 
 def decided_on(tmp_path, averages, seeds):
@@ -120,16 +122,16 @@ def decided_on(tmp_path, averages, seeds):
 
 def test_too_few_repetitions_make_a_comparison_invalid(tmp_path):
     found = decided_on(tmp_path, 1 + 0.01 * np.random.default_rng(1).standard_normal((2, 10)), [0, 1])
-    assert (found["verdict"], found["doubts"]) == ("INVALID", ["too few repetitions: 2, of at least 3"])
+    assert (found.verdict, found.doubts) == ("INVALID", ["too few repetitions: 2, of at least 3"])
 
 
 def test_a_risk_that_is_mostly_bias_is_not_in_the_regime(tmp_path):
     noise = 0.01 * np.random.default_rng(1).standard_normal((SEEDS, 10))
     seeds = list(range(SEEDS))
-    (doubt,) = decided_on(tmp_path / "far", 1.5 + noise, seeds)["doubts"]  # w* is 1
+    (doubt,) = decided_on(tmp_path / "far", 1.5 + noise, seeds).doubts  # w* is 1
     assert doubt.startswith("not in the regime of large K")
     assert doubt.endswith("of none; rand-h")
-    assert decided_on(tmp_path / "near", 1 + noise, seeds)["verdict"] == "VALID"
+    assert decided_on(tmp_path / "near", 1 + noise, seeds).verdict == "VALID"
 
 
 def test_equal_omega_and_equal_bits_are_ranked(tmp_path):
@@ -140,12 +142,12 @@ def test_equal_omega_and_equal_bits_are_ranked(tmp_path):
         "sketch": (scattered(8.0, 0.1, 4), 8, 9.0),
     }
     (found,) = decided(tmp_path, curves)
-    (omega,) = found["equal_omega"]
-    assert [member["name"] for member in omega["ranking"]] == ["rand-h", "bernoulli"]
-    assert omega["ranking"][1]["ratio"] == pytest.approx(2, rel=0.15)
-    assert omega["ranking"][1]["error"] == pytest.approx(2 * 0.1 * np.sqrt(2 / SEEDS), rel=0.6)
-    (bits,) = found["equal_bits"]  # BITS of the synthetic logs, whatever the compressor
-    assert [member["name"] for member in bits["ranking"]] == ["none", "rand-h", "bernoulli", "sketch"]
+    (omega,) = found.equal_omega
+    assert [member.name for member in omega.ranking] == ["rand-h", "bernoulli"]
+    assert omega.ranking[1].ratio == pytest.approx(2, rel=0.15)
+    assert omega.ranking[1].error == pytest.approx(2 * 0.1 * np.sqrt(2 / SEEDS), rel=0.6)
+    (bits,) = found.equal_bits  # BITS of the synthetic logs, whatever the compressor
+    assert [member.name for member in bits.ranking] == ["none", "rand-h", "bernoulli", "sketch"]
 
 
 def shifted(folder, made):
@@ -166,19 +168,19 @@ def test_projections_against_quantization_under_heterogeneity(tmp_path):
     risks = {kind: scattered(1.0, 0.5, number) for number, kind in enumerate(factors)}
     logs = shifted(tmp_path, {kind: (risks[kind], factor * risks[kind]) for kind, factor in factors.items()})
     summary = summarise(logs, [Forecast()] * len(logs))
-    entries = summary["configurations"]
-    assert [entry["heterogeneity_reference"] for entry in entries] == [True] * 3 + [False] * 3
-    assert [entry["heterogeneity_penalty"] for entry in entries[:3]] == [None] * 3
-    assert [entry["heterogeneity_penalty"] for entry in entries[3:]] == pytest.approx([2, 4, 2])
-    assert [entry["heterogeneity_penalty_error"] for entry in entries[3:]] == pytest.approx([0] * 3, abs=1e-12)
-    alike, other = summary["decisions"] = decide(logs, summary)
-    assert alike["heterogeneity"] == []
-    verdicts = {one["name"]: (round(one["penalty"], 9), one["verdict"]) for one in other["heterogeneity"]}
+    entries = summary.configurations
+    assert [entry.heterogeneity_reference for entry in entries] == [True] * 3 + [False] * 3
+    assert [entry.heterogeneity_penalty for entry in entries[:3]] == [None] * 3
+    assert [entry.heterogeneity_penalty for entry in entries[3:]] == pytest.approx([2, 4, 2])
+    assert [entry.heterogeneity_penalty_error for entry in entries[3:]] == pytest.approx([0] * 3, abs=1e-12)
+    alike, other = decisions = decide(logs, summary)
+    assert alike.heterogeneity == []
+    verdicts = {one.name: (round(one.penalty, 9), one.verdict) for one in other.heterogeneity}
     assert verdicts == {"sketch": (4.0, "worse"), "rand-h": (2.0, "undecided")}
-    found = answer(summary["decisions"])
-    assert (found["answer"], found["comparisons"]) == ("no", 2)
-    assert found["compressors"][0]["least_ratio"]["estimate"] == pytest.approx(2)
-    told = "\n".join(summary_table.answer({"heterogeneity": found}))
+    found = answer(decisions)
+    assert (found.answer, found.comparisons) == ("no", 2)
+    assert found.compressors[0].least_ratio.estimate == pytest.approx(2)
+    told = "\n".join(sentences.answer(found))
     assert "THAN QUANTIZATION AT EQUAL OMEGA? NO" in told
     assert "sketch: better in 0, undecided in 0, worse in 1; ratio 2 (2 to 2)" in told
 
@@ -187,10 +189,10 @@ def test_a_penalty_that_happens_to_be_one_is_no_reference(tmp_path):
     risks = scattered(1.0, 0.5, 1)
     logs = shifted(tmp_path, {"quantization": (risks, risks), "rand-h": (risks, risks)})
     summary = summarise(logs, [Forecast()] * len(logs))
-    cells = [summary_table.penalty(entry) for entry in summary["configurations"]]
-    assert cells == ["reference", "reference", "1", "1"]
-    assert [one["name"] for one in decide(logs, summary)[1]["heterogeneity"]] == ["rand-h"]
-    cards = [card.rows[0].cells[-1].text for card in scorecards(logs, summary["configurations"], [])]
+    texts = [cells.penalty(entry) for entry in summary.configurations]
+    assert texts == ["reference", "reference", "1", "1"]
+    assert [one.name for one in decide(logs, summary)[1].heterogeneity] == ["rand-h"]
+    cards = [card.rows[0].cells[-1].text for card in scorecards(logs, summary.configurations, [])]
     assert cards == ["reference: clients alike", "1"]
 
 
@@ -199,11 +201,11 @@ def test_penalties_over_an_invalid_reference_are_not_compared(tmp_path):
     logs = shifted(tmp_path, {kind: (one, 2 * one) for kind, one in risks.items()})
     forecasts = [Forecast(stable=log.configuration["problem"]["shift"] != "none") for log in logs]
     decisions = decide(logs, summarise(logs, forecasts))
-    assert decisions[1]["heterogeneity"] == []
-    assert decisions[1]["heterogeneity_left_out"] == ["quantization", "rand-h"]
+    assert decisions[1].heterogeneity == []
+    assert decisions[1].heterogeneity_left_out == ["quantization", "rand-h"]
     found = answer(decisions)
-    assert (found["answer"], found["comparisons"], found["left_out"]) == ("undecided", 0, 2)
-    assert "2 penalties left out" in "\n".join(summary_table.answer({"heterogeneity": found}))
+    assert (found.answer, found.comparisons, found.left_out) == ("undecided", 0, 2)
+    assert "2 penalties left out" in "\n".join(sentences.answer(found))
 
 
 def test_many_comparisons_widen_their_intervals_together(tmp_path):
@@ -214,9 +216,9 @@ def test_many_comparisons_widen_their_intervals_together(tmp_path):
     members = [Shifted(log.label, 3.0, log, reference) for log, reference in zip(logs[2:], logs[:2], strict=True)]
     (alone,) = comparisons([members])[0]
     together = [one for group in comparisons([members] * 40) for one in group]
-    assert alone["verdict"] == "worse"
-    assert [one["verdict"] for one in together] == ["undecided"] * 40
-    assert together[0]["ratio"]["confidence"] == pytest.approx(1 - 0.05 / 40)
+    assert alone.verdict == "worse"
+    assert [one.verdict for one in together] == ["undecided"] * 40
+    assert together[0].ratio.confidence == pytest.approx(1 - 0.05 / 40)
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -255,28 +257,34 @@ def final(risks, seeds):
     ],
 )
 def test_the_answer_weighs_all_comparisons(verdicts, word):
-    ratio = {"estimate": 1.0, "low": 0.9, "high": 1.1, "confidence": 0.95}
-    found = [{"name": "rand-h", "verdict": verdict, "ratio": ratio} for verdict in verdicts]
-    assert answer([{"problem": "p", "heterogeneity": found, "heterogeneity_left_out": []}])["answer"] == word
+    ratio = Ratio(estimate=1.0, low=0.9, high=1.1, confidence=0.95)
+    compared = [PenaltyComparison("rand-h", 1.0, 0.1, "quantization", 1.0, 0.1, ratio, verdict) for verdict in verdicts]
+    assert answer([decision_with(compared)]).answer == word
+
+
+def decision_with(compared):
+    """A decision that says something of heterogeneity alone."""
+    empty = {field.name: [] for field in fields(Decision)}
+    return Decision(**empty | {"problem": "p", "heterogeneity": compared})
 
 
 def test_without_a_comparison_there_is_no_answer():
-    assert answer([{"problem": "p", "heterogeneity": [], "heterogeneity_left_out": []}]) is None
+    assert answer([decision_with([])]) is None
 
 
 def test_a_risk_that_grows_is_invalid(tmp_path):
     write_log(tmp_path / "a.h5", tables(), power_law(ROUNDS, 1.0, 2.0))
-    (entry,) = summarise([load(tmp_path / "a.h5")], [Forecast()])["configurations"]
-    assert entry["verdict"] == "INVALID"
-    assert "the step is too large" in entry["reasons"][-1]
+    (entry,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
+    assert entry.verdict == "INVALID"
+    assert "the step is too large" in entry.reasons[-1]
 
 
 def test_the_limit_law_is_told_from_another():
     """The seeds are fixed; for others the first assertion fails in 1 of 1,000."""
     weights = [3.0, 1.0, 0.5]
-    assert draw(weights).mean() == pytest.approx(4.5, rel=0.02)
-    assert compare_law(draw(weights, 1000, seed=1), weights)[1] > 1e-3
-    assert compare_law(1.2 * draw(weights, 1000, seed=1), weights)[1] < 1e-3
+    assert draw_limit_law(weights).mean() == pytest.approx(4.5, rel=0.02)
+    assert compare_with_limit_law(draw_limit_law(weights, 1000, seed=1), weights)[1] > 1e-3
+    assert compare_with_limit_law(1.2 * draw_limit_law(weights, 1000, seed=1), weights)[1] < 1e-3
 
 
 def test_every_projection_meets_the_quantization_of_nearest_omega(tmp_path):
@@ -296,13 +304,13 @@ def test_every_projection_meets_the_quantization_of_nearest_omega(tmp_path):
             write_log(path, made, scale * scattered(1.0, 0.05, 2 * number + part))
             pair.append(load(path))
         members.append(Shifted(name, omega, pair[1], pair[0]))
-    found = {one["name"]: (one["reference"], one["verdict"]) for one in comparisons([members])[0]}
+    found = {one.name: (one.reference, one.verdict) for one in comparisons([members])[0]}
     assert found == {"few": ("coarse", "better"), "many": ("fine", "worse")}
 
 
 def test_the_best_of_a_column_is_valid_and_what_is_within_two_errors_of_it_is_too():
-    figure = Figure("x", "y", lambda entry: entry["x"], lambda entry: str(entry["x"]), lambda entry: entry["error"])
+    figure = Figure("x", "y", lambda entry: entry.x, lambda entry: str(entry.x), lambda entry: entry.error)
     columns = [(0, 0.0, "VALID"), (10, 6.0, "VALID"), (20, 1.0, "VALID"), (0, 0.0, "INVALID"), (None, None, "VALID")]
-    entries = [{"x": x, "error": error, "verdict": verdict} for x, error, verdict in columns]
-    assert [cell.best for cell in _column(figure, entries)] == [True, True, False, False, False]
-    assert [cell.share for cell in _column(figure, entries)] == [1.0, 0.0, 0.0, None, None]
+    entries = [SimpleNamespace(x=x, error=error, valid=verdict == "VALID") for x, error, verdict in columns]
+    assert [cell.best for cell in _cells(figure, entries)] == [True, True, False, False, False]
+    assert [cell.share for cell in _cells(figure, entries)] == [1.0, 0.0, 0.0, None, None]

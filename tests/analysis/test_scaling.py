@@ -19,7 +19,7 @@ from support.synthetic_log import points, tables, write_log
 from mpi_fed.analysis import load
 from mpi_fed.analysis.scaling import table as scaling_table
 from mpi_fed.analysis.scaling.command import scaling
-from mpi_fed.analysis.scaling.points import launch_of, numbers, room, seconds_a_round
+from mpi_fed.analysis.scaling.points import cores_of, launch_of, numbers, seconds_a_round
 from mpi_fed.cli.main import main
 from mpi_fed.engine import compile_switch
 from mpi_fed.log.schema import PHASES
@@ -217,7 +217,7 @@ def test_commits_that_differ_are_named(told, capsys):
     ],
 )
 def test_more_ranks_than_cores(cores, expected):
-    assert room(cores) == expected
+    assert cores_of(cores) == expected
 
 
 def test_ranges_are_read_back():

@@ -1,12 +1,16 @@
 """Verdicts of an analysis: what makes a configuration INVALID, and what is only noted."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 from support.synthetic_log import NOISE, ROUNDS, K, power_law, tables, write_log
 
-from mpi_fed.analysis import load, summary_table
+from mpi_fed.analysis import cells, load
+from mpi_fed.analysis.document import Mean
 from mpi_fed.analysis.prediction import Forecast
+from mpi_fed.analysis.summary import summarise
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("exact", "INVALID"), ("approximate", "VALID")])
@@ -63,9 +67,10 @@ def test_nothing_but_null_where_no_repetition_reached_the_end(tmp_path, analysed
     assert entry["excess_risk_averaged"] == {"mean": None, "standard_error": None}
     assert entry["uplink"]["payload_bytes"] is None
     assert entry["rounds_to_target"] is None
-    assert summary_table.rounds(entry) == "-"
-    assert summary_table.rounds({**entry, "excess_risk_averaged": {"mean": 1.0}}) == "not reached"
     assert entry["slope"] is None
+    (entry,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
+    assert cells.rounds(entry) == "-"
+    assert cells.rounds(replace(entry, excess_risk_averaged=Mean(1.0, None))) == "not reached"
 
 
 def test_a_diverged_repetition_leaves_no_mean(tmp_path, analysed):

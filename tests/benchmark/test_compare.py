@@ -6,19 +6,19 @@ import json
 
 import numpy as np
 import pytest
-from support.bench_documents import made_up, spoilt
+from support.bench_documents import made_up, parsed, spoilt
 from support.command import assert_refused
 
-from mpi_fed.benchmark.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, comparison
+from mpi_fed.benchmark.compare import CONFIDENCE, FASTER, NEITHER, SLOWER, compare_benches
 from mpi_fed.cli import main
 
 
 def launches(rng, lines, factor=1.0):
-    return made_up(factor * 50 * np.exp(0.1 * rng.standard_normal((lines, 5))))
+    return parsed(made_up(factor * 50 * np.exp(0.1 * rng.standard_normal((lines, 5)))))
 
 
 def one_launch(rng, lines, factor=1.0):
-    return made_up(None, factor * (20 + 5 * rng.exponential(size=(lines, 100))))
+    return parsed(made_up(None, factor * (20 + 5 * rng.exponential(size=(lines, 100)))))
 
 
 @pytest.mark.parametrize("make", [launches, one_launch])
@@ -27,34 +27,35 @@ def test_equal_distributions_are_told_apart_as_seldom_as_stated(make):
 
     So more than 20 have probability 2e-3, were the seed not fixed."""
     rng = np.random.Generator(np.random.PCG64(3))
-    told = [comparison(make(rng, 8), make(rng, 8), 1.0) for _ in range(200)]
-    assert all(one["confidence"] == CONFIDENCE == 0.95 for one in told)
-    assert sum(one[SLOWER] + one[FASTER] > 0 for one in told) <= 20
+    told = [compare_benches(make(rng, 8), make(rng, 8), 1.0) for _ in range(200)]
+    assert all(one.confidence == CONFIDENCE == 0.95 for one in told)
+    assert sum(one.slower + one.faster > 0 for one in told) <= 20
 
 
 @pytest.mark.parametrize(("make", "kind"), [(launches, "between launches"), (one_launch, "within a launch")])
 def test_a_twofold_difference_is_found(make, kind):
     rng = np.random.Generator(np.random.PCG64(4))
     one, other = make(rng, 20), make(rng, 20, 2.0)
-    slower, faster = comparison(one, other, 1.1), comparison(other, one, 1.1)
-    assert (slower[SLOWER], slower[FASTER]) == (20, 0)
-    assert (faster[SLOWER], faster[FASTER]) == (0, 20)
-    for line in slower["lines"]:
-        assert line["uncertainty"] == kind
-        assert 1 < line["low"] < line["ratio"] < line["high"]
-        assert line["low"] < 2 < line["high"]
+    slower, faster = compare_benches(one, other, 1.1), compare_benches(other, one, 1.1)
+    assert (slower.slower, slower.faster) == (20, 0)
+    assert (faster.slower, faster.faster) == (0, 20)
+    for line in slower.lines:
+        assert line.uncertainty == kind
+        assert 1 < line.low < line.ratio < line.high
+        assert line.low < 2 < line.high
 
 
 def test_few_samples_of_one_launch_tell_nothing():
-    told = comparison(made_up(None, [[1.0, 1.1, 1.2]]), made_up(None, [[5.0, 5.1, 5.2]]), 1.1)
-    assert told["lines"][0]["verdict"] == NEITHER
-    assert told["lines"][0]["low"] is told["lines"][0]["high"] is None
+    told = compare_benches(parsed(made_up(None, [[1.0, 1.1, 1.2]])), parsed(made_up(None, [[5.0, 5.1, 5.2]])), 1.1)
+    assert told.lines[0].verdict == NEITHER
+    assert told.lines[0].low is told.lines[0].high is None
 
 
 def test_less_than_the_threshold_is_neither_slower_nor_faster():
-    one, other = made_up([[100.0, 100.1, 99.9, 100.0]]), made_up([[105.0, 105.1, 104.9, 105.0]])
-    assert comparison(one, other, 1.1)["lines"][0]["verdict"] == NEITHER
-    assert comparison(one, other, 1.0)["lines"][0]["verdict"] == SLOWER
+    files = made_up([[100.0, 100.1, 99.9, 100.0]]), made_up([[105.0, 105.1, 104.9, 105.0]])
+    one, other = map(parsed, files)
+    assert compare_benches(one, other, 1.1).lines[0].verdict == NEITHER
+    assert compare_benches(one, other, 1.0).lines[0].verdict == SLOWER
 
 
 def test_compare_says_what_differs(saved, capsys):

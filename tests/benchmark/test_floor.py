@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
+from support.bench_documents import made_up, parsed
 
 from mpi_fed.benchmark import floor
+from mpi_fed.benchmark.document import TransportedBytes
 from mpi_fed.launch import launcher
 
 
@@ -24,11 +27,10 @@ def test_a_floor_is_of_the_bytes_that_the_ledger_has(tmp_path, monkeypatch):
     """What is asked of the program, and that a route it does not know is left out."""
     asked = []
     monkeypatch.setattr(launcher, "run_programs", lambda ranks, programs: asked.append((ranks, *programs)) or [1])
-    known = {"route": "gather", "ranks": 4, "launches": 2, "repetitions": 40, "compressor": {"value_bits": 64}}
-    known |= {"transported_bytes": {"uplink": 80, "downlink": 800}}
-    everywhere = known | {"route": "allgather"}
-    results = [known | {"floor_microseconds": None}, everywhere, known | {"route": "auto"}]
-    floor.add_floors(results, tmp_path)
-    assert results[0]["floor_microseconds"] is None  # the launch has failed
+    (known,) = parsed(made_up([[1.0, 2.0]])).results
+    known = replace(known, ranks=4, launches=2, repetitions=40, compressor={"value_bits": 64})
+    known = replace(known, transported_bytes=TransportedBytes(uplink=80, downlink=800))
+    results = [known, replace(known, route="allgather"), replace(known, route="auto")]
+    assert floor.with_floors(results, tmp_path) == results, "the launch has failed"
     assert [ranks for ranks, _ in asked] == [4]
     assert (tmp_path / "floor.txt").read_text() == "gather 20 64 200 20\nallgather 20 64 0 20\n"

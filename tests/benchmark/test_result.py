@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from support.bench_documents import SECONDS, hand_made
 
 from mpi_fed.benchmark import VALID
-from mpi_fed.benchmark.result import percentile, round_seconds, summary
+from mpi_fed.benchmark.document import Percentiles, PhaseTimes
+from mpi_fed.benchmark.result import percentile, result_of, round_seconds
 
 
 def test_percentiles_are_nearest_ranks():
@@ -26,17 +28,17 @@ def test_a_round_is_the_slowest_rank_before_and_after_the_wait():
 
 
 def test_figures_of_a_result():
-    told = summary([hand_made(), hand_made(2.0)])
-    assert told["microseconds"] == {"min": 56, "median": 56, "p90": 112, "p99": 112}
-    assert told["launch_medians"] == [56, 112]
-    assert told["launch_spread"] == 1
-    assert told["phases"]["wait"] == {"min": 3, "mean": 5, "max": 7}
-    assert told["communication_microseconds"] == 11
-    assert told["bare_microseconds"] == 5
-    assert told["ratio"] == 2.2
-    assert told["goodput"] == pytest.approx(40 / 11e-6, rel=1e-5)
-    assert told["repetitions"] == 40
-    assert told["verdict"] == VALID
-    assert summary([hand_made(bare=False)])["bare_microseconds"] is None
-    assert summary([hand_made(), hand_made(reasons=["no"])])["reasons"] == ["no"]
-    json.dumps(summary([hand_made(samples=0)]), allow_nan=False)
+    told = result_of([hand_made(), hand_made(2.0)])
+    assert told.microseconds == Percentiles(min=56, median=56, p90=112, p99=112)
+    assert told.launch_medians == [56, 112]
+    assert told.launch_spread == 1
+    assert told.phases["wait"] == PhaseTimes(min=3, mean=5, max=7)
+    assert told.communication_microseconds == 11
+    assert told.bare_microseconds == 5
+    assert told.ratio == 2.2
+    assert told.goodput == pytest.approx(40 / 11e-6, rel=1e-5)
+    assert told.repetitions == 40
+    assert told.verdict == VALID
+    assert result_of([hand_made(bare=False)]).bare_microseconds is None
+    assert result_of([hand_made(), hand_made(reasons=["no"])]).reasons == ["no"]
+    json.dumps(asdict(result_of([hand_made(samples=0)])), allow_nan=False)

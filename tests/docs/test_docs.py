@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mpi_fed.study.configuration import FAMILIES, REGISTRIES, LogOptions, StudyOptions
+from mpi_fed.study.configuration import LogOptions, StudyOptions
+from mpi_fed.study.families import REGISTRIES, REGISTRY_OF_TABLE
 from mpi_fed.study.load import load_study
 from mpi_fed.study.validation import allowed
 from mpi_fed.theory import predict
@@ -67,7 +68,7 @@ def test_every_key_of_a_table_is_described(table, model):
 
 
 def test_nothing_is_described_that_is_not_there():
-    tables = {"study", "log", *FAMILIES}
+    tables = {"study", "log", *REGISTRY_OF_TABLE}
     assert set(DESCRIBED) == {(table, None) for table in tables} | set(KINDS)
 
 

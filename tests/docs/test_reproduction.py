@@ -1,11 +1,13 @@
 """The page of the paper's experiments: what stands in its tables, at the small and at the paper's size."""
 
+from types import SimpleNamespace
 
 import pytest
 
 from analysis.paper import page
 from analysis.paper.figures import FIGURES, ORDER, STUDIES, reading
 from analysis.paper.page import draws
+from mpi_fed.analysis.document import Analysis, Mean
 from mpi_fed.study.load import load_study
 
 FIGURE = next(figure for figure in FIGURES if figure.study == "single-p4-rotated")
@@ -18,27 +20,26 @@ def no_draws(monkeypatch):
 
 
 def entry(mean, error, expected, kind="none"):
-    """As much of analysis.json as the page reads."""
-    return {
-        "label": kind,
-        "compressor": {"kind": kind},
-        "algorithm": {"kind": "sgd"},
-        "problem": {"dimension": 100},
-        "clients": 1,
-        "rounds": 10**7,
-        "repetitions": 5,
-        "excess_risk_averaged": {"mean": mean, "standard_error": error},
-        "predicted_excess_risk_averaged": expected,
-        "prediction_kind": "exact",
-        "variance_ratio": mean / expected if mean and expected else None,
-        "z": (mean - expected) / error if mean and error and expected else None,
-        "verdict": "VALID",
-        "reasons": [],
-    }
+    """As much of an entry of analysis.json as the page reads."""
+    return SimpleNamespace(
+        label=kind,
+        compressor={"kind": kind},
+        algorithm={"kind": "sgd"},
+        problem={"dimension": 100},
+        clients=1,
+        rounds=10**7,
+        repetitions=5,
+        excess_risk_averaged=Mean(mean, error),
+        predicted_excess_risk_averaged=expected,
+        prediction_kind="exact",
+        variance_ratio=mean / expected if mean and expected else None,
+        z=(mean - expected) / error if mean and error and expected else None,
+        valid=True,
+    )
 
 
 def rows(entries, paper_size):
-    lines = list(page.section(FIGURE, {"configurations": entries}, paper_size))
+    lines = list(page.section(FIGURE, Analysis(None, entries), paper_size))
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     return [dict(zip(table[0], row, strict=True)) for row in table[1:]]
 

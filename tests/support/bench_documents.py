@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 
-from mpi_fed.benchmark.result import Measured, document, summary
+from mpi_fed.benchmark.load import bench_of
+from mpi_fed.benchmark.result import Measured, bench_document, result_of
 
 PLAIN = {"NUMBA_DISABLE_JIT": "1"}
 """Times mean nothing then, and nothing is compiled: no test here looks at one."""
@@ -24,17 +28,22 @@ def hand_made(factor=1.0, samples=20, bare=True, **changed):
 
 
 def made_up(medians, samples=None, **machine):
-    """A file whose results have these launches' medians, or one launch of these samples each."""
+    """The JSON object of a file whose results have these launches' medians, or one launch of these samples each."""
     results = []
     for number, values in enumerate(medians if samples is None else samples, start=1):
         quantiles = np.percentile(values, range(101), method="inverted_cdf").tolist()
         times = TEMPLATE["microseconds"] | {"median": quantiles[50]}
         figures = {"dimension": number, "quantiles": quantiles, "microseconds": times, "repetitions": len(values)}
         results.append(TEMPLATE | figures | {"launch_medians": [*values] if samples is None else [times["median"]]})
-    return document({"cpu": ["a"]} | machine, []) | {"results": results}
+    return asdict(bench_document({"cpu": ["a"]} | machine, [])) | {"results": results}
 
 
-TEMPLATE = summary([hand_made()])
+TEMPLATE = asdict(result_of([hand_made()]))
+
+
+def parsed(document):
+    """A JSON object as the document that it is."""
+    return bench_of(json.loads(json.dumps(document)))
 
 
 def spoilt(**changed):

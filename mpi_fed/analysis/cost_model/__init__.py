@@ -4,5 +4,5 @@
 
 `points.py` reads the results, `recipe.py` says which compressor one is at any dimension; `fit.py` fits,
 `collectives.py` and `costs.py` say what; `machine.py` describes machines; `rounds.py` asks theory for rounds;
-`answer.py` puts it together; `heldout.py` measures the model's error; `table.py` shows it all. Nothing here needs MPI.
+`answer.py` puts it together; `held_out.py` measures the model's error; `table.py` shows it all. Nothing here needs MPI.
 """

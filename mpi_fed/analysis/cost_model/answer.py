@@ -1,20 +1,19 @@
-"""What a machine gives: seconds of a round, rounds and seconds to a risk, and where compression breaks even."""
+"""The rows of a machine: seconds of a round, rounds and seconds to a risk, and where compression breaks even."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 from ...errors import InputError
 from .collectives import allows
 from .costs import Costs, Scheme
+from .document import Gain, MachineEntry, Rates, Row
 from .machine import Machine
-from .recipe import BASELINES
+from .recipe import BASELINES, name_of
 from .rounds import Traces, rounds
-
-Row = dict[str, Any]
 
 
 class Line(NamedTuple):
@@ -27,7 +26,7 @@ class Line(NamedTuple):
         return Line(self.fixed * factor, self.wire * factor)
 
 
-def line(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> Line:
+def line_of(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> Line:
     """Of a round on a machine with links."""
     assert machine.up is not None
     unlimited = replace(machine, up=math.inf, down=math.inf, root=math.inf)
@@ -35,13 +34,13 @@ def line(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> Line
     return Line(fixed, (costs.seconds(scheme, dimension, machine) - fixed) * machine.up)
 
 
-def break_even(one: Line, others: Sequence[Line]) -> tuple[float, float] | None:
-    """The bandwidths (low, high) between which `one` is faster than each of the others; 0 and infinity are ends too.
+def break_even(line: Line, others: Sequence[Line]) -> tuple[float, float] | None:
+    """The bandwidths (low, high) between which `line` is faster than each of the others; 0 and infinity are ends too.
 
     fixed + wire x is linear in x = 1/B, so that against one other the end is (wire - wire')/(fixed' - fixed)."""
     low, high = 0.0, math.inf  # of x
     for other in others:
-        head, gain = other.fixed - one.fixed, other.wire - one.wire  # faster where head + gain x > 0
+        head, gain = other.fixed - line.fixed, other.wire - line.wire  # faster where head + gain x > 0
         if gain > 0:
             low = max(low, -head / gain)
         elif gain < 0:
@@ -68,22 +67,26 @@ def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk:
         best = min(schemes, key=lambda scheme: seconds[scheme])
         trace = traces(best.recipe, dimension, best.down, machine.active)
         needed = None if trace is None else rounds(trace, risk, machine.active)
-        row: Row = {
-            "compressor": best.recipe.name,
-            "route": best.route,
-            "downlink_bits": best.bits,
-            "downlink": best.down and best.down.name,
-            "dimension": dimension,
-            "round_seconds": seconds[best],
-            "phases": costs.phases(best, dimension, machine),
-            "limit_trace": None if trace is None else trace.value / machine.active,
-            "limit_trace_error": None if trace is None else trace.error / machine.active,
-            "rounds": needed,
-            "seconds_to_risk": None if needed is None else needed * seconds[best],
+        gains = {
+            name: _gain(base, best, costs, traces, machine, dimension, seconds) if base else None
+            for name, base in bases.items()
         }
-        for name, base in bases.items():
-            row[name] = _against(base, best, costs, traces, machine, dimension, seconds) if base else None
-        rows.append(row)
+        rows.append(
+            Row(
+                compressor=best.recipe.name,
+                route=best.route,
+                downlink_bits=best.bits,
+                downlink=name_of(best.down),
+                dimension=dimension,
+                round_seconds=seconds[best],
+                phases=costs.phases(best, dimension, machine),
+                limit_trace=None if trace is None else trace.value / machine.active,
+                limit_trace_error=None if trace is None else trace.error / machine.active,
+                rounds=needed,
+                seconds_to_risk=None if needed is None else needed * seconds[best],
+                **gains,
+            )
+        )
     return rows
 
 
@@ -104,7 +107,7 @@ def _base(bits: Sequence[int], schemes: Sequence[Scheme]) -> list[Scheme]:
     return [s for s in schemes if s.recipe.is_baseline and s.recipe.at(1).value_bits == _bits(s) in bits]
 
 
-def _against(
+def _gain(
     base: Sequence[Scheme],
     scheme: Scheme,
     costs: Costs,
@@ -112,64 +115,69 @@ def _against(
     machine: Machine,
     dimension: int,
     seconds: dict[Scheme, float],
-) -> dict[str, Any]:
+) -> Gain:
     """How many times as fast as the fastest of `base`, a round and to a risk, and between which bandwidths."""
     fastest = min(seconds[other] for other in base)
-    own, its = (traces(s.recipe, dimension, s.down, machine.active) for s in (scheme, base[0]))
-    more = own.value / its.value if own and its else None
-    told: dict[str, Any] = {
-        "round": fastest / seconds[scheme],
-        "rounds_needed": more,
-        "to_risk": None if more is None else fastest / (more * seconds[scheme]),
-        "faster_between": None,
-        "faster_to_risk_between": None,
-    }
+    trace, its_trace = (traces(s.recipe, dimension, s.down, machine.active) for s in (scheme, base[0]))
+    needed = trace.value / its_trace.value if trace and its_trace else None
+    gain = Gain(
+        round=fastest / seconds[scheme],
+        rounds_needed=needed,
+        to_risk=None if needed is None else fastest / (needed * seconds[scheme]),
+    )
     if machine.is_memory or scheme in base:
-        return told
-    mine, others = line(costs, scheme, dimension, machine), [line(costs, o, dimension, machine) for o in base]
-    told["faster_between"] = _ends(break_even(mine, others))
-    if more is not None:
-        told["faster_to_risk_between"] = _ends(break_even(mine.times(more), others))
-    return told
+        return gain
+    line, others = (
+        line_of(costs, scheme, dimension, machine),
+        [line_of(costs, other, dimension, machine) for other in base],
+    )
+    return replace(
+        gain,
+        faster_between=_rates(break_even(line, others)),
+        faster_to_risk_between=None if needed is None else _rates(break_even(line.times(needed), others)),
+    )
 
 
-def _ends(found: tuple[float, float] | None) -> dict[str, float | None] | str:
-    """For JSON: "never", "always", or bits a second, null where there is no end."""
-    if found is None:
+def _rates(ends: tuple[float, float] | None) -> Rates | Literal["never", "always"]:
+    """The ends in the document, which has no infinity."""
+    if ends is None:
         return "never"
-    low, high = found
+    low, high = ends
     if low == 0 and math.isinf(high):
         return "always"
-    return {"above": low or None, "below": None if math.isinf(high) else high}
-
-
-def best(rows: Sequence[Row], key: str) -> Row | None:
-    """The row of the least of these seconds."""
-    known = [row for row in rows if row[key] is not None]
-    return min(known, key=lambda row: row[key]) if known else None
-
-
-def machine_facts(machine: Machine) -> dict[str, Any]:
-    """For JSON: rates in bits a second, null in a shared memory."""
-    facts = asdict(machine) | {"description": str(machine), "participants": machine.active}
-    del facts["burst"]
-    return facts
+    return Rates(above=low or None, below=None if math.isinf(high) else high)
 
 
 def answers(
     costs: Costs, traces: Traces, machines: Sequence[Machine], dimensions: Sequence[int], risk: float
-) -> Iterator[dict[str, Any]]:
-    """For each machine its facts and the rows of all dimensions, if there are any.
+) -> Iterator[MachineEntry]:
+    """Each machine with the rows of all dimensions, where there are any.
 
-    Raises InputError where there are none for any."""
-    told = False
+    Raises InputError where there are none for any machine."""
+    any_rows = False
     for machine in machines:
         rows = [row for dimension in dimensions for row in answer(costs, traces, machine, dimension, risk)]
         if rows:
-            yield machine_facts(machine) | {"rows": rows}
-        told = told or bool(rows)
-    if not told:
+            yield machine_entry(machine, rows)
+            any_rows = True
+    if not any_rows:
         raise InputError(
             f"{', '.join(machine.name for machine in machines)}: nothing in the files can be done there; homes need "
             "gather or gatherv, and what comes back compressed needs all clients in every round"
         )
+
+
+def machine_entry(machine: Machine, rows: list[Row]) -> MachineEntry:
+    return MachineEntry(
+        name=machine.name,
+        clients=machine.clients,
+        up=machine.up,
+        down=machine.down,
+        root=machine.root,
+        latency=machine.latency,
+        cores=machine.cores,
+        participants=machine.active,
+        homes=machine.homes,
+        description=str(machine),
+        rows=rows,
+    )

@@ -77,10 +77,10 @@ def _tree(ranks: int, size: float, scatters: bool = True) -> Load:
 
 def wire_seconds(load: Load, machine: Machine, up: bool) -> float:
     """Of the links at their rates, headers included, but for what they let through at once."""
-    own = machine.up if up else machine.down
-    if own is None or machine.root is None:
+    rate = machine.up if up else machine.down
+    if rate is None or machine.root is None:
         return 0.0
-    return 8 * max(_waiting(load.client, machine) / own, _waiting(load.root, machine) / machine.root)
+    return 8 * max(_waiting(load.client, machine) / rate, _waiting(load.root, machine) / machine.root)
 
 
 def _waiting(size: float, machine: Machine) -> float:

@@ -6,116 +6,115 @@ import json
 import math
 from argparse import Namespace
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from ...errors import InputError
 from .answer import answers
-from .costs import PACKED, Costs, fit_costs
-from .heldout import held_out_sizes, summaries
+from .costs import PACKED, Costs, Transfer, fit_costs
+from .document import ComputeCost, DirectionCost, Fit, IterateCost, Model, UplinkCost
+from .held_out import held_out_sizes, summaries
 from .machine import PRESETS, Machine, check, linked, preset
 from .points import Point, points
+from .recipe import name_of
 from .rounds import Traces, bench_trace, study_traces
 from .table import ASSUMPTIONS, print_answers
-from .units import rate, seconds
+from .units import parse_rate, parse_seconds
 
 LARGEST = 100_000_000
 
 
-def model(given: Namespace) -> int:
+def model(options: Namespace) -> int:
     """Print what compression costs and brings on machines, from results of `mpi-fed bench`; 0.
 
     Raises InputError where a file, an option or a machine is wrong."""
-    machines = [_changed(machine, given) for machine in _machines(given)]
-    risk = _risk(given.risk)
-    found, facts = points(given.results)
-    machines = [_measured(machine, found, given) for machine in machines]
-    traces, dimensions = _problem(given, found)
-    told = document(found, facts, machines, traces, dimensions, risk)
-    print(json.dumps(told, indent=2, allow_nan=False)) if given.json else print_answers(told)
+    machines = [_changed(machine, options) for machine in _machines(options)]
+    risk = _risk(options.risk)
+    measured, facts = points(options.results)
+    machines = [_measured(machine, measured, options) for machine in machines]
+    traces, dimensions = _problem(options, measured)
+    document = model_document(measured, facts, machines, traces, dimensions, risk)
+    print(json.dumps(asdict(document), indent=2, allow_nan=False)) if options.json else print_answers(document)
     return 0
 
 
-def document(
-    found: Sequence[Point],
+def model_document(
+    measured: Sequence[Point],
     facts: Sequence[dict[str, Any]],
     machines: Sequence[Machine],
     traces: Traces,
     dimensions: Sequence[int],
     risk: float,
-) -> dict[str, Any]:
-    """What `mpi-fed model --json` prints."""
-    costs = fit_costs(found)
-    return {
-        "format": "mpi-fed model",
-        "format_version": 1,
-        "measured_on": list(facts),
-        "assumptions": list(ASSUMPTIONS),
-        "risk": risk,
-        "fit": fit_facts(costs),
-        "held_out": summaries(held_out_sizes(found)),
-        "machines": list(answers(costs, traces, machines, dimensions, risk)),
-    }
+) -> Model:
+    """The document, from points, the facts of the machines on which they were measured, and what is asked for."""
+    costs = fit_costs(measured)
+    return Model(
+        measured_on=list(facts),
+        assumptions=list(ASSUMPTIONS),
+        risk=risk,
+        fit=fit_entry(costs),
+        held_out=summaries(held_out_sizes(measured)),
+        machines=list(answers(costs, traces, machines, dimensions, risk)),
+    )
 
 
-def fit_facts(costs: Costs) -> dict[str, Any]:
-    """The fitted numbers, for JSON: seconds, seconds a coordinate, seconds a byte."""
-    names = ("seconds", "per_coordinate", "per_coordinate_beyond_cache", "per_byte")
-    compute = [
-        {"phase": phase, "compressor": recipe and recipe.name} | dict(zip(names, map(float, own), strict=True))
-        for (phase, recipe), own in costs.compute.items()
-    ]
-    ways = [
-        {"medium": medium, _key(what): what}
-        | {"alpha_seconds": float(way.alpha), "copy_seconds_per_byte": float(way.copy), "stretch": float(way.stretch)}
-        for (medium, what), way in costs.ways.items()
-    ]
-    return {"compute": compute, "ways": ways}
+def fit_entry(costs: Costs) -> Fit:
+    """The fitted numbers."""
+    return Fit(
+        compute=[
+            ComputeCost(phase, name_of(recipe), *map(float, seconds))
+            for (phase, recipe), seconds in costs.compute.items()
+        ],
+        ways=[_way_cost(medium, what, transfer) for (medium, what), transfer in costs.ways.items()],
+    )
 
 
-def _key(what: Hashable) -> str:
-    return "downlink_bits" if isinstance(what, int) else "downlink" if what == PACKED else "route"
+def _way_cost(medium: str, what: Hashable, transfer: Transfer) -> UplinkCost | IterateCost | DirectionCost:
+    numbers = float(transfer.alpha), float(transfer.copy), float(transfer.stretch)
+    if isinstance(what, int):
+        return IterateCost(medium, what, *numbers)
+    return (DirectionCost if what == PACKED else UplinkCost)(medium, str(what), *numbers)
 
 
-def _machines(given: Namespace) -> list[Machine]:
-    """Those asked for, or every preset."""
-    if given.preset:
-        return [preset(name) for name in given.preset]
-    if given.bandwidth is not None:
-        return [linked("links", 2, rate(given.bandwidth, "--bandwidth"), 0.0)]
+def _machines(options: Namespace) -> list[Machine]:
+    """The machines that the options name, or every preset."""
+    if options.preset:
+        return [preset(name) for name in options.preset]
+    if options.bandwidth is not None:
+        return [linked("links", 2, parse_rate(options.bandwidth, "--bandwidth"), 0.0)]
     for option in ("latency", "down", "root_bandwidth", "clients", "participants", "cores"):
-        if getattr(given, option) is not None:
+        if getattr(options, option) is not None:
             name = option.replace("_", "-")
             raise InputError(f"--{name} changes a machine: say which by --bandwidth 100mbit, or by --preset")
     return list(PRESETS.values())
 
 
-def _changed(machine: Machine, given: Namespace) -> Machine:
+def _changed(machine: Machine, options: Namespace) -> Machine:
     """The machine with what the options say instead."""
     changes: dict[str, Any] = {}
-    if given.bandwidth is not None:
-        bits = rate(given.bandwidth, "--bandwidth")
+    if options.bandwidth is not None:
+        bits = parse_rate(options.bandwidth, "--bandwidth")
         changes |= {"up": bits, "down": bits} | ({} if machine.homes else {"root": bits})
     for option, field in (("down", "down"), ("root_bandwidth", "root")):
-        if (text := getattr(given, option)) is not None:
-            changes[field] = rate(text, f"--{option.replace('_', '-')}")
-    if given.latency is not None:
-        changes["latency"] = seconds(given.latency, "--latency")
-    changes |= {k: getattr(given, k) for k in ("clients", "participants", "cores") if getattr(given, k) is not None}
+        if (text := getattr(options, option)) is not None:
+            changes[field] = parse_rate(text, f"--{option.replace('_', '-')}")
+    if options.latency is not None:
+        changes["latency"] = parse_seconds(options.latency, "--latency")
+    changes |= {k: getattr(options, k) for k in ("clients", "participants", "cores") if getattr(options, k) is not None}
     if machine.is_memory and changes.keys() & {"up", "down", "root", "latency"}:
         raise InputError("--preset memory has no links; leave --bandwidth, --down, --root-bandwidth and --latency out")
     return check(replace(machine, **changes))
 
 
-def _measured(machine: Machine, found: Sequence[Point], given: Namespace) -> Machine:
+def _measured(machine: Machine, measured: Sequence[Point], options: Namespace) -> Machine:
     """A shared memory is that of the files: as many clients and cores as it had ranks, unless options say so."""
-    ranks = [point.ranks for point in found if point.link is None]
+    ranks = [point.ranks for point in measured if point.link is None]
     if not machine.is_memory:
         return machine
     if not ranks:
         raise InputError("--preset memory: no file was measured in a shared memory; give one, or other presets")
     count = max(ranks)
-    return replace(machine, clients=given.clients or count, cores=given.cores or count)
+    return replace(machine, clients=options.clients or count, cores=options.cores or count)
 
 
 def _risk(value: float) -> float:
@@ -124,21 +123,21 @@ def _risk(value: float) -> float:
     return value
 
 
-def _problem(given: Namespace, found: Sequence[Point]) -> tuple[Traces, list[int]]:
-    """Where limit traces come from, and the dimensions to tell."""
-    for dimension in given.dimension or ():
+def _problem(options: Namespace, measured: Sequence[Point]) -> tuple[Traces, list[int]]:
+    """The function of limit traces, and the dimensions of the rows."""
+    for dimension in options.dimension or ():
         if dimension > LARGEST:
             raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
-    if given.study is None:
-        return bench_trace, given.dimension or sorted({point.dimension for point in found})
+    if options.study is None:
+        return bench_trace, options.dimension or sorted({point.dimension for point in measured})
     from ...study.load import load_study
     from ...study.plan import check_problems
 
-    study = load_study(given.study)
+    study = load_study(options.study)
     check_problems([study])
     traces, dimension = study_traces(study)
-    if given.dimension and given.dimension != [dimension]:
-        raise InputError(f"--dimension: the problem of {given.study} has dimension {dimension}; leave the option out")
+    if options.dimension and options.dimension != [dimension]:
+        raise InputError(f"--dimension: the problem of {options.study} has dimension {dimension}; leave the option out")
     return traces, [dimension]
 
 

@@ -45,8 +45,8 @@ class Transfer(NamedTuple):
     stretch: float
 
     def seconds(self, load: Load, machine: Machine, up: bool) -> float:
-        own = self.alpha * load.calls + self.copy * load.volume
-        return own + self.stretch * wire_seconds(load, machine, up) + load.hops * machine.latency
+        software = self.alpha * load.calls + self.copy * load.volume
+        return software + self.stretch * wire_seconds(load, machine, up) + load.hops * machine.latency
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Costs:
         back = 0.0
         if bits is not None:
             back = self._way(machine, bits).seconds(downlink(route, machine, bits / 8 * dimension), machine, False)
-        found = {
+        times = {
             "gradient": turns * self._compute("gradient", None, dimension, 0.0),
             "encode": turns * self._compute("encode", recipe, dimension, size),
             "uplink": up,
@@ -79,7 +79,7 @@ class Costs:
             "update": self._compute("update", None, dimension, 0.0),
             "downlink": back,
         }
-        return found if down is None else found | self._packed(down, route, dimension, machine)
+        return times if down is None else times | self._packed(down, route, dimension, machine)
 
     def _packed(self, down: Recipe, route: str, dimension: int, machine: Machine) -> dict[str, float]:
         """Where the direction comes back compressed: the root packs it, and each rank unpacks it and updates itself."""
@@ -115,8 +115,8 @@ class Costs:
 
     def _way(self, machine: Machine, what: Hashable) -> Transfer:
         """As measured over TCP for a machine with links; where nothing was, in memory, where software costs less."""
-        own, other = (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY)
-        medium = own if any(medium == own for medium, _ in self.ways) else other
+        wanted, other = (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY)
+        medium = wanted if any(medium == wanted for medium, _ in self.ways) else other
         if (medium, what) in self.ways:
             way = self.ways[medium, what]
             return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
@@ -143,16 +143,16 @@ def dense(recipe: Recipe, dimension: int) -> Recipe:
 def fit_costs(points: Sequence[Point]) -> Costs:
     """The costs that fit the points. In a machine's own memory codecs are timed, where any point is from there."""
     whole = [point for point in points if not point.may_be_absent]
-    own = [point for point in whole if point.link is None] or whole
+    local = [point for point in whole if point.link is None] or whole
     compute: dict[tuple[str, Recipe | None], Array] = {}
     for phase in ("gradient", "update"):
-        compute[phase, None] = _fit(own, phase, lambda p: _features(p.dimension, 0.0))
+        compute[phase, None] = _fit(local, phase, lambda p: _features(p.dimension, 0.0))
     for recipe in dict.fromkeys(point.recipe for point in whole):
-        points_of = [point for point in own if point.recipe == recipe] or [p for p in whole if p.recipe == recipe]
+        points_of = [point for point in local if point.recipe == recipe] or [p for p in whole if p.recipe == recipe]
         compute["encode", recipe] = _fit(points_of, "encode", lambda p: _features(p.dimension, p.payload))
         compute["decode", recipe] = _fit(points_of, "decode", _decode_features)
     for down in dict.fromkeys(point.down for point in whole if point.down):
-        points_of = [point for point in own if point.down == down] or [p for p in whole if p.down == down]
+        points_of = [point for point in local if point.down == down] or [p for p in whole if p.down == down]
         for phase in DOWN:
             compute[phase, down] = _fit(points_of, phase, _down_features)
     ways: dict[tuple[str, Hashable], Transfer] = {}
@@ -195,7 +195,7 @@ def _features(dimension: int, size: float) -> list[float]:
 
 def _decode_features(point: Point) -> Sequence[float]:
     count = decoded(point.route, point.messages)
-    return [count * one for one in _features(point.dimension, point.payload)]
+    return [count * feature for feature in _features(point.dimension, point.payload)]
 
 
 def _down_features(point: Point) -> Sequence[float]:

@@ -24,11 +24,11 @@ def fit(features: Array, values: Array) -> Array:
     sizes = np.abs(scaled).max(axis=0)
     sizes[sizes == 0] = 1.0
     scaled = scaled / sizes
-    weights, found = np.ones(len(values)), np.zeros(features.shape[1])
+    weights, solution = np.ones(len(values)), np.zeros(features.shape[1])
     for _ in range(ITERATIONS):
         root = np.sqrt(weights)
-        found = nnls(scaled * root[:, None], root)[0]
-        ratio = np.clip(scaled @ found, 1 / LARGEST, LARGEST)
+        solution = nnls(scaled * root[:, None], root)[0]
+        ratio = np.clip(scaled @ solution, 1 / LARGEST, LARGEST)
         logs = np.maximum(np.abs(np.log(ratio)), SMALLEST)
         weights = logs / np.maximum(np.abs(ratio - 1), SMALLEST) ** 2
-    return found / sizes
+    return solution / sizes

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ...errors import InputError
-from .units import told_rate, told_seconds
+from .units import rate_text, seconds_text
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Machine:
             return f"{who}, one memory, {self.cores} cores"
         assert self.down is not None
         assert self.root is not None
-        links = told_rate(self.up) + (f" up and {told_rate(self.down)} down" if self.up != self.down else "")
-        root = "" if self.root == self.up == self.down else f", the root's link {told_rate(self.root)}"
-        return f"{who}, {links}{root}, {told_seconds(self.latency)} one way"
+        links = rate_text(self.up) + (f" up and {rate_text(self.down)} down" if self.up != self.down else "")
+        root = "" if self.root == self.up == self.down else f", the root's link {rate_text(self.root)}"
+        return f"{who}, {links}{root}, {seconds_text(self.latency)} one way"
 
 
 def linked(name: str, clients: int, bits: float, latency: float) -> Machine:

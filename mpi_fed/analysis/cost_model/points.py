@@ -6,14 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...benchmark import VALID
-from ...benchmark.compare import MOST, load
+from ...benchmark.document import Number, PhaseTimes, Result
+from ...benchmark.load import MOST, load_bench
 from ...errors import InputError
 from ...routes import routes
 from .recipe import Recipe, recipe_of
-from .units import rate
+from .units import parse_rate
 
 PHASES = ("gradient", "encode", "uplink", "decode", "update", "downlink")
 DOWN = ("downlink_encode", "downlink_decode")
@@ -56,29 +57,29 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
     A file from a virtual cluster says how fast the links were, others from several hosts do not.
 
     Raises InputError where a file is none of a bench, or says nothing that can be fitted."""
-    found, machines = [], []
+    measured, machines = [], []
     for word in words:
         file, link = _place(word)
-        told = load(file)
-        link, burst = _cables(told["machine"], link, file)
-        hosts = told["machine"].get("hosts", [])
+        bench = load_bench(file)
+        link, burst = _cables(bench.machine, link, file)
+        hosts = bench.machine.get("hosts", [])
         if not isinstance(hosts, list):
             raise InputError(f"{file}: its machine has no such hosts as a bench writes")
         if link is None and len(hosts) > 1:
             raise InputError(f"{file} was measured on several hosts: say how fast their links were, as {file}@1gbit")
-        if link is not None and any(result["ranks"] != len(hosts) for result in told["results"]):
+        if link is not None and any(result.ranks != len(hosts) for result in bench.results):
             raise InputError(f"{file}: behind links the model has one rank a host; measure with as many ranks as hosts")
-        machines.append({"file": file, "link": told_link(link), **told["machine"]})
-        for number, result in enumerate(told["results"], start=1):
-            if result["verdict"] == VALID:
-                found.append(_point(result, file, link, burst, f"{file}: result {number}"))
-    if not found:
+        machines.append({"file": file, "link": link_in_json(link), **bench.machine})
+        for number, result in enumerate(bench.results, start=1):
+            if result.verdict == VALID:
+                measured.append(_point(result, file, link, burst, f"{file}: result {number}"))
+    if not measured:
         raise InputError(f"{' and '.join(words)}: no VALID result; run `mpi-fed bench --out FILE` again")
-    return found, machines
+    return measured, machines
 
 
-def told_link(link: float | None) -> float | str | None:
-    """For JSON, which has no infinity."""
+def link_in_json(link: float | None) -> float | Literal["unlimited"] | None:
+    """The rate of a link in JSON, which has no infinity."""
     return "unlimited" if link == math.inf else link
 
 
@@ -86,11 +87,11 @@ def _place(word: str) -> tuple[str, float | None]:
     file, _, text = word.rpartition("@")
     if not file or not re.fullmatch(r"[0-9].*[a-z]", text):
         return word, None
-    return file, rate(text, word)
+    return file, parse_rate(text, word)
 
 
 def _cables(machine: dict[str, Any], link: float | None, file: str) -> tuple[float | None, float]:
-    """Rate and burst of the cables of a virtual cluster; else the rate given, and no burst."""
+    """Rate and burst of the cables of a virtual cluster; else the rate of `link`, and no burst."""
     cables = machine.get("cables")
     if not cables:
         return link, 0.0
@@ -109,50 +110,51 @@ def _is_cable(cable: Any) -> bool:
     up, down, burst = (cable.get(key) for key in ("up", "down", "burst"))
     limited = up is not None or down is not None
     whole = (burst is not None) == limited and (burst is None or _is_number(burst))
-    return whole and all(one is None or (_is_number(one) and one > 0) for one in (up, down))
+    return whole and all(rate is None or (_is_number(rate) and rate > 0) for rate in (up, down))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
 
 
-def _point(result: dict[str, Any], file: str, link: float | None, burst: float, place: str) -> Point:
-    phases, messages, payload = (result.get(key) for key in ("phases", "messages", "payload_bytes"))
-    for key, value in (("messages", messages), ("payload_bytes", payload)):
+def _point(result: Result, file: str, link: float | None, burst: float, place: str) -> Point:
+    for key, value in (("messages", result.messages), ("payload_bytes", result.payload_bytes)):
         if not _is_number(value) or value == 0:
             raise InputError(f"{place} has no such {key} as a bench writes")
-    if not isinstance(phases, dict) or not all(_is_phase(phases.get(name)) for name in PHASES):
+    phases, back = result.phases or {}, result.downlink
+    if not all(_is_phase(phases.get(name)) for name in (PHASES if back is None else (*PHASES, *DOWN))):
         raise InputError(f"{place} has no such phases as a bench writes")
-    if result["route"] not in routes:
-        raise InputError(f"{place}: route {result['route']} is not known here (one of your own needs --plugin)")
-    route, d, back = routes[result["route"]], result["dimension"], result.get("downlink")
-    if back is not None and not all(_is_phase(phases.get(name)) for name in DOWN):
-        raise InputError(f"{place} has no such phases as a bench writes")
+    if result.route not in routes:
+        raise InputError(f"{place}: route {result.route} is not known here (one of your own needs --plugin)")
+    route, d = routes[result.route], result.dimension
+    assert result.messages is not None
+    assert result.payload_bytes is not None
+    assert result.microseconds is not None
     return Point(
         file=file,
         link=link,
         burst=burst,
-        route=result["route"],
-        recipe=recipe_of(result["compressor"], d, f"{place}:", route.kind if route.joint_messages else None),
+        route=result.route,
+        recipe=recipe_of(result.compressor, d, f"{place}:", route.kind if route.joint_messages else None),
         dimension=d,
-        ranks=result["ranks"],
-        bits=None if route.reaches_all_ranks or back is not None else int(result.get("downlink_bits") or 64),
-        messages=float(result["messages"]),
-        payload=float(result["payload_bytes"]),
-        seconds=_seconds(phases, result["microseconds"]["median"], route.reaches_all_ranks),
+        ranks=result.ranks,
+        bits=None if route.reaches_all_ranks or back is not None else result.downlink_bits or 64,
+        messages=float(result.messages),
+        payload=float(result.payload_bytes),
+        seconds=_seconds(phases, result.microseconds.median, route.reaches_all_ranks),
         down=None if back is None else recipe_of(back, d, f"{place}: downlink"),
     )
 
 
-def _is_phase(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_number(value.get(name)) for name in ("min", "max"))
+def _is_phase(phase: PhaseTimes | None) -> bool:
+    return phase is not None and _is_number(phase.min) and _is_number(phase.max)
 
 
-def _seconds(phases: dict[str, dict[str, float]], whole: float, everywhere: bool) -> dict[str, float]:
+def _seconds(phases: dict[str, PhaseTimes], whole: Number, everywhere: bool) -> dict[str, float]:
     """Each phase on the rank on which it takes longest; but on the way back those wait for the root's work.
 
     So the downlink is what of the round the other phases leave, and at least what the root takes for it."""
-    told = {name: phases[name]["max"] if name in phases else 0.0 for name in (*PHASES, *DOWN)}
-    others = sum(value for name, value in told.items() if name != "downlink")
-    told["downlink"] = 0.0 if everywhere else max(whole - others, phases["downlink"]["min"])
-    return {"round": 1e-6 * whole} | {name: 1e-6 * value for name, value in told.items()}
+    times = {name: phases[name].max if name in phases else 0.0 for name in (*PHASES, *DOWN)}
+    others = sum(value for name, value in times.items() if name != "downlink")
+    times["downlink"] = 0.0 if everywhere else max(whole - others, phases["downlink"].min)
+    return {"round": 1e-6 * whole} | {name: 1e-6 * value for name, value in times.items()}

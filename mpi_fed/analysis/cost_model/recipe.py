@@ -37,8 +37,8 @@ class Recipe:
         scale = ", shared scale" if self.joint_route else ""
         if self.fitted is None:
             return describe(self.at(None)) + scale
-        own = [f"{key}={value}" for key, value in json.loads(self.parameters or "{}").items()]
-        return f"{' '.join([self.kind, *own])}, omega = sqrt(d){scale}"
+        parameters = [f"{key}={value}" for key, value in json.loads(self.parameters or "{}").items()]
+        return f"{' '.join([self.kind, *parameters])}, omega = sqrt(d){scale}"
 
     @property
     def is_baseline(self) -> bool:
@@ -63,6 +63,11 @@ class Recipe:
         return model.payload_bits(dimension) / 8
 
 
+def name_of(recipe: Recipe | None) -> str | None:
+    """The name of a recipe, if there is one."""
+    return None if recipe is None else recipe.name
+
+
 @functools.cache
 def _at(recipe: Recipe, dimension: int | None) -> Compressor:
     table = json.loads(recipe.parameters or "{}")
@@ -70,24 +75,24 @@ def _at(recipe: Recipe, dimension: int | None) -> Compressor:
         assert dimension is not None
         table = list(recipes(recipe.kind, dimension, table))[recipe.fitted]
     place = f"compressor {recipe.kind}:"
-    found = validation.component(compressors, {"kind": recipe.kind, **table}, place)
+    compressor = validation.component(compressors, {"kind": recipe.kind, **table}, place)
     if dimension is None:
-        return found
+        return compressor
     try:
-        return found.resolve(dimension)
+        return compressor.resolve(dimension)
     except ValueError as error:
         raise InputError(f"{place} at dimension {dimension} {error}") from None
 
 
 def recipe_of(table: dict[str, Any], dimension: int, place: str, joint_route: str | None = None) -> Recipe:
-    """The recipe of a bench's compressor. Raises InputError where it is none that is known."""
-    found = validation.component(compressors, table, place)
-    kind, keys = found.kind, type(found).model_fields
+    """The recipe of a bench's compressor. Raises InputError where the compressor is not known."""
+    compressor = validation.component(compressors, table, place)
+    kind, keys = compressor.kind, type(compressor).model_fields
     if "omega" in keys:
-        own = {key: value for key in sorted(SIZELESS & keys.keys())
-               if (value := getattr(found, key)) != keys[key].get_default()}  # fmt: skip
-        for number, parameters in enumerate(recipes(kind, dimension, own)):
-            if validation.component(compressors, {"kind": kind, **parameters}, place).resolve(dimension) == found:
-                return Recipe(kind, json.dumps(own) if own else None, number, joint_route)
-    given = {key: value for key, value in table.items() if key != "kind"}
-    return Recipe(kind, json.dumps(given, sort_keys=True), joint_route=joint_route)
+        sizeless = {key: value for key in sorted(SIZELESS & keys.keys())
+               if (value := getattr(compressor, key)) != keys[key].get_default()}  # fmt: skip
+        for number, parameters in enumerate(recipes(kind, dimension, sizeless)):
+            if validation.component(compressors, {"kind": kind, **parameters}, place).resolve(dimension) == compressor:
+                return Recipe(kind, json.dumps(sizeless) if sizeless else None, number, joint_route)
+    rest = {key: value for key, value in table.items() if key != "kind"}
+    return Recipe(kind, json.dumps(rest, sort_keys=True), joint_route=joint_route)

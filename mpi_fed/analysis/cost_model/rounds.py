@@ -3,7 +3,7 @@
 T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client; masks that all have in
 common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is
 a mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed
-form, and what quantization adds depends on N (`two_way.py`)."""
+form, and what quantization adds depends on N (`downlink_noise.py`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ...compressors import Compressor
 from ...errors import InputError
 from ...study.configuration import Configuration
 from ...study.load import Study
+from .downlink_noise import downlink_noise
 from .recipe import Recipe
-from .two_way import added_below
 
 Array = NDArray[np.float64]
 NUMBERS, FEWEST = 2e7, 32
@@ -51,10 +51,10 @@ def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clie
     if back.linear:
         weights = _adjoint(back, 1 / eigenvalues)
         return None if weights is None else _weighted(recipe.at(dimension), eigenvalues, weights)
-    own, more = _plain(recipe, dimension), added_below(recipe.at(dimension), back, eigenvalues, clients)
-    if own is None or more is None:
+    plain, added = _plain(recipe, dimension), downlink_noise(recipe.at(dimension), back, eigenvalues, clients)
+    if plain is None or added is None:
         return None
-    return Trace(own.value + more[0], math.hypot(own.error, more[1]))
+    return Trace(plain.value + added[0], math.hypot(plain.error, added[1]))
 
 
 def _adjoint(down: Compressor, weights: Array) -> Array | None:
@@ -104,10 +104,10 @@ def study_traces(study: Study) -> tuple[Traces, int]:
         if recipe.joint_route and max(first.clients, clients) > 1:
             return None
         back = None if down is None else down.at(dimension)
-        found = predict(replace(first, compressor=recipe.at(dimension), downlink=back), population)
-        if found.limit_trace is None:
+        prediction = predict(replace(first, compressor=recipe.at(dimension), downlink=back), population)
+        if prediction.limit_trace is None:
             return None
-        return Trace(first.clients * found.limit_trace, first.clients * (found.limit_trace_error or 0.0))
+        return Trace(first.clients * prediction.limit_trace, first.clients * (prediction.limit_trace_error or 0.0))
 
     return trace, population.dimension
 

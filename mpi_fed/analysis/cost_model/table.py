@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from .units import told_rate, told_seconds
+from .document import HeldOutErrors, Model, RateInterval, Row
+from .units import rate_text, seconds_text
 
 SQUARE_ROOT = ", omega = sqrt(d)"
 """What a recipe's name has for a star in the table."""
@@ -23,7 +23,7 @@ ASSUMPTIONS = (
 )
 
 
-def print_answers(told: dict[str, Any]) -> None:
+def print_answers(model: Model) -> None:
     """A table for each machine, then what the model is wrong by and takes for granted."""
     from rich import box
     from rich.table import Table
@@ -31,9 +31,9 @@ def print_answers(told: dict[str, Any]) -> None:
     from ...benchmark.table import console
 
     out = console()
-    for machine in told["machines"]:
+    for machine in model.machines:
         table = Table(
-            title=f"{machine['name']}: {machine['description']}",
+            title=f"{machine.name}: {machine.description}",
             title_justify="left",
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
@@ -48,38 +48,38 @@ def print_answers(told: dict[str, Any]) -> None:
         ):  # fmt: skip
             table.add_column(heading, justify="right")
         last = None
-        for row in machine["rows"]:
-            first = f"{row['dimension']:,}" if row["dimension"] != last else ""
+        for row in machine.rows:
+            first = f"{row.dimension:,}" if row.dimension != last else ""
             table.add_row(first, *cells(row))
-            last = row["dimension"]
+            last = row.dimension
         out.print(table)
-    for text in remarks(told):
+    for text in remarks(model):
         out.print(text)
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """Of one row."""
-    single, half, plain = (row[name] or {} for name in ("float32", "float16", "uncompressed"))
+def cells(row: Row) -> list[str]:
+    """The cells of one row."""
+    single, half, both = row.float32, row.float16, row.uncompressed
     return [
-        row["compressor"].replace(SQUARE_ROOT, " *"),
-        way(row),
-        told_seconds(row["round_seconds"]),
-        factor(single.get("round")),
-        factor(half.get("round")),
-        between(plain.get("faster_between")),
-        factor(plain.get("rounds_needed")),
-        "-" if row["seconds_to_risk"] is None else told_seconds(row["seconds_to_risk"]),
-        factor(plain.get("to_risk")),
-        between(plain.get("faster_to_risk_between")),
+        row.compressor.replace(SQUARE_ROOT, " *"),
+        route_label(row),
+        seconds_text(row.round_seconds),
+        factor(single.round if single else None),
+        factor(half.round if half else None),
+        between(both.faster_between if both else None),
+        factor(both.rounds_needed if both else None),
+        "-" if row.seconds_to_risk is None else seconds_text(row.seconds_to_risk),
+        factor(both.to_risk if both else None),
+        between(both.faster_to_risk_between if both else None),
     ]
 
 
-def way(row: dict[str, Any]) -> str:
+def route_label(row: Row) -> str:
     """gather, 16; "gather, both ways" where the same compressor packs the way back."""
-    back = row["downlink_bits"]
-    if down := row["downlink"]:
-        back = "both ways" if down == row["compressor"] else f"{down.replace(SQUARE_ROOT, ' *')} back"
-    return row["route"] + ("" if back is None else f", {back}")
+    if row.downlink:
+        same = row.downlink == row.compressor
+        return f"{row.route}, " + ("both ways" if same else f"{row.downlink.replace(SQUARE_ROOT, ' *')} back")
+    return row.route + ("" if row.downlink_bits is None else f", {row.downlink_bits}")
 
 
 def factor(value: float | None) -> str:
@@ -89,24 +89,24 @@ def factor(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def between(ends: Any) -> str:
+def between(ends: RateInterval) -> str:
     """never, always, < 120 Mbit/s."""
     if ends is None or isinstance(ends, str):
         return ends or "-"
-    parts = [f"{sign} {told_rate(ends[word])}" for word, sign in (("above", ">"), ("below", "<")) if ends[word]]
+    parts = [f"{sign} {rate_text(end)}" for end, sign in ((ends.above, ">"), (ends.below, "<")) if end]
     return ", ".join(parts)
 
 
-def remarks(told: dict[str, Any]) -> Iterator[str]:
+def remarks(model: Model) -> Iterator[str]:
     """What the columns mean, how wrong the model is, and what it takes for granted."""
     yield (
-        f"*: omega = sqrt(d). Over: how many times as fast, a round and to the risk {told['risk']:g}, as such floats "
+        f"*: omega = sqrt(d). Over: how many times as fast, a round and to the risk {model.risk:g}, as such floats "
         "both ways, by the fastest route measured. Over both at: the rates of the clients' links, the others "
         "in proportion, at which it is faster than float32 and float16. Rounds needed: times those without. "
         "A round is the mean; those in which nobody sends take nothing."
     )
-    for where, text in (("between", "sizes between measured ones"), ("beyond", "sizes beyond the measured ones")):
-        yield error_line(told["held_out"][where], text)
+    yield error_line(model.held_out.between, "sizes between measured ones")
+    yield error_line(model.held_out.beyond, "sizes beyond the measured ones")
     yield f"Taken for granted: {'; '.join(ASSUMPTIONS)}."
 
 
@@ -115,14 +115,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.{1 if share < 0.0095 else 0}f}%"
 
 
-def error_line(summary: dict[str, Any] | None, text: str) -> str:
+def error_line(errors: HeldOutErrors | None, text: str) -> str:
     """Median and worst error of held-out points."""
-    if summary is None:
+    if errors is None:
         return f"Held-out error, {text}: unknown, for that takes three dimensions or more."
-    worst = summary["worst_is"]
-    at, back = worst["link"], f", {worst['downlink']} back" if worst["downlink"] else ""
-    link = "in memory" if at is None else "over links without a limit" if at == "unlimited" else f"at {told_rate(at)}"
+    worst = errors.worst_is
+    at, back = worst.link, f", {worst.downlink} back" if worst.downlink else ""
+    link = "in memory" if at is None else "over links without a limit" if isinstance(at, str) else f"at {rate_text(at)}"
     return (
-        f"Held-out error of a round, {text}: median {percent(summary['median'])}, worst {percent(summary['worst'])} "
-        f"({worst['compressor']}{back}, d = {worst['dimension']:,}, {link}), of {summary['count']}."
+        f"Held-out error of a round, {text}: median {percent(errors.median)}, worst {percent(errors.worst)} "
+        f"({worst.compressor}{back}, d = {worst.dimension:,}, {link}), of {errors.count}."
     )

@@ -7,16 +7,17 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ...errors import InputError
 from ...log.reader import Log, load_all
 from ...text import plain
-from .document import INVALID, document
+from .document import INVALID, Scaling
 from .figure import draw
 from .groups import alone, groups_of, why_none
 from .points import Launch, launch_of, points_of
+from .speed_up import scaling_document
 from .table import print_tables
 
 
@@ -34,19 +35,19 @@ def scaling(paths: Iterable[str | Path], json: bool = False, out: str | Path | N
     groups = groups_of(points)
     if not groups:
         raise why_none(points)
-    told = document(groups, alone(points, groups))
-    text = json_format.dumps(told, indent=2, allow_nan=False)
-    print(text) if json else print_tables(told)
+    document = scaling_document(groups, alone(points, groups))
+    text = json_format.dumps(asdict(document), indent=2, allow_nan=False)
+    print(text) if json else print_tables(document)
     if out is not None or not json:
         folder = Path(out) if out is not None else common_folder(launches)
-        write(folder, told, text)
+        write(folder, document, text)
         if not json:
             print(f"tables and picture: {folder / 'scaling.*'}")
-    return 1 if told["verdict"] == INVALID else 0
+    return 1 if document.verdict == INVALID else 0
 
 
 def readable(logs: Iterable[Log]) -> Iterable[Launch]:
-    """What the logs tell, those left out that tell nothing."""
+    """The launches of logs; a log without usable times is named on standard error and left out."""
     for log in logs:
         try:
             yield launch_of(log)
@@ -59,7 +60,7 @@ def common_folder(launches: Iterable[Launch]) -> Path:
     return Path(os.path.commonpath([launch.log.path.parent.absolute() for launch in launches]))
 
 
-def write(folder: Path, told: dict[str, Any], text: str) -> None:
+def write(folder: Path, document: Scaling, text: str) -> None:
     """Write all files, or none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,8 +68,8 @@ def write(folder: Path, told: dict[str, Any], text: str) -> None:
             fresh = Path(name)
             (fresh / "scaling.json").write_text(text + "\n", encoding="utf-8")
             with open(fresh / "scaling.txt", "w", encoding="utf-8") as file:
-                print_tables(told, file)
-            draw(told, fresh)
+                print_tables(document, file)
+            draw(document, fresh)
             for path in fresh.iterdir():
                 os.replace(path, folder / path.name)
     except OSError as error:

@@ -1,166 +1,100 @@
-"""What `mpi-fed scaling --json` prints: speed-up, efficiency and phases of every group of points."""
+"""The JSON document of `mpi-fed scaling`, scaling.json: each field, in the order in which it is written.
+
+`docs/scaling.md` says what the fields mean. A number that cannot be computed is None.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from ...benchmark import INVALID, VALID
 
-from ...benchmark.compare import SEVERAL, SINGLE, between_launches
-from ...log import schema
-from ...log.schema import PHASES
-from ..series import names_of, shared_tables, titles
-from .groups import STRONG, WEAK, Group
-from .iterates import DIFFER, agreement
-from .points import Point
-
-Floats = NDArray[np.float64]
-
-CONFIDENCE = 0.95
-"""Of each interval by itself."""
-LEAST, MEAN, GREATEST = 0, 1, 2
-PATH = (MEAN, MEAN, MEAN, GREATEST, GREATEST, GREATEST, LEAST)
-"""Of which ranks a phase counts for how long a round takes. Up to the barrier, gradient + encode + wait are as long on
-every rank. Then the root takes the longest, and the others wait for it in their downlink, where it waits for none."""
-VALID, INVALID = "VALID", "INVALID"
+__all__ = ["INVALID", "VALID", "Agreement", "Estimate", "GroupEntry", "PointEntry", "Scaling"]
 
 
-def document(groups: Sequence[Group], left_out: Sequence[Point]) -> dict[str, Any]:
-    """All figures, ready for JSON."""
-    found = [told(group, name, title) for group, name, title in zip(groups, *headings(groups), strict=True)]
-    return {
-        "format": "mpi-fed scaling",
-        "format_version": 1,
-        "confidence": CONFIDENCE,
-        "groups": found,
-        "left_out": [str(launch.log.path) for point in left_out for launch in point.launches],
-        "verdict": INVALID if any(group["verdict"] == INVALID for group in found) else VALID,
-    }
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with the ends of its interval."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+    def times(self, factor: float) -> Estimate:
+        """The same, scaled."""
+        low, high = (None if end is None else end * factor for end in (self.low, self.high))
+        return Estimate(self.estimate * factor, low, high)
 
 
-def headings(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
-    """Of each group the compressor's name, and in what it differs from others of its kind, where it does."""
-    names = names_of([group.points[0].log for group in groups])
-    found = dict[int, str]()
-    for kind in (STRONG, WEAK):
-        own = [i for i, group in enumerate(groups) if group.kind == kind]
-        if own:
-            found |= zip(own, titles([tables_of(groups[i]) for i in own]), strict=True)
-    return names, [found[i] for i in range(len(groups))]
+@dataclass(frozen=True)
+class PhaseSeconds:
+    """Seconds a round: of the least, mean and greatest rank, and the part on the path, with its error."""
+
+    min: float
+    mean: float
+    max: float
+    path: float
+    standard_error: float | None
 
 
-def tables_of(group: Group) -> dict[str, dict[str, Any]]:
-    """What groups of one kind may differ in beside compressor and route, for a title."""
-    first = group.points[0]
-    shared = shared_tables(first.log)
-    study = {key: value for key, value in shared["study"].items() if key not in ("name", "clients")}
-    study |= {"clients a rank" if group.kind == WEAK else "clients": share(first, group.kind)}
-    return {**shared, "study": study, "log": first.log.configuration.get("log", {}), "on": json.loads(first.setting)}
+@dataclass(frozen=True)
+class Agreement:
+    """How the averaged iterates w_bar_K of one configuration agree on several numbers of ranks."""
+
+    verdict: str
+    """`iterates.EQUAL`, ROUNDING, DIFFER or UNKNOWN."""
+    repetitions: int
+    """The fewest that a number of ranks had in common with fewer ranks."""
+    difference: float | None
+    """The largest of max |a - b| / max |a| over all of them."""
 
 
-def share(point: Point, kind: str) -> float:
-    """The clients, or those a rank: an integer where it is one."""
-    own = point.clients / (point.ranks if kind == WEAK else 1)
-    return int(own) if own.is_integer() else own
+@dataclass(frozen=True, kw_only=True)
+class PointEntry:
+    """One number of ranks, compared with the fewest."""
+
+    ranks: int
+    clients: int
+    hosts: int | None
+    cores: int | None
+    more_ranks_than_cores: bool | None
+    launches: int
+    repetitions: int
+    restarts: int
+    seconds_a_round: Estimate
+    uncertainty: str
+    speed_up: Estimate
+    efficiency: Estimate
+    best_efficiency: float
+    phases: dict[str, PhaseSeconds] | None
+    files: list[str]
 
 
-def told(group: Group, name: str, title: str) -> dict[str, Any]:
-    """The figures of one group."""
-    first = group.points[0]
-    same = agreement(group.points) if group.kind == STRONG else None
-    return {
-        "kind": group.kind,
-        "name": name,
-        "title": title,
-        "clients": first.clients if group.kind == STRONG else None,
-        "clients_a_rank": share(first, WEAK) if group.kind == WEAK else None,
-        "configuration": json.loads(first.key),
-        "setting": json.loads(first.setting),
-        "git_commits": commits(group),
-        "iterates": None if same is None else same._asdict(),
-        "verdict": INVALID if same is not None and same.verdict == DIFFER else VALID,
-        "points": [figures(point, first) for point in group.points],
-    }
+@dataclass(frozen=True, kw_only=True)
+class GroupEntry:
+    """One configuration on several numbers of ranks."""
+
+    kind: str
+    name: str
+    title: str
+    clients: int | None
+    clients_a_rank: float | None
+    configuration: dict[str, Any]
+    setting: dict[str, Any]
+    git_commits: list[str]
+    iterates: Agreement | None
+    verdict: str
+    points: list[PointEntry]
 
 
-def commits(group: Group) -> list[str]:
-    """The commits of the program by which the logs were made, where they tell one."""
-    found = [launch.log.attributes.get(schema.GIT_COMMIT.name) for point in group.points for launch in point.launches]
-    return sorted({str(commit) for commit in found if commit})
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """The whole document."""
 
-
-def figures(point: Point, first: Point) -> dict[str, Any]:
-    """Of one number of ranks, against the fewest."""
-    single = min(len(point.launches), len(first.launches)) == 1
-    rooms = [launch.cores for launch in point.launches if launch.cores is not None]
-    crowds = [launch.crowded for launch in point.launches if launch.crowded is not None]
-    ups = speed_up(point, first)
-    return {
-        "ranks": point.ranks,
-        "clients": point.clients,
-        "hosts": point.launches[0].hosts,
-        "cores": min(rooms, default=None),
-        "more_ranks_than_cores": any(crowds) if crowds else None,
-        "launches": len(point.launches),
-        "repetitions": sum(len(launch.seconds) for launch in point.launches),
-        "restarts": max(int(launch.log.attributes.get(schema.RESTARTS.name, 0)) for launch in point.launches),
-        "seconds_a_round": interval(point.seconds),
-        "uncertainty": SINGLE if single else SEVERAL,
-        "speed_up": ups,
-        "efficiency": {end: scaled(value, first.ranks / point.ranks) for end, value in ups.items()},
-        "best_efficiency": balance(point) / balance(first),
-        "phases": phases(point.phases),
-        "files": [str(launch.log.path) for launch in point.launches],
-    }
-
-
-def interval(seconds: Floats) -> dict[str, float | None]:
-    """The geometric mean, and Student's interval of the mean logarithm; no interval of a single time."""
-    from scipy import stats
-
-    logs, low, high = np.log(seconds), None, None
-    if len(logs) > 1:
-        half = float(stats.t.isf((1 - CONFIDENCE) / 2, len(logs) - 1)) * logs.std(ddof=1) / math.sqrt(len(logs))
-        low, high = (math.exp(logs.mean() + end) for end in (-half, half))
-    return {"estimate": math.exp(logs.mean()), "low": low, "high": high}
-
-
-def speed_up(point: Point, first: Point) -> dict[str, float | None]:
-    """How many times as many clients a second are served: N T_0 / (N_0 T), with Welch's interval for the logarithms.
-
-    For the same clients this is how many times as fast a round is. The fewest ranks have 1, and no interval."""
-    if point is first:
-        return {"estimate": 1.0, "low": None, "high": None}
-    growth, low, high = point.clients / first.clients, None, None
-    ratio = float(np.exp(np.log(first.seconds).mean() - np.log(point.seconds).mean()))
-    if min(len(point.seconds), len(first.seconds)) > 1:
-        _, low, high = between_launches(point.seconds.tolist(), first.seconds.tolist(), 1 - CONFIDENCE)
-    return {"estimate": growth * ratio, "low": scaled(low, growth), "high": scaled(high, growth)}
-
-
-def scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
-def balance(point: Point) -> float:
-    """Clients over those there would be if all ranks had as many as the fullest: 1 where they divide evenly."""
-    return point.clients / (point.ranks * math.ceil(point.clients / point.ranks))
-
-
-def phases(samples: Floats) -> dict[str, dict[str, float | None]] | None:
-    """Of each phase the least, mean and greatest rank's seconds a round, what of them is on the path, and its error."""
-    if not len(samples):
-        return None
-    means, found = samples.mean(axis=0), {}
-    for i, name in enumerate(PHASES):
-        own = samples[:, i, PATH[i]]
-        error = float(own.std(ddof=1) / math.sqrt(len(own))) if len(own) > 1 else None
-        found[name] = dict(zip(("min", "mean", "max"), means[i].tolist(), strict=True)) | {
-            "path": float(own.mean()),
-            "standard_error": error,
-        }
-    return found
+    format: str = "mpi-fed scaling"
+    format_version: int = 1
+    confidence: float
+    groups: list[GroupEntry]
+    left_out: list[str]
+    verdict: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..figures import STYLE, SUFFIXES, colour_of, marker_of
+from .document import Estimate, GroupEntry, PointEntry, Scaling
 from .groups import STRONG, WEAK
 from .table import heading_of
 
@@ -13,73 +15,83 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Entry = dict[str, Any]
-
 TITLES = {STRONG: "strong scaling: the same clients", WEAK: "weak scaling: as many clients a rank"}
 HOLLOW = "more ranks than cores"
 
 
-def draw(told: Entry, folder: Path) -> None:
+def draw(document: Scaling, folder: Path) -> None:
     """Write scaling.png and scaling.pdf."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with matplotlib.rc_context(STYLE):
-        figure = _figure(told["groups"])
+        figure = _figure(document.groups)
         FigureCanvasAgg(figure)
         for suffix in SUFFIXES:
             figure.savefig(folder / f"scaling{suffix}")
 
 
-def _figure(groups: list[Entry]) -> Figure:
+def _figure(groups: list[GroupEntry]) -> Figure:
     """A row for each kind of scaling: the speed-up, and the efficiency."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(map(heading_of, groups)))
-    kinds = [kind for kind in TITLES if any(group["kind"] == kind for group in groups)]
+    kinds = [kind for kind in TITLES if any(group.kind == kind for group in groups)]
     figure = Figure(figsize=(7.4, 3.0 * len(kinds) + 0.2 * len(names)), layout="constrained")
     for kind, row in zip(kinds, figure.subplots(len(kinds), 2, squeeze=False), strict=True):
-        own = [group for group in groups if group["kind"] == kind]
-        for axes, key, label in zip(row, ("speed_up", "efficiency"), ("speed-up", "efficiency"), strict=True):
-            _draw_axes(axes, own, key, names)
+        members = [group for group in groups if group.kind == kind]
+        _draw_speed_ups(row[0], members, names)
+        _draw_efficiencies(row[1], members, names)
+        for axes, label in zip(row, ("speed-up", "efficiency"), strict=True):
             axes.set(title=TITLES[kind], xlabel="ranks", ylabel=label)
     figure.legend(handles=_legend(groups, names), loc="outside lower center", ncols=2)
     return figure
 
 
-def _draw_axes(axes: Axes, groups: list[Entry], key: str, names: list[str]) -> None:
-    ranks = sorted({point["ranks"] for group in groups for point in group["points"]})
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ranks, [str(count) for count in ranks])
-    axes.minorticks_off()
-    for group in groups:
-        _draw_group(axes, group["points"], key, names.index(heading_of(group)))
-    if key == "speed_up":
-        axes.set_yscale("log", base=2)
-        axes.yaxis.set_major_formatter("{x:g}")
-        for fewest in sorted({group["points"][0]["ranks"] for group in groups}):
-            axes.plot(ranks, [count / fewest for count in ranks], **IDEAL)
-    else:
-        axes.axhline(1.0, **IDEAL)
-        axes.set_ylim(0.0, max(1.05, axes.get_ylim()[1]))
+def _draw_speed_ups(axes: Axes, groups: list[GroupEntry], names: list[str]) -> None:
+    ranks = _draw_groups(axes, groups, names, lambda point: point.speed_up)
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
+    for fewest in sorted({group.points[0].ranks for group in groups}):
+        axes.plot(ranks, [count / fewest for count in ranks], **IDEAL)
+
+
+def _draw_efficiencies(axes: Axes, groups: list[GroupEntry], names: list[str]) -> None:
+    _draw_groups(axes, groups, names, lambda point: point.efficiency)
+    axes.axhline(1.0, **IDEAL)
+    axes.set_ylim(0.0, max(1.05, axes.get_ylim()[1]))
 
 
 IDEAL: dict[str, Any] = {"color": "0.6", "linestyle": (0, (1, 1.6)), "linewidth": 1.0, "zorder": 1}
 
 
-def _draw_group(axes: Axes, points: list[Entry], key: str, name: int) -> None:
+Choice = Callable[[PointEntry], Estimate]
+
+
+def _draw_groups(axes: Axes, groups: list[GroupEntry], names: list[str], chosen: Choice) -> list[int]:
+    """A curve for each group; the numbers of ranks."""
+    ranks = sorted({point.ranks for group in groups for point in group.points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ranks, [str(count) for count in ranks])
+    axes.minorticks_off()
+    for group in groups:
+        _draw_group(axes, group.points, chosen, names.index(heading_of(group)))
+    return ranks
+
+
+def _draw_group(axes: Axes, points: list[PointEntry], chosen: Choice, name: int) -> None:
     """A line through the estimates, bars for the intervals, hollow markers where ranks share cores."""
-    ranks = [point["ranks"] for point in points]
     colour, marker = colour_of(name), marker_of(name)
-    axes.plot(ranks, [point[key]["estimate"] for point in points], color=colour, linewidth=1.2)
-    for count, point in zip(ranks, points, strict=True):
-        figure, face = point[key], "white" if point["more_ranks_than_cores"] else colour
-        axes.plot([count], [figure["estimate"]], marker=marker, color=colour, markerfacecolor=face, markersize=5)
-        if figure["low"] is not None and figure["high"] is not None:
-            axes.vlines(count, figure["low"], figure["high"], color=colour, linewidth=1.0)
+    estimates = [chosen(point).estimate for point in points]
+    axes.plot([point.ranks for point in points], estimates, color=colour, linewidth=1.2)
+    for point in points:
+        figure, face = chosen(point), "white" if point.more_ranks_than_cores else colour
+        axes.plot([point.ranks], [figure.estimate], marker=marker, color=colour, markerfacecolor=face, markersize=5)
+        if figure.low is not None and figure.high is not None:
+            axes.vlines(point.ranks, figure.low, figure.high, color=colour, linewidth=1.0)
 
 
-def _legend(groups: list[Entry], names: list[str]) -> list[Any]:
+def _legend(groups: list[GroupEntry], names: list[str]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     handles = [
@@ -87,7 +99,7 @@ def _legend(groups: list[Entry], names: list[str]) -> list[Any]:
         for i, name in enumerate(names)
     ]
     handles.append(Line2D([], [], label="ideal", **IDEAL))
-    if any(point["more_ranks_than_cores"] for group in groups for point in group["points"]):
+    if any(point.more_ranks_than_cores for group in groups for point in group.points):
         hollow: dict[str, Any] = {"color": "0.3", "markerfacecolor": "white", "linestyle": "", "markersize": 5}
         handles.append(Line2D([], [], marker="o", label=HOLLOW, **hollow))
     return handles

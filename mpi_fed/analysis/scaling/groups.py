@@ -41,10 +41,10 @@ def gathered(points: Sequence[Point], sign: Sign, apart: bool) -> list[list[Poin
     """Points of one configuration and sign, where there is more than one number of ranks among them.
 
     Settings are kept `apart`, or not looked at."""
-    found: dict[Any, list[Point]] = {}
+    groups: dict[Any, list[Point]] = {}
     for point in points:
-        found.setdefault((point.key, sign(point), apart and point.setting), []).append(point)
-    return [members for members in found.values() if len({point.ranks for point in members}) > 1]
+        groups.setdefault((point.key, sign(point), apart and point.setting), []).append(point)
+    return [members for members in groups.values() if len({point.ranks for point in members}) > 1]
 
 
 def why_none(points: Sequence[Point]) -> InputError:

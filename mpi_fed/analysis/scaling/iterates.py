@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .document import Agreement
 from .points import Point
 
 Floats = NDArray[np.float64]
 
 EQUAL, ROUNDING, DIFFER, UNKNOWN = "equal", "rounding", "differ", "unknown"
-
-
-class Agreement(NamedTuple):
-    """Of the averaged iterates w_bar_K of one configuration on several numbers of ranks."""
-
-    verdict: str
-    """EQUAL bit for bit; ROUNDING: not, on a route where MPI adds floats; DIFFER: not, where they must be; UNKNOWN:
-    there are no two to be compared, or nobody knows the route."""
-    repetitions: int
-    """The fewest that a number of ranks had in common with fewer ranks."""
-    difference: float | None
-    """The largest of max |a - b| / max |a| over all of them."""
+"""EQUAL: bit for bit; ROUNDING: not, on a route where MPI adds floats; DIFFER: not, where they must be; UNKNOWN: there
+are no two to be compared, or nothing is known of the route."""
 
 
 def agreement(points: Sequence[Point]) -> Agreement:
-    """Hold the last averaged iterates of each number of ranks against those of fewer, seed by seed."""
-    known: dict[int, Floats] = {}
+    """Compare the last averaged iterates of each number of ranks with those of fewer, seed by seed."""
+    averages_by_seed: dict[int, Floats] = {}
     counts, difference = [], 0.0
     for point in points:
         distances = []
         for seed, average in averages(point):
-            if seed in known:
-                distances.append(distance(known[seed], average))
+            if seed in averages_by_seed:
+                distances.append(distance(averages_by_seed[seed], average))
             else:
-                known[seed] = average
+                averages_by_seed[seed] = average
         counts.append(len(distances))
         difference = max([difference, *distances])
     if min(counts[1:]) == 0:
@@ -53,9 +43,9 @@ def averages(point: Point) -> Iterator[tuple[int, Floats]]:
     """(seed, w_bar_K) of every complete repetition whose log keeps it."""
     for launch in point.launches:
         log = launch.log
-        found = log.final_average()
-        if found is not None:
-            yield from zip(log.repetition[log.complete].tolist(), found[log.complete], strict=True)
+        iterates = log.final_average()
+        if iterates is not None:
+            yield from zip(log.repetition[log.complete].tolist(), iterates[log.complete], strict=True)
 
 
 def distance(a: Floats, b: Floats) -> float:
@@ -64,7 +54,7 @@ def distance(a: Floats, b: Floats) -> float:
 
 
 def rounds_differently(kind: str) -> bool | None:
-    """Whether the rounding of this route depends on the number of ranks; None of one that nobody knows."""
+    """Whether the rounding of this route depends on the number of ranks; None of an unknown one."""
     from ...routes import routes
 
     route = routes.get(kind)

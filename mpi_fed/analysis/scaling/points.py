@@ -72,16 +72,16 @@ class Point:
     @property
     def seconds(self) -> Floats:
         """(S) seconds a round: the geometric means of several launches, or the repetitions of a single one."""
-        own = [np.log(launch.seconds) for launch in self.launches]
-        return np.exp(own[0] if len(own) == 1 else [each.mean() for each in own])
+        logs = [np.log(launch.seconds) for launch in self.launches]
+        return np.exp(logs[0] if len(logs) == 1 else [each.mean() for each in logs])
 
     @property
     def phases(self) -> Floats:
         """(S, 7, 3), likewise; S may be 0."""
-        own = [launch.phases for launch in self.launches if len(launch.phases)]
-        if len(own) < 2:
-            return own[0] if own else np.empty((0, 7, 3))
-        return np.array([each.mean(axis=0) for each in own])
+        samples = [launch.phases for launch in self.launches if len(launch.phases)]
+        if len(samples) < 2:
+            return samples[0] if samples else np.empty((0, 7, 3))
+        return np.array([each.mean(axis=0) for each in samples])
 
 
 def launch_of(log: Log) -> Launch:
@@ -97,10 +97,10 @@ def launch_of(log: Log) -> Launch:
     if not (np.isfinite(seconds) & (seconds > 0)).all():
         raise InputError(f"{log.path}: its {schema.WALL_SECONDS.name} do not rise; it has no time of a round")
     phases = log.dataset(schema.PHASE_SECONDS.name)
-    held = np.empty((0, 7, 3)) if phases is None or phases.shape[1:] != (7, 3) else phases[log.complete]
-    held = held[np.isfinite(held).all(axis=(1, 2))]  # what was taken up again near its end has timed no round
-    cores, crowded = room(log.attributes.get(schema.RANK_CORES.name))
-    return Launch(log, ranks, seconds, held, hosts_of(log), cores, crowded)
+    samples = np.empty((0, 7, 3)) if phases is None or phases.shape[1:] != (7, 3) else phases[log.complete]
+    samples = samples[np.isfinite(samples).all(axis=(1, 2))]  # what was taken up again near its end has timed no round
+    cores, crowded = cores_of(log.attributes.get(schema.RANK_CORES.name))
+    return Launch(log, ranks, seconds, samples, hosts_of(log), cores, crowded)
 
 
 def seconds_a_round(log: Log) -> Floats:
@@ -116,20 +116,20 @@ def hosts_of(log: Log) -> int | None:
     return len(names) if isinstance(names, list) and names else None
 
 
-def room(text: Any) -> tuple[int | None, bool | None]:
+def cores_of(text: Any) -> tuple[int | None, bool | None]:
     """From a log's `rank_cores`: how many cores the ranks may run on, and whether somewhere more ranks share fewer."""
     hosts = parsed(text)
     try:
-        places = [[(numbers(cores), len(numbers(ranks))) for cores, ranks in own.items()] for own in hosts.values()]
+        places = [[(numbers(cores), len(numbers(ranks))) for cores, ranks in host.items()] for host in hosts.values()]
     except (AttributeError, ValueError, TypeError):
         return None, None
-    if not places or not all(cores for own in places for cores, _ in own):
+    if not places or not all(cores for host in places for cores, _ in host):
         return None, None
-    unions = [set[int]().union(*(cores for cores, _ in own)) for own in places]
+    unions = [set[int]().union(*(cores for cores, _ in host)) for host in places]
     crowded = any(
-        sum(ranks for cores, ranks in own if cores <= those) > len(those)
-        for own, union in zip(places, unions, strict=True)
-        for those in [union, *(cores for cores, _ in own)]
+        sum(ranks for cores, ranks in host if cores <= those) > len(those)
+        for host, union in zip(places, unions, strict=True)
+        for those in [union, *(cores for cores, _ in host)]
     )
     return sum(map(len, unions)), crowded
 
@@ -150,14 +150,15 @@ def parsed(text: Any) -> Any:
 
 def points_of(launches: Iterable[Launch]) -> list[Point]:
     """The launches of one configuration, setting and number of ranks together; a copy of a log counts once."""
-    found: dict[tuple[str, str, int, int], list[Launch]] = {}
+    places: dict[tuple[str, str, int, int], list[Launch]] = {}
     for launch in launches:
         log = launch.log
         where = (key_of(log), setting_of(log), log.clients, launch.ranks)
-        own = found.setdefault(where, [])
-        if not any(np.array_equal(launch.log.wall_seconds, other.log.wall_seconds, equal_nan=True) for other in own):
-            own.append(launch)
-    return [Point(*where, tuple(own)) for where, own in found.items()]
+        launches_there = places.setdefault(where, [])
+        clocks = [other.log.wall_seconds for other in launches_there]
+        if not any(np.array_equal(log.wall_seconds, clock, equal_nan=True) for clock in clocks):
+            launches_there.append(launch)
+    return [Point(*where, tuple(launches_there)) for where, launches_there in places.items()]
 
 
 def key_of(log: Log) -> str:
@@ -174,5 +175,5 @@ def setting_of(log: Log) -> str:
 
 def differing(settings: Sequence[str]) -> list[str]:
     """The attributes of SETTING in which these differ."""
-    told = [json.loads(setting) for setting in settings]
-    return [name for name in SETTING if any(one[name] != told[0][name] for one in told)]
+    tables = [json.loads(setting) for setting in settings]
+    return [name for name in SETTING if any(table[name] != tables[0][name] for table in tables)]

@@ -8,13 +8,12 @@ from typing import IO, Any
 from ...benchmark.compare import SINGLE
 from ...benchmark.table import console, number
 from ...log.schema import PHASES
-from .document import INVALID
+from .document import INVALID, Agreement, Estimate, GroupEntry, PointEntry, Scaling
 from .groups import STRONG, WEAK
 from .iterates import DIFFER, EQUAL, ROUNDING, UNKNOWN
 
-Entry = dict[str, Any]
-Cells = Callable[[Entry, bool], list[str]]
-"""Of a point, and whether briefly."""
+Cells = Callable[[PointEntry, bool], list[str]]
+"""The cells of a point, whole or brief."""
 
 TITLES = {
     STRONG: "STRONG SCALING: the same clients on more ranks",
@@ -27,14 +26,14 @@ UNBOUNDED = 1000
 """Characters of a line that is as long as the table needs."""
 
 
-def print_tables(told: Entry, file: IO[str] | None = None) -> None:
+def print_tables(document: Scaling, file: IO[str] | None = None) -> None:
     """Of each kind of scaling the times and the phases, then what has to be known of them, and the verdict.
 
     A terminal that is too narrow gets no intervals but those of speed-ups."""
     out = console() if file is None else _plain(file)
     narrow = False
     for kind in TITLES:
-        groups = [group for group in told["groups"] if group["kind"] == kind]
+        groups = [group for group in document.groups if group.kind == kind]
         if groups:
             for title, headings, cells in (TITLES[kind], TIMES, times), (WHERE, (*PHASES, "sum"), path):
                 whole, brief = (_table(groups, title, headings, cells, brief) for brief in (False, True))
@@ -43,7 +42,7 @@ def print_tables(told: Entry, file: IO[str] | None = None) -> None:
                 out.print(whole if fits else brief)
     if narrow:
         out.print("Intervals and errors are left out, as lines are too short for them.", soft_wrap=True)
-    for line in remarks(told):
+    for line in remarks(document):
         out.print(line, soft_wrap=True)
 
 
@@ -53,7 +52,7 @@ def _plain(file: IO[str]) -> Any:
     return Console(file=file, width=UNBOUNDED, highlight=False, markup=False, emoji=False)
 
 
-def _table(groups: list[Entry], title: str, headings: tuple[str, ...], cells: Cells, brief: bool) -> Any:
+def _table(groups: list[GroupEntry], title: str, headings: tuple[str, ...], cells: Cells, brief: bool) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -62,78 +61,77 @@ def _table(groups: list[Entry], title: str, headings: tuple[str, ...], cells: Ce
     for heading in ("ranks", *headings):
         table.add_column(heading, justify="right", no_wrap=True)
     for group in groups:
-        for i, point in enumerate(group["points"]):
-            ranks = f"{point['ranks']:,}{CROWDED if point['more_ranks_than_cores'] else ' '}"
+        for i, point in enumerate(group.points):
+            ranks = f"{point.ranks:,}{CROWDED if point.more_ranks_than_cores else ' '}"
             table.add_row("" if i else heading_of(group), ranks, *cells(point, brief))
     return table
 
 
-def heading_of(group: Entry) -> str:
+def heading_of(group: GroupEntry) -> str:
     """`rand-h h=62, dimension = 100`."""
-    return ", ".join(text for text in (group["name"], group["title"]) if text)
+    return ", ".join(text for text in (group.name, group.title) if text)
 
 
-def times(point: Entry, brief: bool) -> list[str]:
+def times(point: PointEntry, brief: bool) -> list[str]:
     """Where it ran; time, speed-up and efficiency, each with its interval, but for a brief one."""
-    where = ["-" if point[name] is None else f"{point[name]:,}" for name in ("clients", "hosts", "cores")]
-    round = {end: None if value is None else 1e6 * value for end, value in point["seconds_a_round"].items()}
-    percent = {end: None if value is None else 100 * value for end, value in point["efficiency"].items()}
+    where = ["-" if count is None else f"{count:,}" for count in (point.clients, point.hosts, point.cores)]
+    microseconds, percent = point.seconds_a_round.times(1e6), point.efficiency.times(100)
     if brief:
-        return [*where, number(round["estimate"]), spanned(point["speed_up"]), number(percent["estimate"])]
-    return [*where, spanned(round), spanned(point["speed_up"]), spanned(percent)]
+        return [*where, number(microseconds.estimate), spanned(point.speed_up), number(percent.estimate)]
+    return [*where, spanned(microseconds), spanned(point.speed_up), spanned(percent)]
 
 
-def spanned(figure: dict[str, float | None]) -> str:
+def spanned(figure: Estimate) -> str:
     """`1.88 (1.85 to 1.91)`."""
-    if figure["low"] is None or figure["high"] is None:
-        return number(figure["estimate"])
-    return f"{number(figure['estimate'])} ({number(figure['low'])} to {number(figure['high'])})"
+    if figure.low is None or figure.high is None:
+        return number(figure.estimate)
+    return f"{number(figure.estimate)} ({number(figure.low)} to {number(figure.high)})"
 
 
-def path(point: Entry, brief: bool) -> list[str]:
+def path(point: PointEntry, brief: bool) -> list[str]:
     """The phases on the path, each with its standard error, but for a brief one, and their sum."""
-    found = point["phases"]
-    if found is None:
+    if point.phases is None:
         return ["-"] * (len(PHASES) + 1)
-    own = [(found[name]["path"], None if brief else found[name]["standard_error"]) for name in PHASES]
-    return [*(_with_error(*one) for one in own), number(1e6 * sum(seconds for seconds, _ in own))]
+    phases = [point.phases[name] for name in PHASES]
+    texts = [_with_error(phase.path, None if brief else phase.standard_error) for phase in phases]
+    return [*texts, number(1e6 * sum(phase.path for phase in phases))]
 
 
 def _with_error(seconds: float, error: float | None) -> str:
     return number(1e6 * seconds) + ("" if error is None else f" ±{number(1e6 * error, 2)}")
 
 
-def remarks(told: Entry) -> Iterator[str]:
+def remarks(document: Scaling) -> Iterator[str]:
     """What the columns mean, what has to be known of single rows, and the verdict as the last line."""
-    points = [point for group in told["groups"] for point in group["points"]]
+    points = [point for group in document.groups for point in group.points]
     yield (
         "Speed-up: clients served a second, over those of the fewest ranks; efficiency: the same for each rank. "
-        f"Intervals hold with {100 * told['confidence']:.0f}% each."
+        f"Intervals hold with {100 * document.confidence:.0f}% each."
     )
     yield (
         "Phases, ± a standard error, are of one round in 251, with a barrier behind wait: gradient, encode and wait "
         "(for the slowest rank) are means over ranks; uplink, decode and update those of the rank that takes longest, "
         "downlink of the one that takes shortest, which is the root where w is broadcast."
     )
-    if any(point["uncertainty"] == SINGLE for point in points):
+    if any(point.uncertainty == SINGLE for point in points):
         yield (
             "A single launch of some number of ranks: intervals are of its repetitions, and how much launches differ "
             "is unknown; run the study three times, each with an --out of its own, and give all folders."
         )
-    if any(point["more_ranks_than_cores"] for point in points):
+    if any(point.more_ranks_than_cores for point in points):
         yield f"{CROWDED} More ranks than cores: times measure the machine's scheduling, and say nothing about scaling."
-    if any(point["more_ranks_than_cores"] is None for point in points):
+    if any(point.more_ranks_than_cores is None for point in points):
         yield "Some logs do not say on which cores their ranks ran: there may have been more ranks than cores."
-    commits = sorted({commit for group in told["groups"] for commit in group["git_commits"]})
+    commits = sorted({commit for group in document.groups for commit in group.git_commits})
     if len(commits) > 1:
         texts = ", ".join(_short(commit) for commit in commits)
         yield f"Logs are of several commits, of which none should have changed what a round does: {texts}"
-    for group in told["groups"]:
-        yield from (f"{group['kind']}, {heading_of(group)}, {text}" for text in _doubts(group["points"]))
-    yield from _agreements(told["groups"])
-    if told["left_out"]:
-        yield f"Left out, as no other number of ranks goes with it: {', '.join(told['left_out'])}"
-    yield told["verdict"] + (": iterates differ where they must not" if told["verdict"] == INVALID else "")
+    for group in document.groups:
+        yield from (f"{group.kind}, {heading_of(group)}, {text}" for text in _doubts(group.points))
+    yield from _agreements(document.groups)
+    if document.left_out:
+        yield f"Left out, as no other number of ranks goes with it: {', '.join(document.left_out)}"
+    yield document.verdict + (": iterates differ where they must not" if document.verdict == INVALID else "")
 
 
 def _short(commit: str) -> str:
@@ -142,13 +140,13 @@ def _short(commit: str) -> str:
     return name[:12] + dash + dirty
 
 
-def _doubts(points: list[Entry]) -> Iterator[str]:
+def _doubts(points: list[PointEntry]) -> Iterator[str]:
     for point in points:
-        ranks = f"{point['ranks']} rank{'s' * (point['ranks'] != 1)}"
-        if point["best_efficiency"] < 1:
-            most = f"{100 * point['best_efficiency']:.3g}%"
+        ranks = f"{point.ranks} rank{'s' * (point.ranks != 1)}"
+        if point.best_efficiency < 1:
+            most = f"{100 * point.best_efficiency:.3g}%"
             yield f"{ranks}: clients do not divide evenly, so that the efficiency can be {most} at most"
-        if point["restarts"]:
+        if point.restarts:
             yield f"{ranks}: was taken up again; its times are those of {ranks} only if it always had as many"
 
 
@@ -160,14 +158,15 @@ SENTENCES = {
 }
 
 
-def _agreements(groups: list[Entry]) -> Iterator[str]:
+def _agreements(groups: list[GroupEntry]) -> Iterator[str]:
     """Which configurations have the same iterates on all ranks."""
+    pairs = [(group, group.iterates) for group in groups if group.iterates]
     for verdict, sentence in SENTENCES.items():
-        own = [group for group in groups if group["iterates"] and group["iterates"]["verdict"] == verdict]
-        if own:
-            yield f"{sentence}: {'; '.join(heading_of(group) + _distance(group['iterates']) for group in own)}"
+        texts = [heading_of(group) + _distance(iterates) for group, iterates in pairs if iterates.verdict == verdict]
+        if texts:
+            yield f"{sentence}: {'; '.join(texts)}"
 
 
-def _distance(iterates: Entry) -> str:
-    far = iterates["difference"]
+def _distance(iterates: Agreement) -> str:
+    far = iterates.difference
     return f" (by up to {far:.1g} of the largest coordinate)" if far else ""

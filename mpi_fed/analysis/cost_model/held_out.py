@@ -1,16 +1,17 @@
-"""How wrong the model is about what it has not seen."""
+"""The errors of the model for rounds that it has not seen."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...errors import InputError
 from .costs import fit_costs, is_clear, predicted
-from .points import Point, told_link
+from .document import HeldOut, HeldOutErrors, HeldOutRound
+from .points import Point, link_in_json
+from .recipe import name_of
 
 FEWEST = 3
 """Dimensions that there must be, so that two are left to fit."""
@@ -38,12 +39,12 @@ def fair(points: Sequence[Point]) -> list[Point]:
 
 def held_out_sizes(points: Sequence[Point]) -> list[Miss]:
     """Each dimension predicted from all others, where there are enough of them."""
-    found = []
+    misses = []
     for dimension in sorted({point.dimension for point in points}):
         known = [point for point in points if point.dimension != dimension]
         left = [p for p in fair(points) if p.dimension == dimension and len(_sizes(p, known)) >= FEWEST - 1]
-        found += _missed(known, left)
-    return found
+        misses += _missed(known, left)
+    return misses
 
 
 def checked(points: Sequence[Point], others: Sequence[Point]) -> list[Miss]:
@@ -57,46 +58,47 @@ def _sizes(point: Point, known: Sequence[Point]) -> set[int]:
     return {p.dimension for p in known if (p.recipe, p.down, p.route, p.link is None) == same}
 
 
-def _missed(known: Sequence[Point], left: Sequence[Point]) -> list[Miss]:
-    if not left:
+def _missed(known: Sequence[Point], others: Sequence[Point]) -> list[Miss]:
+    if not others:
         return []
-    costs, found = fit_costs(known), []
-    for point in left:
+    costs, misses = fit_costs(known), []
+    for point in others:
         sizes = _sizes(point, known) | {p.dimension for p in known if p.recipe == point.recipe}
         try:
             seconds = predicted(costs, point)
         except InputError:  # nothing of that kind is among the known
             continue
-        found.append(Miss(point, seconds, not min(sizes) <= point.dimension <= max(sizes)))
-    return found
+        misses.append(Miss(point, seconds, not min(sizes) <= point.dimension <= max(sizes)))
+    return misses
 
 
-def summary(misses: Sequence[Miss]) -> dict[str, Any] | None:
-    """Median and greatest of the absolute relative errors, and of what the greatest is; None of nothing."""
+def summary(misses: Sequence[Miss]) -> HeldOutErrors | None:
+    """Median and greatest of the absolute relative errors, and the round of the greatest; None without misses."""
     if not misses:
         return None
     sizes = np.abs([miss.error for miss in misses])
     worst = misses[int(sizes.argmax())]
-    return {
-        "count": len(misses),
-        "median": float(np.median(sizes)),
-        "worst": float(sizes.max()),
-        "worst_is": {
-            "compressor": worst.point.recipe.name,
-            "route": worst.point.route,
-            "downlink_bits": worst.point.bits,
-            "downlink": worst.point.down and worst.point.down.name,
-            "dimension": worst.point.dimension,
-            "link": told_link(worst.point.link),
-            "measured_seconds": worst.point.seconds["round"],
-            "predicted_seconds": float(worst.seconds),
-        },
-    }
+    point = worst.point
+    return HeldOutErrors(
+        count=len(misses),
+        median=float(np.median(sizes)),
+        worst=float(sizes.max()),
+        worst_is=HeldOutRound(
+            compressor=point.recipe.name,
+            route=point.route,
+            downlink_bits=point.bits,
+            downlink=name_of(point.down),
+            dimension=point.dimension,
+            link=link_in_json(point.link),
+            measured_seconds=point.seconds["round"],
+            predicted_seconds=float(worst.seconds),
+        ),
+    )
 
 
-def summaries(misses: Sequence[Miss]) -> dict[str, Any]:
-    """Of sizes between measured ones, where the fit interpolates, and beyond them."""
-    return {
-        "between": summary([miss for miss in misses if not miss.beyond]),
-        "beyond": summary([miss for miss in misses if miss.beyond]),
-    }
+def summaries(misses: Sequence[Miss]) -> HeldOut:
+    """The errors at sizes between measured ones, where the fit interpolates, and beyond them."""
+    return HeldOut(
+        between=summary([miss for miss in misses if not miss.beyond]),
+        beyond=summary([miss for miss in misses if miss.beyond]),
+    )

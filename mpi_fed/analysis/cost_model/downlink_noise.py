@@ -24,7 +24,7 @@ MOST_CLIENTS, OF_CLIENTS, LARGEST = 64, 25_000_000, 10_000_000
 the same for 16 clients as for 256, at 7 levels 13% less for 64. LARGEST: the most dimensions."""
 
 
-def added_below(up: Compressor, down: Compressor, eigenvalues: Array, clients: int) -> tuple[float, float] | None:
+def downlink_noise(up: Compressor, down: Compressor, eigenvalues: Array, clients: int) -> tuple[float, float] | None:
     """N A for H = diag(eigenvalues), and its standard error; None where C(x) cannot be drawn.
 
     A ratio estimate: the mean of A's sample over that of |t|^2, times E|t|^2, in which e_i has been averaged."""
