@@ -128,7 +128,7 @@ from mpi_fed.engine.operations.overlap import Blocking
 from mpi_fed.engine.mpi_calls import ROOT
 from mpi_fed.routes import routes
 from mpi_fed.routes.gather import Gather, GatherKernel
-from mpi_fed.engine.operations.route import uplink
+from mpi_fed.engine.operations.route import NOT_DEFINED, uplink
 
 class NoisyKernel(NamedTuple):
     downlink: Broadcast
@@ -152,6 +152,10 @@ class Noisy(Gather):
         if round.comm.rank == ROOT and round.number == 502:
             total[0] += 1e-9
         return code
+
+    @staticmethod
+    def bare_uplink(kernel, comm, wire, size):
+        return NOT_DEFINED
 
 class ShortKernel(NamedTuple):
     none: NoneKernel
