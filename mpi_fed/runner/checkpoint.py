@@ -118,15 +118,15 @@ def load(log: Path, configuration: Configuration) -> Checkpoint | None:
 
 def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation) -> None:
     """Put the repetition where its checkpoint is, which the root alone gives; every rank calls it."""
-    found = world.comm.bcast(checkpoint)
-    simulation.start(found.seed)
-    simulation.go_to(found.done)
+    saved = world.comm.bcast(checkpoint)
+    simulation.start(saved.seed)
+    simulation.go_to(saved.done)
     arrays, clients = simulation.roots_arrays(), simulation.clients_arrays()
     if world.is_root:
-        with _sound(found.path), zipfile.ZipFile(found.path) as archive:
+        with _sound(saved.path), zipfile.ZipFile(saved.path) as archive:
             for name, array in arrays.items():
                 array[...] = _fitting(name, _read(archive, name), array)
-            clocks = _fitting("clock", _read(archive, "clock"), np.zeros((found.ranks, len(simulation.wire.clock))))
+            clocks = _fitting("clock", _read(archive, "clock"), np.zeros((saved.ranks, len(simulation.wire.clock))))
             for name, array in clients.items():
                 _read_clients(world, archive, name, array, simulation)
     else:
@@ -136,7 +136,7 @@ def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation)
                 world.comm.Recv(piece, 0, _TAG)
     for array in arrays.values():
         world.comm.Bcast(array)
-    if found.ranks == world.size:  # else the time of each phase is that of the rounds from here on
+    if saved.ranks == world.size:  # else the time of each phase is that of the rounds from here on
         simulation.wire.clock[:] = world.comm.scatter(list(clocks) if clocks is not None else None)
 
 

@@ -74,7 +74,16 @@ class Recorder:
         w = self.simulation.state.w[None, :].copy()
         risk = self.simulation.population.excess_risk(w)
         clients = np.zeros((1, self.simulation.snapshots.client_payload.shape[1]), np.int64)
-        return Block(0, risk, risk, w, w, np.zeros((1, 4), np.int64), clients, np.zeros(1))
+        return Block(
+            first=0,
+            excess_risk=risk,
+            excess_risk_averaged=risk,
+            iterate=w,
+            iterate_averaged=w,
+            totals=np.zeros((1, 4), np.int64),
+            client_payload=clients,
+            seconds=np.zeros(1),
+        )
 
     def next_stop(self) -> int | None:
         """The round up to which the loop runs next, or None when the repetition is over."""
@@ -102,23 +111,23 @@ class Recorder:
         passed = self.simulation.done - self.done
         self.rate = passed / max(now - self.called, 1e-9)
         self.done = self.simulation.done
-        held = self.simulation.snapshots
-        count = int(held.cursor[HELD])
+        snapshots = self.simulation.snapshots
+        count = int(snapshots.cursor[HELD])
         if count:
-            risk = self.simulation.population.excess_risk(held.iterate[:count])
-            averaged = self.simulation.population.excess_risk(held.average[:count])
+            risk = self.simulation.population.excess_risk(snapshots.iterate[:count])
+            averaged = self.simulation.population.excess_risk(snapshots.average[:count])
             self.diverged = not np.isfinite(risk).all()
-            first = int(held.cursor[NEXT_POINT]) - count
+            first = int(snapshots.cursor[NEXT_POINT]) - count
             self._write(
                 Block(
-                    first,
-                    risk,
-                    averaged,
-                    held.iterate[:count],
-                    held.average[:count],
-                    held.totals[:count],
-                    held.client_payload[:count],
-                    held.seconds[:count],
+                    first=first,
+                    excess_risk=risk,
+                    excess_risk_averaged=averaged,
+                    iterate=snapshots.iterate[:count],
+                    iterate_averaged=snapshots.average[:count],
+                    totals=snapshots.totals[:count],
+                    client_payload=snapshots.client_payload[:count],
+                    seconds=snapshots.seconds[:count],
                 )
             )
         self.progress.advance(self.rounds - self.done + passed if self.diverged else passed)

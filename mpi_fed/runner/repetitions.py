@@ -49,9 +49,9 @@ def run(plan: Plan, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> int:
         with Progress(rounds, enabled=world.is_root) as progress:
             for study in plan.studies:
                 for configuration in study.configurations:
-                    own = {**facts, schema.POSITION.name: configuration.position}
-                    place = plan.out / study.name
-                    _run_configuration(world, place, configuration, own, progress, checkpoint_seconds)
+                    attributes = {**facts, schema.POSITION.name: configuration.position}
+                    folder = plan.out / study.name
+                    _run_configuration(world, folder, configuration, attributes, progress, checkpoint_seconds)
     except Interrupted:
         await_reader()
         world.comm.Barrier()  # a launcher ends the others as soon as one has failed, and says so at length
@@ -78,16 +78,16 @@ def _run_configuration(
         return
     progress.start(label)
     with lock.held(path, f"process {os.getpid()} on {world.host}") if world.is_root else contextlib.nullcontext():
-        found = checkpoint.load(path, configuration) if world.is_root else None
+        saved = checkpoint.load(path, configuration) if world.is_root else None
         population = configuration.problem.prepare(configuration.clients)
-        _check_that_all_have_it(world, population)
+        _check_same_problem(world, population)
         points = log_rounds(configuration.rounds, configuration.log.points_per_decade)
         simulation = Simulation(configuration, population, world.comm, points)
         simulation.compile()
         recorder = None
         if world.is_root:
             log = _open(path, simulation, facts)
-            recorder = Recorder(log, simulation, progress, found, checkpoint_seconds)
+            recorder = Recorder(log, simulation, progress, saved, checkpoint_seconds)
         with contextlib.closing(recorder) if recorder else contextlib.nullcontext():
             _repetitions(world, simulation, recorder, progress)
             simulation.close()
@@ -109,8 +109,8 @@ def _repetitions(world: World, simulation: Simulation, recorder: Recorder | None
         resumed = 0
 
 
-def _check_that_all_have_it(world: World, population: Population) -> None:
-    """Every rank reads data and makes the problem by itself; on another node a file may be another."""
+def _check_same_problem(world: World, population: Population) -> None:
+    """Raise InputError where a rank, which reads the data by itself, has another problem than the root."""
     mine = np.append(population.optimum, population.trace)
     roots = world.comm.bcast(mine)
     if mine.shape != roots.shape or not np.allclose(mine, roots, rtol=1e-6, atol=1e-6 * np.abs(roots).max()):
@@ -185,11 +185,11 @@ def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | N
     back = "the downlink value_bits" if down else "the route downlink_bits"
     if 16 not in (up.value_bits, down.value_bits if down else configuration.route.downlink_bits):
         return
-    told = world.comm.allgather(tuple(simulation.state.overflow.tolist()))
-    found = [(round, sender == np.int64(THE_ROOT), sender) for sender, round in told if sender != -1]
-    if not found:
+    slots = world.comm.allgather(tuple(simulation.state.overflow.tolist()))  # SENDER, ROUND of each rank
+    overflows = [(round, sender == np.int64(THE_ROOT), sender) for sender, round in slots if sender != -1]
+    if not overflows:
         return
-    round, is_root, sender = min(found)  # what comes later, the root's part of the round included, follows from it
+    round, is_root, sender = min(overflows)  # what comes later, the root's part of the round included, follows from it
     if recorder:
         recorder.close()
     raise InputError(
@@ -200,6 +200,6 @@ def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | N
 
 def _check_messages(world: World, simulation: Simulation) -> None:
     if simulation.configuration.route.self_check:
-        for rank, wrong in enumerate(world.comm.allgather(simulation.wrong_message())):
-            if wrong:
-                raise RunError(f"{simulation.configuration.label}: {wrong}, as rank {rank} found")
+        for rank, fault in enumerate(world.comm.allgather(simulation.wrong_message())):
+            if fault:
+                raise RunError(f"{simulation.configuration.label}: {fault}, as rank {rank} found")
