@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from ..log.reader import Log, usable
 from .cells import size
-from .document import INVALID, VALID, Analysis, Decision, Entry, Equals, PenaltyComparison, Ranked
+from .document import INVALID, VALID, Analysis, ComparableGroup, Decision, Entry, PenaltyComparison, Ranked
 from .heterogeneity import Shifted, comparisons, references
 from .rates import FEWEST, RESAMPLES, first_at_or_below, resampled
 from .series import grouped, names_of
 
 Floats = NDArray[np.float64]
 
-SURE = 0.95
+CLEAR_CONFIDENCE = 0.95
 """The share of resamples in which the best must stay the best for the choice to be called clear."""
-NEAR = 1.3
+EQUAL_FACTOR = 1.3
 """Omegas, or bits a message, within this factor count as equal."""
-MOSTLY = 0.5
+BIAS_DOMINATES = 0.5
 """A final risk of which bias makes up more than this share is not in the regime of large K."""
 
 
@@ -109,7 +109,7 @@ def _reasons(
             factor = (order[1].entry.bytes_to_target or 0.0) / least
             reasons.append(f"the next, {order[1].name}, takes {factor:.3g} times as many")
         if share is not None:
-            clear = "clear" if share >= SURE else "not clear: they trade places"
+            clear = "clear" if share >= CLEAR_CONFIDENCE else "not clear: they trade places"
             reasons.append(f"the cheapest in {100 * share:.0f}% of {RESAMPLES:,} resamples of the repetitions, {clear}")
         quickest = min(reached, key=lambda each: each.entry.rounds_to_target or 0)
         reasons.append(f"fewest rounds: {quickest.name}, {quickest.entry.rounds_to_target:,}")
@@ -140,7 +140,7 @@ def _is_mostly_bias(entry: Entry) -> bool:
     mean, parts = entry.excess_risk_averaged.mean, entry.decomposition
     if mean is None or parts.bias is None or parts.bias_error is None:
         return False
-    return parts.bias - 2 * parts.bias_error > MOSTLY * mean
+    return parts.bias - 2 * parts.bias_error > BIAS_DOMINATES * mean
 
 
 def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | None:
@@ -177,17 +177,17 @@ def _bits(entry: Entry) -> float | None:
     return bits / (entry.clients * entry.rounds) if bits else None
 
 
-def _equals(candidates: Sequence[Candidate], values: Sequence[float | None]) -> list[Equals]:
+def _equals(candidates: Sequence[Candidate], values: Sequence[float | None]) -> list[ComparableGroup]:
     """Compressors of about equal omega, or bits a message, in the order of their final risks."""
     known = sorted((value, i) for i, value in enumerate(values) if value and candidates[i].final)
     groups: list[list[tuple[float, int]]] = []
     for value, i in known:
-        if groups and value <= NEAR * groups[-1][0][0]:
+        if groups and value <= EQUAL_FACTOR * groups[-1][0][0]:
             groups[-1].append((value, i))
         else:
             groups.append([(value, i)])
     return [
-        Equals(float(np.mean([value for value, _ in group])), _ranking([candidates[i] for _, i in group]))
+        ComparableGroup(float(np.mean([value for value, _ in group])), _ranking([candidates[i] for _, i in group]))
         for group in groups
         if len(group) > 1
     ]

@@ -159,7 +159,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Equals:
+class ComparableGroup:
     """Compressors of about one omega, or of about as many bits a message."""
 
     value: float
@@ -203,8 +203,8 @@ class Decision:
     doubts: list[str]
     target_not_reached: list[str]
     invalid: list[str]
-    equal_omega: list[Equals]
-    equal_bits: list[Equals]
+    equal_omega: list[ComparableGroup]
+    equal_bits: list[ComparableGroup]
     heterogeneity: list[PenaltyComparison]
     heterogeneity_left_out: list[str]
 

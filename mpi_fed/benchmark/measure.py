@@ -39,11 +39,12 @@ WARM_UP = 3
 """Timed rounds that are thrown away at the start."""
 LEAD, LEAD_SHARE = 10, 100_000
 """Untimed rounds before each timed one, LEAD_SHARE / d, but 1 to LEAD: caches are then as in a run."""
-ROUNDING, OF_HALVES = 1e-4, 2.0**-9
-"""How far sums of float32 in another order may leave an iterate, relatively or at all; and where w comes back in
-float16, which now and then takes two numbers that differ a little to neighbours, 2^-10 apart."""
+ROUNDING = 1e-4
+"""How far an iterate may differ, relatively or absolutely, where float32 numbers are summed in another order."""
+OF_HALVES = 2.0**-9
+"""The same where w comes back in float16: numbers that differ a little may be rounded to neighbours, 2^-10 apart."""
 LEVELS = 0.05
-"""How far they may leave it, relatively in norm, where the sum is rounded to levels: now and then to the next one."""
+"""How far it may differ, relatively in norm, where the sum is rounded to levels, now and then to the next one."""
 TRIES = 10**7
 """Rounds among which those are looked for in which somebody sends."""
 

@@ -76,7 +76,7 @@ class Resources(BaseModel):
                 raise ValueError("each must be one option of sbatch like --gres=gpu:1, without spaces and quotes")
             for name in (*SET_HERE, *HAVE_OPTIONS):
                 if name.startswith(match[1]):  # sbatch takes abbreviations
-                    hint = "is set by mpi-fed submit itself" if name in SET_HERE else f"has an own key: {_key(name)}"
+                    hint = "is set by mpi-fed submit itself" if name in SET_HERE else f"has its own key: {_key(name)}"
                     raise ValueError(f"--{name} {hint}; leave it out here")
         return lines
 

@@ -59,9 +59,9 @@ def load(folder: Path) -> Submission | None:
         names = [field.name for field in fields(Entry)]
         entries = [Entry(**{name: entry[name] for name in names}) for entry in document["configurations"]]
         if not all(re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9.-]*\.h5", e.file_name) for e in entries):
-            raise ValueError("a file_name is none of a log")
+            raise ValueError("a file_name is not the name of a log")
         if not all(e.job is None or re.fullmatch("[0-9]+_[0-9]+", e.job) for e in entries):
-            raise ValueError("a job is none of an array")
+            raise ValueError("a job is not an array task")
         return Submission(document["study"], document["path"], entries)
     except FileNotFoundError:
         return None
@@ -84,7 +84,7 @@ def save(folder: Path, submission: Submission) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_submission(folder: Path) -> Iterator[None]:
     """Within it, no other command submits this study. Raises InputError where one does already."""
     with _write_errors(folder):
         (folder / "jobs").mkdir(parents=True, exist_ok=True)

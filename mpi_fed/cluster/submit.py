@@ -70,7 +70,7 @@ def submit_scripts(work: MissingWork, study: Study, scripts: Sequence[str]) -> N
     """Hand the scripts to sbatch, and note after each which configuration of the whole study is in which task."""
     if not scripts:
         return
-    with submission.alone(work.folder):
+    with submission.lock_submission(work.folder):
         if submission.load(work.folder) != work.submitted:
             raise InputError(f"{work.folder}: another command has submitted meanwhile; look at mpi-fed status")
         jobs: dict[str, str] = {}

@@ -10,7 +10,7 @@ from .mpi_calls import wtime
 from .phases import PHASES
 
 TIMED = 251
-"""One round in so many is timed phase by phase; a prime, so that it meets drawing ahead as often as any other round."""
+"""Every 251st round is timed phase by phase: a prime, so as not to keep step with samples that are drawn ahead."""
 
 GRADIENT, ENCODE, WAIT, UPLINK, DECODE, UPDATE, DOWNLINK, DOWNLINK_ENCODE, DOWNLINK_DECODE = range(9)
 """Slots of the clock: the seconds of each step."""

@@ -11,7 +11,7 @@ from .schedule import END_ROUND, FIRST_JOB, FIRST_ROUND
 
 @kernel
 def plan(schedule, compressor, seed, round):
-    """Plan the rounds from `round` on: one, and others while there is room for all clients in the next."""
+    """Plan round `round`, and further rounds as long as all clients still fit."""
     schedule.window[FIRST_JOB] += schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]]
     count, owed, planned = 0, 0, 0
     while planned < len(schedule.start) - 1 and count + schedule.clients <= len(schedule.participants):

@@ -54,10 +54,10 @@ class State(NamedTuple):
     """What a repetition carries from round to round."""
 
     w: Array  # (d,): the iterate, where the route has it updated
-    model: Array  # (d,): what clients know of it, equal on all ranks; w itself unless the downlink rounds
+    model: Array  # (d,): w as the clients know it, equal on all ranks; w itself unless the downlink rounds
     gradient_point: Array  # (d,): model itself, or the one before it where the algorithm is delayed
     delayed: bool
-    sum: Array  # (d,): the root's sum of the iterates in the average
+    iterate_sum: Array  # (d,): the root's sum of the iterates in the average
     total: Array  # (d,): the root's mean of the decoded messages, then the direction of the step
     g: Array  # (d,): a client's gradient
     averaging_start: int
@@ -94,7 +94,7 @@ def take_snapshot(state, wire, snapshots, done):
     averaged = done - state.averaging_start
     for j in range(len(state.w)):
         snapshots.iterate[place, j] = state.w[j]
-        snapshots.average[place, j] = state.sum[j] / np.float64(averaged) if averaged > 0 else state.w[j]
+        snapshots.average[place, j] = state.iterate_sum[j] / np.float64(averaged) if averaged > 0 else state.w[j]
     for i in range(len(wire.totals)):
         snapshots.totals[place, i] = wire.totals[i]
     for i in range(snapshots.client_payload.shape[1]):
@@ -170,7 +170,7 @@ def add_to_average(comm, state, k):
     """Let the root's w_k enter the average."""
     if comm.rank == ROOT and k >= state.averaging_start:
         for j in range(len(state.w)):
-            state.sum[j] += state.w[j]
+            state.iterate_sum[j] += state.w[j]
 
 
 @inlined

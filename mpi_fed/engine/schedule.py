@@ -19,7 +19,7 @@ FIRST_ROUND, END_ROUND, FIRST_JOB = range(3)
 class Schedule(NamedTuple):
     """The plan of a rank. A job is one gradient that it owes; jobs are listed in the order of their rounds."""
 
-    first: int  # the clients first <= i < last live on this rank
+    first: int  # this rank hosts the clients first <= i < last
     last: int
     clients: int  # N
     steps: int  # gradients that a client owes in a round, one job after the other
@@ -51,7 +51,7 @@ def empty_schedule(first: int, last: int, clients: int, steps: int, least: int =
 
 
 def forget(schedule: Schedule) -> None:
-    """Plan nothing any more. Jobs' numbers never come again, so that no sample drawn ahead is taken for another's."""
+    """Clear the plan. Numbers of jobs are never used again, so that samples drawn ahead cannot be mixed up."""
     schedule.window[:] = 0, 0, schedule.window[FIRST_JOB] + len(schedule.client)
 
 

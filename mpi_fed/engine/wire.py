@@ -25,7 +25,7 @@ class Wire(NamedTuple):
     fixed_size: int  # bytes of every message, or -1 where lengths vary
     fixed_bits: int  # its information bits
     lengths_exchanged: bool  # only senders know the lengths of their messages
-    max_clients_per_rank: int  # so many slots has each rank where all send as many bytes
+    max_clients_per_rank: int  # slots of a rank where all ranks send as many bytes
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
     stride: int  # bytes from one round's messages in `send` to the next one's, where both are held; else 0
     send: NDArray[np.uint8]

@@ -151,7 +151,7 @@ def command_for(
     Raises WorldError where MPI or its launcher is missing.
     """
     launcher = find_launcher(python)
-    surroundings = _surroundings(ranks, side_by_side)
+    surroundings = _environment_of_ranks(ranks, side_by_side)
     options: list[str] = []
     with ExitStack() as until_its_end:
         folder = tempfile.TemporaryDirectory(prefix="mpi-fed-", ignore_cleanup_errors=True)
@@ -280,7 +280,7 @@ def _received_signals() -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def _surroundings(ranks: int, side_by_side: int) -> dict[str, str]:
+def _environment_of_ranks(ranks: int, side_by_side: int) -> dict[str, str]:
     result = {name: value for name, value in os.environ.items() if not name.startswith(_OF_ANOTHER_WORLD)}
     result[environment.RANKS] = str(ranks)
     result[environment.STARTER] = environment.process_identity("self")

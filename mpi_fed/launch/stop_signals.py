@@ -9,7 +9,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 _SAME = 1.0
-"""Seconds within which a second signal is the same one on another way (from the terminal and from the launcher)."""
+"""Seconds within which a second signal is the same one, delivered twice (by the terminal and by the launcher)."""
 _times: list[float] = []
 """When each signal came."""
 

@@ -16,9 +16,9 @@ from .population import Array
 Rows = NDArray[np.int64]
 
 CLASSES = 20
-"""Targets with at most so many different values are classes; others are cut into ..."""
+"""Most different values of targets that are taken as classes."""
 BINS = 10
-"""... so many bins of equally many rows."""
+"""Bins of equally many rows into which other targets are cut."""
 ATTEMPTS = 100
 """Draws of a Dirichlet split before it is given up that no client be without rows."""
 

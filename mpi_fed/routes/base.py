@@ -39,8 +39,8 @@ class Route(Component):
     """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
 
     sums_in_mpi: ClassVar[bool] = False
-    """MPI adds messages up, in an order of its own: iterates are those of other routes but for rounding, unless
-    `joint_messages`; and a rank adds its own before they travel. The root has room for one message."""
+    """MPI sums the messages, in an order of its own: iterates equal those of other routes up to rounding, unless
+    `joint_messages`. Each rank first sums its own messages; the root receives one."""
 
     may_overlap: ClassVar[bool] = False
     """Messages can travel while the next ones are made."""

@@ -12,7 +12,7 @@ from ..engine.ledger import enter
 from ..engine.mpi_calls import allgather_bytes, gather_bytes
 from ..engine.operations.compressor import Message, decode
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
-from ..engine.operations.overlap import BLOCKING, Pending, begin_gather, complete, is_pending, progress
+from ..engine.operations.overlap import BLOCKING, Pending, begin_gather, complete, is_non_blocking, progress
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
 from ..engine.wire import start_of_messages
@@ -74,7 +74,7 @@ class Gather(Route):
     @staticmethod
     def uplink(kernel, round, total):
         wire = round.wire
-        code = complete(kernel.pending) if is_pending(kernel.pending) else collect(kernel, round.comm, wire)
+        code = complete(kernel.pending) if is_non_blocking(kernel.pending) else collect(kernel, round.comm, wire)
         mark(wire.clock, UPLINK)
         sent = round.comm.size * bytes_per_rank(wire)
         enter_transported(kernel.downlink, round, sent, sent)
@@ -85,7 +85,7 @@ class Gather(Route):
 
     @staticmethod
     def overlaps(kernel):
-        return is_pending(kernel.pending)
+        return is_non_blocking(kernel.pending)
 
     @staticmethod
     def begin_uplink(kernel, round):

@@ -12,7 +12,7 @@ from ..engine.ledger import enter
 from ..engine.mpi_calls import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
 from ..engine.operations.compressor import Message, decode, length
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
-from ..engine.operations.overlap import BLOCKING, Pending, begin_gatherv, complete, is_pending, progress
+from ..engine.operations.overlap import BLOCKING, Pending, begin_gatherv, complete, is_non_blocking, progress
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
 from ..engine.schedule import place_of_round
@@ -118,7 +118,7 @@ class Gatherv(Route):
     @staticmethod
     def uplink(kernel, round, total):
         wire = round.wire
-        if is_pending(kernel.pending):
+        if is_non_blocking(kernel.pending):
             code = complete(kernel.pending)
         else:
             code = prepare(kernel, round)
@@ -134,7 +134,7 @@ class Gatherv(Route):
 
     @staticmethod
     def overlaps(kernel):
-        return is_pending(kernel.pending)
+        return is_non_blocking(kernel.pending)
 
     @staticmethod
     def begin_uplink(kernel, round):

@@ -12,7 +12,7 @@ from ..engine.ledger import enter
 from ..engine.mpi_calls import allreduce_sum, reduce_sum
 from ..engine.operations.compressor import Message, decode, length
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
-from ..engine.operations.overlap import BLOCKING, Pending, begin_sum, complete, is_pending, progress
+from ..engine.operations.overlap import BLOCKING, Pending, begin_sum, complete, is_non_blocking, progress
 from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import EVERYONE, Stream
 from ..engine.wire import start_of_messages
@@ -124,7 +124,7 @@ class Reduce(Route):
     @staticmethod
     def uplink(kernel, round, total):
         comm, wire = round.comm, round.wire
-        if is_pending(kernel.pending):
+        if is_non_blocking(kernel.pending):
             size, code = message_size(round), complete(kernel.pending)
         else:
             size = add_up(kernel, round, wire.send)
@@ -137,7 +137,7 @@ class Reduce(Route):
 
     @staticmethod
     def overlaps(kernel):
-        return is_pending(kernel.pending)
+        return is_non_blocking(kernel.pending)
 
     @staticmethod
     def begin_uplink(kernel, round):

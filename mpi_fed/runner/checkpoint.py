@@ -112,7 +112,7 @@ def load(log: Path, configuration: Configuration) -> Checkpoint | None:
         raise InputError(f"{path}: {difference}; delete it to begin the repetition of seed {checkpoint.seed} anew")
     if not 0 < checkpoint.done < configuration.rounds or checkpoint.seed not in configuration.seeds:
         place = f"round {checkpoint.done} of seed {checkpoint.seed}"
-        raise InputError(f"{path}: {place} is none that this study is on the way in; delete it, or move it away")
+        raise InputError(f"{path}: {place} is not part of this study; delete it, or move it away")
     return checkpoint
 
 

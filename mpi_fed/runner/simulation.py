@@ -161,7 +161,7 @@ class Simulation:
             model=model,
             gradient_point=np.zeros(d) if algorithm.delayed else model,
             delayed=algorithm.delayed,
-            sum=average,
+            iterate_sum=average,
             total=total,
             g=g,
             averaging_start=algorithm.averaging_start(self.configuration.rounds),
@@ -198,7 +198,7 @@ class Simulation:
         self._set_start()
         wire = self.wire
         ledger = wire.totals, wire.client_payload, wire.histogram, wire.clock
-        for array in (self.state.sum, self.state.seconds, *ledger, *arrays_of(self.kernels.algorithm).values()):
+        for array in (self.state.iterate_sum, self.state.seconds, *ledger, *arrays_of(self.kernels.algorithm).values()):
             array[...] = 0
         self.state.overflow[:] = -1
         forget(self.schedule)
@@ -209,7 +209,7 @@ class Simulation:
         """What the root holds of a repetition in progress, by name; views, to be saved or set."""
         wire, state = self.wire, self.state
         ledger = {"totals": wire.totals, "client_payload": wire.client_payload, "histogram": wire.histogram}
-        arrays = {"w": state.w, "sum": state.sum, "seconds": state.seconds, **ledger}
+        arrays = {"w": state.w, "sum": state.iterate_sum, "seconds": state.seconds, **ledger}
         if state.model is not state.w:
             arrays["model"] = state.model
         if state.delayed:

@@ -16,8 +16,7 @@ from ..errors import InputError
 from .configuration import Configuration
 
 BASE = 350_000_000
-"""Bytes of a rank that has imported, and compiled, what it needs, and holds nothing yet: about 200 MB where all of it
-was compiled before."""
+"""Bytes of a rank that has just imported and compiled its code, without data; about 200 MB with a warm cache."""
 _VECTORS, _AT_A_LOG_POINT = 8, 4
 """Vectors of d float64: of a rank (iterate, sums, gradient, drawn numbers), besides its compressor's, and of the root
 for each log point that it holds (two iterates, and what evaluating them takes)."""

@@ -125,7 +125,7 @@ def root_work(compressor, algorithm, wire, state, sizes, rounds, seed):
             size = wire.fixed_size if wire.fixed_size >= 0 else length(compressor, message)
             decode(compressor, wire.receive[:size], 0.5, state.total, message)
         for j in range(len(state.w)):
-            state.sum[j] += state.w[j]
+            state.iterate_sum[j] += state.w[j]
         update(algorithm, k, state.total, state.w)
 
 

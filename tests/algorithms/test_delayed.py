@@ -87,7 +87,7 @@ def test_definition(world, tmp_path):
         before, w = w, w - 0.2 * population.covariance.dense @ (before - population.optimum)
     np.testing.assert_allclose(simulation.state.w, w, rtol=1e-12)
     if world.is_root:
-        np.testing.assert_allclose(simulation.state.sum, total, rtol=1e-12)
+        np.testing.assert_allclose(simulation.state.iterate_sum, total, rtol=1e-12)
 
 
 @pytest.mark.mpi(ranks=2)

@@ -44,7 +44,7 @@ BAD_OPTIONS = [
     ("--sbatch=--array=0-5", "--array is set by mpi-fed submit itself"),
     ("--sbatch=--arr=0-5", "--array is set by mpi-fed submit itself"),
     ("--sbatch=--wrap=x", "--wrap is set by mpi-fed submit itself"),
-    ("--sbatch=--ntasks-per-node=3", "has an own key: tasks_per_node"),
+    ("--sbatch=--ntasks-per-node=3", "has its own key: tasks_per_node"),
     ("--max-core-hours=many", "is no number"),
     ("--profile=nowhere.toml", "nowhere.toml: cannot read the profile"),
 ]

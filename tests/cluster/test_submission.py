@@ -114,7 +114,7 @@ def test_without_sbatch_a_dry_run_is_offered(capsys, monkeypatch):
 
 
 def test_two_submissions_at_once_are_one(slurm, capsys):
-    with submission.alone(Path("runs/test")):
+    with submission.lock_submission(Path("runs/test")):
         assert do_submit() == 2
     assert "is being submitted by another command" in capsys.readouterr().err
     assert submitted() == []
@@ -133,4 +133,4 @@ def test_a_submission_names_no_other_files(slurm, capsys):
     path = Path("runs/test/submission.json")
     path.write_text(re.sub(r'"file_name": "[^"]*"', '"file_name": "../../x.h5"', path.read_text()))
     assert do_submit() == 2
-    assert "a file_name is none of a log" in capsys.readouterr().err
+    assert "a file_name is not the name of a log" in capsys.readouterr().err

@@ -184,7 +184,7 @@ def test_runs_have_the_risk_that_theory_predicts(world, tmp_path, algorithm):
         simulation.start(seed)
         simulation.advance(rounds)
         state = simulation.state
-        risks.append([population.excess_risk(state.sum / rounds), population.excess_risk(state.w)])
+        risks.append([population.excess_risk(state.iterate_sum / rounds), population.excess_risk(state.w)])
     predicted = [expected.excess_risk_averaged[0], expected.excess_risk_last[0]]
     z = (np.mean(risks, axis=0) - predicted) / np.std(risks, axis=0) * np.sqrt(repetitions)
     assert np.abs(z).max() < 4

@@ -25,7 +25,7 @@ SENDER, ROUND = range(2)
 class Direct(NamedTuple):
     """One MPI_Bcast to all ranks."""
 
-    kind: int
+    unused: int  # compiled code knows no empty tuple
 
 
 DIRECT = Direct(0)
@@ -50,7 +50,7 @@ class RoundedBroadcast(NamedTuple):
 class NoDownlink(NamedTuple):
     """Nothing travels: the uplink has brought every rank what it needs."""
 
-    kind: int
+    unused: int
 
 
 class CompressedBroadcast(NamedTuple):

@@ -17,7 +17,7 @@ STATUS_WORDS = 16
 class Blocking(NamedTuple):
     """Nothing travels while anything is computed: the uplink is one blocking call."""
 
-    kind: int
+    unused: int  # compiled code knows no empty tuple
 
 
 class NonBlocking(NamedTuple):
@@ -38,8 +38,8 @@ def non_blocking() -> NonBlocking:
 
 
 @operation
-def is_pending(pending: Any) -> bool:
-    """Return whether the uplink is a collective that travels meanwhile. If not, none of the others does anything."""
+def is_non_blocking(pending: Any) -> bool:
+    """Return whether the uplink is a non-blocking collective. If not, the other operations do nothing."""
     return False
 
 
@@ -75,8 +75,8 @@ def complete(pending: Any) -> int:
     return 0
 
 
-@is_pending.implement(NonBlocking)
-def _is_pending(pending):
+@is_non_blocking.implement(NonBlocking)
+def _is_non_blocking(pending):
     return True
 
 
