@@ -1,7 +1,7 @@
 """The JSON documents of `mpi-fed bench` and `mpi-fed compare`: each field, in the order in which it is written.
 
-`docs/bench.md` says what the fields mean. A field with a default may be missing in a file: an older version did not
-write it.
+`docs/bench.md` says what the fields mean. A field with a default may be missing in a file, or of another type: another
+version wrote it, or the result is not VALID.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ Table = dict[str, Any]
 """A table of a study file, such as `{"kind": "quantization", "levels": 1}`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Percentiles:
     """Microseconds of a round."""
 
-    min: Number
+    min: Number | None = None
     median: Number
-    p90: Number
-    p99: Number
+    p90: Number | None = None
+    p99: Number | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PhaseTimes:
     """Microseconds of a phase: the least, mean and greatest of the ranks' medians."""
 
     min: Number
-    mean: Number
+    mean: Number | None = None
     max: Number
 
 
@@ -55,17 +55,17 @@ class Result:
     dimension: int
     ranks: int
     clients: int | None = None
-    downlink_bits: int | None = None
+    downlink_bits: Number | None = None
     downlink: Table | None = None
     payload_bytes: Number | None = None
     messages: Number | None = None
     transported_bytes: TransportedBytes | None = None
     repetitions: int
     launches: int = 1
-    microseconds: Percentiles | None
-    launch_medians: list[Number]
+    microseconds: Percentiles | None = None
+    launch_medians: list[Number] = field(default_factory=list)
     launch_spread: Number | None = None
-    quantiles: list[Number]
+    quantiles: list[Number] = field(default_factory=list)
     phases: dict[str, PhaseTimes] | None = None
     communication_microseconds: Number | None = None
     bare_microseconds: Number | None = None
@@ -103,7 +103,7 @@ class ComparedResult:
     compressor: Table
     dimension: int
     ranks: int
-    downlink_bits: int | None
+    downlink_bits: Number | None
     downlink: Table | None
     label: str
     microseconds: Sequence[Number]

@@ -1,41 +1,45 @@
-"""Read a saved document of `mpi-fed bench`, and check it."""
+"""Read a saved document of `mpi-fed bench`, and check what `mpi-fed compare` and `mpi-fed model` rest on.
+
+Any other field may be missing or of any type, and then has its default: older and newer versions write other fields.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
 from . import VALID
-from .document import Bench, Number, Result
+from .document import Bench, Result
 
 MOST = 10**15
 """All numbers in a file are below this: a larger one is taken for a mistake."""
+KINDS: dict[str, type[Any]] = {
+    "route": str,
+    "compressor": dict,
+    "dimension": int,
+    "ranks": int,
+    "repetitions": int,
+    "verdict": str,
+}
+"""The type of each key that every result has."""
 LIMITS = {"dimension": (1, 10**8), "ranks": (1, 10**9), "repetitions": (0, MOST)}
 """The least and the greatest value of a key."""
+TIMES = ("microseconds", "launch_medians", "quantiles")
+"""The keys that a VALID result has, too."""
 FLOAT_BITS = (None, 64, 32, 16)
 PERCENTILES = 101
 
-ResultKey = tuple[str, str, int, int, int, str]
-Place = tuple[str | int, ...]
-
+ResultKey = tuple[str, str, int, int, float, str]
 
 _types_of = functools.cache(get_type_hints)
-
-
-class Fault(Exception):
-    """A value that the schema does not allow: its place, as keys and positions; or a key that is missing there."""
-
-    def __init__(self, place: Place, missing: bool = False) -> None:
-        super().__init__(place)
-        self.place, self.missing = place, missing
 
 
 def load_bench(file: str) -> Bench:
@@ -54,57 +58,57 @@ def load_bench(file: str) -> Bench:
 
 def bench_of(value: Any) -> Bench:
     """The document that a JSON value is. Raises ValueError, which says what is wrong."""
-    try:
-        bench: Bench = _read(Bench, value)
-    except Fault as fault:
-        raise ValueError(_in_words(fault)) from None
-    for sentence in _faults(bench):
-        raise ValueError(sentence)
-    return bench
+    for fault in _faults(value):
+        raise ValueError(fault)
+    results: dict[ResultKey, Result] = {}
+    for number, entry in enumerate(value["results"], start=1):
+        for fault in _result_faults(entry):
+            raise ValueError(f"result {number} {fault}")
+        result: Result = _read(Result, entry)
+        if key_of(result) in results:
+            raise ValueError(f"result {number} is there twice")
+        results[key_of(result)] = result
+    bench: Bench = _read(Bench, value | {"results": []})
+    return replace(bench, results=list(results.values()))
 
 
-def _read(kind: Any, value: Any, place: Place = ()) -> Any:
-    """The value as the type `kind`: a dataclass, a list, a dict, a union or a plain type. Raises Fault."""
+class _Mismatch(Exception):
+    """A value of another type than the schema's."""
+
+
+def _read(kind: Any, value: Any) -> Any:
+    """The value as the type `kind`: a dataclass, a list, a dict, a union or a plain type. Raises _Mismatch."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         for each in arguments:
-            with suppress(Fault):
-                return _read(each, value, place)
+            with suppress(_Mismatch):
+                return _read(each, value)
     elif is_dataclass(kind) and isinstance(value, dict):
-        return _read_object(kind, value, place)
+        return _read_object(kind, value)
     elif origin is list and isinstance(value, list):
-        return [_read(arguments[0], item, (*place, position)) for position, item in enumerate(value)]
+        return [_read(arguments[0], item) for item in value]
     elif origin is dict and isinstance(value, dict):
-        return {key: _read(arguments[1], item, (*place, key)) for key, item in value.items()}
+        return dict(_matching(dict.fromkeys(value, arguments[1]), value))
     elif kind is Any or type(value) is kind:  # so that true and false are no numbers
         return value
-    raise Fault(place)
+    raise _Mismatch
 
 
-def _read_object(kind: Any, value: dict[str, Any], place: Place) -> Any:
-    """An instance of the dataclass `kind`. Other keys than its fields are left out."""
-    types, values = _types_of(kind), {}
+def _read_object(kind: Any, value: dict[str, Any]) -> Any:
+    """An instance of the dataclass `kind`. Raises _Mismatch where a field without a default is missing."""
+    values = dict(_matching(_types_of(kind), value))
     for field in fields(kind):
-        if field.name in value:
-            values[field.name] = _read(types[field.name], value[field.name], (*place, field.name))
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise Fault((*place, field.name), missing=True)
+        if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise _Mismatch
     return kind(**values)
 
 
-def _in_words(fault: Fault) -> str:
-    match fault.place:
-        case ():
-            return "it is no JSON object"
-        case ("results", int(position)):
-            return f"result {position + 1} is no JSON object"
-        case ("results", int(position), key) if fault.missing:
-            return f"result {position + 1} lacks the key {key}"
-        case ("results", int(position), key, *_):
-            return f"result {position + 1} has no such {key} as a bench writes"
-        case (key,) if fault.missing:
-            return f"it lacks the key {key}"
-    return f"its {fault.place[0]} is none"
+def _matching(types: dict[str, Any], value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The entries whose values are of these types."""
+    for name, kind in types.items():
+        with suppress(_Mismatch):
+            if name in value:
+                yield name, _read(kind, value[name])
 
 
 def key_of(result: Result) -> ResultKey:
@@ -124,34 +128,61 @@ def _finite_float(text: str) -> float:
     return number if math.isfinite(number) else _refuse(text)
 
 
-def _faults(bench: Bench) -> Iterator[str]:
-    """Numbers out of range, and results that are there twice."""
-    keys = set()
-    for number, result in enumerate(bench.results, start=1):
-        yield from (f"result {number} has no such {key} as a bench writes" for key in _wrong_keys(result))
-        if key_of(result) in keys:
-            yield f"result {number} is there twice"
-        keys.add(key_of(result))
-
-
-def _wrong_keys(result: Result) -> Iterator[str]:
-    """The keys of numbers out of range; a result that is not VALID may lack times."""
-    for key, (least, most) in LIMITS.items():
-        if not least <= getattr(result, key) <= most:
-            yield key
-    if result.downlink_bits not in FLOAT_BITS:
-        yield "downlink_bits"
-    if result.verdict != VALID:
+def _faults(value: Any) -> Iterator[str]:
+    """What is wrong with the document, apart from its results."""
+    if not isinstance(value, dict):
+        yield "it is no JSON object"
         return
-    if result.repetitions < 1:
+    for name, kind in (("machine", dict), ("results", list)):
+        if not isinstance(value.get(name), kind):
+            yield f"its {name} is none" if name in value else f"it lacks the key {name}"
+
+
+def _result_faults(result: Any) -> Iterator[str]:
+    """What is wrong with a result; one that is not VALID may lack times."""
+    if not isinstance(result, dict):
+        yield "is no JSON object"
+        return
+    for key in KINDS:
+        if key not in result:
+            yield f"lacks the key {key}"
+        elif not _is_sound(key, result[key]):
+            yield _unsound(key)
+    if not isinstance(result.get("downlink"), dict | None):
+        yield _unsound("downlink")
+    if result.get("downlink_bits") not in FLOAT_BITS:
+        yield _unsound("downlink_bits")
+    if result.get("verdict") == VALID:
+        yield from (f"lacks the key {key}" for key in TIMES if key not in result)
+        yield from (_unsound(key) for key in _wrong_times(result))
+
+
+def _unsound(key: str) -> str:
+    return f"has no such {key} as a bench writes"
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    if type(value) is not KINDS[key]:
+        return False
+    return key not in LIMITS or LIMITS[key][0] <= value <= LIMITS[key][1]
+
+
+def _wrong_times(result: dict[str, Any]) -> Iterator[str]:
+    """The keys of a VALID result whose values are not what was timed."""
+    if result["repetitions"] < 1:
         yield "repetitions"
-    if result.microseconds is None or not _are_times([result.microseconds.median]):
+    microseconds, medians, quantiles = (result[key] for key in TIMES)
+    if not isinstance(microseconds, dict) or not _are_times([microseconds.get("median")]):
         yield "microseconds"
-    if not result.launch_medians or not _are_times(result.launch_medians):
+    if not _are_times(medians):
         yield "launch_medians"
-    if len(result.quantiles) != PERCENTILES or not _are_times(result.quantiles):
+    if not _are_times(quantiles) or len(quantiles) != PERCENTILES:
         yield "quantiles"
 
 
-def _are_times(values: Sequence[Number]) -> bool:
-    return all(0 < value < MOST for value in values)
+def _are_times(values: Any) -> bool:
+    return isinstance(values, list) and len(values) > 0 and all(map(_is_time, values))
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < MOST

@@ -56,7 +56,7 @@ def percentile(samples: Array, percent: float) -> float:
 def percentiles(samples: Array) -> Percentiles:
     """The percentiles that a result has of its rounds."""
     least, median, p90, p99 = (_short(percentile(samples, percent)) for percent in (0, 50, 90, 99))
-    return Percentiles(least, median, p90, p99)
+    return Percentiles(min=least, median=median, p90=p90, p99=p99)
 
 
 def round_seconds(phases: Array) -> Array:

@@ -297,6 +297,22 @@ def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):
     assert "Held-out error of a round, sizes between measured ones: median 0" in " ".join(output.split())
 
 
+def test_points_rest_on_no_other_field_than_they_need(saved):
+    needed = ("route", "compressor", "dimension", "ranks", "repetitions", "downlink_bits", "payload_bytes", "messages")
+    document = made_up((1_000,))
+    results = []
+    for result in document["results"]:
+        phases = {name: {"min": phase["min"], "max": phase["max"]} for name, phase in result["phases"].items()}
+        times = {name: result[name] for name in ("verdict", "quantiles", "launch_medians")}
+        odd = {"label": 3, "clients": [], "ratio": "high", "reasons": None, "transported_bytes": 7}
+        results.append({name: result[name] for name in needed if name in result} | times | odd | {
+            "microseconds": {"median": result["microseconds"]["median"]}, "phases": phases | {"wait": 1}
+        })
+    files = saved(whole=document, part={"machine": document["machine"], "results": results, "start_time": 3})
+    whole, part = (points([file])[0] for file in files)
+    assert [replace(point, file="") for point in part] == [replace(point, file="") for point in whole]
+
+
 @pytest.mark.parametrize(
     ("words", "sentences"),
     [
@@ -318,6 +334,7 @@ def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):
         (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give 1 to 100,000,000"]),
         (["good.json", "--study", "nowhere.toml"], ["nowhere.toml: cannot read the study file"]),
         (["phases.json"], ["phases.json: result 1 has no such phases as a bench writes"]),
+        (["list.json"], ["list.json: result 1 has no such phases as a bench writes"]),
         (["names.json"], ["names.json: its machine has no such hosts as a bench writes"]),
         (["cables.json"], ["cables.json: its machine has no such cables as a bench writes"]),
         (["messages.json"], ["messages.json: result 1 has no such messages as a bench writes"]),
@@ -334,6 +351,7 @@ def test_bad_input(saved, capsys, words, sentences):
 
     empty = {"machine": {}, "results": []}
     saved(good=made_up((1_000,)), empty=empty, hosts=made_up((1_000,), link=1e9), phases=changed(phases={}))
+    saved(list=changed(phases=[1]))
     sums = made_up((1_000,))
     sums["results"] = [one | {"route": "allreduce"} for one in sums["results"][::2]]
     saved(ranks=made_up((1_000,)), sums=sums)

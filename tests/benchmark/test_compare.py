@@ -108,6 +108,27 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"microseconds": {"median": 1}},
+        {"verdict": "INVALID", "microseconds": None, "launch_medians": None, "quantiles": None},
+        {"verdict": "INVALID", "microseconds": 3, "launch_medians": "none", "quantiles": [0], "repetitions": 0},
+        {"label": None, "clients": None, "phases": None, "reasons": None, "downlink_bits": None},
+        {"label": 3, "clients": "2", "phases": [1], "reasons": {}, "launches": "5", "ratio": True, "news": 1},
+        {"phases": {"wait": 1}, "transported_bytes": {"uplink": 1}, "floor_microseconds": "fast"},
+        {"downlink_bits": 64.0, "downlink": None},
+    ],
+    ids=str,
+)
+def test_compare_takes_a_file_with_any_values_where_it_does_not_look(saved, capsys, changes):
+    document = spoilt(**changes) | {"start_time": 3, "verdict": None, "format_version": "new", "conventions": []}
+    assert main.main(["compare", saved("good.json", spoilt()), saved("odd.json", document)]) == 0
+    assert capsys.readouterr().out.endswith("0 slower, 0 faster, " + (
+        "0 no difference shown\n" if changes.get("verdict") == "INVALID" else "1 no difference shown\n"
+    ))
+
+
+@pytest.mark.parametrize(
     ("content", "sentence"),
     [
         ("{", "it is not JSON"),
@@ -123,6 +144,16 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
         (json.dumps(spoilt() | {"machine": {"cores": 71}}).replace("71", "1e400"), "it is not JSON"),
         (spoilt(launch_medians=[]), "result 1 has no such launch_medians"),
         (spoilt(launch_medians=[0.0]), "result 1 has no such launch_medians"),
+        (spoilt(launch_medians=[True]), "result 1 has no such launch_medians"),
+        (spoilt(microseconds=3), "result 1 has no such microseconds"),
+        (spoilt(microseconds={}), "result 1 has no such microseconds"),
+        (spoilt(microseconds=None), "result 1 lacks the key microseconds"),
+        (spoilt(verdict=None), "result 1 lacks the key verdict"),
+        (spoilt(verdict=True), "result 1 has no such verdict"),
+        (spoilt(ranks=True), "result 1 has no such ranks"),
+        (spoilt(dimension=3.0), "result 1 has no such dimension"),
+        (spoilt(compressor="none", verdict="INVALID"), "result 1 has no such compressor"),
+        ({"machine": 3, "results": []}, "its machine is none"),
         (spoilt(quantiles=[1.0]), "result 1 has no such quantiles"),
         (spoilt(repetitions=0), "result 1 has no such repetitions"),
         (spoilt(downlink="floats"), "result 1 has no such downlink"),

@@ -138,7 +138,7 @@ def _point(result: Result, file: str, link: float | None, burst: float, place: s
         recipe=recipe_of(result.compressor, d, f"{place}:", route.kind if route.joint_messages else None),
         dimension=d,
         ranks=result.ranks,
-        bits=None if route.reaches_all_ranks or back is not None else result.downlink_bits or 64,
+        bits=None if route.reaches_all_ranks or back is not None else int(result.downlink_bits or 64),
         messages=float(result.messages),
         payload=float(result.payload_bytes),
         seconds=_seconds(phases, result.microseconds.median, route.reaches_all_ranks),
