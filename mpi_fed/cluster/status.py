@@ -86,11 +86,36 @@ def _study(folder: Path) -> Iterator[Row]:
         yield _row(name, path, entry, logs.pop(path, None), queued)
     for path, progress in sorted(logs.items(), key=lambda item: (item[1].position if item[1] else -1, item[0])):
         if progress is None:
-            yield Row(name, path.name, path.stem, "", "failed", 0, 0, 0, 0, note="cannot be read as a log")
+            yield _unreadable(name, path)
         else:
-            seeds = list(progress.rounds)
-            entry = Entry(progress.id, path.name, progress.label, progress.position, progress.length, seeds)
-            yield _row(name, path, entry, progress, {})
+            yield _row(name, path, _entry(path, progress), progress, {})
+
+
+def _unreadable(study: str, path: Path) -> Row:
+    return Row(
+        study=study,
+        file_name=path.name,
+        label=path.stem,
+        id="",
+        state="failed",
+        repetitions_done=0,
+        repetitions=0,
+        rounds_done=0,
+        rounds=0,
+        note="cannot be read as a log",
+    )
+
+
+def _entry(path: Path, progress: Progress) -> Entry:
+    """The entry of a configuration that no submission has, from its log."""
+    return Entry(
+        id=progress.id,
+        file_name=path.name,
+        label=progress.label,
+        position=progress.position,
+        rounds=progress.length,
+        seeds=list(progress.rounds),
+    )
 
 
 def _row(study: str, path: Path, entry: Entry, progress: Progress | None, queued: Mapping[str, str]) -> Row:

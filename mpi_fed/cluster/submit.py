@@ -1,103 +1,60 @@
-"""A study's missing work as array jobs, handed to sbatch."""
+"""Submission: what studies lack, checked, priced and handed to Slurm as array jobs."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shlex
+import shutil
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from ..errors import InputError, WorldError
-from ..launch import launcher
+from ..errors import InputError
 from ..launch.run_options import RunOptions
 from ..study.load import Study
-from ..text import plain
-from . import submission
-from .batch_script import Job
-from .missing_work import MissingWork, Task, arrays
-from .resources import Resources
-from .submission import Entry, Submission
+from ..study.plan import load_studies, make_plan
+from ..terminal.console import say
+from .array_jobs import launcher_words, make_job, submit_scripts
+from .batch_script import script
+from .budget import check_budget, with_time_limit
+from .missing_work import arrays, find_missing
+from .resources import Resources, from_command_line
 
-SRUN = ["srun", "-K1", "--mpi=pmi2"]
-
-
-def launcher_words(resources: Resources) -> list[str]:
-    """The words that start the ranks of the MPI found here, inside a job."""
-    try:
-        library = launcher.find_library()
-        if library.family == "Open MPI":
-            return [_mpirun_beside(launcher.find_launcher().path), "-n", str(resources.ranks)]
-        if library.vendor == "MPICH" and (resources.nodes or 1) > 1:  # may not meet under srun: see docs/cluster.md
-            return [launcher.find_launcher().path, "-n", str(resources.ranks)]
-        return SRUN
-    except WorldError as error:
-        raise InputError(f"{error}; or give a --profile with launcher") from None
+TASKS = 8
+"""The most ranks on a node where --tasks-per-node is not given."""
+CLIENTS = 4
+"""The ranks on a node where the study does not give its number of clients either."""
 
 
-def _mpirun_beside(mpiexec: str) -> str:
-    """mpirun in place of an mpiexec: Open MPI has both."""
-    mpirun = os.path.join(os.path.dirname(mpiexec), "mpirun")
-    return mpirun if os.path.exists(mpirun) else mpiexec
+def submit_studies(arguments: Namespace) -> int:
+    """Submit the studies, or with --dry-run print the batch scripts; the exit status."""
+    options = replace(RunOptions.of(arguments), analyze=False, dry_run=False)
+    studies, resources = _checked_studies(options, from_command_line(arguments))
+    if not arguments.dry_run and shutil.which("sbatch") is None:
+        raise InputError("sbatch is not on PATH: submit where Slurm is, or look at the script with --dry-run")
+    launch = resources.launch or launcher_words(resources)
+    complete = load_studies(options.studies, options.overrides, None, resources.ranks, options.variant)
+    longest, measure = 60.0 * arguments.bundle_minutes, not arguments.no_estimate
+    works = [find_missing(study, options, resources.ranks, longest, measure) for study in studies]
+    resources = with_time_limit(resources, works)
+    check_budget(works, resources, arguments.max_core_hours)
+    for work in works:
+        scripts = [script(make_job(options, resources, launch, work, tasks)) for tasks in arrays(work.tasks)]
+        if arguments.dry_run:
+            print("\n".join(scripts), end="")
+        else:
+            submit_scripts(work, next(study for study in complete if study.name == work.study.name), scripts)
+    if not arguments.dry_run:
+        say(f"`mpi-fed status {shlex.quote(options.out)}` tells how far it is")
+    return 0
 
 
-def make_job(
-    options: RunOptions, resources: Resources, launch: Sequence[str], work: MissingWork, tasks: Sequence[Task]
-) -> Job:
-    """The array job of these tasks."""
-    configurations = sum(map(len, tasks))
-    of_task = replace(
-        options,
-        studies=(str(work.study.path.absolute()),),
-        out=str(Path(options.out).absolute()),
-        plugins=tuple(str(Path(plugin).absolute()) for plugin in options.plugins),
-        only=None,
-    )
-    return Job(
-        name=work.study.name,
-        about=f"{work.study.name}: {configurations} configurations in {len(tasks)} tasks, made by mpi-fed submit",
-        tasks=[[c.file_name for c in task] for task in tasks],
-        folder=work.folder,
-        ranks=resources.ranks,
-        launch=launch,
-        run=[resources.python or sys.executable, "-P", "-m", "mpi_fed", *of_task.to_argv()],
-        resources=resources,
-    )
-
-
-def submit_scripts(work: MissingWork, study: Study, scripts: Sequence[str]) -> None:
-    """Hand the scripts to sbatch, and note after each which configuration of the whole study is in which task."""
-    if not scripts:
-        return
-    with submission.lock_submission(work.folder):
-        if submission.load(work.folder) != work.submitted:
-            raise InputError(f"{work.folder}: another command has submitted meanwhile; look at mpi-fed status")
-        jobs: dict[str, str] = {}
-        for script, tasks in zip(scripts, arrays(work.tasks), strict=True):
-            array = _sbatch(script)
-            jobs |= {c.id: f"{array}_{number}" for number, task in enumerate(tasks) for c in task}
-            submission.save(work.folder, _updated_submission(work, study, jobs))
-            print(f"{work.study.name}: array job {array}, output in {work.folder / 'jobs'}")
-
-
-def _updated_submission(work: MissingWork, study: Study, jobs: dict[str, str]) -> Submission:
-    """All configurations of the study, and those of its earlier versions that have a job or a log."""
-    before = {entry.id: entry for entry in work.submitted.entries} if work.submitted else {}
-    entries = []
-    for c in study.configurations:
-        old = before.pop(c.id, None)
-        job = jobs.get(c.id) or (old.job if old else None)
-        entries.append(Entry(c.id, c.file_name, c.label, c.position, c.rounds, list(c.seeds), job))
-    entries += [old for old in before.values() if old.job or (work.folder / old.file_name).exists()]
-    return Submission(study.name, str(study.path.absolute()), entries)
-
-
-def _sbatch(script: str) -> str:
-    """The id of the job that sbatch makes of a script."""
-    answer = subprocess.run(["sbatch", "--parsable"], input=script, capture_output=True, text=True)
-    array = answer.stdout.strip().partition(";")[0]
-    if answer.returncode or not array.isdecimal():
-        message = plain((answer.stderr.strip().splitlines() or ["nothing"])[-1])
-        raise InputError(f"sbatch does not take the job, saying: {message}")
-    return array
+def _checked_studies(options: RunOptions, resources: Resources) -> tuple[Sequence[Study], Resources]:
+    """The studies, checked for the number of ranks, and the resources with that number settled."""
+    nodes, tasks = resources.nodes or 1, resources.tasks_per_node
+    if tasks is None:
+        studies = load_studies(options.studies, options.overrides, options.only, CLIENTS * nodes, options.variant)
+        fewest = min(c.clients for study in studies for c in study.configurations)
+        tasks = max(1, min(TASKS, fewest // nodes))
+    settled = {"nodes": nodes, "tasks_per_node": tasks, "cpus_per_task": resources.cpus_per_task or 1}
+    resources = resources.model_copy(update=settled)
+    return make_plan(replace(options, ranks=resources.ranks), ranks_here=0).studies, resources

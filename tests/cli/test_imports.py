@@ -1,0 +1,43 @@
+"""Light commands load neither the compiler nor MPI: those take seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from support.synthetic_log import write_log
+
+PROGRAM = """
+import sys
+from mpi_fed.cli.main import main
+try:
+    sys.exit(main(sys.argv[1:]))
+finally:
+    print("loaded:", *sorted({"mpi4py", "numba", "pydantic", "scipy"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "full"],
+        ["status", "empty"],
+        ["analyze", "empty"],
+        ["scaling", "empty"],
+        ["compare", "none.json", "none.json"],
+        ["analyze", "--help"],
+        ["run", "--help"],
+        ["submit", "--help"],
+        ["--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_light_command_loads_no_compiler_and_no_mpi(tmp_path, arguments):
+    for name in ("empty", "full"):
+        (tmp_path / name).mkdir()
+    write_log(tmp_path / "full" / "a.h5")
+    command = [sys.executable, "-P", "-c", PROGRAM, *arguments]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.stdout.splitlines()[-1] == "loaded:"
+    assert process.returncode == (2 if {"empty", "none.json"} & set(arguments) else 0), process.stderr
