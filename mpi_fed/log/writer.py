@@ -27,7 +27,7 @@ from .create import create, status_value
 from .hdf5 import decoded, readable, writable
 from .layout import Layout
 from .origin import check_origin, origin_of
-from .schema import RepetitionStatus, Status
+from .schema import Condition, RepetitionStatus, Status
 
 LEDGER_COLUMNS = {
     schema.UPLINK_INFORMATION_BITS: INFORMATION_BITS,
@@ -52,7 +52,7 @@ class Block:
     seconds: NDArray[np.float64]
 
     def rows(self) -> dict[schema.Dataset, NDArray[Any]]:
-        """Return what each dataset of log points gets, of those that the log has."""
+        """Return what each dataset of log points gets, whether or not the log has it."""
         return {
             schema.EXCESS_RISK: self.excess_risk,
             schema.EXCESS_RISK_AVERAGED: self.excess_risk_averaged,
@@ -106,7 +106,11 @@ class LogWriter:
 
     def write(self, repetition: int, block: Block) -> None:
         """Write log points; they are safe once `flush` returns."""
-        rows = {entry: row for entry, row in block.rows().items() if entry in self.datasets}
+        rows = {
+            entry: row
+            for entry, row in block.rows().items()
+            if entry.condition is Condition.ALWAYS or entry in self.datasets
+        }
         is_last = block.first + len(block.seconds) == self.points
         with self._writing():
             for entry, row in rows.items():

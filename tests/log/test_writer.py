@@ -20,7 +20,7 @@ from mpi_fed.log.layout import Layout
 from mpi_fed.log.log_points import log_rounds
 from mpi_fed.log.origin import ORIGIN, origin_of
 from mpi_fed.log.schema import Status
-from mpi_fed.log.writer import is_finished, log_path, open_writer
+from mpi_fed.log.writer import Block, is_finished, log_path, open_writer
 from mpi_fed.study.load import load_study
 
 
@@ -190,6 +190,17 @@ def test_a_log_in_use_is_refused(place):
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="in use"):
             create(configuration, path)
+
+
+@pytest.mark.parametrize("name", ["excess_risk", "uplink_payload_bytes", "wall_seconds"])
+def test_a_log_without_a_dataset_is_not_written(place, name):
+    configuration, path = place
+    without(name)(configuration, path, path.parent)
+    writer = open_writer(path, configuration, Layout.of(configuration, D, 5, 1), np.zeros(D), {})
+    iterates, clients = np.zeros((1, D)), np.zeros((1, configuration.clients), np.int64)
+    counts = np.zeros((1, len(schema.COUNTS)), np.int64)
+    with pytest.raises(KeyError, match=name):
+        writer.write(0, Block(0, np.zeros(1), np.zeros(1), iterates, iterates, counts, clients, np.zeros(1)))
 
 
 def test_unfinished_files_of_a_killed_run_are_removed(place):
