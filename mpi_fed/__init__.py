@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .routes import Route
     from .study.families import register
     from .study.load import load_study
+    from .theory.command import predict
 
 __all__ = [
     "Algorithm",
@@ -32,6 +33,7 @@ __all__ = [
     "compressors",
     "load",
     "load_study",
+    "predict",
     "problems",
     "register",
     "routes",
@@ -45,6 +47,7 @@ _MODULES = {
     "Route": "routes",
     "load": "log.reader",
     "load_study": "study.load",
+    "predict": "theory.command",
     "register": "study.families",
 }
 """The module of each name."""

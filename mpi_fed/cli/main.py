@@ -68,12 +68,11 @@ def _status(arguments: Namespace) -> int:
 def _predict(arguments: Namespace) -> int:
     """Theory alone: what each configuration should converge to."""
     _load_plugins(arguments)
-    from ..study.plan import check_problems, load_studies
-    from ..theory import command
+    from ..study.plan import load_studies
+    from ..theory.command import predict_studies
 
     studies = load_studies(arguments.studies, arguments.set, arguments.only, variant=arguments.variant)
-    check_problems(studies)
-    return command.main(studies, json=arguments.json)
+    return predict_studies(studies, json=arguments.json)
 
 
 def _certify(arguments: Namespace) -> int:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import json as json_text
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..problems.population import Population
 from ..study.configuration import Configuration
 from ..study.load import Study
-from . import Prediction, predict
+from ..study.plan import check_problems
+from . import Prediction
+from . import predict as predict_configuration
 
-__all__ = ["Prediction", "main", "predictions"]
+__all__ = ["Prediction", "predict", "predict_studies", "predictions"]
 
 
-def main(studies: Sequence[Study], json: bool) -> int:
-    """Print the predictions of studies, as a table each or as one JSON list. Returns the exit status."""
+def predict(study: Study) -> list[dict[str, Any]]:
+    """What `mpi-fed predict --json` prints of a study: an object for each configuration. Raises InputError."""
+    check_problems([study])
+    return [prediction.to_json() for prediction in predictions(study.configurations)]
+
+
+def predict_studies(studies: Sequence[Study], json: bool) -> int:
+    """Print the predictions of studies, as a table each or as one JSON list. Returns the exit status.
+
+    Raises InputError."""
+    check_problems(studies)
     if json:
-        listed = [p.to_json() for study in studies for p in predictions(study.configurations)]
+        listed = [prediction for study in studies for prediction in predict(study)]
         print(json_text.dumps(listed, indent=2, allow_nan=False))
         return 0
     for study in studies:
@@ -33,7 +45,7 @@ def predictions(configurations: Sequence[Configuration]) -> Iterator[Prediction]
         name = json_text.dumps([configuration.tables["problem"], configuration.clients])
         if name != shared:
             shared, population = name, configuration.problem.prepare(configuration.clients)
-        yield predict(configuration, population)
+        yield predict_configuration(configuration, population)
 
 
 def _print_table(study: Study) -> None:

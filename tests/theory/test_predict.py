@@ -13,6 +13,7 @@ import pytest
 from support.study_text import loaded_study
 from support.theory_simulation import simulate
 
+import mpi_fed
 from mpi_fed.theory import cache, command, finite_rounds, trajectory
 from mpi_fed.theory.recursions import propagate
 
@@ -44,7 +45,7 @@ def predicted(study):
 
 def test_json_has_the_fields_of_the_interface(study, capsys):
     given = study('kind = ["none", "quantization"]')
-    assert command.main([given, given], json=True) == 0
+    assert command.predict_studies([given, given], json=True) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [p["compressor"]["kind"] for p in listed] == ["none", "quantization"] * 2
     assert all(list(p) == FIELDS for p in listed)
@@ -58,8 +59,16 @@ def test_json_has_the_fields_of_the_interface(study, capsys):
     assert first["excess_risk_averaged"][:2] == [pytest.approx(w0), pytest.approx(w0)]  # rounds 0 and 1: w_0
 
 
+def test_the_library_gives_what_the_command_prints(study, capsys):
+    loaded = study('kind = ["none", "quantization"]')
+    listed = mpi_fed.predict(loaded)
+    assert [prediction["compressor"]["kind"] for prediction in listed] == ["none", "quantization"]
+    command.predict_studies([loaded, loaded], json=True)
+    assert json.loads(capsys.readouterr().out) == listed * 2
+
+
 def test_the_table_is_for_people(study, capsys):
-    assert command.main([study('kind = "quantization"\nlevels = [1, 2]', algorithm="step_size = 5.0")], json=False) == 0
+    assert command.predict_studies([study('kind = "quantization"\nlevels = [1, 2]', algorithm="step_size = 5.0")], json=False) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "quantization levels=1" in printed
     assert "this step is too large" in printed
