@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, WorldError
+from ..terminal.console import say
 
 if TYPE_CHECKING:
     from ..study.configuration import Configuration
@@ -40,11 +41,7 @@ def bench(options: Namespace) -> int:
     _print_left_out(left_out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
     count = f"{len(configurations)} result{'s' * (len(configurations) > 1)}"
-    print(
-        f"mpi-fed: {count}, {times}, on {ranks} rank{'s' * (ranks > 1)}; what is not compiled "
-        "yet takes minutes",
-        file=sys.stderr,
-    )
+    say(f"{count}, {times}, on {ranks} rank{'s' * (ranks > 1)}; what is not compiled yet takes minutes")
     machine: dict[str, Any] = {}
     measured: list[list[Measured]] = []
     with tempfile.TemporaryDirectory(prefix="mpi-fed-bench-") as folder:
@@ -120,7 +117,7 @@ def _choice(options: Namespace) -> tuple[Any, ...]:
 
 def _print_left_out(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        print(f"mpi-fed: left out: {sentence}", file=sys.stderr)
+        say(f"left out: {sentence}")
 
 
 def _check_place(out: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..text import plain
+from ..terminal.console import say
 from . import schema
 from .schema import Kind, RepetitionStatus
 from .validation import arrays_of, check_attributes, check_optional_datasets, tables_of
@@ -164,14 +163,10 @@ def load_all(paths: Iterable[str | Path]) -> list[Log]:
         try:
             logs.append(load(file))
         except InputError as error:
-            _complain(str(error))
+            say(str(error))
     return sorted(
         logs, key=lambda log: (log.path.parent, log.attributes.get(schema.POSITION.name, len(logs)), log.path)
     )
-
-
-def _complain(sentence: str) -> None:
-    print(f"mpi-fed: {plain(sentence)}", file=sys.stderr)
 
 
 def _files(path: Path) -> list[Path]:
@@ -179,7 +174,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     files = sorted(file for file in path.rglob("*.h5") if file.is_file())
     if not files:
-        _complain(f"{path}: no log (*.h5) in this folder; give a folder that mpi-fed run wrote")
+        say(f"{path}: no log (*.h5) in this folder; give a folder that mpi-fed run wrote")
     return files
 
 

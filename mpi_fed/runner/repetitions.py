@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..log.writer import LogWriter, is_finished, log_path, open_writer
 from ..problems.population import Population
 from ..study.configuration import Configuration
 from ..study.plan import Plan
+from ..terminal.console import say
 from ..terminal.progress import Progress
 from . import checkpoint, provenance
 from .recorder import Recorder
@@ -43,7 +43,7 @@ def run(plan: Plan, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> int:
     world = start()
     facts = provenance.collect(world)
     if roster := provenance.roster(world):
-        print(f"mpi-fed: {roster}", file=sys.stderr, flush=True)
+        say(roster)
     rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
     try:
         with Progress(rounds, enabled=world.is_root) as progress:

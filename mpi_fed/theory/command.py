@@ -20,7 +20,7 @@ __all__ = ["Prediction", "predict", "predict_studies", "predictions"]
 def predict(study: Study) -> list[dict[str, Any]]:
     """What `mpi-fed predict --json` prints of a study: an object for each configuration. Raises InputError."""
     check_problems([study])
-    return [prediction.to_json() for prediction in predictions(study.configurations)]
+    return _objects(study)
 
 
 def predict_studies(studies: Sequence[Study], json: bool) -> int:
@@ -29,12 +29,16 @@ def predict_studies(studies: Sequence[Study], json: bool) -> int:
     Raises InputError."""
     check_problems(studies)
     if json:
-        listed = [prediction for study in studies for prediction in predict(study)]
+        listed = [prediction for study in studies for prediction in _objects(study)]
         print(json_text.dumps(listed, indent=2, allow_nan=False))
         return 0
     for study in studies:
         _print_table(study)
     return 0
+
+
+def _objects(study: Study) -> list[dict[str, Any]]:
+    return [prediction.to_json() for prediction in predictions(study.configurations)]
 
 
 def predictions(configurations: Sequence[Configuration]) -> Iterator[Prediction]:

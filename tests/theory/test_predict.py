@@ -68,7 +68,8 @@ def test_the_library_gives_what_the_command_prints(study, capsys):
 
 
 def test_the_table_is_for_people(study, capsys):
-    assert command.predict_studies([study('kind = "quantization"\nlevels = [1, 2]', algorithm="step_size = 5.0")], json=False) == 0
+    loaded = study('kind = "quantization"\nlevels = [1, 2]', algorithm="step_size = 5.0")
+    assert command.predict_studies([loaded], json=False) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "quantization levels=1" in printed
     assert "this step is too large" in printed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_format
 import os
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...log.reader import Log, load_all
-from ...text import plain
+from ...terminal.console import say
 from .document import INVALID, Scaling
 from .figure import draw
 from .groups import alone, groups_of, why_none
@@ -52,7 +51,7 @@ def readable(logs: Iterable[Log]) -> Iterable[Launch]:
         try:
             yield launch_of(log)
         except InputError as error:
-            print(f"mpi-fed: {plain(str(error))}", file=sys.stderr)
+            say(str(error))
 
 
 def common_folder(launches: Iterable[Launch]) -> Path:
