@@ -1,8 +1,8 @@
-"""The errors that are told in one sentence; everything else is a bug and shows its traceback."""
+"""Errors shown to the user as one sentence. Any other exception is a bug and prints its traceback."""
 
 
 class InputError(Exception):
-    """What the user gave is wrong: one sentence that names the place and the mend. Exit status 2."""
+    """The user's input is wrong: the message says where, what is wrong and how to fix it. Exit status 2."""
 
     exit_status = 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a file's path beside `path`, to write to: it takes the place of `path` at the end of the block.
 
     Where the block raises, `path` stays as it was. A killed process may leave its part file behind."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # another host may have a process of this number
     try:
         yield part
         os.replace(part, path)
@@ -27,6 +28,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def part_files(path: Path) -> Iterator[Path]:
     """Return the files that `atomic_write` of any process has beside `path`, in use or left behind."""
     return path.parent.glob(f".{path.name}.*.part")
+
+
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder within `folder`, made if need be: what is written to it moves to `folder` at the end.
+
+    Where the block raises, the files of `folder` stay as they were."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as name:
+        yield Path(name)
+        for path in Path(name).iterdir():
+            os.replace(path, folder / path.name)
 
 
 def cache_folder(kind: str) -> Path:
@@ -48,10 +61,5 @@ def store(kind: str, name: str, fields: dict[str, Any]) -> None:
     text = json.dumps(fields, allow_nan=False)
     with suppress(OSError):
         cache_folder(kind).mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache_folder(kind), suffix=".part", delete=False) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.replace(file.name, cache_folder(kind) / f"{name}.json")
-            except OSError:
-                os.unlink(file.name)
+        with atomic_write(cache_folder(kind) / f"{name}.json") as part:
+            part.write_text(text)

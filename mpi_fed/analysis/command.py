@@ -5,12 +5,12 @@ from __future__ import annotations
 import json as json_format
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import atomic_files
 from ..log.reader import Log, load_all
 from .decision import decide
 from .document import Analysis
@@ -78,17 +78,13 @@ def _write(folder: Path, logs: list[Log], forecasts: list[Forecast], analysis: A
     from .summary_table import print_table
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".report-") as name:
-            fresh = Path(name)
+        with atomic_files(folder) as fresh:
             (fresh / "analysis.json").write_text(text + "\n", encoding="utf-8")
             with open(fresh / "table.txt", "w", encoding="utf-8") as file:
                 print_table(analysis, file)
             shown = pictures(logs, forecasts)
             drawn = draw(shown, fresh) if shown.panels else []
             write_report(fresh, logs, analysis, shown, drawn)
-            for path in fresh.iterdir():  # whole or not at all: an older report stays until this one is there
-                os.replace(path, folder / path.name)
         return folder / "report.html"
     except OSError as error:
         raise InputError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +38,7 @@ class OpenML(Data):
         # in hex, because the column's name may hold any character
         file = files.cache_folder("openml") / f"{self.data_id}-{(self.target or '').encode().hex() or 'default'}.npz"
         if not file.exists():
-            _keep(file, *self._fetch())
+            _store(file, *self._fetch())
         return str(file), None
 
     def _fetch(self) -> tuple[Any, Any]:
@@ -48,7 +46,7 @@ class OpenML(Data):
 
         place = f"data_id = {self.data_id}"
         try:
-            with _patience(), warnings.catch_warnings(action="ignore"):  # of each try; the last one's error is told
+            with _patience(), warnings.catch_warnings(action="ignore"):  # of each try; the last one's error is reported
                 fetched = fetch_openml(
                     data_id=self.data_id,
                     target_column=self.target or "default-target",
@@ -92,28 +90,22 @@ def _coded(targets: np.ndarray) -> np.ndarray:
 
 
 def _numbers(values: Any, place: str) -> np.ndarray:
-    mend = 'save the set with numbers alone and give kind = "file"'
+    fix = 'save the set with numbers alone and give kind = "file"'
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except ValueError:
-        raise ValueError(f"{place} has a column of text; {mend}") from None
+        raise ValueError(f"{place} has a column of text; {fix}") from None
     if not np.isfinite(numbers).all():
-        raise ValueError(f"{place} has missing values; {mend}")
+        raise ValueError(f"{place} has missing values; {fix}")
     return numbers
 
 
-def _keep(file: Path, features: np.ndarray, targets: np.ndarray) -> None:
-    """Write the file whole or not at all: ranks and other runs may look for it."""
+def _store(file: Path, features: np.ndarray, targets: np.ndarray) -> None:
+    """Write the file atomically: ranks and other runs may look for it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part, name = tempfile.mkstemp(dir=file.parent, suffix=".part")
-        try:
-            with os.fdopen(part, "wb") as opened:
-                np.savez(opened, features=features, targets=targets)
-            os.replace(name, file)
-        except OSError:
-            os.unlink(name)
-            raise
+        with files.atomic_write(file) as part, open(part, "wb") as opened:
+            np.savez(opened, features=features, targets=targets)
     except OSError as error:
         reason = error.strerror or error
         raise ValueError(f"{file.parent} cannot be written ({reason}); set MPI_FED_CACHE_DIR") from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json as json_format
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from ...errors import InputError
+from ...files import atomic_files
 from ...log.reader import Log, load_all
 from ...terminal.console import say
 from .document import INVALID, Scaling
@@ -62,14 +62,10 @@ def common_folder(launches: Iterable[Launch]) -> Path:
 def write(folder: Path, document: Scaling, text: str) -> None:
     """Write all files, or none."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".scaling-") as name:
-            fresh = Path(name)
+        with atomic_files(folder) as fresh:
             (fresh / "scaling.json").write_text(text + "\n", encoding="utf-8")
             with open(fresh / "scaling.txt", "w", encoding="utf-8") as file:
                 print_tables(document, file)
             draw(document, fresh)
-            for path in fresh.iterdir():
-                os.replace(path, folder / path.name)
     except OSError as error:
         raise InputError(f"{folder}: cannot write the files ({error.strerror or error}); give --out DIR") from None
