@@ -165,7 +165,17 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
             points_of_name = [p for p in members if _name_of_point(p) == name]
             seconds = min(p.seconds["round"] for p in points_of_name)
             modelled = modelled_base / min(predicted(costs, p) for p in points_of_name)
-            gains.append(Measured(link, ranks, name, dimension, base / seconds, modelled, seconds))
+            gains.append(
+                Measured(
+                    link=link,
+                    hosts=ranks,
+                    name=name,
+                    dimension=dimension,
+                    gain=base / seconds,
+                    modelled=modelled,
+                    seconds=seconds,
+                )
+            )
     return gains
 
 

@@ -38,7 +38,14 @@ def read(benches: Sequence[Bench], folder: Path) -> Results:
     if not fitted:
         raise SystemExit(f"does_it_pay: nothing is saved in {folder}; leave --no-measuring out")
     held_out, checks = held_out_sizes(fitted), checked(fitted, others)
-    return Results(fitted, others, fit_costs(fitted), held_out, checks, machines + more)
+    return Results(
+        fitted=fitted,
+        others=others,
+        costs=fit_costs(fitted),
+        held_out=held_out,
+        checks=checks,
+        machines=machines + more,
+    )
 
 
 def _read(benches: Sequence[Bench], folder: Path) -> tuple[list[Point], list[dict[str, Any]]]:

@@ -55,14 +55,14 @@ def forecast(log: Log) -> Forecast:
     curve = prediction.excess_risk_averaged
     last = curve[-1] if curve and configuration.compressor.value_bits == 32 else None
     return Forecast(
-        None if curve is None else np.asarray(curve, dtype=np.float64),
-        prediction.prediction_kind,
-        prediction.limit_trace,
-        prediction.relative_error or 0.0,
-        prediction.stable,
-        0.0 if last is None else _rounding(population, last),
-        prediction.note,
-        population,
+        excess_risk_averaged=None if curve is None else np.asarray(curve, dtype=np.float64),
+        kind=prediction.prediction_kind,
+        limit_trace=prediction.limit_trace,
+        relative_error=prediction.relative_error or 0.0,
+        stable=prediction.stable,
+        rounding=0.0 if last is None else _rounding(population, last),
+        note=prediction.note,
+        population=population,
     )
 
 

@@ -66,7 +66,15 @@ def fit_slope(
     curve = None if predicted is None else predicted[window]
     theory = None if curve is None or not (curve > 0).all() else float(np.polyfit(x, np.log(curve), 1)[0])
     first, last = (int(edge) for edge in rounds[window][[0, -1]])
-    return Slope(float(slopes.mean()), low, high, CONFIDENCE, first, last, theory)
+    return Slope(
+        estimate=float(slopes.mean()),
+        low=low,
+        high=high,
+        confidence=CONFIDENCE,
+        first_round=first,
+        last_round=last,
+        predicted=theory,
+    )
 
 
 def compare(

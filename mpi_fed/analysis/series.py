@@ -84,15 +84,15 @@ def curve(log: Log, forecast: Forecast) -> Curve:
     low, high = np.percentile(risks, BAND, axis=0) if len(risks) > 1 else (None, None)
     theory = None if forecast.excess_risk_averaged is None else forecast.excess_risk_averaged[points]
     return Curve(
-        log.round[points].astype(np.float64),
-        log.uplink_transported_bytes[kept, points].mean(axis=0),
-        log.wall_seconds[kept, points].mean(axis=0),
-        risks.mean(axis=0),
-        low,
-        high,
-        theory,
-        forecast.kind,
-        forecast.limit_trace,
+        rounds=log.round[points].astype(np.float64),
+        bytes=log.uplink_transported_bytes[kept, points].mean(axis=0),
+        seconds=log.wall_seconds[kept, points].mean(axis=0),
+        mean=risks.mean(axis=0),
+        low=low,
+        high=high,
+        theory=theory,
+        kind=forecast.kind,
+        limit_trace=forecast.limit_trace,
     )
 
 

@@ -86,13 +86,13 @@ def batch_of(rounds: range, dimension: int, start: float = 0.0) -> Batch:
     """An empty batch."""
     n = len(rounds) * CLIENTS
     return Batch(
-        rounds.start,
-        np.zeros(CLIENTS, np.int64),
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.int64),
-        np.zeros(n, np.bool_),
-        np.full((n, dimension), start),
+        first=rounds.start,
+        participants=np.zeros(CLIENTS, np.int64),
+        sizes=np.zeros(n, np.int32),
+        lengths=np.zeros(n, np.int64),
+        bits=np.zeros(n, np.int64),
+        present=np.zeros(n, np.bool_),
+        decoded=np.full((n, dimension), start),
     )
 
 

@@ -60,7 +60,14 @@ def find_missing(study: Study, options: RunOptions, ranks: int, longest: float, 
     say(f"{study.name}: {done} done, {busy} queued or running, {len(missing)} to submit")
     speeds = speed_estimate.speeds(missing, folder, ranks, options.plugins, measure=measure)
     seconds = {c.id: speed_estimate.seconds_of(c, repetitions[c.id], speeds[c.id]) for c in missing if c.id in speeds}
-    return MissingWork(study, folder, submitted, bundles(missing, seconds, longest), seconds, speeds)
+    return MissingWork(
+        study=study,
+        folder=folder,
+        submitted=submitted,
+        tasks=bundles(missing, seconds, longest),
+        seconds=seconds,
+        speeds=speeds,
+    )
 
 
 def bundles(configurations: Sequence[Configuration], seconds: dict[str, float], longest: float) -> list[Task]:

@@ -34,7 +34,14 @@ class Layout:
     @classmethod
     def of(cls, configuration: Configuration, dimension: int, bins: int, grain: int) -> Layout:
         rounds = log_rounds(configuration.rounds, configuration.log.points_per_decade)
-        return cls(rounds, dimension, configuration.clients, bins, grain, configuration.log.iterates)
+        return cls(
+            rounds=rounds,
+            dimension=dimension,
+            clients=configuration.clients,
+            bins=bins,
+            grain=grain,
+            iterates=configuration.log.iterates,
+        )
 
     def automatic(self, repetitions: int) -> str:
         """Return which iterates are stored where the study leaves it to the size of the log."""

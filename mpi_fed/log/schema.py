@@ -147,7 +147,7 @@ CLIENT_UPLINK_PAYLOAD_BYTES = Dataset(
     Kind.COUNT,
     "byte",
     "`uplink_payload_bytes` client by client",
-    Condition.FEW_CLIENTS,
+    condition=Condition.FEW_CLIENTS,
 )
 CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL = Dataset(
     "client_uplink_payload_bytes_total",
@@ -155,7 +155,7 @@ CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL = Dataset(
     Kind.COUNT,
     "byte",
     "The same at the end of the repetition",
-    Condition.MANY_CLIENTS,
+    condition=Condition.MANY_CLIENTS,
 )
 MESSAGE_COUNT = Dataset(
     "message_count", (REPETITION, SIZE), Kind.COUNT, "1", "Uplink messages of the whole repetition"
@@ -165,14 +165,16 @@ PHASE_SECONDS = Dataset(
 )
 
 ITERATE = Dataset(
-    "iterate", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_k", Condition.ALL_ITERATES
+    "iterate", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_k", condition=Condition.ALL_ITERATES
 )
 ITERATE_AVERAGED = Dataset(
-    "iterate_averaged", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_bar_k", Condition.ALL_ITERATES
+    "iterate_averaged", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_bar_k", condition=Condition.ALL_ITERATES
 )
-LAST_ITERATE = Dataset("last_iterate", (REPETITION, COORDINATE), Kind.FLOAT, "1", "w_K", Condition.LAST_ITERATES)
+LAST_ITERATE = Dataset(
+    "last_iterate", (REPETITION, COORDINATE), Kind.FLOAT, "1", "w_K", condition=Condition.LAST_ITERATES
+)
 LAST_ITERATE_AVERAGED = Dataset(
-    "last_iterate_averaged", (REPETITION, COORDINATE), Kind.FLOAT, "1", "w_bar_K", Condition.LAST_ITERATES
+    "last_iterate_averaged", (REPETITION, COORDINATE), Kind.FLOAT, "1", "w_bar_K", condition=Condition.LAST_ITERATES
 )
 
 COUNTS = (

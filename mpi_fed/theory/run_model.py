@@ -42,4 +42,11 @@ def run_model(configuration: Configuration, population: Population) -> RunModel:
     omega = algorithm.omega_of(configuration.compressor, population.dimension)
     alpha = algorithm.rate(omega) if isinstance(algorithm, ControlVariates) else None
     samples = None if batch == "full" else int(batch)
-    return RunModel(population, configuration.compressor, samples, alpha, configuration.downlink, algorithm.delayed)
+    return RunModel(
+        population=population,
+        compressor=configuration.compressor,
+        batch=samples,
+        alpha=alpha,
+        downlink=configuration.downlink,
+        delayed=algorithm.delayed,
+    )

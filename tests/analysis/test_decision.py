@@ -258,7 +258,19 @@ def final(risks, seeds):
 )
 def test_the_answer_weighs_all_comparisons(verdicts, word):
     ratio = Ratio(estimate=1.0, low=0.9, high=1.1, confidence=0.95)
-    compared = [PenaltyComparison("rand-h", 1.0, 0.1, "quantization", 1.0, 0.1, ratio, verdict) for verdict in verdicts]
+    compared = [
+        PenaltyComparison(
+            name="rand-h",
+            penalty=1.0,
+            error=0.1,
+            reference="quantization",
+            reference_penalty=1.0,
+            reference_error=0.1,
+            ratio=ratio,
+            verdict=verdict,
+        )
+        for verdict in verdicts
+    ]
     assert answer([decision_with(compared)]).answer == word
 
 

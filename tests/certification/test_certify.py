@@ -190,7 +190,15 @@ def masks(x, p, n, seed):
     decoded = np.where(np.random.default_rng(seed).random((n, len(x))) < p, x / p, 0.0)
     size = np.count_nonzero(decoded, axis=1) * 4
     nothing = np.zeros(n, np.int64)
-    return Batch(0, nothing[:2], size.astype(np.int32), nothing, 8 * size, np.ones(n, bool), decoded)
+    return Batch(
+        first=0,
+        participants=nothing[:2],
+        sizes=size.astype(np.int32),
+        lengths=nothing,
+        bits=8 * size,
+        present=np.ones(n, bool),
+        decoded=decoded,
+    )
 
 
 def judged(compressor, x, p, n) -> list[str]:

@@ -199,8 +199,18 @@ def test_a_log_without_a_dataset_is_not_written(place, name):
     writer = open_writer(path, configuration, Layout.of(configuration, D, 5, 1), np.zeros(D), {})
     iterates, clients = np.zeros((1, D)), np.zeros((1, configuration.clients), np.int64)
     counts = np.zeros((1, len(schema.COUNTS)), np.int64)
+    block = Block(
+        first=0,
+        excess_risk=np.zeros(1),
+        excess_risk_averaged=np.zeros(1),
+        iterate=iterates,
+        iterate_averaged=iterates,
+        totals=counts,
+        client_payload=clients,
+        seconds=np.zeros(1),
+    )
     with pytest.raises(KeyError, match=name):
-        writer.write(0, Block(0, np.zeros(1), np.zeros(1), iterates, iterates, counts, clients, np.zeros(1)))
+        writer.write(0, block)
 
 
 def test_unfinished_files_of_a_killed_run_are_removed(place):

@@ -53,12 +53,21 @@ class Machine:
 
 def linked(name: str, clients: int, bits: float, latency: float) -> Machine:
     """Hosts of a cluster, all links alike."""
-    return Machine(name, clients, bits, bits, bits, latency)
+    return Machine(name=name, clients=clients, up=bits, down=bits, root=bits, latency=latency)
 
 
 def homes(name: str, clients: int, participants: int) -> Machine:
     """Homes around a data centre: 10 Mbit/s up, 50 Mbit/s down, 20 ms; the root's link has 10 Gbit/s."""
-    return Machine(name, clients, 10e6, 50e6, 10e9, 0.02, participants=participants, homes=True)
+    return Machine(
+        name=name,
+        clients=clients,
+        up=10e6,
+        down=50e6,
+        root=10e9,
+        latency=0.02,
+        participants=participants,
+        homes=True,
+    )
 
 
 PRESETS = {

@@ -100,7 +100,15 @@ def launch_of(log: Log) -> Launch:
     samples = np.empty((0, 7, 3)) if phases is None or phases.shape[1:] != (7, 3) else phases[log.complete]
     samples = samples[np.isfinite(samples).all(axis=(1, 2))]  # what was taken up again near its end has timed no round
     cores, crowded = cores_of(log.attributes.get(schema.RANK_CORES.name))
-    return Launch(log, ranks, seconds, samples, hosts_of(log), cores, crowded)
+    return Launch(
+        log=log,
+        ranks=ranks,
+        seconds=seconds,
+        phases=samples,
+        hosts=hosts_of(log),
+        cores=cores,
+        crowded=crowded,
+    )
 
 
 def seconds_a_round(log: Log) -> Floats:
