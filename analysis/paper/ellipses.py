@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_fed.analysis import load
+from mpi_fed.log import schema
 from mpi_fed.log.reader import Log
 from mpi_fed.study.load import configuration_from_tables
 from mpi_fed.theory import limit_covariance
@@ -64,7 +65,7 @@ def drawn_at(log: Log) -> int:
 
 def cloud(log: Log) -> Cloud:
     configuration = configuration_from_tables(log.configuration)
-    noise, optimum, averages = limit_covariance(configuration), log.dataset("optimum"), log.final_average()
+    noise, optimum, averages = limit_covariance(configuration), log.dataset(schema.OPTIMUM.name), log.final_average()
     assert noise is not None
     assert averages is not None
     inverse = np.linalg.inv(configuration.problem.prepare(log.clients).covariance.dense)

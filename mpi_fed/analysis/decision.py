@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..log import schema
 from ..log.reader import Log, usable
 from .cells import size
 from .document import INVALID, VALID, Analysis, ComparableGroup, Decision, Entry, PenaltyComparison, Ranked
@@ -168,7 +169,7 @@ def _bytes_to(curve: Floats, sent: Floats, target: float | None) -> float:
 
 
 def _omega(log: Log) -> float | None:
-    omega = log.attributes.get("omega")
+    omega = log.attributes.get(schema.OMEGA.name)
     return None if omega is None or omega <= 0 else float(omega)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..log import schema
 from ..log.reader import Log
 from . import cells, sentences, summary_table
 from .document import Analysis, Entry
@@ -30,7 +31,18 @@ SYMBOLS = dict(
     zip(MARKERS, ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"), strict=True)
 )
 """The pictures' markers by their names in plotly."""
-NOT_PROVENANCE = {"format", "format_version", "configuration", "configuration_id", "position", "label", "status"}
+NOT_PROVENANCE = {
+    attribute.name
+    for attribute in (
+        schema.FORMAT,
+        schema.FORMAT_VERSION,
+        schema.CONFIGURATION,
+        schema.CONFIGURATION_ID,
+        schema.POSITION,
+        schema.LABEL,
+        schema.STATUS,
+    )
+}
 """Root attributes that do not say where the log comes from."""
 
 
@@ -159,7 +171,7 @@ def _details(log: Log, entry: Entry, shared: dict[str, str]) -> dict[str, Any]:
 
 def _phases(log: Log) -> list[tuple[str, list[str]]]:
     """For each phase the microseconds a round, min, mean and max over ranks, mean over repetitions."""
-    seconds, names = log.dataset("phase_seconds"), log.dataset("phase")
+    seconds, names = log.dataset(schema.PHASE_SECONDS.name), log.dataset(schema.PHASE.name)
     if seconds is None or names is None or not log.complete.any():
         return []
     means = 1e6 * np.mean(seconds[log.complete], axis=0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..log import schema
 from ..log.reader import Log, usable
 from . import rates
 from .document import (
@@ -90,7 +91,7 @@ def _entry(log: Log, forecast: Forecast, target: float, reference: Log | None) -
         reasons=faults,
         notes=[forecast.note] if forecast.note else [],
         label=log.label,
-        configuration_id=log.attributes.get("configuration_id"),
+        configuration_id=log.attributes.get(schema.CONFIGURATION_ID.name),
         study=configuration["study"],
         file=str(log.path),
         **_to_target(log, kept, target),
@@ -102,7 +103,7 @@ def _entry(log: Log, forecast: Forecast, target: float, reference: Log | None) -
 
 def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[Bias, Decomposition]:
     """Bias and variance of the final averaged iterates."""
-    averages, optimum = log.final_average(), log.dataset("optimum")
+    averages, optimum = log.final_average(), log.dataset(schema.OPTIMUM.name)
     if averages is None or optimum is None:
         return Bias(None, None), Decomposition(None, None, None, None)
     errors = averages[kept] - optimum
@@ -124,7 +125,7 @@ def _bytes(log: Log, kept: np.ndarray) -> dict[str, Any]:
         )
     )
     values = None if log.dimension is None else log.dimension * log.clients * log.rounds
-    ranks = log.attributes.get("ranks")
+    ranks = log.attributes.get(schema.RANKS.name)
     back = None if log.dimension is None or not ranks else log.dimension * int(ranks) * log.rounds
 
     def factors(size: int) -> Factors:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engine.compilation import COMPILED
 from ..launch.world import World
+from ..log import schema
 from ..runner import provenance
 
 CABLES = "VIRTUAL_CLUSTER_CABLES"
@@ -21,16 +22,16 @@ def describe(world: World) -> dict[str, Any]:
         return {}
     cables = os.environ.get(CABLES)
     return {
-        "cpu": json.loads(facts["cpu"]),
+        "cpu": json.loads(facts[schema.CPU.name]),
         "cores": os.cpu_count(),
-        "hosts": json.loads(facts["host_names"]),
-        "rank_cores": json.loads(facts["rank_cores"]),
-        "mpi_library": facts["mpi_library"],
-        "mpi_thread_level": facts["mpi_thread_level"],
-        "python_version": facts["python_version"],
-        "package_version": facts["package_version"],
-        "git_commit": facts["git_commit"],
-        "dependency_versions": json.loads(facts["dependency_versions"]),
+        "hosts": json.loads(facts[schema.HOST_NAMES.name]),
+        "rank_cores": json.loads(facts[schema.RANK_CORES.name]),
+        "mpi_library": facts[schema.MPI_LIBRARY.name],
+        "mpi_thread_level": facts[schema.MPI_THREAD_LEVEL.name],
+        "python_version": facts[schema.PYTHON_VERSION.name],
+        "package_version": facts[schema.PACKAGE_VERSION.name],
+        "git_commit": facts[schema.GIT_COMMIT.name],
+        "dependency_versions": json.loads(facts[schema.DEPENDENCY_VERSIONS.name]),
         "compiled": COMPILED,
         **({"cables": json.loads(cables)} if cables else {}),
     }

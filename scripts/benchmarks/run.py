@@ -43,6 +43,7 @@ def command(study: Path, out: Path, *options: str) -> float:
 def logging(study: Path, out: Path) -> None:
     """On this process alone, whose first repetition has compiled everything."""
     from mpi_fed.launch.run_options import RunOptions
+    from mpi_fed.log import schema
     from mpi_fed.runner.repetitions import run
     from mpi_fed.study.plan import make_plan
 
@@ -55,7 +56,7 @@ def logging(study: Path, out: Path) -> None:
     seconds(1)
     taken = seconds(1 + REPETITIONS)
     with h5py.File(next((out / "benchmark").glob("*.h5"))) as file:
-        rounds, points = file["wall_seconds"][1:, -1].sum(), len(file["round"])
+        rounds, points = file[schema.WALL_SECONDS.name][1:, -1].sum(), len(file[schema.ROUND.name])
     share = (taken - rounds) / taken
     each = f"{points} log points, {taken / REPETITIONS:.2f} s a repetition"
     print(f"evaluation and logging: {share:.1%} of the wall time ({each})")

@@ -16,6 +16,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mpi_fed.log import schema
+from mpi_fed.log.schema import RepetitionStatus
+
 STUDY = """
 [study]
 name = "torture"
@@ -39,7 +42,7 @@ INTERVAL = 0.2
 """Seconds between checkpoints."""
 LONGEST = 1.5
 """Seconds after which a run is killed at the latest, from its start, or three times in four from its first rounds."""
-TIMED = ("wall_seconds", "phase_seconds")
+TIMED = (schema.WALL_SECONDS.name, schema.PHASE_SECONDS.name)
 
 
 def kills(count: int, rounds: int, seed: int) -> bool:
@@ -79,10 +82,10 @@ def kills(count: int, rounds: int, seed: int) -> bool:
         command(folder, "runs").wait()
         different += not same(datasets(folder / "runs"), whole)
         left = [p.name for p in (folder / "runs" / "torture").iterdir() if p.suffix != ".h5"]
-    found = {"kills": done, "starts": starts, "resumed": resumed, "rounds done again": lost, "at most": worst}
-    found |= {"unreadable logs": unreadable, "other results": different}
-    print("  ".join(found))
-    print("  ".join(f"{number:>{len(name)},}" for name, number in found.items()))
+    counts = {"kills": done, "starts": starts, "resumed": resumed, "rounds done again": lost, "at most": worst}
+    counts |= {"unreadable logs": unreadable, "other results": different}
+    print("  ".join(counts))
+    print("  ".join(f"{number:>{len(name)},}" for name, number in counts.items()))
     if left:
         print(f"left over: {', '.join(left)}")
     return not (unreadable or different or left)
@@ -116,9 +119,9 @@ def datasets(out: Path) -> dict[str, Any]:
         return {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
 
 
-def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    names = [name for name in one.keys() - set(TIMED) if one[name].dtype != object]
-    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in names)
+def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    names = [name for name in first.keys() - set(TIMED) if first[name].dtype != object]
+    return first.keys() == second.keys() and all(first[name].tobytes() == second[name].tobytes() for name in names)
 
 
 def position(folder: Path) -> int:
@@ -126,8 +129,9 @@ def position(folder: Path) -> int:
     done = 0
     for path in (folder / "runs" / "torture").glob("*.h5"):
         with h5py.File(path, "r") as file:
-            done += int((file["repetition_status"][:] == 1).sum()) * int(file["round"][-1])
-            missing = file["repetition"][file["repetition_status"][:] == 0]
+            status, rounds = file[schema.REPETITION_STATUS.name][:], file[schema.ROUND.name][-1]
+            done += int((status == RepetitionStatus.COMPLETE).sum()) * int(rounds)
+            missing = file[schema.REPETITION.name][status == RepetitionStatus.MISSING]
     for path in (folder / "runs" / "torture").glob("*.checkpoint"):
         with np.load(path, allow_pickle=False) as file:
             meta = json.loads(file["meta"].tobytes())
@@ -136,10 +140,10 @@ def position(folder: Path) -> int:
 
 
 def furthest(folder: Path) -> int:
-    """Rounds of all repetitions that the log tells of."""
+    """Rounds of all repetitions that the log has."""
     rounds = 0
     for path in (folder / "runs" / "torture").glob("*.h5"):
         with h5py.File(path, "r") as file:
-            held = np.isfinite(file["excess_risk"][:]).sum(axis=1)
-            rounds += int(sum(file["round"][count - 1] for count in held if count))
+            counts = np.isfinite(file[schema.EXCESS_RISK.name][:]).sum(axis=1)
+            rounds += int(sum(file[schema.ROUND.name][count - 1] for count in counts if count))
     return rounds
