@@ -36,8 +36,8 @@ def with_floors(results: Sequence[Result], folder: Path) -> list[Result]:
             return list(results)
         medians.append([float(line) for line in answer.read_text().split()])
     floors = zip(chosen, np.median(medians, axis=0).tolist(), strict=True)
-    known = {id(result): float(f"{microseconds:.6g}") for result, microseconds in floors}
-    return [replace(result, floor_microseconds=known.get(id(result))) for result in results]
+    by_result = {id(result): float(f"{microseconds:.6g}") for result, microseconds in floors}
+    return [replace(result, floor_microseconds=by_result.get(id(result))) for result in results]
 
 
 def compiled(folder: Path) -> Path | None:

@@ -54,24 +54,24 @@ Rounds = NDArray[np.int64]
 @kernel
 def sending_rounds(compressor, seed, clients, everyone, rounds):
     """rounds <- the first rounds that the loop times, but 0, in which anybody sends; how many there are."""
-    found = 0
+    count = 0
     for i in range(1, TRIES):
-        if found == len(rounds):
+        if count == len(rounds):
             break
         if participants(compressor, seed, np.uint64(TIMED * i), clients, everyone) > 0:
-            rounds[found] = TIMED * i
-            found += 1
-    return found
+            rounds[count] = TIMED * i
+            count += 1
+    return count
 
 
 @kernel
 def count_sending(compressor, seed, clients, everyone, start, stop):
     """How many of the rounds start <= k < stop are such in which anybody sends."""
-    found = 0
+    count = 0
     for k in range(start, stop):
         if participants(compressor, seed, np.uint64(k), clients, everyone) > 0:
-            found += 1
-    return found
+            count += 1
+    return count
 
 
 @kernel
@@ -108,17 +108,17 @@ def bare_round(route, comm, wire, schedule, w, walked, round, repeats, seconds):
 def measure_all(
     configurations: Sequence[Configuration], repetitions: int | None, world: World, progress: Progress, note: str = ""
 ) -> list[Measured]:
-    """Measure each configuration; the root gets what was found, the others nothing."""
-    found = []
+    """Measure each configuration; the root gets the measurements, the others nothing."""
+    measurements = []
     with progress:
         for configuration in configurations:
             d, route = configuration.problem.dimension_of(), configuration.route.kind
             progress.start(f"{note}d = {d:,}, {configuration.label}, {route}")
             progress.begin()
-            one = measure(configuration, repetitions or repetitions_at(d), world)
-            found += [one] if one else []
+            measured = measure(configuration, repetitions or repetitions_at(d), world)
+            measurements += [measured] if measured else []
             progress.advance(1)
-    return found
+    return measurements
 
 
 def measure(configuration: Configuration, repetitions: int, world: World) -> Measured | None:
@@ -128,18 +128,18 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
     simulation.compile()
     rounds = _timed_rounds(simulation, WARM_UP + repetitions)
     lead = max(1, min(LEAD, LEAD_SHARE // population.dimension)) if COMPILED else 0
-    phases, bare_seconds, says = _samples(simulation, rounds, lead)
-    everyone = world.comm.gather((phases[WARM_UP:], simulation.state.w.tobytes() if world.is_root else None))
+    phases, bare_seconds, has_bare = _samples(simulation, rounds, lead)
+    gathered = world.comm.gather((phases[WARM_UP:], simulation.state.w.tobytes() if world.is_root else None))
     same = world.comm.gather(_agrees(world, simulation))
     simulation.close()
-    if everyone is None or same is None:
+    if gathered is None or same is None:
         return None
     wire, sending, reasons = simulation.wire, 1, []
     if not all(same):
         reasons.append("ranks differ in the iterate")
     if len(rounds):
-        sending, wrong = _held_against_one_rank(simulation, population, rounds, lead)
-        reasons += wrong
+        sending, differences = _compare_with_one_rank(simulation, population, rounds, lead)
+        reasons += differences
     messages = int(wire.histogram.sum())
     return Measured(
         route=configuration.route.kind,
@@ -149,8 +149,8 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
         clients=configuration.clients,
         downlink_bits=_downlink_bits(configuration),
         compressed_downlink=None if configuration.downlink is None else configuration.downlink.table(),
-        phases=np.array([own for own, _ in everyone]),
-        bare=bare_seconds[WARM_UP:] if says else None,
+        phases=np.array([samples for samples, _ in gathered]),
+        bare=bare_seconds[WARM_UP:] if has_bare else None,
         payload_bytes=wire.totals[PAYLOAD_BYTES] / max(1, messages),
         messages=messages / sending,
         uplink=wire.totals[UPLINK_BYTES] / sending,
@@ -185,7 +185,7 @@ def _bare_arguments(simulation: Simulation, numbers: int, comm: object = None) -
 def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray, NDArray, bool]:
     """Of each round the seconds of every step, (rounds, 9), and of its bare collectives, (rounds, 2), if there are."""
     phases, bare_seconds = np.zeros((len(rounds), len(STEPS))), np.zeros((len(rounds), 2))
-    clock, says = simulation.wire.clock[: len(STEPS)], True
+    clock, has_bare = simulation.wire.clock[: len(STEPS)], True
     arguments = _bare_arguments(simulation, walked(simulation.population.dimension))
     simulation.start(SEED)
     for sample, round in enumerate(rounds):
@@ -193,12 +193,12 @@ def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray
         simulation.go_to(round - lead)
         simulation.advance(round + 1)
         phases[sample] = clock - before
-        if says:
+        if has_bare:
             code = bare_round(*arguments, round, lead + 1, bare_seconds[sample])
             if code not in (0, NOT_DEFINED):
                 raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
-            says = code != NOT_DEFINED
-    return phases, bare_seconds, says
+            has_bare = code != NOT_DEFINED
+    return phases, bare_seconds, has_bare
 
 
 def _agrees(world: World, simulation: Simulation) -> bool:
@@ -208,15 +208,15 @@ def _agrees(world: World, simulation: Simulation) -> bool:
     return roots.tobytes() == simulation.state.model.tobytes()
 
 
-def _held_against_one_rank(
+def _compare_with_one_rank(
     simulation: Simulation, population: Population, rounds: Rounds, lead: int
 ) -> tuple[int, list[str]]:
     """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
-    given, bits = simulation.configuration, simulation.configuration.route.downlink_bits
-    plain = given
-    if not given.route.joint_messages:
-        plain = replace(given, route=Auto(downlink_bits=bits).resolve(given.compressor))
-    alone = Simulation(plain, population, MPI.COMM_SELF, [0, given.rounds])
+    configuration = plain = simulation.configuration
+    if not configuration.route.joint_messages:
+        route = Auto(downlink_bits=configuration.route.downlink_bits).resolve(configuration.compressor)
+        plain = replace(configuration, route=route)
+    alone = Simulation(plain, population, MPI.COMM_SELF, [0, configuration.rounds])
     alone.compile()
     alone.start(SEED)
     reasons: dict[str, None] = {}
@@ -227,17 +227,17 @@ def _held_against_one_rank(
         alone.advance(round + 1)
         booked = alone.wire.totals[PAYLOAD_BYTES] - before[0]
         packed = alone.wire.sizes[: alone.wire.histogram.sum() - before[1]]
-        reasons |= dict.fromkeys(_of_messages(packed, booked, given, population.dimension))
+        reasons |= dict.fromkeys(_message_faults(packed, booked, configuration, population.dimension))
     if not np.isfinite(alone.state.w).all():
         reasons["the iterate is not finite"] = None
-    if wrong := _of_iterate(simulation.state.w, alone.state.w, given):
-        reasons[wrong] = None
-    for what, own, its in (
+    if fault := _iterate_fault(simulation.state.w, alone.state.w, configuration):
+        reasons[fault] = None
+    for what, counts, expected in (
         ("bits and bytes", simulation.wire.totals[:2], alone.wire.totals[:2]),
         ("bytes of each client", simulation.wire.client_payload, alone.wire.client_payload),
         ("lengths of messages", simulation.wire.histogram, alone.wire.histogram),
     ):
-        if not np.array_equal(own, its):
+        if not np.array_equal(counts, expected):
             reasons[f"the ledger's {what} are not those of the same rounds on one rank"] = None
     return _sending(simulation, rounds, lead), list(reasons)
 
@@ -252,12 +252,13 @@ def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
         return sum(int(count_sending(*arguments, round - lead, round + 1)) for round in rounds)
 
 
-def _of_iterate(w: NDArray, expected: NDArray, given: Configuration) -> str | None:
+def _iterate_fault(w: NDArray, expected: NDArray, configuration: Configuration) -> str | None:
     """What is wrong with the iterate, if it is not that of one rank."""
-    if not given.route.sums_in_mpi or given.route.joint_messages:
+    route, downlink = configuration.route, configuration.downlink
+    if not route.sums_in_mpi or route.joint_messages:
         same, but = w.tobytes() == expected.tobytes(), "bit for bit"
-    elif given.downlink is None or given.downlink.linear:
-        bits = given.downlink.value_bits if given.downlink else given.route.downlink_bits
+    elif downlink is None or downlink.linear:
+        bits = downlink.value_bits if downlink else route.downlink_bits
         near = OF_HALVES if bits == 16 else ROUNDING
         same, but = np.allclose(w, expected, rtol=near, atol=near), "but for rounding"
     else:
@@ -266,7 +267,7 @@ def _of_iterate(w: NDArray, expected: NDArray, given: Configuration) -> str | No
     return None if same else f"the iterate is not, {but}, that of the same rounds on one rank"
 
 
-def _of_messages(packed: NDArray, booked: int, configuration: Configuration, dimension: int) -> list[str]:
+def _message_faults(packed: NDArray, booked: int, configuration: Configuration, dimension: int) -> list[str]:
     """What is wrong with the bytes of a round's messages."""
     most = configuration.route.payload_bytes(configuration.compressor, dimension, configuration.clients)
     fixed = configuration.compressor.fixed_length

@@ -45,11 +45,11 @@ def speeds(
 ) -> dict[str, Speed]:
     """By id, the speed of each configuration of which a log tells or, where `measure` allows it, a calibration."""
     logged = dict(_logged(folder))
-    known = {c.id: logged[key] for c in configurations if (key := _key(c.tables)) in logged}
-    unknown = [c for c in configurations if c.id not in known]
-    if unknown and measure:
-        known |= calibrate(unknown, ranks, plugins)
-    return known
+    speeds_by_id = {c.id: logged[key] for c in configurations if (key := _key(c.tables)) in logged}
+    unlogged = [c for c in configurations if c.id not in speeds_by_id]
+    if unlogged and measure:
+        speeds_by_id |= calibrate(unlogged, ranks, plugins)
+    return speeds_by_id
 
 
 def seconds_of(configuration: Configuration, repetitions: int, speed: Speed) -> float:

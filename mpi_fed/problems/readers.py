@@ -1,6 +1,6 @@
 """Features and targets from .npz, .csv, .svm and .libsvm files, each also .gz, and from .h5 files.
 
-Whatever is wrong with a file is one ValueError sentence that names the file, the place in it and the mend.
+Whatever is wrong with a file is one ValueError sentence that says where in the file, what is wrong and how to fix it.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def _checked(path: str, features: np.ndarray, targets: np.ndarray) -> tuple[Arra
 
 def _pair(path: str, names: Iterable[str]) -> tuple[str, str]:
     """Which of the arrays in a file are the features and the targets."""
-    held = sorted(names)
+    arrays = sorted(names)
     for pair in (("features", "targets"), ("X", "y")):
-        if set(pair) <= set(held):
+        if set(pair) <= set(arrays):
             return pair
     raise ValueError(
         f"path = {path!r} must hold the arrays features and targets (or X and y); "
-        f"it holds {', '.join(held) or 'none'}"
+        f"it holds {', '.join(arrays) or 'none'}"
     )
 
 
@@ -80,12 +80,13 @@ def _read_h5(path: str) -> tuple[np.ndarray, np.ndarray]:
 
     with stream(path) as file:
         try:
-            held = h5py.File(file, "r")
+            contents = h5py.File(file, "r")
         except (OSError, RuntimeError):
             raise ValueError(f"path = {path!r} is not a readable HDF5 file") from None
-        with held:
-            features, targets = _pair(path, (name for name in held if isinstance(held[name], h5py.Dataset)))
-            return np.asarray(held[features][()]), np.asarray(held[targets][()])
+        with contents:
+            names = (name for name in contents if isinstance(contents[name], h5py.Dataset))
+            features, targets = _pair(path, names)
+            return np.asarray(contents[features][()]), np.asarray(contents[targets][()])
 
 
 def _read_svm(path: str) -> tuple[np.ndarray, np.ndarray]:

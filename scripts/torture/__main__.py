@@ -22,12 +22,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2_000_000, metavar="N", help="of each of two repetitions")
     parser.add_argument("--mutations", type=int, default=10_000, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     sound = True
-    if given.kills:
-        sound &= kills(given.kills, given.rounds, given.seed)
-    if given.mutations:
-        sound &= mutations(given.mutations, given.seed)
+    if arguments.kills:
+        sound &= kills(arguments.kills, arguments.rounds, arguments.seed)
+    if arguments.mutations:
+        sound &= mutations(arguments.mutations, arguments.seed)
     print("SOUND" if sound else "NOT SOUND")
     return 0 if sound else 1
 

@@ -157,7 +157,7 @@ def in_a_worker(folder: Path, seed: int, numbers: range) -> list[Case]:
 
 
 def work(pipe: Any, folder: Path, seed: int, numbers: range) -> None:
-    """Try each, and tell."""
+    """Try each, and report it."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for number in numbers:
@@ -208,12 +208,12 @@ class Watch:
     def __init__(self) -> None:
         self.allowed = ("/dev/", "/proc/", str(Path.home() / ".cache"), tempfile.gettempdir())
         self.folder: Path | None = None
-        self.found: list[str] = []
+        self.paths: list[str] = []
         sys.addaudithook(self.see)
 
     def begin(self, folder: Path) -> list[str]:
-        self.folder, self.found = folder, []
-        return self.found
+        self.folder, self.paths = folder, []
+        return self.paths
 
     def end(self) -> None:
         self.folder = None
@@ -233,7 +233,7 @@ class Watch:
         inside = whole.startswith(f"{self.folder}/")
         beside = whole.startswith(f"{self.folder.parent if self.folder else ''}/")
         if not inside and (beside or not whole.startswith(self.allowed)):
-            self.found.append(whole)
+            self.paths.append(whole)
 
 
 WATCH = Watch()
@@ -381,12 +381,12 @@ def use_checkpoint(place: Path) -> None:
     """Take it up."""
     from mpi_fed.runner import checkpoint
 
-    found = checkpoint.load(log_in(place), configuration_of(place))
-    if found is not None:
+    loaded = checkpoint.load(log_in(place), configuration_of(place))
+    if loaded is not None:
         global _simulation
         world = world_of_one()
         _simulation = _simulation or simulation_of(world, place)
-        checkpoint.restore(world, found, _simulation)
+        checkpoint.restore(world, loaded, _simulation)
 
 
 _simulation: Any = None

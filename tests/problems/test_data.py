@@ -84,13 +84,13 @@ def test_pca_accepts_the_dependent_columns_that_others_refuse(tmp_path):
         ) as error:
             file_problem(path, preprocessing=preprocessing).check(1)
         assert path in one_sentence(error)
-    mended = file_problem(path, preprocessing="pca")
-    assert mended.dimension_of() == 3
-    assert mended.notes == (
+    fixed = file_problem(path, preprocessing="pca")
+    assert fixed.dimension_of() == 3
+    assert fixed.notes == (
         "constant columns, dropped: 1 of 5",
         "principal axes without data, dropped: 1 of 4",
     )
-    assert mended.prepare(2).covariance.eigenvalues.min() > 0.1
+    assert fixed.prepare(2).covariance.eigenvalues.min() > 0.1
 
 
 def test_columns_that_depend_once_centred(tmp_path):

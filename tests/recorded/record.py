@@ -56,7 +56,7 @@ def run(folder: Path, study: str, ranks: int = 2, compiled: bool = True) -> dict
     """The logs of one of the studies beside this file, by label."""
     mpi_fed(folder, "run", HERE / f"{study}.toml", f"--ranks={ranks}", "--no-analyze", "--out=runs", compiled=compiled)
     logs = map(log, sorted(folder.glob(f"runs/{study}/*.h5")))
-    return {one["label"]: one for one in logs}
+    return {entry["label"]: entry for entry in logs}
 
 
 def log(path: Path) -> dict[str, Any]:
@@ -94,8 +94,8 @@ def kind(value: Any) -> str:
 
 
 def described(dataset: h5py.Dataset) -> str:
-    own = dataset.name.removeprefix("/")
-    axes = [axis[0].name.removeprefix("/") if len(axis) else own for axis in dataset.dims]
+    name = dataset.name.removeprefix("/")
+    axes = [axis[0].name.removeprefix("/") if len(axis) else name for axis in dataset.dims]
     dtype = "text" if dataset.dtype == object else str(dataset.dtype)
     unit = dataset.attrs.get("units", b"").decode()
     return f"{dtype} ({', '.join(axes)}) {unit}".strip()
@@ -103,14 +103,14 @@ def described(dataset: h5py.Dataset) -> str:
 
 def all_digests(ranks: int) -> dict[str, Any]:
     """digests.json: what the studies beside this file give, and the layout that all logs share."""
-    found: dict[str, Any] = {"layout": None, "logs": {}}
+    digests: dict[str, Any] = {"layout": None, "logs": {}}
     with tempfile.TemporaryDirectory() as folder:
         for study in STUDIES:
-            found["logs"][study] = run(Path(folder), study, ranks)
-            for one in found["logs"][study].values():
-                found["layout"] = found["layout"] or one["layout"]
-                assert one.pop("layout") == found["layout"]
-    return found
+            digests["logs"][study] = run(Path(folder), study, ranks)
+            for entry in digests["logs"][study].values():
+                digests["layout"] = digests["layout"] or entry["layout"]
+                assert entry.pop("layout") == digests["layout"]
+    return digests
 
 
 def analyzed(folder: Path, study: str) -> Any:
@@ -134,11 +134,11 @@ def all_expected() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         logs = copy(folder)
-        found: dict[str, Any] = {"analyze": {study: analyzed(folder, study) for study in KEPT}}
+        expected: dict[str, Any] = {"analyze": {study: analyzed(folder, study) for study in KEPT}}
         go_on(folder, "interrupted")
         (ended,) = logs.glob("interrupted/*.h5")
-        found["interrupted"] = log(ended)
-    return found
+        expected["interrupted"] = log(ended)
+    return expected
 
 
 def main(what: str, ranks: str = "2") -> None:

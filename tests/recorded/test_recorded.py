@@ -32,12 +32,12 @@ def test_every_study_is_recorded():
 @pytest.mark.parametrize("study", record.STUDIES)
 def test_digests(tmp_path, study, compiled):
     """Iterates and counts are those recorded, bit for bit, and the log's layout is, too."""
-    found = record.run(tmp_path, study, compiled=compiled)
+    digests = record.run(tmp_path, study, compiled=compiled)
     expected = DIGESTS["logs"][study]
-    assert found.keys() == expected.keys()
-    for label, one in found.items():
-        assert one.pop("layout") == DIGESTS["layout"], label
-        assert one == expected[label], label
+    assert digests.keys() == expected.keys()
+    for label, entry in digests.items():
+        assert entry.pop("layout") == DIGESTS["layout"], label
+        assert entry == expected[label], label
 
 
 @pytest.mark.parametrize("study", record.KEPT)
@@ -84,15 +84,15 @@ def test_interrupted(tmp_path, compiled):
     assert record.log(path) == EXPECTED["interrupted"]
 
 
-def differences(found: Any, expected: Any, place: str = "") -> list[str]:
+def differences(actual: Any, expected: Any, place: str = "") -> list[str]:
     """Where two JSON documents differ: keys, their order in a list, or numbers by more than rounding."""
-    if isinstance(expected, dict) and isinstance(found, dict) and found.keys() == expected.keys():
-        return [line for key in expected for line in differences(found[key], expected[key], f"{place}.{key}")]
-    if isinstance(expected, list) and isinstance(found, list) and len(found) == len(expected):
-        pairs = enumerate(zip(found, expected, strict=True))
-        return [line for i, (one, other) in pairs for line in differences(one, other, f"{place}[{i}]")]
-    if isinstance(expected, float) and isinstance(found, float):
-        same = math.isclose(found, expected, rel_tol=1e-12) or (math.isnan(found) and math.isnan(expected))
+    if isinstance(expected, dict) and isinstance(actual, dict) and actual.keys() == expected.keys():
+        return [line for key in expected for line in differences(actual[key], expected[key], f"{place}.{key}")]
+    if isinstance(expected, list) and isinstance(actual, list) and len(actual) == len(expected):
+        pairs = enumerate(zip(actual, expected, strict=True))
+        return [line for i, items in pairs for line in differences(*items, f"{place}[{i}]")]
+    if isinstance(expected, float) and isinstance(actual, float):
+        same = math.isclose(actual, expected, rel_tol=1e-12) or (math.isnan(actual) and math.isnan(expected))
     else:
-        same = type(found) is type(expected) and found == expected
-    return [] if same else [f"{place}: {found!r}, not {expected!r}"]
+        same = type(actual) is type(expected) and actual == expected
+    return [] if same else [f"{place}: {actual!r}, not {expected!r}"]

@@ -107,7 +107,7 @@ PROBE = """ip link add name hub type bridge && ip link add name cable type veth 
 
 @functools.cache
 def refused() -> str | None:
-    """What the kernel, or the container, says where root may not make such a network: no test can mend that."""
+    """What the kernel, or the container, says where root may not make such a network: no test can fix that."""
     words = ["unshare", "--net", "--mount", "--uts", "sh", "-c", PROBE]
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     tried = subprocess.run(words, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=PATIENCE)

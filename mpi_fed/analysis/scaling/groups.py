@@ -48,7 +48,7 @@ def gathered(points: Sequence[Point], sign: Sign, apart: bool) -> list[list[Poin
 
 
 def why_none(points: Sequence[Point]) -> InputError:
-    """Why points make no group, in one sentence with the mend."""
+    """The error where points make no group: one sentence that says why and how to fix it."""
     for sign in SIGNS.values():
         for members in gathered(points, sign, apart=False):
             differ = differing([point.setting for point in members])
