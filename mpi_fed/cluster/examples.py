@@ -1,15 +1,15 @@
-"""The batch files in slurm/, for people to copy and edit. `python -m mpi_fed.cluster.examples [FOLDER]` writes them."""
+"""The batch files in slurm/, for people to copy and edit. `python -m mpi_fed.cluster.examples FOLDER` writes them."""
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 
 from .batch_script import WARNING, render
 
 EXAMPLES = {"single.sbatch": False, "array.sbatch": True}
 """For each file, whether its job is an array."""
-FOLDER = Path(__file__).parents[2] / "slurm"
 
 
 def example(name: str) -> str:
@@ -17,11 +17,14 @@ def example(name: str) -> str:
     return render("example.sh.j2", array=EXAMPLES[name], warning=WARNING)
 
 
-def main(folder: str | Path = FOLDER) -> None:
-    """Write all files into a folder, by default that of this checkout."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write all files into a folder."""
+    parser = ArgumentParser("python -m mpi_fed.cluster.examples", description="Write the example batch files.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="slurm, in a checkout")
+    folder = parser.parse_args(arguments).folder
     for name in EXAMPLES:
-        Path(folder, name).write_text(example(name))
+        (folder / name).write_text(example(name))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -11,7 +11,9 @@ import pytest
 from support.mpi_tests import MUST_HAVE_BOTH
 from support.submit_command import program, scripts
 
-from mpi_fed.cluster.examples import EXAMPLES, FOLDER, example
+from mpi_fed.cluster.examples import EXAMPLES, example, main
+
+FOLDER = Path(__file__).parents[2] / "slurm"
 
 PROFILE = """
 python = "python"
@@ -36,7 +38,12 @@ def shellcheck(script: str) -> str:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_files_are_made_from_the_template(name):
-    assert (FOLDER / name).read_text() == example(name), "write it again: python -m mpi_fed.cluster.examples"
+    assert (FOLDER / name).read_text() == example(name), "write it again: python -m mpi_fed.cluster.examples slurm"
+
+
+def test_the_program_writes_all_files_into_a_folder(tmp_path):
+    main([str(tmp_path)])
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: example(name) for name in EXAMPLES}
 
 
 def test_there_are_no_other_files():

@@ -1,7 +1,7 @@
-"""How fast the codecs are on large vectors: python scripts/benchmarks/codecs.py [DIMENSION]
+"""How fast compressors are on large vectors: python scripts/benchmarks/compressors.py [DIMENSION]
 
-One core, float64 in, d = 10^6 unless told. Printed are GB/s of float64 input (encode) and output (decode), the best of
-several runs, memcpy of the same array beside them, each codec's ratio to it, and for rand-h nanoseconds a kept
+One core, float64 in, d = 10^6 by default. Printed are GB/s of float64 input (encode) and output (decode), the best of
+several runs, memcpy of the same array beside them, each compressor's ratio to it, and for rand-h nanoseconds a kept
 coordinate.
 """
 
@@ -24,7 +24,7 @@ from mpi_fed.engine.operations.compressor import Message, decode, encode
 from mpi_fed.engine.random_streams import Stream
 
 RUNS = 9
-CODECS: list[dict[str, Any]] = [
+COMPRESSORS: list[dict[str, Any]] = [
     {"kind": "none"},
     {"kind": "none", "value_bits": 64},
     {"kind": "none", "value_bits": 16},
@@ -41,15 +41,15 @@ CODECS: list[dict[str, Any]] = [
 
 
 @kernel
-def pack(codec, x, payload, message):
-    """One message."""
-    return encode(codec, x, payload, message)
+def pack(compressor, x, payload, message):
+    """Encode one message."""
+    return encode(compressor, x, payload, message)
 
 
 @kernel
-def unpack(codec, payload, out, message):
-    """Its decoding."""
-    decode(codec, payload, 1.0, out, message)
+def unpack(compressor, payload, out, message):
+    """Decode it."""
+    decode(compressor, payload, 1.0, out, message)
 
 
 def best(action: Callable[[], object]) -> float:
@@ -67,21 +67,21 @@ def main(d: int) -> None:
     message = Message(Stream(np.uint64(1), np.uint64(2), np.uint64(3)), 1, 0)
     gigabytes = 8 * d / 1e9
     memcpy = gigabytes / best(lambda: np.copyto(copy, x))
-    print(f"d = {d:,}; memcpy {memcpy:.1f} GB/s\n{'codec':42} encode GB/s (of memcpy)   decode GB/s (of memcpy)")
-    for given in CODECS:
-        parameters = dict(given)
+    print(f"d = {d:,}; memcpy {memcpy:.1f} GB/s\n{'compressor':42} encode GB/s (of memcpy)   decode GB/s (of memcpy)")
+    for table in COMPRESSORS:
+        parameters = dict(table)
         compressor = compressors[parameters.pop("kind")](**parameters).resolve(d)
-        codec, payload = compressor.kernel(d), np.zeros(compressor.payload_bytes_max(d), np.uint8)
+        compiled, payload = compressor.kernel(d), np.zeros(compressor.payload_bytes_max(d), np.uint8)
         with compiling():
-            size = pack(codec, x, payload, message)
-            unpack(codec, payload[:size], out, message)
+            size = pack(compiled, x, payload, message)
+            unpack(compiled, payload[:size], out, message)
         ends = [
-            best(lambda c=codec, p=payload: pack(c, x, p, message)),
-            best(lambda c=codec, p=payload[:size]: unpack(c, p, out, message)),
+            best(lambda c=compiled, p=payload: pack(c, x, p, message)),
+            best(lambda c=compiled, p=payload[:size]: unpack(c, p, out, message)),
         ]
         rates = "   ".join(f"{gigabytes / t:11.2f} ({gigabytes / t / memcpy:.2f})" for t in ends)
-        kept = "  ".join(f"{1e9 * t / compressor.h:.1f}" for t in ends) if given["kind"] == "rand-h" else ""
-        name = " ".join(str(v) if k == "kind" else f"{k}={v}" for k, v in given.items())
+        kept = "  ".join(f"{1e9 * t / compressor.h:.1f}" for t in ends) if table["kind"] == "rand-h" else ""
+        name = " ".join(str(v) if k == "kind" else f"{k}={v}" for k, v in table.items())
         print(f"{name:42} {rates}   {kept and kept + ' ns a kept coordinate'}")
 
 
