@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
-from ..launch.run_options import RunOptions
 from ..study.load import Study
 from ..study.plan import load_studies, make_plan
+from ..study.run_options import RunOptions
 from ..terminal.console import say
 from .batch_script import script
 from .budget import check_budget, with_time_limit
