@@ -9,6 +9,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from .errors import InputError
+
+K = TypeVar("K", bound=tuple)
+
 
 class Component(BaseModel):
     """One choice of a study file: a `kind` and its parameters, as annotated (and so checked) fields."""
@@ -17,11 +21,24 @@ class Component(BaseModel):
 
     kind: ClassVar[str]
     """The name that selects it in a study file."""
-    Kernel: ClassVar[type | None] = None
+    Kernel: ClassVar[Any] = None
     """The NamedTuple of parameters and scratch space that this component's compiled operations get, which chooses them
     by its type. None for a component without operations of its own."""
     lists: ClassVar[frozenset[str]] = frozenset()
     """Keys whose value is a list by nature, so that a list there is no grid."""
+
+    def own_kernel(self, kernel: K) -> K:
+        """The kernel that this component has made, checked to be of the class's Kernel, which chooses the code.
+
+        Raises InputError, one sentence, where it is another's.
+        """
+        if self.Kernel is not None and type(kernel) is not self.Kernel:
+            name = type(self).__qualname__
+            raise InputError(
+                f"{name}.kernel() returns a {type(kernel).__qualname__}, and the Kernel of {name} is "
+                f"{self.Kernel.__qualname__}; let kernel() return one"
+            )
+        return kernel
 
     def table(self) -> dict[str, Any]:
         """The study-file table that builds this component again: its kind and every parameter that is set."""
@@ -59,8 +76,8 @@ class Registry(dict[str, type[C]], Generic[C]):
         Raises ValueError for a kind that is taken, and TypeError, one sentence, for operations that are missing,
         misspelt or of another signature.
         """
-        known = self.get(component.kind)
-        if known is not None and known.__qualname__ != component.__qualname__:
+        registered = self.get(component.kind)
+        if registered is not None and registered.__qualname__ != component.__qualname__:
             raise ValueError(f"{self.family} kind {component.kind!r} is registered twice")
         code = self._checked_operations(component)
         for name, function in code.items():
@@ -103,8 +120,8 @@ class Registry(dict[str, type[C]], Generic[C]):
         declaration = self.operations[name].declaration
         expected, actual = (len(inspect.signature(each).parameters) for each in (declaration, function))
         if actual != expected:
-            own = _signature(f"{component.__qualname__}.{name}", function)
-            raise TypeError(f"{own} must take the {expected} arguments of {_signature(name, declaration)}")
+            signature = _signature(f"{component.__qualname__}.{name}", function)
+            raise TypeError(f"{signature} must take the {expected} arguments of {_signature(name, declaration)}")
 
     def _check_plain_methods(self, component: type[C]) -> None:
         for name in self.operations:

@@ -8,6 +8,7 @@ import pytest
 
 from mpi_fed.component import Component, Registry
 from mpi_fed.engine.operation import by_name, operation
+from mpi_fed.errors import InputError
 
 
 @operation(required=True)
@@ -112,3 +113,10 @@ def test_a_kind_is_registered_once(registry):
 def test_a_component_without_operations_needs_no_kernel(registry):
     registry.register(class_of())
     assert registry["own"].Kernel is None
+
+
+def test_a_kernel_of_another_class_is_refused():
+    component = class_of(Kernel=FirstKernel, give=staticmethod(plus))()
+    assert component.own_kernel(FirstKernel(1)) == FirstKernel(1)
+    with pytest.raises(InputError, match=r"Own\.kernel\(\) returns a SecondKernel, and the Kernel of Own is FirstKernel"):
+        component.own_kernel(SecondKernel(1))

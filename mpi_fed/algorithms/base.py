@@ -45,6 +45,8 @@ class Algorithm(Component):
     """w moves even in a round in which nobody sends."""
     delayed: ClassVar[bool] = False
     """Gradients of round k are taken at w_{k-1}, so that messages may travel while the next gradients are computed."""
+    has_theory: ClassVar[bool] = False
+    """Theory covers this class. Each class states it for itself: a subclass may step otherwise."""
     two_way: ClassVar[bool] = True
     """The direction of its step may be compressed again on its way down, without bias."""
 
@@ -117,6 +119,10 @@ class Algorithm(Component):
     def averaging_start(self, rounds: int) -> int:
         """The first k whose w_k enters the average."""
         return 0 if self.averaging == "all" else rounds - max(1, round(self.tail_fraction * rounds))
+
+    def memory_rate(self, omega: float) -> float | None:
+        """alpha, the rate at which clients' memories follow what they send; None without memories."""
+        return None
 
     def client_bytes(self, dimension: int) -> int:
         """Bytes of what a client keeps from round to round."""

@@ -30,11 +30,11 @@ class ControlVariates(Sgd):
     """
 
     kind = "control-variates"
+    has_theory = True
     Kernel = ControlVariatesKernel
     always_updates: ClassVar[bool] = True
 
-    def rate(self, omega: float) -> float:
-        """alpha."""
+    def memory_rate(self, omega: float) -> float:
         return 1 / (2 * (omega + 1)) if self.alpha == "default" else float(self.alpha)
 
     def client_bytes(self, dimension: int) -> int:
@@ -43,7 +43,7 @@ class ControlVariates(Sgd):
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
         return ControlVariatesKernel(
             sgd=SgdKernel(steps, self.ridge),
-            alpha=self.rate(omega),
+            alpha=self.memory_rate(omega),
             memory=np.zeros((hosted, dimension)),
             mean=np.zeros(dimension),
         )

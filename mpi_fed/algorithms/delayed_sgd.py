@@ -20,4 +20,5 @@ class DelayedSgd(Sgd):
     """
 
     kind = "delayed-sgd"
+    has_theory = True
     delayed: ClassVar[bool] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from .base import Algorithm, Steps, algorithms, step_size
 
@@ -17,7 +17,8 @@ class Sgd(Algorithm):
     """w_{k+1} = w_k - gamma_k (1/N) sum_i C_i(g_i(w_k)), with the Polyak-Ruppert average of w_0 .. w_{K-1}."""
 
     kind = "sgd"
-    Kernel: ClassVar[type | None] = SgdKernel
+    has_theory = True
+    Kernel: ClassVar[Any] = SgdKernel
 
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
         return SgdKernel(steps, self.ridge)

@@ -59,7 +59,7 @@ def _largest_scores(findings: Findings) -> dict[str, float | None]:
 
 def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findings: Findings) -> DimensionReport:
     """Report on one dimension from `count` messages for each x, and enter its findings."""
-    compressor, here = case.compressor.resolve(dimension), Findings()
+    compressor, here = case.compressor.resolve(dimension, CLIENTS), Findings()
     sender = exact.Sender(channel, compressor, dimension, here)
     twin = sender if compressor.value_bits == 64 else _twin(case, dimension, channel, here) or sender
     round_trip = exact.check_exact_properties(sender, dimension, twin)
@@ -104,7 +104,7 @@ def _twin(case: Case, dimension: int, channel: Channel, findings: Findings) -> e
     if 64 not in get_args(type(case.compressor).model_fields["value_bits"].annotation):
         return None
     wide: Compressor = case.compressor.model_copy(update={"value_bits": 64})
-    return exact.Sender(channel, wide.resolve(dimension), dimension, findings)
+    return exact.Sender(channel, wide.resolve(dimension, CLIENTS), dimension, findings)
 
 
 def _rounds(count: int, dimension: int) -> Iterator[range]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..errors import InputError
-from ..launch.run_options import RunOptions
+from ..study.run_options import RunOptions
 from ..study.toml_tables import TABLES
 from .numbers import amount, factor, positive, seconds
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import WorldError
 from ..launch import environment
-from ..launch.run_options import RunOptions
+from ..study.run_options import RunOptions
 from ..terminal.console import say
 
 if TYPE_CHECKING:

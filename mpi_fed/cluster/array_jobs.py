@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..errors import InputError, WorldError
 from ..launch import launcher
-from ..launch.run_options import RunOptions
 from ..study.configuration import Configuration
 from ..study.load import Study
+from ..study.run_options import RunOptions
 from ..text import plain
 from . import submission
 from .batch_script import Job

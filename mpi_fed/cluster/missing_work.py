@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..launch.run_options import RunOptions
 from ..log.writer import is_finished, log_path
 from ..study.configuration import Configuration
 from ..study.load import Study
+from ..study.run_options import RunOptions
 from ..terminal.console import say
 from . import speed_estimate, submission
 from .speed_estimate import Speed

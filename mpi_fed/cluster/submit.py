@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import InputError
-from ..launch.run_options import RunOptions
 from ..study.load import Study
 from ..study.plan import load_studies, make_plan
+from ..study.run_options import RunOptions
 from ..terminal.console import say
 from .array_jobs import launcher_words, make_job, submit_scripts
 from .batch_script import script

@@ -31,12 +31,16 @@ BYTES, VECTOR = 0, 1
 _BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # of FNV-1a
 
 
+SENDER, ROUND, WHAT = range(3)
+"""Slots of a kernel's `fault`."""
+
+
 class CheckedKernel(NamedTuple):
     """Any compressor's kernel, whose messages get the trailer."""
 
     inner: Any
     decoded: NDArray[np.float64]  # (d,)
-    fault: NDArray[np.int64]  # [sender, round, BYTES or VECTOR] of the first message found wrong, or SOUND
+    fault: NDArray[np.int64]  # slots SENDER, ROUND, WHAT (BYTES or VECTOR) of the first wrong message; else SOUND
 
 
 def fault_found(kernel: CheckedKernel) -> str | None:
@@ -116,7 +120,7 @@ def _decode(kernel, payload, weight, out, message):
     size = len(payload) - TRAILER
     kernel.decoded.fill(0.0)
     decode(kernel.inner, payload[:size], 1.0, kernel.decoded, message)
-    if kernel.fault[0] == SOUND:
+    if kernel.fault[SENDER] == SOUND:
         fault = SOUND
         if differs(payload, size, checksum_of_bytes(payload[:size])):
             fault = BYTES
@@ -124,7 +128,7 @@ def _decode(kernel, payload, weight, out, message):
             fault = VECTOR
         if fault != SOUND:
             sender, round = message.stream.client, message.stream.round
-            kernel.fault[0], kernel.fault[1], kernel.fault[2] = np.int64(sender), np.int64(round), fault
+            kernel.fault[SENDER], kernel.fault[ROUND], kernel.fault[WHAT] = np.int64(sender), np.int64(round), fault
     decode(kernel.inner, payload[:size], weight, out, message)
 
 

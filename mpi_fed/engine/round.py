@@ -216,7 +216,8 @@ def advance(kernels, comm, wire, schedule, state, snapshots, start, stop, seed):
             add_to_average(comm, state, k)
             anyone = senders(schedule, k) > 0
             if anyone or state.always_updates:  # else nothing is sent, and w stays
-                code = aggregate(kernels, Round(k, seed, size, comm, kernels.compressor, wire, schedule), state, anyone)
+                round = Round(k, seed, size, comm, kernels.compressor, wire, schedule)
+                code = aggregate(kernels, round, state, anyone)
             if code == 0:
                 code = end_block(comm, wire, state, snapshots, k + 1, k + 1 == stop)
             if code != 0:

@@ -13,6 +13,9 @@ from ..engine.operations.problem import gradient
 from ..engine.ordered_sums import dot
 from ..engine.random_streams import DATA, GROUP, ORDER, Stream, key, threefry, uniforms, unit
 
+SEED, PASS = range(2)
+"""Slots of a client's `shuffled`."""
+
 
 class DataKernel(NamedTuple):
     """The hosted clients' rows, one client after the other."""
@@ -24,7 +27,7 @@ class DataKernel(NamedTuple):
     features: NDArray[np.float64]
     targets: NDArray[np.float64]
     order: NDArray[np.int64]  # (rows,): each client's rows, shuffled for its present pass
-    shuffled: NDArray[np.int64]  # (hosted, 2): the seed and pass that `order` belongs to
+    shuffled: NDArray[np.int64]  # (hosted, 2): slots SEED, PASS that `order` belongs to
     draws: NDArray[np.float64]  # (GROUP,)
 
 
@@ -50,8 +53,8 @@ def shuffle(k, client, seed, turn):
             uniforms(stream, ORDER, np.uint64(i // 2), GROUP, k.draws)
         j = i + np.int64(k.draws[i % GROUP] * np.float64(n - i))
         order[i], order[j] = order[j], order[i]
-    k.shuffled[client, 0] = np.int64(seed)
-    k.shuffled[client, 1] = turn
+    k.shuffled[client, SEED] = np.int64(seed)
+    k.shuffled[client, PASS] = turn
 
 
 @gradient.implement(DataKernel)
@@ -70,7 +73,7 @@ def data_gradient(kernel, schedule, job, seed, w, g):
         if kernel.epochs:
             position = schedule.round[job] * schedule.steps * kernel.batch + s
             turn = position // n
-            if kernel.shuffled[client, 0] != np.int64(seed) or kernel.shuffled[client, 1] != turn:
+            if kernel.shuffled[client, SEED] != np.int64(seed) or kernel.shuffled[client, PASS] != turn:
                 shuffle(kernel, client, seed, turn)
             row = kernel.order[first + position - turn * n]
         else:

@@ -25,6 +25,8 @@ TILE = 64
 DENSE, DIAGONAL, HOUSEHOLDER = 0, 1, 2
 FIRST, END = range(2)
 """Slots of the numbers of the samples held."""
+CLIENT, ROUND, BLOCK = range(3)
+"""Rows of `due` and `tile`: the client of a sample, its round, its first block of counters."""
 Array = NDArray[np.float64]
 
 
@@ -48,7 +50,7 @@ class GaussianKernel(NamedTuple):
     held: NDArray[np.int64]  # slots FIRST, END: numbers of the samples held, b times the job's number plus the position
     order: NDArray[np.uint64]  # (samples held,), sorted by form
     ends: NDArray[np.int64]  # (forms + 1,)
-    due: NDArray[np.uint64]  # (3, samples held): of each the client, the round and the first block of counters
+    due: NDArray[np.uint64]  # (3, samples held): rows CLIENT, ROUND, BLOCK
     tile: NDArray[np.uint64]  # (3, TILE): the same for each lane
 
 
@@ -74,9 +76,9 @@ def law_of(k, client):
 def fill_tile(k, seed, form, at, count):
     """Draw the samples k.order[at : at + count], at most TILE and all of one form, into k.rows and k.errors."""
     d, word, rows, z, x = k.rows.shape[1], key(seed, DATA), k.order[at : at + count], k.z, k.x
-    clients, rounds, blocks = k.tile[0], k.tile[1], k.tile[2]
+    clients, rounds, blocks = k.tile[CLIENT], k.tile[ROUND], k.tile[BLOCK]
     for r in range(count):
-        clients[r], rounds[r], blocks[r] = k.due[0, rows[r]], k.due[1, rows[r]], k.due[2, rows[r]]
+        clients[r], rounds[r], blocks[r] = k.due[CLIENT, rows[r]], k.due[ROUND, rows[r]], k.due[BLOCK, rows[r]]
     pairs = (d + 1) // 2
     for m in range(pairs + 1):
         for r in range(TILE):
@@ -125,8 +127,8 @@ def draw_ahead(k, schedule, job, sample, seed):
     stride, step = (k.rows.shape[1] + 1) // 2 + 1, job % schedule.steps
     for i in range(count):
         client = schedule.client[job]
-        k.due[0, i], k.due[1, i] = np.uint64(k.first + client), np.uint64(schedule.round[job])
-        k.due[2, i] = np.uint64((step * k.batch + sample) * stride)
+        k.due[CLIENT, i], k.due[ROUND, i] = np.uint64(k.first + client), np.uint64(schedule.round[job])
+        k.due[BLOCK, i] = np.uint64((step * k.batch + sample) * stride)
         k.ends[k.form[law_of(k, client)] + 1] += 1
         sample += 1
         if sample == k.batch:
@@ -135,7 +137,7 @@ def draw_ahead(k, schedule, job, sample, seed):
     for form in range(len(k.factors)):
         k.ends[form + 1] += k.ends[form]
     for i in range(count):
-        form = k.form[law_of(k, np.int64(k.due[0, i]) - k.first)]
+        form = k.form[law_of(k, np.int64(k.due[CLIENT, i]) - k.first)]
         k.order[k.ends[form]] = np.uint64(i)
         k.ends[form] += 1
     at = 0

@@ -12,7 +12,7 @@ from ..component import Component, Registry
 from ..compressors import Compressor
 from ..engine.checksums import checked
 from ..engine.operations.downlink import DIRECT, Downlink, NoDownlink, Path, broadcast
-from ..engine.operations.overlap import BLOCKING, Pending, non_blocking
+from ..engine.operations.overlap import BLOCKING, Pending, is_non_blocking, non_blocking, progress
 from ..engine.operations.route import OPERATIONS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 class Route(Component):
     """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently.
 
-    Its `Kernel` has a field `downlink`, and one that may overlap a field `pending`."""
+    Its `Kernel` has a field `downlink`."""
 
     reaches_all_ranks: ClassVar[bool] = False
     """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
@@ -121,11 +121,25 @@ class Route(Component):
 
     def compressor_kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         """The compressor's kernel as it is used on this route."""
-        inner = compressor.kernel(dimension)
+        inner = compressor.own_kernel(compressor.kernel(dimension))
         return checked(inner, dimension) if self.self_check else inner
 
     def close(self, kernel: Any) -> None:
         """Free the communicators of a kernel. Every rank calls it."""
+
+
+class Overlapping(Route):
+    """A route whose messages can travel while the next ones are made; its `Kernel` has a field `pending`."""
+
+    may_overlap = True
+
+    @staticmethod
+    def overlaps(kernel):
+        return is_non_blocking(kernel.pending)
+
+    @staticmethod
+    def progress_uplink(kernel):
+        return progress(kernel.pending)
 
 
 routes: Registry[Route] = Registry("route", OPERATIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,11 @@ from ..engine.ledger import enter
 from ..engine.mpi_calls import allgather_bytes, gather_bytes
 from ..engine.operations.compressor import Message, decode
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
-from ..engine.operations.overlap import BLOCKING, Pending, begin_gather, complete, is_non_blocking, progress
+from ..engine.operations.overlap import BLOCKING, Pending, begin_gather, complete, is_non_blocking
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
 from ..engine.wire import start_of_messages
-from .base import Place, Route, routes
+from .base import Overlapping, Place, routes
 
 
 class GatherKernel(NamedTuple):
@@ -53,12 +53,11 @@ def decode_slots(round, total):
 
 
 @routes.register
-class Gather(Route):
+class Gather(Overlapping):
     """Every rank hands MPI_Gather as many slots as the fullest rank hosts clients; empty slots count as transported."""
 
     kind = "gather"
-    Kernel: ClassVar[type | None] = GatherKernel
-    may_overlap = True
+    Kernel: ClassVar[Any] = GatherKernel
 
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
@@ -69,7 +68,7 @@ class Gather(Route):
             )
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        return GatherKernel(self.downlink(dimension), self.pending(place))
+        return self.Kernel(self.downlink(dimension), self.pending(place))
 
     @staticmethod
     def uplink(kernel, round, total):
@@ -84,18 +83,10 @@ class Gather(Route):
         return code
 
     @staticmethod
-    def overlaps(kernel):
-        return is_non_blocking(kernel.pending)
-
-    @staticmethod
     def begin_uplink(kernel, round):
         wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
         send, count = wire.send[start_of_messages(wire, round.number) :], np.int32(bytes_per_rank(wire))
         return begin_gather(kernel.pending, round.comm, send, count, wire.receive, to_all)
-
-    @staticmethod
-    def progress_uplink(kernel):
-        return progress(kernel.pending)
 
     @staticmethod
     def bare_uplink(kernel, comm, wire, size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from ..engine.ledger import enter
 from ..engine.mpi_calls import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
 from ..engine.operations.compressor import Message, decode, length
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
-from ..engine.operations.overlap import BLOCKING, Pending, begin_gatherv, complete, is_non_blocking, progress
+from ..engine.operations.overlap import BLOCKING, Pending, begin_gatherv, complete, is_non_blocking
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
 from ..engine.schedule import place_of_round
 from ..engine.wire import start_of_messages
-from .base import Place, Route, routes
+from .base import Overlapping, Place, routes
 
 
 class GathervKernel(NamedTuple):
@@ -102,18 +102,17 @@ def decode_in_order(round, total):
 
 
 @routes.register
-class Gatherv(Route):
+class Gatherv(Overlapping):
     """The root knows every length from the shared seed, so that no lengths travel.
 
     Explicit indices are known to their sender alone: then an MPI_Gather of an int32 a client comes first, and counts
     as transported."""
 
     kind = "gatherv"
-    Kernel: ClassVar[type | None] = GathervKernel
-    may_overlap = True
+    Kernel: ClassVar[Any] = GathervKernel
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        return GathervKernel(self.downlink(dimension), self.pending(place))
+        return self.Kernel(self.downlink(dimension), self.pending(place))
 
     @staticmethod
     def uplink(kernel, round, total):
@@ -133,10 +132,6 @@ class Gatherv(Route):
         return code
 
     @staticmethod
-    def overlaps(kernel):
-        return is_non_blocking(kernel.pending)
-
-    @staticmethod
     def begin_uplink(kernel, round):
         code = prepare(kernel, round)
         if code != 0:
@@ -146,10 +141,6 @@ class Gatherv(Route):
         return begin_gatherv(
             kernel.pending, round.comm, send, count, wire.receive, wire.counts, wire.starts, to_all
         )
-
-    @staticmethod
-    def progress_uplink(kernel):
-        return progress(kernel.pending)
 
     @staticmethod
     def bare_uplink(kernel, comm, wire, size):

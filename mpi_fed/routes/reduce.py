@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from ..engine.ledger import enter
 from ..engine.mpi_calls import allreduce_sum, reduce_sum
 from ..engine.operations.compressor import Message, decode, length
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
-from ..engine.operations.overlap import BLOCKING, Pending, begin_sum, complete, is_non_blocking, progress
+from ..engine.operations.overlap import BLOCKING, Pending, begin_sum, complete, is_non_blocking
 from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import EVERYONE, Stream
 from ..engine.wire import start_of_messages
 from ..engine.wire_floats import CHUNK, pack, unpack
-from .base import Array, Place, Route, routes
+from .base import Array, Overlapping, Place, routes
 
 
 class ReduceKernel(NamedTuple):
@@ -84,15 +84,14 @@ def decode_sum(round, size, total):
 
 
 @routes.register
-class Reduce(Route):
+class Reduce(Overlapping):
     """Each rank sends one message, the sum of its clients'.
 
     In which order MPI adds, and so how it rounds, depends on the MPI and on the number of ranks."""
 
     kind = "reduce"
     sums_in_mpi = True
-    may_overlap = True
-    Kernel: ClassVar[type | None] = ReduceKernel
+    Kernel: ClassVar[Any] = ReduceKernel
 
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
@@ -113,13 +112,13 @@ class Reduce(Route):
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         return self.sum_kernel(compressor, dimension, self.downlink(dimension), self.pending(place))
 
-    def sum_kernel(
-        self, compressor: Compressor, dimension: int, downlink: Downlink, pending: Pending = BLOCKING
-    ) -> ReduceKernel:
+    def sum_kernel(self, compressor: Compressor, dimension: int, downlink: Downlink, pending: Pending) -> NamedTuple:
         """The kernel, with room for one sum."""
         bits = compressor.value_bits
         sums, values = np.zeros((2, 8 * compressor.payload_bytes_max(dimension) // bits))
-        return ReduceKernel(downlink, bits, sums, values, np.empty(CHUNK), pending)
+        return self.Kernel(
+            downlink=downlink, bits=bits, sum=sums, values=values, dither=np.empty(CHUNK), pending=pending
+        )
 
     @staticmethod
     def uplink(kernel, round, total):
@@ -136,19 +135,11 @@ class Reduce(Route):
         return code
 
     @staticmethod
-    def overlaps(kernel):
-        return is_non_blocking(kernel.pending)
-
-    @staticmethod
     def begin_uplink(kernel, round):
         wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
         send = wire.send[start_of_messages(wire, round.number) :]
         count, kind = count_and_type(kernel, round.comm, add_up(kernel, round, send))
         return begin_sum(kernel.pending, round.comm, send, wire.receive, count, kind, to_all)
-
-    @staticmethod
-    def progress_uplink(kernel):
-        return progress(kernel.pending)
 
     @staticmethod
     def bare_uplink(kernel, comm, wire, size):

@@ -167,7 +167,7 @@ class ReduceLevels(Route):
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         greatest, shared = np.zeros((2, compressor.value_bits // 8), np.uint8)
-        return ReduceLevelsKernel(
+        return self.Kernel(
             downlink=self.downlink(dimension),
             width=self._width(compressor, int(place.hosts[-1])),
             greatest=greatest,

@@ -123,7 +123,7 @@ class TreeRoute(Grouped):
     counted on both levels."""
 
     kind = "tree"
-    Kernel: ClassVar[type | None] = TreeKernel
+    Kernel: ClassVar[Any] = TreeKernel
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
         """What all leaders on the root's machine relay."""
@@ -135,7 +135,7 @@ class TreeRoute(Grouped):
         group = tree.order[tree.bounds[tree.number] : tree.bounds[tree.number + 1]]
         most, ranks, groups = int(hosted.max()), len(hosted), len(members)
         relayed = place.longest * int(hosted[group].sum()) if tree.leads else 1
-        return TreeKernel(
+        return self.Kernel(
             downlink=self.downlink(dimension, tree),
             relay=np.zeros(max(1, relayed), np.uint8),
             counts=np.zeros(len(group), np.int32),

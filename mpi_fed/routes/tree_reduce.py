@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..compressors import Compressor
 from ..engine.compilation import inlined
@@ -41,11 +41,11 @@ class TreeReduce(Grouped, Reduce):
     """One message a node reaches the root: the sum of its ranks', each the sum of its clients'."""
 
     kind = "tree-reduce"
-    Kernel: ClassVar[type | None] = TreeReduceKernel
+    Kernel: ClassVar[Any] = TreeReduceKernel
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         downlink = self.downlink(dimension, self.tree(place.comm))
-        return TreeReduceKernel(*self.sum_kernel(compressor, dimension, downlink))
+        return self.sum_kernel(compressor, dimension, downlink, BLOCKING)
 
     @staticmethod
     def uplink(kernel, round, total):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.round import HELD, NEXT_POINT
-from ..launch.run_options import CHECKPOINT_SECONDS
 from ..log.schema import RepetitionStatus, Status
 from ..log.writer import Block, LogWriter
+from ..study.run_options import CHECKPOINT_SECONDS
 from ..terminal.progress import Progress
 from . import checkpoint
 from .checkpoint import Checkpoint

@@ -15,7 +15,6 @@ from ..engine.random_streams import THE_ROOT
 from ..errors import InputError, RunError
 from ..launch import stop_signals
 from ..launch.launcher import CHECKPOINTED
-from ..launch.run_options import CHECKPOINT_SECONDS
 from ..launch.world import World, await_reader, start
 from ..log import lock, schema
 from ..log.layout import Layout
@@ -25,6 +24,7 @@ from ..log.writer import LogWriter, is_finished, log_path, open_writer
 from ..problems.population import Population
 from ..study.configuration import Configuration
 from ..study.plan import Plan
+from ..study.run_options import CHECKPOINT_SECONDS
 from ..terminal.console import say
 from ..terminal.progress import Progress
 from . import checkpoint, provenance

@@ -32,9 +32,9 @@ JOBS_LIMIT = 10**7
 
 
 @kernel
-def shared_length(compressor, client):
-    """The length of a message as the shared stream tells it."""
-    return length(compressor, Message(Stream(np.uint64(0), np.uint64(client), np.uint64(0)), 1, 0))
+def shared_length(compressor, clients):
+    """The length of client 0's first message as the shared random numbers tell it."""
+    return length(compressor, Message(Stream(np.uint64(0), np.uint64(0), np.uint64(0)), clients, 0))
 
 
 @kernel
@@ -43,12 +43,12 @@ def draw_start(seed, out):
     normals(Stream(seed, EVERYONE, np.uint64(0)), INITIAL, np.uint64(0), len(out), out)
 
 
-def only_senders_know_lengths(compressor: Compressor, compressor_kernel: NamedTuple) -> bool:
+def only_senders_know_lengths(compressor: Compressor, compressor_kernel: NamedTuple, clients: int) -> bool:
     """Whether the lengths of messages must be exchanged."""
     if compressor.fixed_length:
         return False
     with compiling("length", compressor_kernel), np.errstate(all="ignore"):
-        return bool(shared_length(compressor_kernel, 0) == UNKNOWN)
+        return bool(shared_length(compressor_kernel, clients) == UNKNOWN)
 
 
 class Simulation:
@@ -90,15 +90,16 @@ class Simulation:
         """The algorithm's kernel for so many clients of this rank: its memories know of the uplink's omega alone."""
         algorithm, d = self.configuration.algorithm, self.population.dimension
         omega = algorithm.omega_of(self.configuration.compressor, d)
-        return algorithm.kernel(d, omega, self.steps, hosted, self.configuration.clients)
+        return algorithm.own_kernel(algorithm.kernel(d, omega, self.steps, hosted, self.configuration.clients))
 
     def _route_kernel(self, place: Place, d: int) -> NamedTuple:
         """The route's kernel, with the study's own downlink in the place of the route's where there is one."""
-        route: Any = self.configuration.route.kernel(place, self.configuration.compressor, d)
+        chosen = self.configuration.route
+        route: Any = chosen.own_kernel(chosen.kernel(place, self.configuration.compressor, d))
         compressor = self.configuration.downlink
         if compressor is None:
             return route
-        compressor_kernel = compressor.kernel(d)
+        compressor_kernel = compressor.own_kernel(compressor.kernel(d))
         if self.configuration.route.self_check:
             compressor_kernel = checked(compressor_kernel, d)
         longest = compressor.payload_bytes_max(d) + self._trailer
@@ -106,7 +107,7 @@ class Simulation:
             path=route.downlink.path,
             compressor=compressor_kernel,
             fixed_size=longest if compressor.fixed_length else -1,
-            length_sent=only_senders_know_lengths(compressor, compressor_kernel),
+            length_sent=only_senders_know_lengths(compressor, compressor_kernel, 1),
             longest=longest,
         )
         return route._replace(downlink=downlink)
@@ -135,7 +136,7 @@ class Simulation:
             max_messages=max_messages,
             fixed_size=place.longest if fixed else -1,
             fixed_bits=int(compressor.payload_bits(d)) if fixed else -1,
-            lengths_exchanged=only_senders_know_lengths(compressor, self.kernels.compressor),
+            lengths_exchanged=only_senders_know_lengths(compressor, self.kernels.compressor, clients),
             max_clients_per_rank=most,
             hosts=hosts,
             stride=bytes_a_round if place.overlaps else 0,
@@ -262,12 +263,12 @@ class Simulation:
         if code == TOO_LONG:
             raise RunError(
                 f"{self.configuration.label}: a message of more than the {self.wire.longest:,} bytes that the "
-                f"compressor's payload_bytes_max gives was packed; mend its encode or its payload_bytes_max"
+                f"compressor's payload_bytes_max gives was packed; fix its encode or its payload_bytes_max"
             )
         if code == TOO_MANY:
             raise RunError(
                 f"{self.configuration.label}: more clients take part in a round than the {self.wire.max_messages:,} "
-                f"that the compressor's participants_max gives; mend that"
+                f"that the compressor's participants_max gives; fix that"
             )
         if code != 0:
             raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")

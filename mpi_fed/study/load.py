@@ -146,7 +146,8 @@ def _configuration(
 ) -> Configuration:
     """The configuration of one alternative of each table. The label shows the keys that `vary` in the study."""
     study = chosen["study"].model
-    compressor = chosen["compressor"].call("resolve", dimension)
+    clients = study.clients or default_clients
+    compressor = chosen["compressor"].call("resolve", dimension, clients)
     chosen["algorithm"].call("check", compressor, dimension)
     route = chosen["route"].call("resolve", compressor)
     chosen["route"].call("check_algorithm", chosen["algorithm"].model)
@@ -157,7 +158,7 @@ def _configuration(
         study=study.name,
         rounds=study.rounds,
         seeds=study.seeds,
-        clients=study.clients or default_clients,
+        clients=clients,
         problem=chosen["problem"].model,
         algorithm=chosen["algorithm"].model,
         compressor=compressor,
@@ -172,7 +173,7 @@ def _downlink(alternative: Alternative | None, algorithm: Any, route: Any, dimen
     """The compressor of the downlink, if there is one, resolved and checked against the rest."""
     if alternative is None:
         return None
-    downlink = alternative.call("resolve", dimension)
+    downlink = alternative.call("resolve", dimension, 1)  # the root alone compresses
     with input_errors(alternative.place):
         check_downlink(downlink, algorithm, route)
     return downlink

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
-from ..launch.run_options import RunOptions
 from ..text import count, plural
 from . import memory_estimate
 from .load import Configuration, Study, input_errors, load_study
+from .run_options import RunOptions
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from ..algorithms.control_variates import ControlVariates
-from ..algorithms.delayed_sgd import DelayedSgd
-from ..algorithms.sgd import Sgd
 from ..study.configuration import Configuration
 from .run_model import RunModel
 
@@ -17,11 +14,11 @@ def reason_for_nothing(configuration: Configuration) -> str | None:
     algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
     if configuration.route.joint_messages and configuration.clients > 1:
         return f"no theory for the route {configuration.route.kind} with several clients, who share a scale"
-    if algorithm.kind not in (Sgd.kind, DelayedSgd.kind, ControlVariates.kind):
+    if not vars(type(algorithm)).get("has_theory", False):  # not inherited
         return f"no theory for the algorithm {algorithm.kind}"
     if compressor.biased:
         return f"no theory for a biased compressor, as {compressor.kind} is"
-    if downlink is not None and not downlink.linear and algorithm.kind == ControlVariates.kind:
+    if downlink is not None and not downlink.linear and algorithm.memory_rate(0.0) is not None:
         return f"no theory for {downlink.kind} on the downlink with memories"
     if algorithm.local_steps > 1:
         return "no theory for local steps"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..algorithms.control_variates import ControlVariates
 from ..compressors import Compressor
 from ..problems.population import Population
 from ..study.configuration import Configuration
@@ -40,7 +39,7 @@ def run_model(configuration: Configuration, population: Population) -> RunModel:
     """The model of a configuration's runs."""
     batch, algorithm = configuration.problem.batch_size, configuration.algorithm
     omega = algorithm.omega_of(configuration.compressor, population.dimension)
-    alpha = algorithm.rate(omega) if isinstance(algorithm, ControlVariates) else None
+    alpha = algorithm.memory_rate(omega)
     samples = None if batch == "full" else int(batch)
     return RunModel(
         population=population,

@@ -42,10 +42,10 @@ def command(study: Path, out: Path, *options: str) -> float:
 
 def logging(study: Path, out: Path) -> None:
     """On this process alone, whose first repetition has compiled everything."""
-    from mpi_fed.launch.run_options import RunOptions
     from mpi_fed.log import schema
     from mpi_fed.runner.repetitions import run
     from mpi_fed.study.plan import make_plan
+    from mpi_fed.study.run_options import RunOptions
 
     def seconds(repetitions: int) -> float:
         begin = time.perf_counter()

@@ -270,8 +270,8 @@ def mutate_study(place: Path, randomly: random.Random) -> None:
 
 
 def use_study(place: Path) -> None:
-    from mpi_fed.launch.run_options import RunOptions
     from mpi_fed.study.plan import make_plan
+    from mpi_fed.study.run_options import RunOptions
 
     make_plan(RunOptions(("study.toml",), ranks=1)).lines()
 

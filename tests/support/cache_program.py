@@ -113,10 +113,10 @@ def audit(study: str, out: str) -> None:
     uses: list[str] = []
     for name in ("_load_index", "_save_index", "_load_data", "_save_data"):
         setattr(IndexDataCacheFile, name, watched(getattr(IndexDataCacheFile, name)))
-    from mpi_fed.launch.run_options import RunOptions
     from mpi_fed.launch.world import start
     from mpi_fed.runner.repetitions import run
     from mpi_fed.study.plan import make_plan
+    from mpi_fed.study.run_options import RunOptions
 
     run(make_plan(RunOptions((study,), out, only="none", ranks=start().size)))
     print(*sorted(set(uses)))

@@ -20,9 +20,9 @@ def small_study(*compressors: Table, **tables: Any) -> str:
 
 def run_in_world(comm: Any, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
     """Run a study in this world, its files in the root's folder; label -> log."""
-    from mpi_fed.launch.run_options import RunOptions
     from mpi_fed.runner.repetitions import run
     from mpi_fed.study.plan import make_plan
+    from mpi_fed.study.run_options import RunOptions
 
     folder = Path(comm.bcast(str(folder)))
     if comm.rank == 0:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpi_fed.cli import main, options
-from mpi_fed.launch.run_options import RunOptions
+from mpi_fed.study.run_options import RunOptions
 
 texts = st.text(max_size=20)
 studies = texts.map(lambda name: f"./{name}.toml")
