@@ -118,5 +118,5 @@ def test_a_component_without_operations_needs_no_kernel(registry):
 def test_a_kernel_of_another_class_is_refused():
     component = class_of(Kernel=FirstKernel, give=staticmethod(plus))()
     assert component.own_kernel(FirstKernel(1)) == FirstKernel(1)
-    with pytest.raises(InputError, match=r"Own\.kernel\(\) returns a SecondKernel, and the Kernel of Own is FirstKernel"):
+    with pytest.raises(InputError, match="returns a SecondKernel, and the Kernel of Own is FirstKernel"):
         component.own_kernel(SecondKernel(1))
