@@ -140,7 +140,6 @@ def test_a_compressor_without_examples_is_reported(tmp_path):
         "@compressors.register\n"
         "class Own(Compressor):\n"
         "    kind = 'own'\n"
-        "    Kernel = tuple\n"
         "    h: int\n"
     )
     run = certify("--plugin", str(plugin), status=2)
