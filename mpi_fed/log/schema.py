@@ -2,8 +2,8 @@
 
 This is data alone, so that everything may import it: `layout` gives the datasets their sizes, `writer` fills them,
 `reader` reads them. `docs/log-format.md` defines each entry in full; a test compares the page with this file.
-To add a dataset or an attribute, add an entry here, a row there, and a line where it is written. The `meaning` of an
-entry begins its definition on the page.
+To add a dataset or an attribute, add an entry here, a row on that page, and a line where it is written. The
+`meaning` of an entry begins its definition on the page.
 """
 
 from __future__ import annotations
