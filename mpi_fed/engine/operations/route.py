@@ -32,7 +32,7 @@ class Round(NamedTuple):
 def uplink(kernel: Any, round: Round, total: Vector) -> int:
     """Bring the packed messages of all ranks to the root, decode and average them there, and return MPI's error code.
 
-    The root adds each decoded message, weighted 1/N, to `total`, (d,), enters it in the ledger (`enter`), and counts the
+    The root adds each decoded message, weighted 1/N, to `total`, (d,), enters it in the ledger (`enter`) and counts the
     bytes handed to MPI (`enter_transported`). Where the route reaches all ranks, every rank decodes.
     """
     raise NotImplementedError
