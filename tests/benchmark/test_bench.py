@@ -143,8 +143,8 @@ class Noisy(Gather):
     Kernel = NoisyKernel
 
     def kernel(self, place, compressor, dimension):
-        gather = super().kernel(place, compressor, dimension)
-        return NoisyKernel(gather.downlink, gather.pending, gather)
+        downlink, pending = self.downlink(dimension), self.pending(place)
+        return NoisyKernel(downlink, pending, GatherKernel(downlink, pending))
 
     @staticmethod
     def uplink(kernel, round, total):
