@@ -243,12 +243,14 @@ print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         said = sum(memory_estimate.of_rank(given, 1).values())
         problem = {"dimension": 10**6, "rotation": "diagonal"}
         write_study("study.toml", downlinks=[downlink] if downlink else (), rounds=20, clients=16, problem=problem)
-        for rounds in (19, 20):  # the first may compile
+        sizes = []
+        for rounds in (19, 20, 21):  # a run that compiles takes more: the first, perhaps a later one
             overrides = [f"--set=study.rounds={rounds}", f"--set=algorithm.kind='{algorithm}'"]
             words = [sys.executable, "-P", "-c", program, *overrides]
             ended = subprocess.run(words, env=os.environ | inside, capture_output=True, text=True, timeout=600)
             assert ended.returncode == 0, ended.stderr
-            taken[algorithm] = int(ended.stdout.splitlines()[-1])
-            assert 0.3 * said < taken[algorithm] < said
+            sizes.append(int(ended.stdout.splitlines()[-1]))
+            assert 0.3 * said < sizes[-1] < said
+        taken[algorithm] = min(sizes)
     memories = 16 * 8e6  # resident sets of the same run were seen to differ by 40 MB
     assert taken["control-variates"] - taken["sgd"] > memories - 50e6

@@ -14,7 +14,7 @@ from support.study_text import loaded_study
 from support.theory_simulation import simulate
 
 import mpi_fed
-from mpi_fed.theory import cache, command, finite_rounds, trajectory
+from mpi_fed.theory import cache, command, finite_rounds, predict, trajectory
 from mpi_fed.theory.recursions import propagate
 
 FIELDS = [
@@ -133,7 +133,7 @@ def test_averaging_and_start(study, averaging, initial):
     )
     configuration = given.configurations[0]
     rounds = [10, 15, 20]
-    found = command.predict(configuration, log_rounds=rounds)
+    found = predict(configuration, log_rounds=rounds)
     assert found.log_rounds == rounds
     population = configuration.problem.prepare(2)
     rng = np.random.default_rng(4)
