@@ -16,7 +16,8 @@ from typing import Any
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a file's path beside `path`, to write to: it takes the place of `path` at the end of the block.
 
-    Where the block raises, `path` stays as it was. A killed process may leave its part file behind."""
+    Where the block raises, `path` stays as it was. A killed process may leave its part file behind.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # another host may have a process of this number
     try:
         yield part
@@ -34,7 +35,8 @@ def part_files(path: Path) -> Iterator[Path]:
 def atomic_files(folder: Path) -> Iterator[Path]:
     """Yield an empty folder within `folder`, made if need be: what is written to it moves to `folder` at the end.
 
-    Where the block raises, the files of `folder` stay as they were."""
+    Where the block raises, the files of `folder` stay as they were.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as name:
         yield Path(name)

@@ -33,9 +33,7 @@ def load(files: Iterable[str | os.PathLike[str]]) -> None:
         name = f"mpi_fed_plugin_{re.sub('[^0-9A-Za-z]', '_', path.stem)}_{digest}"
         if name not in loaded:
             sources[name] = source
-            loaded[name] = (
-                path  # before any is executed: the code compiled first may depend on which there are
-            )
+            loaded[name] = path  # before any is executed: the code compiled first may depend on which there are
     for name, source in sources.items():
         _execute(name, loaded[name], source)
 

@@ -45,20 +45,20 @@ def plus(kernel, x):
     return x + kernel.n
 
 
-def test_a_kernels_type_chooses_the_code(registry):
+def test_a_kernels_type_chooses_the_code(registry) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     assert give(FirstKernel(3), 4) == 7
     assert double(FirstKernel(3), 4) == 14
 
 
-def test_operations_are_inherited(registry):
+def test_operations_are_inherited(registry) -> None:
     base = class_of(give=staticmethod(plus), double=staticmethod(lambda kernel, x: 5))
     registry.register(class_of((base,), Kernel=SecondKernel, double=staticmethod(lambda kernel, x: 6)))
     assert give(SecondKernel(1), 1) == 2
     assert double(SecondKernel(1), 1) == 6
 
 
-def test_a_subclass_may_share_its_bases_kernel(registry):
+def test_a_subclass_may_share_its_bases_kernel(registry) -> None:
     base = registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     other = type("Other", (base,), {"__module__": __name__, "kind": "other"})
     registry.register(other)
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_a_sentence(registry, body, words):
     assert not give.cases
 
 
-def test_a_kernel_has_one_code(registry):
+def test_a_kernel_has_one_code(registry) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     other = type(
         "Other",
@@ -104,18 +104,18 @@ def test_a_kernel_has_one_code(registry):
         registry.register(other)
 
 
-def test_a_kind_is_registered_once(registry):
+def test_a_kind_is_registered_once(registry) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     with pytest.raises(ValueError, match="toy kind 'own' is registered twice"):
         registry.register(type("Other", (Component,), {"__module__": __name__, "kind": "own"}))
 
 
-def test_a_component_without_operations_needs_no_kernel(registry):
+def test_a_component_without_operations_needs_no_kernel(registry) -> None:
     registry.register(class_of())
     assert registry["own"].Kernel is None
 
 
-def test_a_kernel_of_another_class_is_refused():
+def test_a_kernel_of_another_class_is_refused() -> None:
     component = class_of(Kernel=FirstKernel, give=staticmethod(plus))()
     assert component.own_kernel(FirstKernel(1)) == FirstKernel(1)
     with pytest.raises(InputError, match="returns a SecondKernel, and the Kernel of Own is FirstKernel"):

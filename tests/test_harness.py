@@ -13,7 +13,7 @@ TEST = "tests/runner/test_checkpoint.py::test_ranks_whose_iterates_differ_are_na
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("ci", "outcome"), [("", "1 passed, 1 skipped"), ("true", "1 failed, 1 passed")])
-def test_a_machine_with_one_mpi(pytestconfig, ci, outcome):
+def test_a_machine_with_one_mpi(pytestconfig, ci, outcome) -> None:
     """On two processes, to which what happened has to travel."""
     own = ("OMPI_", "PMI", "MPI_FED_", "PYTEST_")
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(own)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,27 +23,27 @@ class Half(Compressor):
 
 
 @pytest.mark.parametrize("name", mpi_fed.__all__)
-def test_each_name_is_there(name):
+def test_each_name_is_there(name) -> None:
     assert getattr(mpi_fed, name) is not None
     assert name in dir(mpi_fed)
 
 
-def test_other_names_are_refused():
+def test_other_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mpi_fed.nothing  # noqa: B018
 
 
-def test_the_import_loads_nothing_heavy():
+def test_the_import_loads_nothing_heavy() -> None:
     code = f"import sys, mpi_fed; sys.exit(', '.join(set({HEAVY}) & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True).stderr.strip() == ""
 
 
-def test_a_name_means_the_same_before_and_after_its_module_is_imported():
+def test_a_name_means_the_same_before_and_after_its_module_is_imported() -> None:
     code = "import mpi_fed; first = mpi_fed.compressors; import mpi_fed.compressors as package; assert first is package"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
-def test_a_plugin_registers_in_the_family_of_its_base(tmp_path, monkeypatch):
+def test_a_plugin_registers_in_the_family_of_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "loaded", {})
     compressors = BASES[mpi_fed.Compressor]
     (tmp_path / "half.py").write_text(PLUGIN)
@@ -53,7 +54,7 @@ def test_a_plugin_registers_in_the_family_of_its_base(tmp_path, monkeypatch):
         compressors.pop("half", None)
 
 
-def test_a_class_of_no_family_is_refused():
+def test_a_class_of_no_family_is_refused() -> None:
     class Other:
         kind = "other"
 

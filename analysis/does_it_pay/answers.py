@@ -116,7 +116,8 @@ def _counts(row: Row, key: str) -> bool:
 
 def span(curve: Sequence[tuple[int, float]]) -> str:
     """Where a curve lies above PAYS: "from 2,000", "up to 30,000", "everywhere", "nowhere"; a dash where
-    there is none."""
+    there is none.
+    """
     if not curve:
         return "-"
     above = [value >= PAYS for _, value in curve]
@@ -200,5 +201,3 @@ def names(costs: Costs) -> list[str]:
 def downlinks(setup: Setup, name: str, dimension: int) -> dict[int, Row]:
     """Of a compressor the rows by bits on the way back, where the iterate comes back."""
     return {row.downlink_bits: row for row in setup.at(dimension) if name_of(row) == name and row.downlink_bits}
-
-

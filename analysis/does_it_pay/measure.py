@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CLUSTER = ROOT / "scripts" / "virtual_cluster"
+CLUSTER = ROOT / "scripts" / "virtual_cluster.py"
 FLOATS, FEW = ("none",), ("none", "quantization levels=127", "rand-h")
 LINEAR = ("bernoulli", "rand-h")
 BOTH_WAYS = ("quantization levels=127", "quantization levels=1023", "rand-h")

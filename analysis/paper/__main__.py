@@ -30,9 +30,7 @@ ALWAYS_SMALL = ("real-single", "real-clustered", "clt", "ellipses")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--paper-size", action="store_true", help="the studies as they are, not their variant `small`"
-    )
+    parser.add_argument("--paper-size", action="store_true", help="the studies as they are, not their variant `small`")
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), metavar="DIR")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reproduction.md", metavar="FILE")
     options = parser.parse_args()

@@ -99,7 +99,8 @@ class Algorithm(Component):
     def start_vector(self, dimension: int) -> Array | None:
         """w_0 where it is given, as a list or as the path of an .npy file, or zeros; None for a random start.
 
-        Raises ValueError, one sentence, where it is no vector of this dimension."""
+        Raises ValueError, one sentence, where it is no vector of this dimension.
+        """
         if self.initial == "normal":
             return None
         if self.initial == "zeros":

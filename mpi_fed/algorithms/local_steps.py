@@ -23,7 +23,8 @@ def local_steps_kernel(problem: NamedTuple, steps: Steps, dimension: int) -> Loc
     """With t local steps v_0 = w_k, v_{s+1} = v_s - gamma_k g_i(v_s), a client's gradient is sum_{s<t} g_i(v_s).
 
     That is (w_k - v_t)/gamma_k, so without compression the root's step is the mean of the clients' v_t: local SGD or
-    FedAvg (McMahan, Moore, Ramage, Hampson and Aguera y Arcas, 2017)."""
+    FedAvg (McMahan, Moore, Ramage, Hampson and Aguera y Arcas, 2017).
+    """
     return LocalStepsKernel(problem, steps, np.zeros(dimension), np.zeros(dimension))
 
 

@@ -87,6 +87,4 @@ def _write(folder: Path, logs: list[Log], forecasts: list[Forecast], analysis: A
             write_report(fresh, logs, analysis, shown, drawn)
         return folder / "report.html"
     except OSError as error:
-        raise InputError(
-            f"{folder}: cannot write the report ({error.strerror or error}); give --out DIR"
-        ) from None
+        raise InputError(f"{folder}: cannot write the report ({error.strerror or error}); give --out DIR") from None

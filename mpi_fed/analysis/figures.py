@@ -30,9 +30,7 @@ class Picture(NamedTuple):
 
 RISK = "excess risk of the averaged iterate"
 PICTURES = (
-    Picture(
-        "risk-rounds", "rounds", "rounds $k$", RISK, "Excess risk of the averaged iterate against rounds."
-    ),
+    Picture("risk-rounds", "rounds", "rounds $k$", RISK, "Excess risk of the averaged iterate against rounds."),
     Picture(
         "risk-scaled",
         "rounds",
@@ -180,9 +178,7 @@ def _limit(axes: Axes, pictures: Pictures, picture: Picture) -> None:
     ceiling = BLOW_UP * np.median([curve.mean[0] for curve in curves])
     if all((curve.mean <= ceiling).all() for curve in curves):
         return
-    shown = [
-        (_scale(curve, picture) * curve.mean)[(curve.mean <= ceiling) & (curve.mean > 0)] for curve in curves
-    ]
+    shown = [(_scale(curve, picture) * curve.mean)[(curve.mean <= ceiling) & (curve.mean > 0)] for curve in curves]
     values = np.concatenate(shown)
     if len(values):
         axes.set_ylim(values.min() / 2, values.max() * 2)
@@ -203,13 +199,9 @@ def _legend(pictures: Pictures, picture: Picture) -> list[Any]:
     ]
     for kind, style in THEORY.items():
         if any(curve.kind == kind and curve.theory is not None for curve in curves):
-            handles.append(
-                Line2D([], [], color="0.3", linestyle=style, linewidth=1.0, label=f"theory, {kind}")
-            )
+            handles.append(Line2D([], [], color="0.3", linestyle=style, linewidth=1.0, label=f"theory, {kind}"))
     if picture.scaled and any(curve.limit_trace for curve in curves):
         handles.append(Line2D([], [], color="0.3", label="limit trace", **_LIMIT))
     if any(curve.low is not None for curve in curves):
-        handles.append(
-            Patch(color="0.3", alpha=0.18, linewidth=0, label=f"{BAND[0]}–{BAND[1]}% of repetitions")
-        )
+        handles.append(Patch(color="0.3", alpha=0.18, linewidth=0, label=f"{BAND[0]}–{BAND[1]}% of repetitions"))
     return handles

@@ -77,9 +77,7 @@ def fit_slope(
     )
 
 
-def compare(
-    risks: Floats, predicted: float | None, relative_error: float = 0.0, floor: float = 0.0
-) -> Comparison:
+def compare(risks: Floats, predicted: float | None, relative_error: float = 0.0, floor: float = 0.0) -> Comparison:
     """Risks of shape (R) against the predicted mean and its relative standard error.
 
     A difference of at most `floor` is rounding and so none.

@@ -27,7 +27,8 @@ class Figure(NamedTuple):
 
 class Cell(NamedTuple):
     """What a scorecard shows of one figure: its text, how near the best it is (1 is the best), and whether it is the
-    best or within two standard errors of it."""
+    best or within two standard errors of it.
+    """
 
     text: str
     share: float | None

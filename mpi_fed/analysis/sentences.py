@@ -89,9 +89,7 @@ def remarks(analysis: Analysis) -> list[str]:
     target = analysis.target_excess_risk
     lines = [] if target is None else [f"target: mean averaged excess risk of at most {number(target, 4)}"]
     if any(entry.p_value is not None for entry in analysis.configurations):
-        lines.append(
-            f"z = (mean - theory) / standard error; p below {MISMATCH_LEVEL:g} of exact theory is INVALID"
-        )
+        lines.append(f"z = (mean - theory) / standard error; p below {MISMATCH_LEVEL:g} of exact theory is INVALID")
     for entry in analysis.configurations:
         lines += [f"INVALID {entry.label}: {reason}" for reason in entry.reasons]
     notes: dict[str, list[str]] = {}

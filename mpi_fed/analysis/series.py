@@ -103,9 +103,7 @@ def names_of(logs: Sequence[Log]) -> list[str]:
     routes: dict[str, set[str]] = {}
     for name, kind in zip(names, kinds, strict=True):
         routes.setdefault(name, set()).add(kind)
-    return [
-        f"{name}, {kind}" if len(routes[name]) > 1 else name for name, kind in zip(names, kinds, strict=True)
-    ]
+    return [f"{name}, {kind}" if len(routes[name]) > 1 else name for name, kind in zip(names, kinds, strict=True)]
 
 
 def messages_name(tables: dict[str, dict[str, Any]]) -> str:

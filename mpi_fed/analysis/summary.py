@@ -145,7 +145,8 @@ def _bytes(log: Log, kept: np.ndarray) -> dict[str, Any]:
 
 def _to_target(log: Log, kept: np.ndarray, target: float) -> dict[str, Any]:
     """The fields of rounds, transported uplink bytes and seconds at the first log point whose mean meets the target,
-    and of the interval in which another set of repetitions would have it."""
+    and of the interval in which another set of repetitions would have it.
+    """
     curves = log.excess_risk_averaged[kept]
     known = bool(kept.any())
     hit = rates.first_at_or_below(curves.mean(axis=0), target) if known else None

@@ -40,9 +40,7 @@ def _unfinished(log: Log) -> list[str]:
         faults.append("its status is diverged")
     if finished + diverged < total:
         furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
-        faults.append(
-            f"{finished} of {total} repetitions reached round {log.rounds} ({furthest}); run the study again"
-        )
+        faults.append(f"{finished} of {total} repetitions reached round {log.rounds} ({furthest}); run the study again")
     return faults
 
 

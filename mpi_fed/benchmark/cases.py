@@ -66,7 +66,8 @@ def cases(
     """The configurations, with one client a rank. What cannot work is left out.
 
     `bits` of a float of w on its way back, and `backs`, what compresses the step's direction in its place, each make a
-    case of their own; a route on which nothing comes back is there once. Raises InputError where nothing is left."""
+    case of their own; a route on which nothing comes back is there once. Raises InputError where nothing is left.
+    """
     for dimension in dimensions or ():
         if dimension > LARGEST:
             raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
@@ -133,7 +134,8 @@ def _downlinks(
 ) -> Iterator[Compressor | None]:
     """What compresses the direction on its way back; None where there is no `text`.
 
-    Raises _Cannot where the same cannot do it, and InputError where what is named cannot."""
+    Raises _Cannot where the same cannot do it, and InputError where what is named cannot.
+    """
     if text is None:
         yield None
     elif text == SAME:
@@ -176,7 +178,8 @@ def recipes(
 ) -> Iterator[dict[str, Any]]:
     """The parameters; where they leave the size open omega = sqrt(d), or the first example that serves.
 
-    A kind without the key omega has its size in its parameters, if there are any."""
+    A kind without the key omega has its size in its parameters, if there are any.
+    """
     model = compressors[kind]
     if "omega" in model.model_fields and parameters.keys() <= SIZELESS:
         yield {**parameters, "omega": math.sqrt(dimension)}

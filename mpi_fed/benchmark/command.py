@@ -28,7 +28,8 @@ RANKS, LAUNCHES = 2, 5
 def bench(options: Namespace) -> int:
     """Time rounds on ranks started for it, several times over; 0 where every result is VALID, else 1.
 
-    Raises InputError and WorldError."""
+    Raises InputError and WorldError.
+    """
     from ..launch.launcher import run_programs
     from .cases import cases
     from .floor import with_floors
@@ -95,7 +96,8 @@ def bench_here(options: Namespace) -> int:
 def compare(first: str, second: str, threshold: float = 1.1, json: bool = False) -> int:
     """Compare two files of `mpi-fed bench --out`; 1 where something is slower in the second, else 0.
 
-    Raises InputError where a file is none, or where the two have no result in common."""
+    Raises InputError where a file is none, or where the two have no result in common.
+    """
     from .compare import compare_benches
     from .compare_table import print_comparison
     from .load import load_bench

@@ -22,7 +22,8 @@ SEVERAL = "between launches"
 def compare_benches(first: Bench, second: Bench, threshold: float) -> Comparison:
     """The comparison of two documents.
 
-    Slower: the interval of the ratio of medians, second over first, lies above 1, and the ratio reaches `threshold`."""
+    Slower: the interval of the ratio of medians, second over first, lies above 1, and the ratio reaches `threshold`.
+    """
     before, after = ({key_of(result): result for result in bench.results} for bench in (first, second))
     common = [key for key in before if key in after]
     sound = [key for key in common if before[key].verdict == after[key].verdict == VALID]

@@ -23,7 +23,8 @@ def with_floors(results: Sequence[Result], folder: Path) -> list[Result]:
     """The results with `floor_microseconds` where that can be measured: the collectives in C, in as many launches.
 
     The bytes are those that the ledger found a rank to hand to MPI, the mean over rounds. The figure is the median over
-    launches of the root's median. Call it from the main thread; `folder` is for files."""
+    launches of the root's median. Call it from the main thread; `folder` is for files.
+    """
     chosen = [result for result in results if result.route in COLLECTIVES and result.repetitions]
     program = compiled(folder) if chosen else None
     if program is None:

@@ -12,7 +12,7 @@ from ..log import schema
 from ..runner import provenance
 
 CABLES = "VIRTUAL_CLUSTER_CABLES"
-"""Where `scripts/virtual_cluster` says how fast the hosts' cables are."""
+"""Where `scripts/virtual_cluster.py` says how fast the hosts' cables are."""
 
 
 def describe(world: World) -> dict[str, Any]:

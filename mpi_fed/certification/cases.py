@@ -40,7 +40,8 @@ def draws_at(dimension: int, draws: int) -> int:
 def cases(dimension: int | None, only: str | None = None) -> list[Case]:
     """All cases whose label contains `only`, at one dimension or at `DIMENSIONS`.
 
-    Raises InputError where a compressor has nothing to show."""
+    Raises InputError where a compressor has nothing to show.
+    """
     wanted = DIMENSIONS if dimension is None else (dimension,)
     every = [case for kind in compressors for case in _of_kind(kind, wanted)]
     chosen = [case for case in every if (only or "") in case.label]

@@ -121,7 +121,8 @@ class Channel:
     ) -> tuple[Batch, Bytes]:
         """Send x in each of `rounds` from every client; the batch, decoded at the root, and the bytes that travelled.
 
-        `kernel` is this rank's own; `most` the bytes of its longest message. The bytes last until the next call."""
+        `kernel` is this rank's own; `most` the bytes of its longest message. The bytes last until the next call.
+        """
         batch = batch_of(rounds, len(x) if self.is_root else 0, start)
         needed, total = most * len(batch.sizes), 0
         if len(self._buffers[0]) <= needed:

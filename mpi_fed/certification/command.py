@@ -28,7 +28,8 @@ def certify(
     """Certify every registered compressor, at one dimension or several; 0 where all pass, else 1.
 
     `only` leaves out those whose label does not contain it. `draws` messages are drawn for each fixed vector up to 64
-    dimensions. Raises InputError and WorldError."""
+    dimensions. Raises InputError and WorldError.
+    """
     compile_switch.compile_kernels = False  # this process only starts the ranks, which ask the environment
     plugin_files.load(plugins)
     from ..launch.launcher import run_programs
@@ -66,9 +67,7 @@ def _print_table(certificates: list[Certificate]) -> None:
     for certificate in certificates:
         for number, report in enumerate(certificate.dimensions):
             first = number == 0
-            table.add_row(
-                certificate.label if first else "", *_row(report), certificate.verdict if first else ""
-            )
+            table.add_row(certificate.label if first else "", *_row(report), certificate.verdict if first else "")
     console.print(table)
     for certificate in certificates:
         for reason in certificate.reasons[:SHOWN]:

@@ -17,7 +17,8 @@ BLOCKS = 64
 def look(decoded, x, starts, energy, along, clients, rounds):
     """Of y = C(x) - x: ||y||^2 and <y, x_B> of each message, <y, y'> of each pair; the largest |y_j|.
 
-    Four messages at a time: two rounds of two clients."""
+    Four messages at a time: two rounds of two clients.
+    """
     jump = np.float64(0.0)
     for m in range(0, len(decoded), 4):
         a, b, c, e = decoded[m], decoded[m + 1], decoded[m + 2], decoded[m + 3]
@@ -73,5 +74,6 @@ class Draws:
 
     def of(self, name: str) -> Array:
         """A statistic of each draw: `energy` ||y||^2, `along` <y, x_B>/||x_B||^2, `bytes`, `bits`; or of each pair of
-        draws: `clients` in one round, one client's in two `rounds`, <y, y'>."""
+        draws: `clients` in one round, one client's in two `rounds`, <y, y'>.
+        """
         return np.concatenate(self._rows[name]).astype(np.float64)

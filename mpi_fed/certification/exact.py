@@ -54,7 +54,8 @@ class Sender:
 def check_exact_properties(sender: Sender, dimension: int, twin: Sender) -> bool:
     """Enter the properties that must hold exactly; return whether the round trip is exact.
 
-    `twin` is the same compressor with float64 on the wire, where there is such a form."""
+    `twin` is the same compressor with float64 on the wire, where there is such a form.
+    """
     x = next(iter(inputs.statistical_vectors(dimension).values()))
     rounds = range(2 if dimension > 1000 else 8)
     before = len(sender.findings.reasons)

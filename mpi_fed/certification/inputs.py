@@ -19,7 +19,8 @@ SMALLEST = 2.0**-10
 def statistical_vectors(dimension: int) -> dict[str, Array]:
     """Vectors by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal ones; in large dimensions two.
 
-    At equal coordinates <C(x), x> counts what a mask keeps, and so shows the smallest bias."""
+    At equal coordinates <C(x), x> counts what a mask keeps, and so shows the smallest bias.
+    """
     draw = np.random.default_rng(dimension)
     gaussian = _lifted(draw.standard_normal(dimension))
     heavy = _lifted(np.clip(draw.standard_t(2, dimension), -300, 300))

@@ -79,9 +79,7 @@ def _certify(arguments: Namespace) -> int:
     """Test each compressor, through the wire, against its definition."""
     from ..certification.command import certify
 
-    return certify(
-        arguments.dimension, arguments.draws, arguments.only, json=arguments.json, plugins=arguments.plugin
-    )
+    return certify(arguments.dimension, arguments.draws, arguments.only, json=arguments.json, plugins=arguments.plugin)
 
 
 def _bench(arguments: Namespace) -> int:

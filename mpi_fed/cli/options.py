@@ -32,9 +32,7 @@ def parse(argv: Sequence[str], commands: Commands) -> argparse.Namespace:
     parser = _parser(commands)
     arguments, others = parser.parse_known_args(argv)
     if not hasattr(arguments, "command"):
-        raise InputError(
-            f"no command is given; give one of {', '.join(commands)} (mpi-fed --help tells more)"
-        )
+        raise InputError(f"no command is given; give one of {', '.join(commands)} (mpi-fed --help tells more)")
     stray = [text for text in others if text.startswith("-") or not hasattr(arguments, "studies")]
     if stray:
         raise InputError(f"unknown argument {stray[0]} (mpi-fed --help tells more)")
@@ -129,9 +127,7 @@ def add_certify(parser: Parser) -> None:
 
 def add_bench(parser: Parser) -> None:
     parser.add_argument("--ranks", type=positive, metavar="N", help="ranks that are started (default: 2)")
-    parser.add_argument(
-        "--dimension", type=positive, nargs="+", metavar="D", help="default: 100, 10,000 and 1,000,000"
-    )
+    parser.add_argument("--dimension", type=positive, nargs="+", metavar="D", help="default: 100, 10,000 and 1,000,000")
     parser.add_argument("--route", nargs="+", metavar="KIND", help="default: every one that carries the compressor")
     parser.add_argument(
         "--compressor",
@@ -210,9 +206,7 @@ def add_model(parser: Parser) -> None:
 
 def add_analyze(parser: Parser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="logs, or folders of logs")
-    parser.add_argument(
-        "--target", type=float, metavar="RISK", help="default: 1.1 times the worst final mean"
-    )
+    parser.add_argument("--target", type=float, metavar="RISK", help="default: 1.1 times the worst final mean")
     parser.add_argument("--out", metavar="DIR", help="the report's folder (default: beside the logs)")
     _add_json(parser)
     _add_plugin(parser)

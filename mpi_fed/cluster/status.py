@@ -182,7 +182,8 @@ def _said(output: Path, log: str) -> str:
 def _exit(path: Path) -> tuple[int, str, str] | None:
     """(exit status, job, host) that the batch script left of the configuration's last run, if it failed.
 
-    A log that is newer has been worked on since."""
+    A log that is newer has been worked on since.
+    """
     record = path.with_name(f".{path.name}.exit")
     try:
         if path.exists() and path.stat().st_mtime_ns > record.stat().st_mtime_ns:

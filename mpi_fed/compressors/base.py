@@ -54,7 +54,8 @@ class Compressor(Component):
     def resolve(self, dimension: int, clients: int = 1) -> Compressor:
         """This compressor with every parameter set for dimension d and N clients; `omega = X` becomes a parameter.
 
-        Raises ValueError, one sentence, for parameters that cannot serve this dimension."""
+        Raises ValueError, one sentence, for parameters that cannot serve this dimension.
+        """
         return self
 
     def omega_bound(self, dimension: int) -> float:
@@ -84,7 +85,8 @@ class Compressor(Component):
     def adjoint_second_moment(self, weights: Array) -> Array:
         """K, (d, d), with Tr(K M) = Tr(weights second_moment(M)) for every M; both symmetric. Linear compressors only.
 
-        What has `moment_coefficients` is its own adjoint."""
+        What has `moment_coefficients` is its own adjoint.
+        """
         d = len(weights)
         if self.moment_coefficients(d) is not None:
             return self.second_moment(weights)
@@ -102,7 +104,8 @@ class Compressor(Component):
 
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
         """A draw of C(x) for each row of x, (n, d); of the same law as what `decode` makes of `encode`, but for the
-        rounding of floats. It serves theory where nothing closed is known, and may be left out."""
+        rounding of floats. It serves theory where nothing closed is known, and may be left out.
+        """
         raise NotImplementedError
 
     def covariance(self, x: Array) -> Array:

@@ -28,7 +28,8 @@ class RandHKernel(NamedTuple):
 def subset(stream, purpose, d, taken, draws, out):
     """Fill out, (h,), with a uniform h-subset of 0 .. d-1 by Floyd's algorithm, O(h).
 
-    taken: (d,) of zeros, left so; draws: scratch, (CHUNK,). The order within the subset is not uniform."""
+    taken: (d,) of zeros, left so; draws: scratch, (CHUNK,). The order within the subset is not uniform.
+    """
     h = len(out)
     for start in range(0, h, CHUNK):
         count = min(CHUNK, h - start)

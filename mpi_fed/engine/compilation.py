@@ -67,7 +67,8 @@ def digest() -> str:
 def cache_folder() -> Path:
     """The folder for compiled code of exactly these sources and plugins on exactly this kind of CPU.
 
-    Where it cannot be made or locked, a temporary folder of this process alone."""
+    Where it cannot be made or locked, a temporary folder of this process alone.
+    """
     folder = files.cache_folder(f"kernels-{digest()}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,8 @@ def compiling(*what: Any) -> Iterator[None]:
 
     `what`: names, and values whose types decide what is compiled; processes at something else go on meanwhile, and
     what is compiled already is waited for by nobody. Nothing goes wrong without it, but work is done twice.
-    Raises InputError where a plugin's code cannot be compiled."""
+    Raises InputError where a plugin's code cannot be compiled.
+    """
     if not COMPILED:
         yield
         return

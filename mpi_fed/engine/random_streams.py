@@ -109,7 +109,8 @@ def log_unit(u):
 def normal_pair(a, b):
     """Two independent N(0,1) numbers of two uniform words (Box and Muller).
 
-    The angle is uniform in [0, pi/4); three low bits of b reflect it over the circle."""
+    The angle is uniform in [0, pi/4); three low bits of b reflect it over the circle.
+    """
     radius = np.sqrt(-2.0 * log_unit(np.float64(1.0) - unit(a)))
     angle = unit(b) * 0.7853981633974483
     z = angle * angle
@@ -155,7 +156,8 @@ def dithers(stream, purpose, block, count, out):
     """Fill at least the first `count` of out with uniforms in [0, 1) for rounding, in groups of 128.
 
     4m .. 4m+3 come from index block + m. Each word serves twice, the second time with its halves swapped: every number
-    is exactly uniform on its 52 bits, and two numbers of one word are dependent only through bits below the 32nd."""
+    is exactly uniform on its 52 bits, and two numbers of one word are dependent only through bits below the 32nd.
+    """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 3) // 4, GROUP // 2):
         part, start = out[4 * first :], block + np.uint64(first)
@@ -171,7 +173,8 @@ def dithers(stream, purpose, block, count, out):
 def uniforms(stream, purpose, block, count, out):
     """Fill at least the first `count` of out with independent uniforms in [0, 1), in groups of 64.
 
-    2m and 2m+1 come from index block + m."""
+    2m and 2m+1 come from index block + m.
+    """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 1) // 2, GROUP // 2):
         part, start = out[2 * first :], block + np.uint64(first)
@@ -185,7 +188,8 @@ def uniforms(stream, purpose, block, count, out):
 def successes(stream, purpose, p, n, scratch, out):
     """The indices j < n at which independent coins of probability p fall heads: into out, ascending; their number.
 
-    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (FEW,)."""
+    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (FEW,).
+    """
     if p >= 1.0:
         for j in range(n):
             out[j] = j

@@ -194,7 +194,8 @@ def advance(kernels, comm, wire, schedule, state, snapshots, start, stop, seed):
     """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code,
     TOO_LONG or TOO_MANY.
 
-    A block of rounds is timed between two barriers: from the start, or the last log point, to the next."""
+    A block of rounds is timed between two barriers: from the start, or the last log point, to the next.
+    """
     size = 0
     behind = 1 if overlaps(kernels.route) else 0
     code = barrier(comm)
@@ -225,9 +226,7 @@ def advance(kernels, comm, wire, schedule, state, snapshots, start, stop, seed):
         if behind == 1 and ahead < stop:
             keep_gradient_point(state)
             if senders(schedule, ahead) > 0:
-                code = begin_uplink(
-                    kernels.route, Round(ahead, seed, size, comm, kernels.compressor, wire, schedule)
-                )
+                code = begin_uplink(kernels.route, Round(ahead, seed, size, comm, kernels.compressor, wire, schedule))
                 mark(wire.clock, UPLINK)
             if code != 0:
                 return code

@@ -24,7 +24,8 @@ def half_of(x, u):
     """The float16 bits of x, |x| <= 65504, rounded at random so that the expectation is x; else those of NaN.
 
     With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10); |x| 2^(10-e) is rounded up with the probability
-    of its fraction, by u uniform in [0, 1)."""
+    of its fraction, by u uniform in [0, 1).
+    """
     word = bits_of(np.float64(x))
     exponent = max(np.int32((word >> np.uint64(52)) & np.uint64(0x7FF)) - np.int32(1023), np.int32(-14))
     scale = float_of(np.uint64(np.int64(1033) - np.int64(exponent)) << np.uint64(52))
@@ -53,7 +54,8 @@ def pack(values, bits, payload, stream, dither):
     """Write values, (n,), as floats of `bits` bits at the start of the payload; the bytes written.
 
     A number beyond the range of these floats is written as NaN or infinity, and the bytes are returned negated.
-    Once a message: the rounding is keyed by the position in `values`. dither: scratch, (CHUNK,)."""
+    Once a message: the rounding is keyed by the position in `values`. dither: scratch, (CHUNK,).
+    """
     n = len(values)
     if bits == 64:
         wide = payload[: 8 * n].view(np.float64)

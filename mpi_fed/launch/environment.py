@@ -101,7 +101,8 @@ def die_with_launcher(environment: Mapping[str, str]) -> None:
     """Have a rank end when its launcher does, even one that ended before the rank came to this line.
 
     Then the rank is an orphan, or a child of the command that started the launcher, where that still lives: it adopts
-    orphans (`adopting_orphans`) and ends them."""
+    orphans (`adopting_orphans`) and ends them.
+    """
     die_with_parent(os.getppid())
     place, _, starter = environment.get(STARTER, "").rpartition(" ")
     if starter and place == process_identity("self").rpartition(" ")[0]:
@@ -127,7 +128,8 @@ def recorded_processes(folder: str) -> dict[int, int]:
 def adopting_orphans() -> Iterator[Callable[[Collection[int]], None]]:
     """Within it, children of a killed child become this process' own. Linux alone has this.
 
-    Yields a function that kills all children that came meanwhile, except those whose process ids it gets."""
+    Yields a function that kills all children that came meanwhile, except those whose process ids it gets.
+    """
     before = _children()
     _become_subreaper(1)
 
@@ -155,7 +157,8 @@ def _children() -> set[int]:
 def process_identity(process: str) -> str:
     """A text that names a running process of this machine and no later one with its number; empty if it has ended.
 
-    "boot namespace number-start"."""
+    "boot namespace number-start".
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = os.readlink(f"/proc/{process}/ns/pid")

@@ -172,7 +172,8 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
 def launch_all(ranks: int, jobs: Sequence[Sequence[str]], side_by_side: int = 1) -> list[int]:
     """Run `mpi-fed` once for the arguments of each job, `side_by_side` at a time; exit statuses, in order.
 
-    SIGINT and SIGTERM become SIGUSR1, which launchers pass on, and on which ranks save their state."""
+    SIGINT and SIGTERM become SIGUSR1, which launchers pass on, and on which ranks save their state.
+    """
     programs = [[sys.executable, "-P", "-m", "mpi_fed", *job] for job in jobs]
     return run_programs(ranks, programs, side_by_side, stop=signal.SIGUSR1)
 
@@ -246,7 +247,8 @@ class _Job:
 
     def close(self, status: int | None = None) -> None:
         """Remove its files. Where it ended by itself and no rank has said why, print the ranks' process ids:
-        MPICH's launcher reports a killed rank by its process alone."""
+        MPICH's launcher reports a killed rank by its process alone.
+        """
         ranks = environment.recorded_processes(self.folder)
         self.until_its_end.close()
         if ranks and status not in EXPLAINED:

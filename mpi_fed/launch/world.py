@@ -176,7 +176,8 @@ def _sweep_shared_memory() -> None:
     """Remove segments of this user that no process has mapped: those of jobs killed in the middle of MPI_Init.
 
     A job that Slurm requeues looks for its segment under the same name, and hangs if it finds an old one. A new one
-    may not be mapped yet."""
+    may not be mapped yet.
+    """
     for prefix in _SEGMENTS:
         for path in map(Path, glob.glob(f"{prefix}*")):
             with contextlib.suppress(OSError):

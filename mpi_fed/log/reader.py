@@ -132,9 +132,7 @@ def open_log(path: Path) -> Iterator[h5py.File]:
     except OSError as error:
         if not path.is_file():
             raise InputError(f"{path}: no such file") from None
-        raise InputError(
-            f"{path}: cannot be read as a log, it is damaged or no HDF5 file ({_brief(error)})"
-        ) from None
+        raise InputError(f"{path}: cannot be read as a log, it is damaged or no HDF5 file ({_brief(error)})") from None
 
 
 def load(path: str | Path) -> Log:

@@ -157,16 +157,12 @@ CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL = Dataset(
     "The same at the end of the repetition",
     condition=Condition.MANY_CLIENTS,
 )
-MESSAGE_COUNT = Dataset(
-    "message_count", (REPETITION, SIZE), Kind.COUNT, "1", "Uplink messages of the whole repetition"
-)
+MESSAGE_COUNT = Dataset("message_count", (REPETITION, SIZE), Kind.COUNT, "1", "Uplink messages of the whole repetition")
 PHASE_SECONDS = Dataset(
     "phase_seconds", (REPETITION, PHASE, STATISTIC), Kind.FLOAT, "s", "The mean time a round of each phase"
 )
 
-ITERATE = Dataset(
-    "iterate", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_k", condition=Condition.ALL_ITERATES
-)
+ITERATE = Dataset("iterate", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_k", condition=Condition.ALL_ITERATES)
 ITERATE_AVERAGED = Dataset(
     "iterate_averaged", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_bar_k", condition=Condition.ALL_ITERATES
 )

@@ -87,7 +87,8 @@ def arrays_of(file: h5py.File) -> dict[str, NDArray[Any]]:
 def check_optional_datasets(file: h5py.File) -> None:
     """Raise ValueError where a dataset that a log may lack is not of numbers, or not of the shape that it should be.
 
-    The numbers are read only where they are needed."""
+    The numbers are read only where they are needed.
+    """
     lengths = {axis: len(file[axis.name]) for axis in (schema.REPETITION, schema.ROUND)}
     for dataset in schema.DATASETS:
         name = dataset.name

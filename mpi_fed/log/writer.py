@@ -145,7 +145,8 @@ class LogWriter:
     def flush(self, to_disk: bool = False) -> None:
         """Hand what was written to the operating system: from here a kill cannot take it. On the disk nothing can.
 
-        Raises InputError where the file is not in its place any more."""
+        Raises InputError where the file is not in its place any more.
+        """
         with self._writing():
             self.file.flush()
             if to_disk:
@@ -187,7 +188,8 @@ def _write_rows(dataset: h5py.Dataset, repetition: int, first: int, rows: NDArra
 def log_path(folder: Path, configuration: Configuration) -> Path:
     """Return where this configuration's log is, whatever label it had when it was written; else where it shall be.
 
-    The label, and so the file's name, depends on what else its study varies; the end of the name does not."""
+    The label, and so the file's name, depends on what else its study varies; the end of the name does not.
+    """
     path = folder / configuration.file_name
     if not path.exists():
         for other in sorted(folder.glob(f"*{path.stem.rpartition('-')[2]}.h5")):
@@ -217,7 +219,8 @@ def open_writer(
 ) -> LogWriter:
     """Open the log of this configuration: a new one, or the one that is there, with room for all its repetitions.
 
-    Raises InputError where the file there is no log of this configuration, or is in use."""
+    Raises InputError where the file there is no log of this configuration, or is in use.
+    """
     exists = path.exists()
     if exists:
         old, status = _open(path, configuration)

@@ -71,9 +71,7 @@ def _check_shapes(path: str, covariances: Array, optima: Array, noise: Array) ->
     if optima.shape != shape[:2]:
         raise ValueError(f"path = {path!r}: optima has shape {optima.shape}, needed is {shape[:2]}")
     if noise.shape not in ((), shape[:1]):
-        raise ValueError(
-            f"path = {path!r}: noise_variance has shape {noise.shape}, needed is () or {shape[:1]}"
-        )
+        raise ValueError(f"path = {path!r}: noise_variance has shape {noise.shape}, needed is () or {shape[:1]}")
 
 
 def _check_values(path: str, covariances: Array, noise: Array) -> None:

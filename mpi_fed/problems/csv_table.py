@@ -111,9 +111,7 @@ def _column(path: str, target: Target, names: list[str] | None, width: int) -> i
             raise ValueError(f"target = {target!r}: {path!r} has no header; give the column's index, from 0")
         if names.count(target) != 1:
             shown = ", ".join(names[:20]) + ", ..." * (len(names) > 20)
-            raise ValueError(
-                f"target = {target!r} names {names.count(target)} columns of {path!r}, which has {shown}"
-            )
+            raise ValueError(f"target = {target!r} names {names.count(target)} columns of {path!r}, which has {shown}")
         return names.index(target)
     index = -1 if target is None else target
     if not -width <= index < width:

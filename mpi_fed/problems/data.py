@@ -152,9 +152,7 @@ def _varying(path: str, features: Array) -> tuple[Array, tuple[str, ...]]:
 def _standardize(features: Array) -> None:
     """Columns to mean zero and mean square one, in place, for the data may be large."""
     features -= features.mean(axis=0)
-    features /= np.maximum(
-        features.max(axis=0), -features.min(axis=0)
-    )  # so that no square over- or underflows
+    features /= np.maximum(features.max(axis=0), -features.min(axis=0))  # so that no square over- or underflows
     features /= np.sqrt(np.einsum("ij,ij->j", features, features) / len(features))
 
 

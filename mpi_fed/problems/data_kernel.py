@@ -82,8 +82,6 @@ def data_gradient(kernel, schedule, job, seed, w, g):
         add_row(kernel, row, w, weight, g)
 
 
-
-
 def data_kernel(clients: Sequence[Any], first: int, batch: int | str, epochs: bool) -> DataKernel:
     """The kernel for the hosted clients, numbered from `first`."""
     start = np.concatenate([[0], np.cumsum([len(c.targets) for c in clients])]).astype(np.int64)

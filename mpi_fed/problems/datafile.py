@@ -56,9 +56,7 @@ def check_rows(path: str, rows: int) -> None:
 
 def check_columns(path: str, columns: int) -> None:
     if not 1 <= columns <= DENSE_LIMIT:
-        raise ValueError(
-            f"path = {path!r} holds {columns} features beside the target; 1 to {DENSE_LIMIT} are possible"
-        )
+        raise ValueError(f"path = {path!r} holds {columns} features beside the target; 1 to {DENSE_LIMIT} are possible")
 
 
 def numbers(path: str, name: str, array: np.ndarray) -> Array:

@@ -98,7 +98,8 @@ def colour(factor, z, x):
     """x <- factor z for a lower triangular factor, (d, d) with d a multiple of 4, and z, x of TILE columns.
 
     Blocks of 4 rows by 4 columns; each entry is a plain sum over ascending columns. Beyond the diagonal the factor
-    is zero, and so is z beyond the dimension or finite, so that the full diagonal blocks change nothing."""
+    is zero, and so is z beyond the dimension or finite, so that the full diagonal blocks change nothing.
+    """
     for j in range(0, len(factor), 4):
         x0, x1, x2, x3 = x[j], x[j + 1], x[j + 2], x[j + 3]
         for r in range(TILE):
@@ -222,9 +223,7 @@ HELD_BYTES = 64 * 2**20
 """Most memory for samples drawn ahead."""
 
 
-def gaussian_kernel(
-    clients: Sequence[Any], first: int, batch: int | str
-) -> GaussianKernel | TrueGradientKernel:
+def gaussian_kernel(clients: Sequence[Any], first: int, batch: int | str) -> GaussianKernel | TrueGradientKernel:
     """The kernel for the hosted clients, numbered from `first`."""
     laws, law = _distinct(clients)
     forms, form = _distinct([c.covariance for c in laws])

@@ -141,9 +141,7 @@ class Population:
         base = gaussian[0][0].optimum  # taken off first, so that w* is exact where all optima are one
         if self._has_one_covariance:
             return base + sum((weight * (c.optimum - base) for c, weight in gaussian), np.zeros_like(base))
-        moment = sum(
-            (weight * c.covariance.apply(c.optimum - base) for c, weight in gaussian), np.zeros_like(base)
-        )
+        moment = sum((weight * c.covariance.apply(c.optimum - base) for c, weight in gaussian), np.zeros_like(base))
         return base + np.linalg.lstsq(self.covariance.dense, moment, rcond=None)[0]
 
     @property
@@ -158,7 +156,8 @@ class Population:
     def excess_risk(self, w: Array) -> Array:
         """1/2 ||w - w*||^2 in the norm of H, for w of shape (..., d).
 
-        One by one, since the bits of a product of matrices depend on how many columns there are."""
+        One by one, since the bits of a product of matrices depend on how many columns there are.
+        """
         errors = (w - self.optimum).reshape(-1, self.dimension)
         h = self.covariance
         risks = [0.5 * np.sum(h.eigenvalues * h.unrotate(error) ** 2) for error in errors]

@@ -22,9 +22,7 @@ def read(path: str, target: Target = None) -> tuple[Array, Array]:
     """The features (n, d) and targets (n,) a file holds, checked: two rows or more, all numbers finite."""
     suffix = os.path.splitext(path.lower().removesuffix(".gz"))[1]
     if suffix not in _READERS or (is_packed(path) and suffix == ".h5"):
-        raise ValueError(
-            f"path = {path!r} must end in .npz, .csv, .svm or .libsvm, each also with .gz, or in .h5"
-        )
+        raise ValueError(f"path = {path!r} must end in .npz, .csv, .svm or .libsvm, each also with .gz, or in .h5")
     if suffix == ".csv":
         return _checked(path, *read_csv(path, target))
     if target is not None:

@@ -29,9 +29,7 @@ def iid(rows: int, clients: int) -> list[Rows]:
     return [np.arange(first, last) for first, last in pairwise(bounds)]
 
 
-def by_cluster(
-    features: Array, clients: int, clusters: int, embedding: str, clustering: str, seed: int
-) -> list[Rows]:
+def by_cluster(features: Array, clients: int, clusters: int, embedding: str, clustering: str, seed: int) -> list[Rows]:
     """Clients hold rows that lie close to each other in an embedding into the plane.
 
     Clusters as many as clients: one each. More: whole ones are dealt out, the largest first, to the client

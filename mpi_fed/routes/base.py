@@ -33,7 +33,8 @@ class Place(NamedTuple):
 class Route(Component):
     """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently.
 
-    Its `Kernel` has a field `downlink`."""
+    Its `Kernel` has a field `downlink`.
+    """
 
     reaches_all_ranks: ClassVar[bool] = False
     """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
@@ -50,9 +51,9 @@ class Route(Component):
 
     self_check: Annotated[bool | None, AfterValidator(lambda wanted: wanted or None)] = None
     """Each message carries checksums (`engine/checksums.py`). None for no, so that old logs keep their id."""
-    downlink_bits: Annotated[
-        Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)
-    ] = None
+    downlink_bits: Annotated[Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)] = (
+        None
+    )
     """Bits of the floats in which w is broadcast: 16 rounded at random. None for 64, likewise."""
     overlap: bool | None = None
     """Messages travel while the next ones are made; None for yes where the algorithm is one round late, else no."""
@@ -74,7 +75,7 @@ class Route(Component):
             )
         if delayed and not self.may_overlap and self.overlap is not False:
             raise ValueError(
-                f'{algorithm.kind} is one round late so that messages may travel meanwhile, and route kind = '
+                f"{algorithm.kind} is one round late so that messages may travel meanwhile, and route kind = "
                 f'"{self.kind}" has them wait; give kind = "auto", or overlap = false'
             )
         if self.joint_messages and hasattr(type(algorithm), "sent"):
@@ -110,7 +111,8 @@ class Route(Component):
 
     def received(self, compressor: Compressor, clients: int, ranks: int) -> int:
         """The most messages that come to a rank in a round: one where MPI adds them up, else one of each client, and
-        empty slots where every rank sends as many as the fullest."""
+        empty slots where every rank sends as many as the fullest.
+        """
         if self.sums_in_mpi:
             return 1
         return ranks * -(-clients // ranks) if compressor.fixed_length else compressor.participants_max(clients)

@@ -106,7 +106,8 @@ class Gatherv(Overlapping):
     """The root knows every length from the shared seed, so that no lengths travel.
 
     Explicit indices are known to their sender alone: then an MPI_Gather of an int32 a client comes first, and counts
-    as transported."""
+    as transported.
+    """
 
     kind = "gatherv"
     Kernel: ClassVar[Any] = GathervKernel
@@ -138,9 +139,7 @@ class Gatherv(Overlapping):
             return code
         wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
         send, count = wire.send[start_of_messages(wire, round.number) :], np.int32(round.size)
-        return begin_gatherv(
-            kernel.pending, round.comm, send, count, wire.receive, wire.counts, wire.starts, to_all
-        )
+        return begin_gatherv(kernel.pending, round.comm, send, count, wire.receive, wire.counts, wire.starts, to_all)
 
     @staticmethod
     def bare_uplink(kernel, comm, wire, size):

@@ -87,7 +87,8 @@ def decode_sum(round, size, total):
 class Reduce(Overlapping):
     """Each rank sends one message, the sum of its clients'.
 
-    In which order MPI adds, and so how it rounds, depends on the MPI and on the number of ranks."""
+    In which order MPI adds, and so how it rounds, depends on the MPI and on the number of ranks.
+    """
 
     kind = "reduce"
     sums_in_mpi = True

@@ -129,7 +129,8 @@ class ReduceLevels(Route):
 
     An integer has the fewest bytes that hold s N. Sums are exact, so iterates do not depend on the number of ranks.
     Unbiased; Var C_i(x)_j = (S/s)^2 f_j (1-f_j), f_j = frac(s|x_j|/S): at s = 1 it is S|x_j| - x_j^2. One client has
-    S = ||x||, which is plain quantization."""
+    S = ||x||, which is plain quantization.
+    """
 
     kind = "reduce-levels"
     sums_in_mpi = True

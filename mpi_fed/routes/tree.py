@@ -120,7 +120,8 @@ class TreeRoute(Grouped):
     """Leaders pass on what their group sent: as many bytes reach the root, in fewer messages.
 
     The root decodes in the order of clients, so iterates are those of `gather`, bit for bit. What is handed to MPI is
-    counted on both levels."""
+    counted on both levels.
+    """
 
     kind = "tree"
     Kernel: ClassVar[Any] = TreeKernel

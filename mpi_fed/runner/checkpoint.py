@@ -55,7 +55,8 @@ class Checkpoint:
 def save(world: World, log: Path, simulation: Simulation) -> None:
     """Write the checkpoint of the repetition in progress; every rank calls it.
 
-    Raises RunError where a rank's iterate differs from the root's, InputError where the file cannot be written."""
+    Raises RunError where a rank's iterate differs from the root's, InputError where the file cannot be written.
+    """
     compare_iterates(world, simulation)
     clocks = world.comm.gather(simulation.wire.clock)
     if not world.is_root:
@@ -96,7 +97,8 @@ def compare_iterates(world: World, simulation: Simulation) -> None:
 def load(log: Path, configuration: Configuration) -> Checkpoint | None:
     """Return the log's checkpoint, if any. Raises InputError where it is damaged, or does not fit the configuration.
 
-    Every byte is checked here, so that `restore` meets nothing unexpected."""
+    Every byte is checked here, so that `restore` meets nothing unexpected.
+    """
     path = path_of(log)
     if not path.exists():
         return None

@@ -51,7 +51,8 @@ def collect(world: World) -> dict[str, str]:
 def roster(world: World) -> str | None:
     """Return at the root which process each rank is, where only MPICH's launcher in a Slurm job reports a killed one.
 
-    It reports the process, but not the rank. Every rank calls it."""
+    It reports the process, but not the rank. Every rank calls it.
+    """
     if "hydra" not in launcher() or "SLURM_JOB_ID" not in os.environ or environment.SCRATCH in os.environ:
         return None
     places = world.comm.gather((world.host, os.getpid()))

@@ -39,7 +39,8 @@ class Interrupted(Exception):
 def run(plan: Plan, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> int:
     """Run the plan's studies on this MPI world. Every rank calls it; rank 0 alone writes and prints. The exit status.
 
-    A repetition in progress is saved every `checkpoint_seconds`, and when a signal has come (`stop_signals`)."""
+    A repetition in progress is saved every `checkpoint_seconds`, and when a signal has come (`stop_signals`).
+    """
     world = start()
     facts = provenance.collect(world)
     if roster := provenance.roster(world):
@@ -132,9 +133,7 @@ def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> LogWrite
     return open_writer(path, configuration, layout, population.optimum, attributes)
 
 
-def _repetition(
-    world: World, simulation: Simulation, recorder: Recorder | None, position: int, resumed: int
-) -> None:
+def _repetition(world: World, simulation: Simulation, recorder: Recorder | None, position: int, resumed: int) -> None:
     """One repetition, in calls of the compiled loop whose ends the root chooses. Raises Interrupted."""
     if recorder:
         recorder.begin(position, resumed)

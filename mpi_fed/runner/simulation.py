@@ -221,7 +221,8 @@ class Simulation:
     def clients_arrays(self) -> dict[str, NDArray[Any]]:
         """What this rank holds of it for each of its clients, a row a client; views.
 
-        Of the algorithm's arrays they are those whose length is the number of clients."""
+        Of the algorithm's arrays they are those whose length is the number of clients.
+        """
         of_one, of_two = (arrays_of(self._algorithm_kernel(hosted)) for hosted in (1, 2))
         shared = {name for name, array in of_one.items() if array.shape == of_two[name].shape}
         return {name: array for name, array in arrays_of(self.kernels.algorithm).items() if name not in shared}
@@ -275,6 +276,4 @@ class Simulation:
         self.done = stop
 
     def _advance(self, start: int, stop: int, comm: Comm) -> int:
-        return advance(
-            self.kernels, comm, self.wire, self.schedule, self.state, self.snapshots, start, stop, self.seed
-        )
+        return advance(self.kernels, comm, self.wire, self.schedule, self.state, self.snapshots, start, stop, self.seed)

@@ -36,9 +36,7 @@ class StudyOptions(BaseModel):
     @classmethod
     def _plain(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name) or ".." in name:
-            raise ValueError(
-                "must be of letters, digits, '.', '_' and '-', without '..', not starting with '.' or '-'"
-            )
+            raise ValueError("must be of letters, digits, '.', '_' and '-', without '..', not starting with '.' or '-'")
         return name
 
     @field_validator("repetitions")
@@ -93,9 +91,7 @@ class Configuration:
             "clients": self.clients,
         }
         parts = {name: part.table() for name in REGISTRY_OF_TABLE if (part := getattr(self, name)) is not None}
-        return json.loads(
-            json.dumps({"study": study, **parts, "log": self.log.model_dump()}, allow_nan=False)
-        )
+        return json.loads(json.dumps({"study": study, **parts, "log": self.log.model_dump()}, allow_nan=False))
 
     @cached_property
     def id(self) -> str:

@@ -21,18 +21,14 @@ def varying_keys(models: Sequence[BaseModel]) -> frozenset[str]:
     kinds: dict[str, list[dict[str, Any]]] = {}
     for model in models:
         kinds.setdefault(getattr(model, "kind", ""), []).append(model.model_dump())
-    keys = {
-        key for tables in kinds.values() for key in tables[0] if any(t[key] != tables[0][key] for t in tables)
-    }
+    keys = {key for tables in kinds.values() for key in tables[0] if any(t[key] != tables[0][key] for t in tables)}
     return frozenset(keys | ({"kind"} if len(kinds) > 1 else set()))
 
 
 def describe(component: Component, also: frozenset[str] = frozenset()) -> str:
     """`quantization levels=1`: the kind, the parameters that differ from their defaults, and those of `also`."""
     fields = type(component).model_fields
-    keys = [
-        key for key, field in fields.items() if key in also or getattr(component, key) != field.get_default()
-    ]
+    keys = [key for key, field in fields.items() if key in also or getattr(component, key) != field.get_default()]
     return " ".join([component.kind, *assignments("", component, keys)])
 
 

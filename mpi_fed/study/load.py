@@ -87,9 +87,7 @@ def load_study(
 def _alternatives(tables: dict[str, Any], file: str, folder: Path) -> dict[str, list[Alternative]]:
     """All that each table stands for, the tables in the file's order and those that it leaves out behind."""
     if not tables.get("compressor"):
-        raise InputError(
-            f'{file}: no compressor is given; add a table [[compressor]] with kind = "none", say'
-        )
+        raise InputError(f'{file}: no compressor is given; add a table [[compressor]] with kind = "none", say')
     alternatives: dict[str, list[Alternative]] = {}
     for name in [*tables, *(name for name in TABLES if name not in tables)]:
         if name in LISTED:
@@ -186,9 +184,7 @@ def _distinct(placed_configurations: Iterable[tuple[str, Configuration]]) -> tup
         if configuration.id in seen:
             file, _, second = place.rpartition(": ")
             both = join(dict.fromkeys([seen[configuration.id][0].rpartition(": ")[2], second]), "and")
-            raise InputError(
-                f"{file}: the configuration {configuration.label!r} occurs twice, by {both}; drop one"
-            )
+            raise InputError(f"{file}: the configuration {configuration.label!r} occurs twice, by {both}; drop one")
         seen[configuration.id] = place, configuration
     names = labels.distinct_labels({id: configuration.label for id, (_, configuration) in seen.items()})
     configurations = (configuration for _, configuration in seen.values())

@@ -91,7 +91,8 @@ def check(
     """Refuse what `here` of the ranks, the root among them, cannot hold on this machine, or MPI cannot count.
 
     Raises InputError, which ends with the remedy. `here` is 0 where nothing will run on this machine. `twice`: for a
-    bench, in which every rank walks through other vectors, and the root does the same rounds again by itself."""
+    bench, in which every rank walks through other vectors, and the root does the same rounds again by itself.
+    """
     free = available() if here else None
     for configuration in configurations:
         for what, count in counts_of(configuration, ranks).items():

@@ -90,9 +90,7 @@ def load_studies(
     if only is None:
         return studies
     chosen = [
-        replace(
-            s, configurations=tuple(c for c in s.configurations if only in c.label or only in c.file_name)
-        )
+        replace(s, configurations=tuple(c for c in s.configurations if only in c.label or only in c.file_name))
         for s in studies
     ]
     if not any(study.configurations for study in chosen):

@@ -68,9 +68,7 @@ def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> None:
         place, equals, value = text.partition("=")
         name, dot, key = place.strip().partition(".")
         if not (equals and dot and key) or "." in key or name not in TABLES:
-            raise InputError(
-                f"--set {plain(text)}: write TABLE.KEY=VALUE, with TABLE one of {', '.join(TABLES)}"
-            )
+            raise InputError(f"--set {plain(text)}: write TABLE.KEY=VALUE, with TABLE one of {', '.join(TABLES)}")
         _set(tables, name, key, parse_value(value.strip()), f"--set {plain(text)}")
 
 
@@ -97,9 +95,7 @@ def check_tables(tables: dict[str, Any], file: str) -> None:
     """Refuse unknown tables, other things in their place, and values that no key takes."""
     for name, table in tables.items():
         if name not in TABLES:
-            raise InputError(
-                f"{file}: no table or key {show(name)} belongs at the top{nearest(name, TABLES)}"
-            )
+            raise InputError(f"{file}: no table or key {show(name)} belongs at the top{nearest(name, TABLES)}")
         if name in LISTED:
             if not isinstance(table, list) or not all(isinstance(entry, dict) for entry in table):
                 raise InputError(f"{file}: write [[{name}]], with two brackets, once for each compressor")

@@ -91,11 +91,7 @@ def _options(annotation: Any, metadata: list[Any]) -> list[str]:
         return [show(value) for value in parts]
     if origin in (list, tuple):
         return [f"a list of {PLURALS[_bare(parts[0])]}"]
-    return [
-        ", ".join(
-            [NAMES.get(annotation, "a value"), *_limits(metadata, SIZES if annotation is str else BOUNDS)]
-        )
-    ]
+    return [", ".join([NAMES.get(annotation, "a value"), *_limits(metadata, SIZES if annotation is str else BOUNDS)])]
 
 
 def _bare(annotation: Any) -> Any:

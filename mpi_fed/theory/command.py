@@ -26,7 +26,8 @@ def predict(study: Study) -> list[dict[str, Any]]:
 def predict_studies(studies: Sequence[Study], json: bool) -> int:
     """Print the predictions of studies, as a table each or as one JSON list. Returns the exit status.
 
-    Raises InputError."""
+    Raises InputError.
+    """
     check_problems(studies)
     if json:
         listed = [prediction for study in studies for prediction in _objects(study)]

@@ -34,4 +34,3 @@ def reason_for_limit_alone(model: RunModel) -> str | None:
     if model.downlink is not None and model.nonlinear_downlink:
         return NONLINEAR_DOWNLINK.format(model.downlink.kind)
     return None
-

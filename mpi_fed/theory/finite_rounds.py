@@ -29,7 +29,8 @@ def finite_rounds(
 ) -> tuple[FiniteRounds, FixedStep]:
     """Risks at these ascending rounds and the plateau: of the exact recursion, or of one with a frozen shape.
 
-    Raises OutOfReachError where there is no recursion that is small enough."""
+    Raises OutOfReachError where there is no recursion that is small enough.
+    """
     algorithm, population = configuration.algorithm, model.population
     mean, variance = start_moments(algorithm, population.optimum)
     shape = None
@@ -69,9 +70,7 @@ def start_moments(algorithm: Algorithm, optimum: Array) -> tuple[Array, float]:
     return (-optimum, 1.0) if start is None else (start - optimum, 0.0)
 
 
-def _approximations(
-    configuration: Configuration, model: RunModel, error: float | None, shape: str | None
-) -> list[str]:
+def _approximations(configuration: Configuration, model: RunModel, error: float | None, shape: str | None) -> list[str]:
     """All that makes a prediction approximate; `shape`: where the noise has its shape from."""
     reasons = []
     if not has_exact(model):

@@ -56,7 +56,8 @@ def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
 def frozen_evolution(model: RunModel, recursion: Recursion, steps: Steps, last: int) -> tuple[Evolve, str]:
     """The evolution under shapes frozen anew along the way; under `recursion` alone where that takes too long.
 
-    The second value says in words which of the two it is."""
+    The second value says in words which of the two it is.
+    """
     for factor in INTERVALS:
         cost = sum(propagation_seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
         if cost < REFREEZE_SECONDS:

@@ -3,7 +3,7 @@
 Rounds of sgd, of delayed-sgd that waits for each message, and of delayed-sgd that does not, by turns in one process;
 1-quantization, --per-rank clients a rank. Printed for each --dimension, --batch and --route are microseconds a round,
 and the quartiles over turns of how many times as fast overlapping is as waiting. On a virtual cluster
-(docs/virtual-cluster.md): scripts/virtual_cluster run --hosts 2 --rate 100mbit -- PYTHON scripts/benchmarks/overlap.py
+(docs/virtual-cluster.md): scripts/virtual_cluster.py run --hosts 2 --rate 100mbit -- PYTHON scripts/benchmarks/overlap.py
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -55,7 +57,7 @@ COMPRESSORS = [
 
 @pytest.mark.mpi(ranks=[1, 2, 3], slow=[2])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda table: table["kind"])
-def test_the_root_knows_the_mean_of_the_memories(world, compressor):
+def test_the_root_knows_the_mean_of_the_memories(world, compressor) -> None:
     simulation, _ = simulation_of(world.comm, compressor, {"kind": "control-variates"}, **EXACT)
     simulation.start(3)
     for stop in (1, 2, 40, 150):
@@ -69,7 +71,7 @@ def test_the_root_knows_the_mean_of_the_memories(world, compressor):
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("compressor", [NONE, SOME_CLIENTS], ids=lambda table: table["kind"])
-def test_control_variates_are_what_they_are_said_to_be(world, compressor):
+def test_control_variates_are_what_they_are_said_to_be(world, compressor) -> None:
     """Against a replay in NumPy, which only looks at who sent anything; w moves on where nobody did."""
     algorithm = {"kind": "control-variates", "step_size": 0.1, "alpha": 0.3}
     simulation, population = simulation_of(world.comm, compressor, algorithm, **EXACT)
@@ -90,7 +92,7 @@ def test_control_variates_are_what_they_are_said_to_be(world, compressor):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_empty_memories_change_nothing(world):
+def test_empty_memories_change_nothing(world) -> None:
     """The first step is that of sgd, bit for bit; the second is not."""
     sgd, memory = (
         simulation_of(world.comm, {"kind": "rand-h", "h": 2}, {"kind": kind, "initial": "normal"}, **EXACT)[0]
@@ -105,7 +107,7 @@ def test_empty_memories_change_nothing(world):
     ("kind", "compressor"),
     [("control-variates", {"kind": "rand-h", "h": 2}), ("error-feedback", {"kind": "top-k", "k": 2})],
 )
-def test_memories_end_with_their_repetition(world, kind, compressor):
+def test_memories_end_with_their_repetition(world, kind, compressor) -> None:
     algorithm = {"kind": kind, "initial": "normal"}
     used, fresh = (simulation_of(world.comm, compressor, algorithm, **EXACT)[0] for _ in range(2))
     end(used, 1, 30)
@@ -114,7 +116,7 @@ def test_memories_end_with_their_repetition(world, kind, compressor):
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("step", [{"step_size": 0.05}, {"step_size": "decreasing", "step_scale": 0.1}])
-def test_error_feedback_loses_nothing(world, step):
+def test_error_feedback_loses_nothing(world, step) -> None:
     """w_k - mean_i e_i moves by plain gradient steps, whatever is sent."""
     algorithm = {"kind": "error-feedback", **step}
     simulation, population = simulation_of(world.comm, {"kind": "top-k", "k": 2, "value_bits": 64}, algorithm, **EXACT)
@@ -130,7 +132,7 @@ def test_error_feedback_loses_nothing(world, step):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_local_steps_are_local_sgd(world):
+def test_local_steps_are_local_sgd(world) -> None:
     algorithm = {"kind": "sgd", "step_size": 0.1, "local_steps": 4}
     simulation, population = simulation_of(world.comm, NONE, algorithm, **EXACT)
     w = np.zeros(DIMENSION)
@@ -143,7 +145,7 @@ def test_local_steps_are_local_sgd(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_local_steps_draw_fresh_samples(world):
+def test_local_steps_draw_fresh_samples(world) -> None:
     """With a step of nearly nothing, the sum of 3 gradients of 2 samples is 3 times that of a batch of 6."""
     moved = []
     for steps, batch in ((3, 2), (1, 6)):
@@ -154,7 +156,7 @@ def test_local_steps_draw_fresh_samples(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_local_steps_go_through_the_rows(world):
+def test_local_steps_go_through_the_rows(world) -> None:
     """In epochs: 599 rounds of 3 steps of one of 599 rows are 3 passes, and each adds up to the true gradient."""
     algorithm = {"kind": "sgd", "step_size": 1e-12, "local_steps": 3}
     digits = {"kind": "digits", "preprocessing": "standardize", "sampling": "epochs"}
@@ -165,14 +167,14 @@ def test_local_steps_go_through_the_rows(world):
 
 
 @pytest.mark.mpi(ranks=1)
-def test_more_local_steps_than_memory_holds_are_refused(world):
+def test_more_local_steps_than_memory_holds_are_refused(world) -> None:
     """Before anything is allocated for them."""
     with pytest.raises(InputError, match=r"local_steps = 1,000,000 for 11 clients on one rank is more than 10,000,000"):
         simulation_of(world.comm, NONE, {"kind": "sgd", "local_steps": 10**6}, clients=11)
 
 
 @pytest.mark.mpi(ranks=2)
-def test_one_local_step_is_plain_sgd(world):
+def test_one_local_step_is_plain_sgd(world) -> None:
     """The machinery of local steps, around one, changes no bit."""
     plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
     problem = local_steps_kernel(wrapped.kernels.problem, wrapped.steps, DIMENSION)
@@ -182,7 +184,7 @@ def test_one_local_step_is_plain_sgd(world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_memories_and_error_feedback_lower_the_risk(world):
+def test_memories_and_error_feedback_lower_the_risk(world) -> None:
     """True gradients, heterogeneous clients: the last risk, with memory and without, of top-k with feedback and not."""
     last, hard = {}, {"dimension": 20, "decays": [1, 2]}
     cases = [("sgd", "rand-h"), ("control-variates", "rand-h"), ("sgd", "top-k"), ("error-feedback", "top-k")]
@@ -214,7 +216,7 @@ def expected(x, k):
 
 
 @given(arrays(np.float64, st.integers(1, 40), elements=NUMBERS.filter(lambda x: x == x)), SOME_OR_ALL)
-def test_the_kth_largest(values, part):
+def test_the_kth_largest(values, part) -> None:
     k, put = share(values, part), values.copy()
     with compiling():
         assert kth_largest(put, k) == np.sort(values)[-k]
@@ -223,7 +225,7 @@ def test_the_kth_largest(values, part):
 
 @given(VECTORS, SOME_OR_ALL)
 @example(np.array([np.nan]), 1.0)
-def test_the_largest_coordinates(x, part):
+def test_the_largest_coordinates(x, part) -> None:
     k = share(x, part)
     found = np.empty(k, np.int64)
     with compiling():
@@ -233,7 +235,7 @@ def test_the_largest_coordinates(x, part):
 
 @given(VECTORS, SOME_OR_ALL, st.sampled_from([32, 64]))
 @example(np.array([-3.0]), 1.0, 32)
-def test_the_largest_coordinates_arrive(x, part, bits):
+def test_the_largest_coordinates_arrive(x, part, bits) -> None:
     """Through the codec, at another kernel than the sender's; what is not among them stays as it was."""
     compressor, d = TopK(k=share(x, part), value_bits=bits), len(x)
     payload = np.zeros(compressor.payload_bytes_max(d), np.uint8)
@@ -262,7 +264,7 @@ def test_the_largest_coordinates_arrive(x, part, bits):
         (["algorithm.local_steps=0"], "local_steps is 0, but must be an integer, at least 1"),
     ],
 )
-def test_impossible_settings_are_refused(tmp_path, settings, words):
+def test_impossible_settings_are_refused(tmp_path: Path, settings, words) -> None:
     write_study(tmp_path / "test.toml")
     overrides = [f"--set={setting}" for setting in settings]
     ended = command.run("run", "test.toml", "--dry-run", *overrides, status=2, folder=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def names(case):
 
 @pytest.mark.mpi(ranks=[1, 2, 3], slow=[1, 2])
 @pytest.mark.parametrize(("kind", "compressor"), ROUTES, ids=names)
-def test_overlapped_messages_arrive_the_same(world, tmp_path, kind, compressor):
+def test_overlapped_messages_arrive_the_same(world, tmp_path: Path, kind, compressor) -> None:
     """Bit for bit, or where MPI adds floats but for rounding; in one call of the loop or, drained, in many."""
     assert world.size in (1, 2, 3)
     (configuration,) = configurations(tmp_path, "both", (compressor,), rounds=ROUNDS, algorithm=DELAYED)
@@ -64,7 +65,7 @@ def simulated(configuration, comm, rounds=ROUNDS):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_definition(world, tmp_path):
+def test_definition(world, tmp_path: Path) -> None:
     """Against w_{k+1} = w_k - gamma H (w_{k-1} - w*), written out, for true gradients of clients that are alike."""
     assert world.size == 2
     (configuration,) = configurations(
@@ -91,7 +92,7 @@ def test_definition(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_more_clients_than_are_planned_ahead(world, tmp_path):
+def test_more_clients_than_are_planned_ahead(world, tmp_path: Path) -> None:
     """Then a plan holds two rounds, of which the first is still needed for its messages."""
     assert world.size == 2
     (configuration,) = configurations(
@@ -104,7 +105,7 @@ def test_more_clients_than_are_planned_ahead(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_both_ways_and_a_rounded_downlink(world, tmp_path):
+def test_both_ways_and_a_rounded_downlink(world, tmp_path: Path) -> None:
     assert world.size == 2
     (configuration,) = configurations(
         tmp_path, "both", ('kind = "quantization"\nlevels = 3',), rounds=ROUNDS, algorithm=DELAYED
@@ -116,7 +117,7 @@ def test_both_ways_and_a_rounded_downlink(world, tmp_path):
         assert trajectory(on_route(case, "gather", downlink_bits=bits), world.comm) == trajectory(waiting, world.comm)
 
 
-def test_unsupported_pairings_are_refused(tmp_path):
+def test_unsupported_pairings_are_refused(tmp_path: Path) -> None:
     cases = (
         ("tree", DELAYED, "delayed-sgd is one round late"),
         ("reduce-levels", DELAYED, "delayed-sgd is one round late"),

@@ -1,6 +1,7 @@
 """Fixtures of the tests of analysis."""
 
 import json
+from pathlib import Path
 
 import pytest
 from support.synthetic_log import NOISE, ROUNDS, power_law, tables, write_log
@@ -11,7 +12,7 @@ from mpi_fed.analysis.prediction import Forecast
 
 
 @pytest.fixture
-def theory(monkeypatch):
+def theory(monkeypatch: pytest.MonkeyPatch):
     """Predictions set by the test: by label, else none."""
     known = {}
     monkeypatch.setattr(analysis_command, "forecast", lambda log: known.get(log.label, Forecast()))
@@ -19,7 +20,7 @@ def theory(monkeypatch):
 
 
 @pytest.fixture
-def analysed(theory, capsys):
+def analysed(theory, capsys: pytest.CaptureFixture[str]):
     """analyze --json as a function that returns the object."""
 
     def run(*paths, **options):
@@ -30,13 +31,13 @@ def analysed(theory, capsys):
 
 
 @pytest.fixture
-def no_pictures(monkeypatch):
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without pictures, which take seconds."""
     monkeypatch.setattr(figures, "draw", lambda pictures, folder: [])
 
 
 @pytest.fixture
-def study(tmp_path, theory):
+def study(tmp_path: Path, theory):
     """A folder with two compressors on two problems."""
     position = 0
     for decay in (1.0, 2.0):

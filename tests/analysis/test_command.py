@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -24,7 +25,7 @@ KEYS = {
 }
 
 
-def spoil(path, how):
+def spoil(path, how) -> None:
     """Make the sound log at `path` unsound."""
     with h5py.File(path, "a") as file:
         if how == "foreign":
@@ -62,7 +63,9 @@ def spoil(path, how):
         ("absent", "no such file"),
     ],
 )
-def test_an_unsound_log_is_named_and_the_others_are_analysed(tmp_path, theory, capsys, how, message):
+def test_an_unsound_log_is_named_and_the_others_are_analysed(
+    tmp_path: Path, theory, capsys: pytest.CaptureFixture[str], how, message
+) -> None:
     write_log(tmp_path / "good.h5", label="good")
     write_log(tmp_path / "bad.h5")
     spoil(tmp_path / "bad.h5", how)
@@ -76,21 +79,21 @@ def test_an_unsound_log_is_named_and_the_others_are_analysed(tmp_path, theory, c
     assert capsys.readouterr().out == ""
 
 
-def test_a_folder_without_logs_is_named(tmp_path, capsys):
+def test_a_folder_without_logs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert analyze([tmp_path]) == 2
     assert capsys.readouterr().err == (
         f"mpi-fed: {tmp_path}: no log (*.h5) in this folder; give a folder that mpi-fed run wrote\n"
     )
 
 
-def test_folders_are_searched_and_the_order_is_that_of_the_grid(tmp_path, analysed):
+def test_folders_are_searched_and_the_order_is_that_of_the_grid(tmp_path: Path, analysed) -> None:
     for position, name in enumerate("cab"):
         write_log(tmp_path / "study" / f"{name}.h5", label=name, position=position)
     found = analysed(tmp_path, tmp_path / "study" / "a.h5")
     assert [entry["label"] for entry in found["configurations"]] == ["c", "a", "b"]
 
 
-def test_the_json_object_by_hand(tmp_path, theory, analysed):
+def test_the_json_object_by_hand(tmp_path: Path, theory, analysed) -> None:
     errors = np.array([[1.0], [2.0], [3.0]]) * np.eye(1, D)
     write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), averages=1 + errors, label="a")
     theory["a"] = Forecast(power_law(ROUNDS, 0.5), "exact", 1.0)
@@ -127,12 +130,10 @@ def test_the_json_object_by_hand(tmp_path, theory, analysed):
     assert entry["reduction_factor_relative_error"] == 0
 
 
-def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_there(tmp_path, analysed):
+def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_there(tmp_path: Path, analysed) -> None:
     compressor = {"kind": "none", "value_bits": 32}
     write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), label="a")
-    write_log(
-        tmp_path / "b.h5", tables(compressor=compressor), NOISE * power_law(ROUNDS, 3), payload=40, label="b"
-    )
+    write_log(tmp_path / "b.h5", tables(compressor=compressor), NOISE * power_law(ROUNDS, 3), payload=40, label="b")
     found = analysed(tmp_path)
     target = 1.1 * 3 / K
     assert found["target_excess_risk"] == pytest.approx(target)
@@ -146,14 +147,14 @@ def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_th
         assert interval["high"] is None or interval["high"] >= first
 
 
-def test_a_growing_risk_sets_no_target(tmp_path, analysed):
+def test_a_growing_risk_sets_no_target(tmp_path: Path, analysed) -> None:
     write_log(tmp_path / "a.h5", risk=power_law(ROUNDS))
     write_log(tmp_path / "b.h5", risk=power_law(ROUNDS, slope=30))
     assert analysed(tmp_path / "b.h5")["target_excess_risk"] == pytest.approx(1.1 * 1e90)
     assert analysed(tmp_path)["target_excess_risk"] == pytest.approx(1.1 / K)
 
 
-def test_a_target_that_is_never_reached(tmp_path, analysed):
+def test_a_target_that_is_never_reached(tmp_path: Path, analysed) -> None:
     write_log(tmp_path / "a.h5")
     found = analysed(tmp_path, target=1e-9)
     assert found["target_excess_risk"] == 1e-9
@@ -162,12 +163,12 @@ def test_a_target_that_is_never_reached(tmp_path, analysed):
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, math.nan, math.inf])
-def test_an_impossible_target_is_refused(tmp_path, target):
+def test_an_impossible_target_is_refused(tmp_path: Path, target) -> None:
     with pytest.raises(InputError, match=r"--target .*: must be a positive number"):
         analyze([tmp_path], target=target)
 
 
-def test_one_repetition_has_a_mean_and_nothing_that_needs_a_spread(tmp_path, theory, analysed):
+def test_one_repetition_has_a_mean_and_nothing_that_needs_a_spread(tmp_path: Path, theory, analysed) -> None:
     write_log(tmp_path / "a.h5", tables(study={"repetitions": [7]}), averages=np.ones((1, D)), label="a")
     theory["a"] = Forecast(power_law(ROUNDS, 9), "exact", 1.0)
     entry = analysed(tmp_path)["configurations"][0]
@@ -181,10 +182,8 @@ def test_one_repetition_has_a_mean_and_nothing_that_needs_a_spread(tmp_path, the
     assert entry["bias"] == {"norm_ratio": None, "z": None}
 
 
-def test_the_heterogeneity_penalty_is_the_ratio_to_the_homogeneous_twin(tmp_path, analysed):
-    write_log(
-        tmp_path / "a.h5", tables(problem={"shift": "optimum", "optimum_spread": 3.0}), power_law(ROUNDS, 6)
-    )
+def test_the_heterogeneity_penalty_is_the_ratio_to_the_homogeneous_twin(tmp_path: Path, analysed) -> None:
+    write_log(tmp_path / "a.h5", tables(problem={"shift": "optimum", "optimum_spread": 3.0}), power_law(ROUNDS, 6))
     write_log(tmp_path / "b.h5", risk=power_law(ROUNDS, 2))
     write_log(tmp_path / "c.h5", tables(problem={"shift": "both"}, study={"clients": 3}))
     found = [entry["heterogeneity_penalty"] for entry in analysed(tmp_path)["configurations"]]
@@ -192,7 +191,7 @@ def test_the_heterogeneity_penalty_is_the_ratio_to_the_homogeneous_twin(tmp_path
 
 
 @pytest.mark.slow
-def test_analysis_needs_no_mpi(tmp_path):
+def test_analysis_needs_no_mpi(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5")
     code = (
         "import sys; sys.modules['mpi4py'] = None\n"
@@ -205,7 +204,7 @@ def test_analysis_needs_no_mpi(tmp_path):
     assert (tmp_path / "report.html").is_file()
 
 
-def test_importing_analysis_imports_nothing_heavy():
+def test_importing_analysis_imports_nothing_heavy() -> None:
     heavy = "mpi4py numba scipy matplotlib h5py jinja2 rich sklearn"
     code = f"import mpi_fed.analysis, sys; print([name for name in {heavy.split()} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

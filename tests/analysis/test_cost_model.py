@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ FLOAT32, FLOAT16 = (Recipe("none", json.dumps({"value_bits": bits})) for bits in
 
 
 @pytest.fixture
-def saved(tmp_path, monkeypatch):
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Save these, and give the names of the files."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
@@ -49,7 +50,7 @@ def found(saved):
     return points(["memory.json", "fast.json@1gbit", "slow.json@100mbit"])[0]
 
 
-def test_sums_are_found_again_and_odd_points_count_little():
+def test_sums_are_found_again_and_odd_points_count_little() -> None:
     rng = np.random.Generator(np.random.PCG64(1))
     features = np.stack([np.ones(40), 10 ** rng.uniform(2, 6, 40)], axis=1)
     values = features @ [3e-6, 2e-9]
@@ -59,7 +60,7 @@ def test_sums_are_found_again_and_odd_points_count_little():
     assert (fit(features, 1 / features[:, 1]) >= 0).all(), "nothing takes less than no time"
 
 
-def test_costs_of_a_made_up_machine_are_found_again(found):
+def test_costs_of_a_made_up_machine_are_found_again(found) -> None:
     costs = fit_costs(found)
     for recipe in (FLOAT32, FLOAT16, RAND):
         for phase, of in (("gradient", None), ("update", None), ("encode", recipe), ("decode", recipe)):
@@ -71,7 +72,7 @@ def test_costs_of_a_made_up_machine_are_found_again(found):
         assert costs.ways["TCP", bits] == pytest.approx((7e-6, 0.2e-9, 1.0), rel=1e-6)
 
 
-def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exactly(found, saved):
+def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exactly(found, saved) -> None:
     misses = held_out_sizes(found)
     assert len(misses) == 3 * 4 * 6
     assert sum(miss.beyond for miss in misses) == 3 * 2 * 6
@@ -85,7 +86,7 @@ def test_held_out_sizes_rates_and_ranks_of_a_made_up_machine_are_predicted_exact
     assert {round(miss.error, 6) for miss in checked(found, twice)} == {-0.5}
 
 
-def test_results_in_memory_are_not_compared_with_those_over_links(saved):
+def test_results_in_memory_are_not_compared_with_those_over_links(saved) -> None:
     saved(memory=made_up(), slow=made_up(link=1e8, bits=(16,)))
     costs, machine = fit_costs(points(["memory.json", "slow.json@100mbit"])[0]), linked("here", 4, 1e7, 0.0)
     assert {row.downlink_bits for row in answer(costs, bench_trace, machine, 1_000, 1e-3)} == {16}
@@ -93,11 +94,11 @@ def test_results_in_memory_are_not_compared_with_those_over_links(saved):
     assert {row.downlink_bits for row in answer(alone, bench_trace, machine, 1_000, 1e-3)} == {32, 16}
 
 
-def test_two_sizes_leave_nothing_to_hold_out(saved):
+def test_two_sizes_leave_nothing_to_hold_out(saved) -> None:
     assert held_out_sizes(points(saved(two=made_up((1_000, 3_000))))[0]) == []
 
 
-def test_what_a_cable_lets_through_at_once_is_not_waited_for_and_near_it_nothing_is_checked(saved, found):
+def test_what_a_cable_lets_through_at_once_is_not_waited_for_and_near_it_nothing_is_checked(saved, found) -> None:
     told = made_up((1_000, 10_000, 30_000), 1e8)
     told["machine"]["cables"] = [{"up": 10**8, "down": 10**8, "burst": 5_000}] * 2
     cabled = points(saved(cabled=told))[0]
@@ -114,7 +115,7 @@ def test_what_a_cable_lets_through_at_once_is_not_waited_for_and_near_it_nothing
     assert main(["model", *saved(uneven=told)]) == 2
 
 
-def test_break_even_is_where_two_lines_meet():
+def test_break_even_is_where_two_lines_meet() -> None:
     plain, packed = Line(1e-3, 8e5), Line(3e-3, 1e5)
     assert break_even(packed, [plain]) == (0.0, pytest.approx(7e5 / 2e-3))
     assert break_even(plain, [packed]) == (pytest.approx(7e5 / 2e-3), math.inf)
@@ -128,7 +129,7 @@ def test_break_even_is_where_two_lines_meet():
     assert break_even(Line(2.9e-3, 7e5), [plain, packed]) is None
 
 
-def test_a_row_is_what_follows_by_hand(found):
+def test_a_row_is_what_follows_by_hand(found) -> None:
     """rand-h against float16, 16 hosts, 16 bits back."""
     costs, d, machine = fit_costs(found), 10_000, linked("here", 16, 1e7, 1e-3)
     rows = {(row.compressor, row.downlink_bits): row for row in answer(costs, bench_trace, machine, d, 1e-3)}
@@ -148,7 +149,7 @@ def test_a_row_is_what_follows_by_hand(found):
     assert rows["float32", 32].float32.round == 1
 
 
-def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
+def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found) -> None:
     costs, d, scheme = fit_costs(found), 10_000, Scheme(FLOAT16, "gather", 16)
     phases = costs.phases(scheme, d, homes("here", 10**6, 1_000))
     busiest = 8 * FRAME * max(2 * d / 50e6, 1_000 * 2 * d / 10e9)
@@ -158,7 +159,7 @@ def test_homes_pass_nothing_on_and_a_memorys_clients_take_turns(found):
     assert four["gradient"] == pytest.approx(4 * alone["gradient"])
 
 
-def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
+def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found) -> None:
     """The sum of 3 levels of each of 16 clients fits into a byte, that of 100 does not."""
     levels = Recipe("quantization", json.dumps({"levels": 3}))
     shared = replace(levels, joint_route="reduce-levels")
@@ -179,7 +180,7 @@ def test_a_shared_scale_has_messages_and_no_rounds_of_its_own(found):
     assert own["reduce-levels"].float32.round > 0
 
 
-def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found):
+def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found) -> None:
     costs, d, machine = fit_costs(found), 10_000, linked("here", 2, 1e7, 0.0)
     here = Recipe("partial-participation", '{"p": 0.1, "value_bits": 32}')
     mean = costs.seconds(Scheme(here, "gather", 32), d, machine)
@@ -197,7 +198,7 @@ def test_absent_clients_send_what_floats_do_and_silent_rounds_take_nothing(found
      {"kind": "quantization", "levels": 3}, {"kind": "partial-participation", "p": 0.25}],
     ids=lambda table: " ".join(map(str, table.values())),
 )  # fmt: skip
-def test_limit_traces_are_those_of_theory(table):
+def test_limit_traces_are_those_of_theory(table) -> None:
     """Within five standard errors where one is sampled: wrong in 1 of 10^6, were the seed not fixed."""
     expected = predict(configuration(table, clients=3, problem={"dimension": 30, "rotation": "diagonal"}))
     found = bench_trace(recipe_of(table, 30, "here"), 30)
@@ -211,9 +212,10 @@ def test_limit_traces_are_those_of_theory(table):
      ("bernoulli p=0.5", "rand-h h=2", 3), ("quantization levels=2", "bernoulli p=0.4", 2),
      ("rand-h h=2", "quantization levels=1", 2), ("sketch h=2", "quantization levels=2", 4)],
 )  # fmt: skip
-def test_limit_traces_of_compression_both_ways_are_those_of_draws(up, down, clients):
+def test_limit_traces_of_compression_both_ways_are_those_of_draws(up, down, clients) -> None:
     """N E sum_j C_down(mean_i C(e_i x_i))_j^2 / lambda_j over 40,000 draws that are not those of the code. Within four
-    standard errors: wrong in 1 of 16,000, were the seeds not fixed."""
+    standard errors: wrong in 1 of 16,000, were the seeds not fixed.
+    """
     d, draws, rng = 6, 40_000, np.random.Generator(np.random.PCG64(3))
     up, down = (recipe_of(_table(text), d, "here") for text in (up, down))
     eigenvalues = 1 / np.arange(1.0, d + 1)
@@ -233,16 +235,16 @@ def _table(text):
 
 
 @pytest.mark.parametrize(("up", "down"), [("top-k k=2", "quantization levels=1"), ("none", "top-k k=2")])
-def test_unsupported_downlinks_have_no_trace(up, down):
+def test_unsupported_downlinks_have_no_trace(up, down) -> None:
     first, second = (recipe_of(_table(text), 6, "here") for text in (up, down))
     assert bench_trace(first, 6, second, 2) is None
 
 
-def test_biased_compressors_have_no_trace():
+def test_biased_compressors_have_no_trace() -> None:
     assert bench_trace(recipe_of({"kind": "top-k", "k": 3}, 30, "here"), 30) is None
 
 
-def test_a_recipe_is_the_same_at_every_dimension():
+def test_a_recipe_is_the_same_at_every_dimension() -> None:
     own = recipe_of({"kind": "rand-h", "h": RAND.at(1_000).h, "value_bits": 32}, 1_000, "here")
     assert own == RAND
     assert own.at(10_000).h == 99
@@ -251,7 +253,7 @@ def test_a_recipe_is_the_same_at_every_dimension():
     assert (RAND.name, FLOAT16.name, fixed.name) == ("rand-h, omega = sqrt(d)", "float16", "rand-h h=7")
 
 
-def test_a_machine_that_nothing_is_known_of_is_left_out(saved, capsys):
+def test_a_machine_that_nothing_is_known_of_is_left_out(saved, capsys: pytest.CaptureFixture[str]) -> None:
     """Where all that was measured comes back compressed nothing is told of homes of which few take part."""
     (file,) = saved(both=both_ways(made_up()))
     assert main(["model", file, "--json"]) == 0
@@ -263,7 +265,7 @@ def test_a_machine_that_nothing_is_known_of_is_left_out(saved, capsys):
     assert "needs all clients in every round" in capsys.readouterr().err
 
 
-def test_every_rank_of_a_memory_decodes_a_direction_though_few_send(saved):
+def test_every_rank_of_a_memory_decodes_a_direction_though_few_send(saved) -> None:
     """Of 16 clients on 2 cores all update and unpack by turns."""
     found = fit_costs(points(saved(both=both_ways(made_up())))[0])
     scheme = next(scheme for scheme in found.schemes if scheme.down)
@@ -273,7 +275,7 @@ def test_every_rank_of_a_memory_decodes_a_direction_though_few_send(saved):
     assert many["downlink_encode"] == pytest.approx(few["downlink_encode"])
 
 
-def test_a_studys_problem_gives_the_rounds(saved, tmp_path):
+def test_a_studys_problem_gives_the_rounds(saved, tmp_path: Path) -> None:
     study = loaded_study(tmp_path, clients=2, problem={"dimension": 20, "eigenvalue_decay": 0})
     traces, dimension = study_traces(study)
     assert dimension == 20
@@ -281,7 +283,7 @@ def test_a_studys_problem_gives_the_rounds(saved, tmp_path):
     assert traces(RAND, 20).value == pytest.approx(20 * 20 / RAND.at(20).h)
 
 
-def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):
+def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys: pytest.CaptureFixture[str]) -> None:
     files = saved(memory=made_up(), slow=made_up(link=1e8))
     words = ["model", files[0], f"{files[1]}@100mbit", "--preset", "memory", "homes-1m", "--dimension", "2000"]
     assert main([*words, "--json"]) == 0
@@ -297,7 +299,7 @@ def test_the_command_tells_what_it_measured_fitted_and_follows(saved, capsys):
     assert "Held-out error of a round, sizes between measured ones: median 0" in " ".join(output.split())
 
 
-def test_points_rest_on_no_other_field_than_they_need(saved):
+def test_points_rest_on_no_other_field_than_they_need(saved) -> None:
     needed = ("route", "compressor", "dimension", "ranks", "repetitions", "downlink_bits", "payload_bytes", "messages")
     document = made_up((1_000,))
     results = []
@@ -305,9 +307,12 @@ def test_points_rest_on_no_other_field_than_they_need(saved):
         phases = {name: {"min": phase["min"], "max": phase["max"]} for name, phase in result["phases"].items()}
         times = {name: result[name] for name in ("verdict", "quantiles", "launch_medians")}
         odd = {"label": 3, "clients": [], "ratio": "high", "reasons": None, "transported_bytes": 7}
-        results.append({name: result[name] for name in needed if name in result} | times | odd | {
-            "microseconds": {"median": result["microseconds"]["median"]}, "phases": phases | {"wait": 1}
-        })
+        results.append(
+            {name: result[name] for name in needed if name in result}
+            | times
+            | odd
+            | {"microseconds": {"median": result["microseconds"]["median"]}, "phases": phases | {"wait": 1}}
+        )
     files = saved(whole=document, part={"machine": document["machine"], "results": results, "start_time": 3})
     whole, part = (points([file])[0] for file in files)
     assert [replace(point, file="") for point in part] == [replace(point, file="") for point in whole]
@@ -343,7 +348,7 @@ def test_points_rest_on_no_other_field_than_they_need(saved):
     ],
     ids=lambda value: " ".join(value),
 )
-def test_bad_input(saved, capsys, words, sentences):
+def test_bad_input(saved, capsys: pytest.CaptureFixture[str], words, sentences) -> None:
     def changed(**keys):
         told = made_up((1_000,))
         told["results"][0] |= keys
@@ -368,7 +373,7 @@ def test_bad_input(saved, capsys, words, sentences):
 
 
 @pytest.mark.slow
-def test_from_a_bench_to_an_answer(tmp_path, alone):
+def test_from_a_bench_to_an_answer(tmp_path: Path, alone) -> None:
     """Uncompiled, so that the times mean nothing."""
     plain = {"NUMBA_DISABLE_JIT": "1"}
     words = ("--launches=1", "--repetitions=20", "--dimension", "5", "9", "--downlink-bits", "32", "16")

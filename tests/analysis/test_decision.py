@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,7 +30,7 @@ def scattered(scale, spread, seed):
     return factors[:, None] * power_law(ROUNDS, scale)
 
 
-def decided(tmp_path, compressors, target=None, forecast=None):
+def decided(tmp_path: Path, compressors, target=None, forecast=None):
     """The decisions on logs of compressors, kind -> (risks, payload, omega)."""
     logs = []
     for number, (kind, (risks, payload, omega)) in enumerate(compressors.items()):
@@ -41,7 +42,7 @@ def decided(tmp_path, compressors, target=None, forecast=None):
     return decide(logs, summarise(logs, forecasts, target))
 
 
-def test_the_cheapest_to_the_target_is_recommended_and_clear(tmp_path):
+def test_the_cheapest_to_the_target_is_recommended_and_clear(tmp_path: Path) -> None:
     (found,) = decided(
         tmp_path,
         {"none": (scattered(1.0, 0.05, 1), 40, 0.0), "quantization": (scattered(1.5, 0.05, 2), 8, 3.0)},
@@ -54,7 +55,7 @@ def test_the_cheapest_to_the_target_is_recommended_and_clear(tmp_path):
     assert (found.verdict, found.doubts) == ("VALID", [])
 
 
-def test_a_choice_within_the_noise_is_called_unclear(tmp_path):
+def test_a_choice_within_the_noise_is_called_unclear(tmp_path: Path) -> None:
     """One law for both: in repeated experiments the share is spread over 0 to 1 (the seeds here are fixed)."""
     (found,) = decided(
         tmp_path,
@@ -64,26 +65,26 @@ def test_a_choice_within_the_noise_is_called_unclear(tmp_path):
     assert any("not clear" in reason for reason in found.reasons)
 
 
-def test_what_is_alike_in_all_repetitions_has_no_winner(tmp_path):
+def test_what_is_alike_in_all_repetitions_has_no_winner(tmp_path: Path) -> None:
     same = scattered(1.0, 0.3, 5)
     (found,) = decided(tmp_path, {"bernoulli": (same, 8, 3.0), "rand-h": (same, 8, 3.0)})
     assert found.share_of_resamples == 0
 
 
-def test_a_target_that_none_reaches_gives_no_recommendation(tmp_path):
+def test_a_target_that_none_reaches_gives_no_recommendation(tmp_path: Path) -> None:
     curves = {"none": (scattered(1.0, 0.1, 1), 40, 0.0), "quantization": (scattered(2.0, 0.1, 2), 8, 3.0)}
     (found,) = decided(tmp_path, curves, target=1e-9)
     assert found.recommended is None
     assert found.target_not_reached == ["none", "quantization"]
 
 
-def test_a_target_that_the_start_meets(tmp_path):
+def test_a_target_that_the_start_meets(tmp_path: Path) -> None:
     curves = {"none": (scattered(1.0, 0.1, 1), 40, 0.0), "quantization": (scattered(2.0, 0.1, 2), 8, 3.0)}
     (found,) = decided(tmp_path, curves, target=100.0)
     assert found.share_of_resamples == 0
 
 
-def test_what_is_invalid_is_left_out(tmp_path):
+def test_what_is_invalid_is_left_out(tmp_path: Path) -> None:
     curves = {"none": (scattered(1.0, 0.1, 1), 40, 0.0), "quantization": (scattered(2.0, 0.1, 2), 8, 3.0)}
     (found,) = decided(tmp_path, curves, forecast=Forecast(stable=False))
     assert found.recommended is None
@@ -91,7 +92,7 @@ def test_what_is_invalid_is_left_out(tmp_path):
     assert (found.verdict, found.doubts) == ("INVALID", ["0 of 2 configurations VALID, and a choice needs two"])
 
 
-def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path):
+def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path: Path) -> None:
     """The reference is still on its way from the start; its twin is not."""
     noise = 0.01 * np.random.default_rng(1).standard_normal((SEEDS, 10))
     logs = []
@@ -108,7 +109,7 @@ def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path):
     assert decisions[1].heterogeneity_left_out == ["quantization", "rand-h"]
 
 
-def decided_on(tmp_path, averages, seeds):
+def decided_on(tmp_path: Path, averages, seeds):
     """The decision on two compressors of given final averages (R, d), with H known."""
     logs = []
     for kind in ("none", "rand-h"):
@@ -120,12 +121,12 @@ def decided_on(tmp_path, averages, seeds):
     return found
 
 
-def test_too_few_repetitions_make_a_comparison_invalid(tmp_path):
+def test_too_few_repetitions_make_a_comparison_invalid(tmp_path: Path) -> None:
     found = decided_on(tmp_path, 1 + 0.01 * np.random.default_rng(1).standard_normal((2, 10)), [0, 1])
     assert (found.verdict, found.doubts) == ("INVALID", ["too few repetitions: 2, of at least 3"])
 
 
-def test_a_risk_that_is_mostly_bias_is_not_in_the_regime(tmp_path):
+def test_a_risk_that_is_mostly_bias_is_not_in_the_regime(tmp_path: Path) -> None:
     noise = 0.01 * np.random.default_rng(1).standard_normal((SEEDS, 10))
     seeds = list(range(SEEDS))
     (doubt,) = decided_on(tmp_path / "far", 1.5 + noise, seeds).doubts  # w* is 1
@@ -134,7 +135,7 @@ def test_a_risk_that_is_mostly_bias_is_not_in_the_regime(tmp_path):
     assert decided_on(tmp_path / "near", 1 + noise, seeds).verdict == "VALID"
 
 
-def test_equal_omega_and_equal_bits_are_ranked(tmp_path):
+def test_equal_omega_and_equal_bits_are_ranked(tmp_path: Path) -> None:
     curves = {
         "none": (scattered(1.0, 0.1, 1), 40, 0.0),
         "bernoulli": (scattered(4.0, 0.1, 2), 8, 3.0),
@@ -162,7 +163,7 @@ def shifted(folder, made):
     return sorted(logs, key=lambda log: log.configuration["problem"]["shift"] != "none")
 
 
-def test_projections_against_quantization_under_heterogeneity(tmp_path):
+def test_projections_against_quantization_under_heterogeneity(tmp_path: Path) -> None:
     """Both are twice, and four times, as bad under the shift: paired repetitions see it through the noise."""
     factors = {"quantization": 2, "sketch": 4, "rand-h": 2}
     risks = {kind: scattered(1.0, 0.5, number) for number, kind in enumerate(factors)}
@@ -185,7 +186,7 @@ def test_projections_against_quantization_under_heterogeneity(tmp_path):
     assert "sketch: better in 0, undecided in 0, worse in 1; ratio 2 (2 to 2)" in told
 
 
-def test_a_penalty_that_happens_to_be_one_is_no_reference(tmp_path):
+def test_a_penalty_that_happens_to_be_one_is_no_reference(tmp_path: Path) -> None:
     risks = scattered(1.0, 0.5, 1)
     logs = shifted(tmp_path, {"quantization": (risks, risks), "rand-h": (risks, risks)})
     summary = summarise(logs, [Forecast()] * len(logs))
@@ -196,7 +197,7 @@ def test_a_penalty_that_happens_to_be_one_is_no_reference(tmp_path):
     assert cards == ["reference: clients alike", "1"]
 
 
-def test_penalties_over_an_invalid_reference_are_not_compared(tmp_path):
+def test_penalties_over_an_invalid_reference_are_not_compared(tmp_path: Path) -> None:
     risks = {kind: scattered(1.0, 0.5, number) for number, kind in enumerate(("quantization", "rand-h"))}
     logs = shifted(tmp_path, {kind: (one, 2 * one) for kind, one in risks.items()})
     forecasts = [Forecast(stable=log.configuration["problem"]["shift"] != "none") for log in logs]
@@ -208,7 +209,7 @@ def test_penalties_over_an_invalid_reference_are_not_compared(tmp_path):
     assert "2 penalties left out" in "\n".join(sentences.answer(found))
 
 
-def test_many_comparisons_widen_their_intervals_together(tmp_path):
+def test_many_comparisons_widen_their_intervals_together(tmp_path: Path) -> None:
     """What alone is told apart is not, once it is one of many."""
     risks = scattered(1.0, 0.4, 1)
     other = risks * np.exp(0.25 + 0.3 * np.random.default_rng(5).standard_normal((SEEDS, 1)))
@@ -222,7 +223,7 @@ def test_many_comparisons_widen_their_intervals_together(tmp_path):
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_the_interval_of_a_ratio_of_penalties_holds_what_it_says(paired):
+def test_the_interval_of_a_ratio_of_penalties_holds_what_it_says(paired) -> None:
     """Chi squares of 5 degrees of freedom share half of their noise, or none; 95% +- 0.5% of 2,000 intervals."""
     generator = np.random.default_rng(0)
     held = 0
@@ -256,7 +257,7 @@ def final(risks, seeds):
         (["undecided"], "undecided"),
     ],
 )
-def test_the_answer_weighs_all_comparisons(verdicts, word):
+def test_the_answer_weighs_all_comparisons(verdicts, word) -> None:
     ratio = Ratio(estimate=1.0, low=0.9, high=1.1, confidence=0.95)
     compared = [
         PenaltyComparison(
@@ -280,18 +281,18 @@ def decision_with(compared):
     return Decision(**empty | {"problem": "p", "heterogeneity": compared})
 
 
-def test_without_a_comparison_there_is_no_answer():
+def test_without_a_comparison_there_is_no_answer() -> None:
     assert answer([decision_with([])]) is None
 
 
-def test_a_risk_that_grows_is_invalid(tmp_path):
+def test_a_risk_that_grows_is_invalid(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", tables(), power_law(ROUNDS, 1.0, 2.0))
     (entry,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
     assert entry.verdict == "INVALID"
     assert "the step is too large" in entry.reasons[-1]
 
 
-def test_the_limit_law_is_told_from_another():
+def test_the_limit_law_is_told_from_another() -> None:
     """The seeds are fixed; for others the first assertion fails in 1 of 1,000."""
     weights = [3.0, 1.0, 0.5]
     assert draw_limit_law(weights).mean() == pytest.approx(4.5, rel=0.02)
@@ -299,7 +300,7 @@ def test_the_limit_law_is_told_from_another():
     assert compare_with_limit_law(1.2 * draw_limit_law(weights, 1000, seed=1), weights)[1] < 1e-3
 
 
-def test_every_projection_meets_the_quantization_of_nearest_omega(tmp_path):
+def test_every_projection_meets_the_quantization_of_nearest_omega(tmp_path: Path) -> None:
     members = []
     for number, (name, kind, omega, factor) in enumerate(
         [
@@ -320,7 +321,7 @@ def test_every_projection_meets_the_quantization_of_nearest_omega(tmp_path):
     assert found == {"few": ("coarse", "better"), "many": ("fine", "worse")}
 
 
-def test_the_best_of_a_column_is_valid_and_what_is_within_two_errors_of_it_is_too():
+def test_the_best_of_a_column_is_valid_and_what_is_within_two_errors_of_it_is_too() -> None:
     figure = Figure("x", "y", lambda entry: entry.x, lambda entry: str(entry.x), lambda entry: entry.error)
     columns = [(0, 0.0, "VALID"), (10, 6.0, "VALID"), (20, 1.0, "VALID"), (0, 0.0, "INVALID"), (None, None, "VALID")]
     entries = [SimpleNamespace(x=x, error=error, valid=verdict == "VALID") for x, error, verdict in columns]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.errors import InputError
 
 
-def test_the_table_fits_80_columns(study, no_pictures, capsys, monkeypatch):
+def test_the_table_fits_80_columns(
+    study, no_pictures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert analyze([study]) == 0
     lines = capsys.readouterr().out.splitlines()[:-1]  # the last one is the report's path
@@ -21,7 +24,9 @@ def test_the_table_fits_80_columns(study, no_pictures, capsys, monkeypatch):
         assert any(text in line for line in lines), text
 
 
-def test_the_table_is_one_where_there_is_room(study, no_pictures, capsys, monkeypatch):
+def test_the_table_is_one_where_there_is_room(
+    study, no_pictures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "260")
     assert analyze([study]) == 0
     printed = capsys.readouterr().out
@@ -36,8 +41,8 @@ def test_the_table_is_one_where_there_is_room(study, no_pictures, capsys, monkey
 
 
 def test_a_rank_prints_plainly_whatever_its_standard_output_seems_to_be(
-    study, no_pictures, capsys, monkeypatch
-):
+    study, no_pictures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("MPI_FED_TERMINAL_WIDTH", "260")
@@ -47,18 +52,16 @@ def test_a_rank_prints_plainly_whatever_its_standard_output_seems_to_be(
     assert "\x1b" not in printed
 
 
-def test_the_table_says_what_is_wrong(tmp_path, theory, no_pictures, capsys):
+def test_the_table_says_what_is_wrong(tmp_path: Path, theory, no_pictures, capsys: pytest.CaptureFixture[str]) -> None:
     write_log(tmp_path / "a.h5", risk=power_law(ROUNDS, slope=-0.9), reached=[len(ROUNDS), 0, 0], label="a")
     assert analyze([tmp_path]) == 0
     assert "INVALID a: 1 of 3 repetitions reached round 1000" in " ".join(capsys.readouterr().out.split())
 
 
-def test_the_report_is_whole_and_needs_nothing_else(study, capsys):
+def test_the_report_is_whole_and_needs_nothing_else(study, capsys: pytest.CaptureFixture[str]) -> None:
     assert analyze([study]) == 0
     pictures = {
-        f"risk-{name}{suffix}"
-        for name in ("rounds", "scaled", "bytes", "seconds")
-        for suffix in (".png", ".pdf")
+        f"risk-{name}{suffix}" for name in ("rounds", "scaled", "bytes", "seconds") for suffix in (".png", ".pdf")
     }
     files = {path.name for path in study.iterdir() if path.suffix != ".h5"}
     assert files == pictures | {"report.html", "analysis.json", "table.txt"}
@@ -72,13 +75,15 @@ def test_the_report_is_whole_and_needs_nothing_else(study, capsys):
     assert "none eigenvalue_decay=1" in (study / "table.txt").read_text()
 
 
-def test_a_label_cannot_inject_markup(tmp_path, theory, no_pictures, capsys):
+def test_a_label_cannot_inject_markup(tmp_path: Path, theory, no_pictures, capsys: pytest.CaptureFixture[str]) -> None:
     write_log(tmp_path / "a.h5", label="<script>alert(1)</script>")
     assert analyze([tmp_path]) == 0
     assert "<script" not in (tmp_path / "report.html").read_text()
 
 
-def test_out_takes_the_report_and_json_alone_writes_nothing(study, no_pictures, tmp_path, capsys):
+def test_out_takes_the_report_and_json_alone_writes_nothing(
+    study, no_pictures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert analyze([study], json=True) == 0
     assert all(path.suffix == ".h5" for path in study.iterdir())
     assert analyze([study], json=True, out=tmp_path / "new" / "place") == 0
@@ -86,11 +91,13 @@ def test_out_takes_the_report_and_json_alone_writes_nothing(study, no_pictures, 
     assert all(path.suffix == ".h5" for path in study.iterdir())
 
 
-def test_a_report_that_fails_leaves_the_one_before(study, no_pictures, monkeypatch, capsys):
+def test_a_report_that_fails_leaves_the_one_before(
+    study, no_pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert analyze([study]) == 0
     before = {path: path.read_bytes() for path in study.iterdir()}
 
-    def full(*_, **__):
+    def full(*_, **__) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mpi_fed.analysis.page.write_report", full)
@@ -99,19 +106,19 @@ def test_a_report_that_fails_leaves_the_one_before(study, no_pictures, monkeypat
     assert {path: path.read_bytes() for path in study.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_written_is_named(study, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(study, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file: cannot write the report .*; give --out DIR"):
         analyze([study], out=tmp_path / "file")
 
 
-def test_nothing_to_draw_still_gives_a_report(tmp_path, theory, capsys):
+def test_nothing_to_draw_still_gives_a_report(tmp_path: Path, theory, capsys: pytest.CaptureFixture[str]) -> None:
     write_log(tmp_path / "a.h5", reached=[0, 0, 0], status="running")
     assert analyze([tmp_path]) == 0
     assert "<img" not in (tmp_path / "report.html").read_text()
 
 
-def test_panels_split_by_problem_and_series_by_compressor(study):
+def test_panels_split_by_problem_and_series_by_compressor(study) -> None:
     logs = [load(path) for path in sorted(study.glob("*.h5"))]
     shown = series.pictures(logs, [Forecast()] * 4)
     assert shown.names == ["none", "quantization"]
@@ -119,7 +126,7 @@ def test_panels_split_by_problem_and_series_by_compressor(study):
     assert [[entry.name for entry in panel.series] for panel in shown.panels] == [[0, 1], [0, 1]]
 
 
-def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path):
+def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path: Path) -> None:
     risk = np.arange(1.0, 12.0)[:, None] * power_law(ROUNDS)
     write_log(tmp_path / "a.h5", tables(study={"repetitions": list(range(11))}), risk)
     curve = series.curve(load(tmp_path / "a.h5"), Forecast(power_law(ROUNDS, 6), "exact", 1.0))
@@ -130,6 +137,6 @@ def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path):
     np.testing.assert_allclose(curve.theory, curve.mean)
 
 
-def test_a_running_curve_ends_where_its_shortest_repetition_does(tmp_path):
+def test_a_running_curve_ends_where_its_shortest_repetition_does(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", reached=[120, 80, 0], status="running")
     assert len(series.curve(load(tmp_path / "a.h5"), Forecast()).mean) == 79

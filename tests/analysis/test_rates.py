@@ -12,7 +12,7 @@ from mpi_fed.analysis import rates
 K = 10_000
 
 
-def test_slope_of_power_laws_is_exact_and_the_interval_is_students():
+def test_slope_of_power_laws_is_exact_and_the_interval_is_students() -> None:
     rounds = points(K)
     risks = np.stack([power_law(rounds, 3.0, slope) for slope in (-0.9, -1.0, -1.1)])
     fit = rates.fit_slope(rounds, risks, power_law(rounds, 5.0, -0.8))
@@ -23,7 +23,7 @@ def test_slope_of_power_laws_is_exact_and_the_interval_is_students():
     assert fit.predicted == pytest.approx(-0.8, abs=1e-10)
 
 
-def test_slope_of_one_repetition_has_no_interval():
+def test_slope_of_one_repetition_has_no_interval() -> None:
     rounds = points(K)
     fit = rates.fit_slope(rounds, power_law(rounds, slope=-0.5)[None])
     assert fit.estimate == pytest.approx(-0.5, abs=1e-10)
@@ -31,15 +31,15 @@ def test_slope_of_one_repetition_has_no_interval():
 
 
 @pytest.mark.parametrize("risks", [np.zeros((2, 201)), np.empty((0, 201))])
-def test_no_slope_without_positive_risks(risks):
+def test_no_slope_without_positive_risks(risks) -> None:
     assert rates.fit_slope(np.arange(201), risks) is None
 
 
-def test_no_slope_from_two_points():
+def test_no_slope_from_two_points() -> None:
     assert rates.fit_slope(np.array([0, 1, 2, 50, 100]), np.ones((2, 5))) is None
 
 
-def test_slope_interval_covers_although_the_points_of_a_curve_are_correlated():
+def test_slope_interval_covers_although_the_points_of_a_curve_are_correlated() -> None:
     """Risk of an averaged random walk in d = 4, whose slope is -1 in the mean.
 
     400 intervals of 95%: at least 365 must cover. A sound interval misses that with probability 6e-4.
@@ -55,25 +55,25 @@ def test_slope_interval_covers_although_the_points_of_a_curve_are_correlated():
     assert covered >= 365
 
 
-def test_comparison_by_hand():
+def test_comparison_by_hand() -> None:
     found = rates.compare(np.array([1.0, 2.0, 3.0]), 1.0)
     assert found.z == pytest.approx(math.sqrt(3))  # mean 2, standard error 1/sqrt(3)
     t = 3 * (2 ** (1 / 3) - 1) * 2 * math.sqrt(3)
     assert found.p_value == pytest.approx(1 - t / math.sqrt(2 + t**2))  # the t law with 2 degrees of freedom
 
 
-def test_an_uncertain_prediction_counts_with_its_error():
+def test_an_uncertain_prediction_counts_with_its_error() -> None:
     risks, spread = np.array([1.0, 2.0, 3.0]), math.hypot(1 / (2 * math.sqrt(3)), 0.5)
     t = 3 * (2 ** (1 / 3) - 1) / spread
     assert rates.compare(risks, 1.0, relative_error=0.5).p_value == pytest.approx(1 - t / math.sqrt(2 + t**2))
 
 
-def test_comparison_needs_two_repetitions_and_a_prediction():
+def test_comparison_needs_two_repetitions_and_a_prediction() -> None:
     assert rates.compare(np.array([1.0]), 1.0) == rates.Comparison(None, None)
     assert rates.compare(np.array([1.0, 2.0]), None) == rates.Comparison(None, None)
 
 
-def test_comparison_of_deterministic_runs():
+def test_comparison_of_deterministic_runs() -> None:
     same = np.full(3, 1.0)
     assert rates.compare(same, 1.0 + 1e-8) == rates.Comparison(None, 1.0)
     assert rates.compare(same, 1.1) == rates.Comparison(None, 0.0)
@@ -81,7 +81,7 @@ def test_comparison_of_deterministic_runs():
 
 
 @pytest.mark.parametrize("repetitions", [5, 30])
-def test_comparison_keeps_its_level_on_skewed_risks(repetitions):
+def test_comparison_keeps_its_level_on_skewed_risks(repetitions) -> None:
     """Exponential risks, 5,000 tests at 1%: 20 to 100 rejections.
 
     The rate measured over 400,000 tests is 0.9% to 1.3%; with that a run leaves the range with probability
@@ -93,19 +93,19 @@ def test_comparison_keeps_its_level_on_skewed_risks(repetitions):
     assert 20 <= rejected <= 100
 
 
-def test_comparison_finds_a_wrong_prediction():
+def test_comparison_finds_a_wrong_prediction() -> None:
     """Exponential risks of mean 1.5, 200 repetitions: a prediction of 0.9 has p < 1e-4 in 9 of 10 samples."""
     samples = np.random.default_rng(1).exponential(1.5, size=(10, 200))
     assert sum(rates.compare(sample, 0.9).p_value < 1e-4 for sample in samples) >= 9
 
 
-def test_bias_of_errors_that_all_agree():
+def test_bias_of_errors_that_all_agree() -> None:
     found = rates.measure_bias(np.tile([3.0, 4.0], (5, 1)))
     assert found.norm_ratio == pytest.approx(1.0)
     assert found.z == pytest.approx(math.sqrt(5 * 4 / 2))
 
 
-def test_bias_score_is_standardised_exactly_under_symmetry():
+def test_bias_score_is_standardised_exactly_under_symmetry() -> None:
     errors = np.random.default_rng(2).standard_normal((6, 9)) * np.arange(1, 10)
     flips = np.array(list(itertools.product([-1.0, 1.0], repeat=6)))
     scores = np.array([rates.measure_bias(errors * flip[:, None]).z for flip in flips])
@@ -113,19 +113,19 @@ def test_bias_score_is_standardised_exactly_under_symmetry():
     assert (scores**2).mean() == pytest.approx(1)
 
 
-def test_bias_needs_two_repetitions():
+def test_bias_needs_two_repetitions() -> None:
     assert rates.measure_bias(np.ones((1, 3))) == rates.Bias(None, None)
     assert rates.measure_bias(np.zeros((3, 3))) == rates.Bias(None, None)
 
 
-def test_first_at_or_below():
+def test_first_at_or_below() -> None:
     curve = np.array([4.0, 3.0, 2.0, 2.5, 1.0])
     assert rates.first_at_or_below(curve, 2.0) == 2
     assert rates.first_at_or_below(curve, 0.5) is None
     assert rates.first_at_or_below(curve, None) is None
 
 
-def test_decomposition_adds_up_and_is_unbiased_with_an_honest_error():
+def test_decomposition_adds_up_and_is_unbiased_with_an_honest_error() -> None:
     # Errors m + S z with R = 12: over 4,000 draws the mean of each estimate is within 4.5 standard errors of the truth
     # (either fails with probability 7e-6). The jackknife's error is on the safe side: squared, above the true variance
     # in the mean, here by a half for the bias.
@@ -146,14 +146,14 @@ def test_decomposition_adds_up_and_is_unbiased_with_an_honest_error():
     assert (safety < 2.0).all()
 
 
-def test_decomposition_of_errors_that_all_agree_is_bias_alone():
+def test_decomposition_of_errors_that_all_agree_is_bias_alone() -> None:
     parts = rates.decompose(np.tile([3.0, 4.0], (5, 1)), np.tile([3.0, 4.0], (5, 1)))
     assert (parts.bias, parts.variance) == pytest.approx((12.5, 0.0))
     assert (parts.bias_error, parts.variance_error) == pytest.approx((0.0, 0.0))
     assert rates.decompose(np.ones((2, 3)), np.ones((2, 3))) == rates.Decomposition(None, None, None, None)
 
 
-def test_the_interval_of_rounds_to_a_target_by_hand():
+def test_the_interval_of_rounds_to_a_target_by_hand() -> None:
     """The mean risk 1/k times the mean of five factors: resampled means of them lie within about 2 errors."""
     rounds = np.unique(np.geomspace(1, 1000, 400).astype(int))
     factors = np.array([0.8, 0.9, 1.0, 1.1, 1.2])

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from support import command
@@ -16,7 +17,7 @@ HOSTILE = "<b>x</b></script><script>document.title = 'taken'</script>"
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory: pytest.TempPathFactory):
     """The page of six configurations: two problems, three compressors."""
     folder = tmp_path_factory.mktemp("report")
     write_study(
@@ -84,7 +85,7 @@ def chart(page):
     )
 
 
-def test_scorecard_comes_first_and_names_the_best(opened):
+def test_scorecard_comes_first_and_names_the_best(opened) -> None:
     page = opened()
     assert page.locator("h2").all_inner_texts()[:4] == ["Scorecard", "What to take", "Curves", "Results"]
     cards = page.locator("table.card")
@@ -100,7 +101,7 @@ def test_scorecard_comes_first_and_names_the_best(opened):
     assert page.get_by_text("recommended", exact=True).count() == 2
 
 
-def test_chart_follows_its_controls(opened):
+def test_chart_follows_its_controls(opened) -> None:
     page = opened()
     first = chart(page)
     assert first["x"] == "rounds k"
@@ -129,7 +130,7 @@ def test_chart_follows_its_controls(opened):
     assert chart(page)["last"] != pytest.approx(2 * 20000 * first["last"])
 
 
-def test_phone_scrolls_down_alone(opened):
+def test_phone_scrolls_down_alone(opened) -> None:
     page = opened(width=390, height=844, device_scale_factor=3, is_mobile=True, has_touch=True)
     chart(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -142,7 +143,7 @@ def test_phone_scrolls_down_alone(opened):
     assert label == '"communication saved"'
 
 
-def test_print_has_still_pictures_in_place_of_the_chart(opened):
+def test_print_has_still_pictures_in_place_of_the_chart(opened) -> None:
     page = opened()
     chart(page)
     page.emulate_media(media="print")
@@ -151,7 +152,7 @@ def test_print_has_still_pictures_in_place_of_the_chart(opened):
     assert page.pdf(format="A4")[:5] == b"%PDF-"
 
 
-def test_print_fits_the_paper_in_letters_that_can_be_read(opened):
+def test_print_fits_the_paper_in_letters_that_can_be_read(opened) -> None:
     page = opened(width=688, height=1000)  # A4 less its margins, at 96 dots an inch
     page.emulate_media(media="print")
     tables = page.locator("table.results, table.card")
@@ -163,14 +164,14 @@ def test_print_fits_the_paper_in_letters_that_can_be_read(opened):
         assert image.bounding_box()["width"] >= 400
 
 
-def test_without_scripts_pictures_are_there(opened):
+def test_without_scripts_pictures_are_there(opened) -> None:
     page = opened(java_script_enabled=False)
     assert not page.locator("#live").is_visible()
     assert page.locator("#still img").first.is_visible()
 
 
 @pytest.mark.slow
-def test_names_are_text_never_markup(chromium, tmp_path, capsys):
+def test_names_are_text_never_markup(chromium, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A label and a compressor's parameter, as a log from elsewhere may have them."""
     made = tables(compressor={"kind": "own", "note": HOSTILE}, problem={"kind": "elsewhere", "title": HOSTILE})
     other = tables(compressor={"kind": "none"}, problem={"kind": "elsewhere", "title": "plain"})

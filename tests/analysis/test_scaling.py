@@ -31,7 +31,7 @@ CORES = {"host_names": '["a"]', "rank_cores": '{"a": {"0-7": "0-3"}}', "cpu": '[
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
     return tmp_path
@@ -50,7 +50,7 @@ def write(path, ranks, clients, seconds, phases=None, average=1.0, tables_of=Non
 
 
 @pytest.fixture
-def told(capsys):
+def told(capsys: pytest.CaptureFixture[str]):
     """The JSON object of `mpi-fed scaling` on these paths."""
 
     def run(*paths, status=0):
@@ -61,7 +61,7 @@ def told(capsys):
 
 
 @pytest.fixture
-def refused(capsys):
+def refused(capsys: pytest.CaptureFixture[str]):
     """The sentence with which `mpi-fed scaling` refuses these paths."""
 
     def run(*paths):
@@ -85,7 +85,7 @@ def column(group, *keys):
 # --- figures ---------------------------------------------------------------------------------------------
 
 
-def test_the_same_clients_on_more_ranks(told):
+def test_the_same_clients_on_more_ranks(told) -> None:
     for ranks, seconds in ((4, 2.5e-6), (1, 8e-6), (2, 4e-6)):
         write(f"{ranks}.h5", ranks, 8, seconds)
     found = told(".")
@@ -100,7 +100,7 @@ def test_the_same_clients_on_more_ranks(told):
     assert found["verdict"] == "VALID"
 
 
-def test_as_many_clients_on_each_rank(told):
+def test_as_many_clients_on_each_rank(told) -> None:
     for ranks, seconds in ((2, 4e-6), (4, 5e-6), (16, 8e-6)):
         write(f"{ranks}.h5", ranks, 3 * ranks, seconds)
     (group,) = told(".")["groups"]
@@ -109,7 +109,7 @@ def test_as_many_clients_on_each_rank(told):
     assert column(group, "speed_up", "estimate") == pytest.approx([1, 1.6, 4], rel=1e-12)
 
 
-def test_a_log_may_be_of_both_kinds_and_one_of_neither_is_named(told):
+def test_a_log_may_be_of_both_kinds_and_one_of_neither_is_named(told) -> None:
     for ranks, clients in ((1, 4), (2, 4), (2, 8), (8, 9)):
         write(f"{ranks}-{clients}.h5", ranks, clients, 1e-6)
     found = told(".")
@@ -120,7 +120,7 @@ def test_a_log_may_be_of_both_kinds_and_one_of_neither_is_named(told):
     assert found["left_out"] == ["8-9.h5"]
 
 
-def test_the_interval_is_welchs_of_the_logarithms(told):
+def test_the_interval_is_welchs_of_the_logarithms(told) -> None:
     one, two = np.array([8e-6, 9e-6, 8.5e-6]), np.array([4e-6, 4.4e-6, 4.1e-6])
     write("1.h5", 1, 8, one)
     write("2.h5", 2, 8, two)
@@ -134,7 +134,7 @@ def test_the_interval_is_welchs_of_the_logarithms(told):
     assert set(column(group, "uncertainty")) == {"within a launch"}
 
 
-def test_several_launches_count_by_their_means_and_copies_once(told):
+def test_several_launches_count_by_their_means_and_copies_once(told) -> None:
     write("1.h5", 1, 8, 8e-6)
     write("1-again.h5", 1, 8, 9e-6)
     shutil.copy("1.h5", "copy.h5")
@@ -148,7 +148,7 @@ def test_several_launches_count_by_their_means_and_copies_once(told):
     assert set(column(group, "uncertainty")) == {"between launches"}
 
 
-def test_one_repetition_has_no_interval(told):
+def test_one_repetition_has_no_interval(told) -> None:
     for ranks in (1, 2):
         write(f"{ranks}.h5", ranks, 8, 8e-6 / ranks)
         with h5py.File(f"{ranks}.h5", "a") as file:
@@ -159,14 +159,14 @@ def test_one_repetition_has_no_interval(told):
     assert group["points"][0]["phases"]["gradient"]["standard_error"] is None
 
 
-def test_the_first_rounds_are_left_out(here):
+def test_the_first_rounds_are_left_out(here) -> None:
     write("1.h5", 1, 8, 2e-6)
     with h5py.File("1.h5", "a") as file:
         file["wall_seconds"][:, np.flatnonzero(ROUNDS == 50)[0] :] += 1.0
     np.testing.assert_allclose(seconds_a_round(load("1.h5")), 2e-6, rtol=1e-6)
 
 
-def test_phases_are_those_that_a_round_waits_for(told):
+def test_phases_are_those_that_a_round_waits_for(told) -> None:
     """The root's decode and update, and its downlink, in which the others wait."""
     rows = {"gradient": (1, 2, 3), "encode": (2, 3, 4), "wait": (0, 2, 4), "uplink": (1, 2, 5)}
     rows |= {"decode": (0, 2, 8), "update": (0, 1, 4), "downlink": (3, 9, 11)}
@@ -182,7 +182,7 @@ def test_phases_are_those_that_a_round_waits_for(told):
 # --- what has to be known --------------------------------------------------------------------------------
 
 
-def test_machines_and_versions_are_told_apart(told, refused):
+def test_machines_and_versions_are_told_apart(told, refused) -> None:
     write("1.h5", 1, 8, 8e-6)
     write("2.h5", 2, 8, 1e-6, cpu='["B"]')
     assert "1.h5 and 2.h5: differ not in ranks alone, but in cpu, too" in refused(".")
@@ -193,7 +193,7 @@ def test_machines_and_versions_are_told_apart(told, refused):
     assert [column(group, "speed_up", "estimate")[1] for group in groups] == pytest.approx([2, 4])
 
 
-def test_commits_that_differ_are_named(told, capsys):
+def test_commits_that_differ_are_named(told, capsys: pytest.CaptureFixture[str]) -> None:
     write("1.h5", 1, 8, 8e-6, git_commit="0123456789abcdef")
     write("2.h5", 2, 8, 4e-6, git_commit="fedcba9876543210-dirty")
     assert told(".")["groups"][0]["git_commits"] == ["0123456789abcdef", "fedcba9876543210-dirty"]
@@ -216,16 +216,16 @@ def test_commits_that_differ_are_named(told, capsys):
         (None, (None, None)),
     ],
 )
-def test_more_ranks_than_cores(cores, expected):
+def test_more_ranks_than_cores(cores, expected) -> None:
     assert cores_of(cores) == expected
 
 
-def test_ranges_are_read_back():
+def test_ranges_are_read_back() -> None:
     assert numbers("0-2,5") == {0, 1, 2, 5}
     assert numbers("") == set()
 
 
-def test_ranks_without_cores_of_their_own_are_marked(capsys):
+def test_ranks_without_cores_of_their_own_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
     write("1.h5", 1, 8, 8e-6)
     write("2.h5", 2, 8, 4e-6, rank_cores='{"a": {"0": "0-1"}}')
     assert scaling(["."], out="report") == 0
@@ -236,7 +236,7 @@ def test_ranks_without_cores_of_their_own_are_marked(capsys):
     assert column(found["groups"][0], "more_ranks_than_cores") == [False, True]
 
 
-def test_clients_that_do_not_divide_evenly_bound_the_efficiency(told, capsys):
+def test_clients_that_do_not_divide_evenly_bound_the_efficiency(told, capsys: pytest.CaptureFixture[str]) -> None:
     for ranks in (1, 4):
         write(f"{ranks}.h5", ranks, 6, 1e-5, restarts=ranks - 1)
     (group,) = told(".")["groups"]
@@ -259,7 +259,9 @@ def test_clients_that_do_not_divide_evenly_bound_the_efficiency(told, capsys):
         ("gather", (1.0, None), "unknown"),
     ],
 )
-def test_iterates_of_different_ranks_are_compared(told, capsys, route, averages, verdict):
+def test_iterates_of_different_ranks_are_compared(
+    told, capsys: pytest.CaptureFixture[str], route, averages, verdict
+) -> None:
     for ranks, average in zip((1, 2), averages, strict=True):
         write(f"{ranks}.h5", ranks, 8, 1e-6, average=average, tables_of={"route": {"kind": route}})
     wrong = verdict == "differ"
@@ -270,7 +272,7 @@ def test_iterates_of_different_ranks_are_compared(told, capsys, route, averages,
     assert ("INVALID: iterates differ" in capsys.readouterr().out) == wrong
 
 
-def test_repetitions_of_other_seeds_are_not_compared(told):
+def test_repetitions_of_other_seeds_are_not_compared(told) -> None:
     write("1.h5", 1, 8, 1e-6)
     write("2.h5", 2, 8, 1e-6, average=2.0)
     with h5py.File("2.h5", "a") as file:
@@ -281,7 +283,7 @@ def test_repetitions_of_other_seeds_are_not_compared(told):
 # --- files and bad input ---------------------------------------------------------------------------------
 
 
-def test_tables_and_picture_are_written(capsys):
+def test_tables_and_picture_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     for ranks in (1, 2):
         write(f"runs/{ranks}/a.h5", ranks, 8, 8e-6 / ranks)
         write(f"runs/{ranks}/b.h5", ranks, 4 * ranks, 4e-6)
@@ -297,7 +299,9 @@ def test_tables_and_picture_are_written(capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(Path("elsewhere/scaling.json").read_text())
 
 
-def test_a_narrow_terminal_gets_the_figures_without_intervals(capsys, monkeypatch):
+def test_a_narrow_terminal_gets_the_figures_without_intervals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for ranks in (1, 2):
         write(f"{ranks}.h5", ranks, 8, np.array([8e-6, 8.1e-6, 8.2e-6]) / ranks)
     wide = Console(width=140, file=io.StringIO())
@@ -312,14 +316,14 @@ def test_a_narrow_terminal_gets_the_figures_without_intervals(capsys, monkeypatc
     assert all("2.00 (1.9" in text for text in shown)
 
 
-def test_json_alone_writes_nothing(told):
+def test_json_alone_writes_nothing(told) -> None:
     for ranks in (1, 2):
         write(f"{ranks}.h5", ranks, 8, 8e-6)
     told(".")
     assert sorted(path.name for path in Path().iterdir()) == ["1.h5", "2.h5"]
 
 
-def test_what_cannot_be_compared_is_refused_in_one_sentence(refused):
+def test_what_cannot_be_compared_is_refused_in_one_sentence(refused) -> None:
     assert "no log (*.h5) in this folder" in refused(".")
     write("2.h5", 2, 8, 1e-6)
     assert "all logs here are of 2 ranks; run the study on other numbers of ranks, too" in refused(".")
@@ -339,7 +343,7 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(refused):
         ("text", "damaged or no HDF5 file"),
     ],
 )
-def test_a_log_that_tells_nothing_is_named_and_the_others_are_taken(told, refused, how, sentence):
+def test_a_log_that_tells_nothing_is_named_and_the_others_are_taken(told, refused, how, sentence) -> None:
     write("bad.h5", 1, 8, 1e-6)
     if how == "text":
         Path("bad.h5").write_text("no HDF5\n")
@@ -362,7 +366,7 @@ def test_a_log_that_tells_nothing_is_named_and_the_others_are_taken(told, refuse
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory):
+def real(tmp_path_factory: pytest.TempPathFactory):
     """The folder of real logs: both studies, small, on 1 and 2 ranks."""
     folder = tmp_path_factory.mktemp("scaling")
     studies = [STUDIES / "strong.toml", STUDIES / "weak.toml"]
@@ -372,7 +376,7 @@ def real(tmp_path_factory):
     return folder
 
 
-def test_the_studies_scale_strongly_and_weakly(real, told):
+def test_the_studies_scale_strongly_and_weakly(real, told) -> None:
     logs = [load(path) for path in sorted(real.rglob("*.h5"))]
     assert sorted(launch_of(log).ranks for log in logs) == [1] * 6 + [2] * 6
     found = told(real)
@@ -390,7 +394,7 @@ def test_the_studies_scale_strongly_and_weakly(real, told):
     assert (found["left_out"], found["verdict"]) == ([], "VALID")
 
 
-def test_the_whole_studies_have_as_many_clients_as_their_comments_say(capsys):
+def test_the_whole_studies_have_as_many_clients_as_their_comments_say(capsys: pytest.CaptureFixture[str]) -> None:
     """Rows of --dry-run, which starts nothing."""
     paths = [str(STUDIES / name) for name in ("strong.toml", "weak.toml")]
     assert main(["run", *paths, "--ranks", "4", "--dry-run"]) == 0

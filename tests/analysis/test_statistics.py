@@ -26,7 +26,7 @@ STUDY = Path(__file__).parents[2] / "studies" / "statistics.toml"
 
 
 @pytest.mark.slow
-def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path, capsys):
+def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command.run("run", STUDY, "--ranks=1", f"--out={tmp_path}", "--no-analyze")
     cells = json.loads(command.run("analyze", tmp_path, "--json").stdout)["configurations"]
     with capsys.disabled():
@@ -47,7 +47,7 @@ def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_heterogeneous_clients_with_and_without_memories(tmp_path):
+def test_heterogeneous_clients_with_and_without_memories(tmp_path: Path) -> None:
     """48 cells. Quantization has an exact prediction at batch 1 without memory alone; where true gradients travel
     uncompressed all repetitions are one, and there is no z. Left are 41.
 

@@ -1,6 +1,7 @@
 """Verdicts of an analysis: what makes a configuration INVALID, and what is only noted."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,7 +15,7 @@ from mpi_fed.analysis.summary import summarise
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("exact", "INVALID"), ("approximate", "VALID")])
-def test_only_an_exact_prediction_decides_the_verdict(tmp_path, theory, analysed, kind, verdict):
+def test_only_an_exact_prediction_decides_the_verdict(tmp_path: Path, theory, analysed, kind, verdict) -> None:
     noise = 1 + 0.1 * np.random.default_rng(0).standard_normal((20, 1))
     write_log(
         tmp_path / "a.h5",
@@ -30,7 +31,7 @@ def test_only_an_exact_prediction_decides_the_verdict(tmp_path, theory, analysed
     assert bool(entry["reasons"]) == (verdict == "INVALID")
 
 
-def test_a_prediction_that_cannot_be_had_is_noted(tmp_path, theory, analysed):
+def test_a_prediction_that_cannot_be_had_is_noted(tmp_path: Path, theory, analysed) -> None:
     write_log(tmp_path / "a.h5", label="a")
     theory["a"] = Forecast(note="no prediction: the data are elsewhere")
     entry = analysed(tmp_path)["configurations"][0]
@@ -39,14 +40,14 @@ def test_a_prediction_that_cannot_be_had_is_noted(tmp_path, theory, analysed):
     assert entry["verdict"] == "VALID"
 
 
-def test_a_plugins_configuration_has_no_prediction(tmp_path):
+def test_a_plugins_configuration_has_no_prediction(tmp_path: Path) -> None:
     from mpi_fed.analysis.prediction import forecast
 
     write_log(tmp_path / "a.h5", tables(compressor={"kind": "of-a-plugin"}))
     assert "of-a-plugin" in forecast(load(tmp_path / "a.h5")).note
 
 
-def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path, analysed):
+def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path: Path, analysed) -> None:
     reached = [len(ROUNDS), int(np.searchsorted(ROUNDS, 100)) + 1, 0]
     write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), reached=reached, status="running")
     entry = analysed(tmp_path)["configurations"][0]
@@ -58,7 +59,7 @@ def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path, anal
     ]
 
 
-def test_nothing_but_null_where_no_repetition_reached_the_end(tmp_path, analysed):
+def test_nothing_but_null_where_no_repetition_reached_the_end(tmp_path: Path, analysed) -> None:
     write_log(tmp_path / "a.h5", reached=[50, 0, 0], status="interrupted")
     found = analysed(tmp_path)
     entry = found["configurations"][0]
@@ -73,7 +74,7 @@ def test_nothing_but_null_where_no_repetition_reached_the_end(tmp_path, analysed
     assert cells.rounds(replace(entry, excess_risk_averaged=Mean(1.0, None))) == "not reached"
 
 
-def test_a_diverged_repetition_leaves_no_mean(tmp_path, analysed):
+def test_a_diverged_repetition_leaves_no_mean(tmp_path: Path, analysed) -> None:
     write_log(tmp_path / "a.h5", reached=[len(ROUNDS), 60, len(ROUNDS)], status="diverged")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["excess_risk"][1, 59] = file["excess_risk_averaged"][1, 59] = np.inf
@@ -83,7 +84,7 @@ def test_a_diverged_repetition_leaves_no_mean(tmp_path, analysed):
 
 
 @pytest.mark.parametrize(("route", "verdict"), [("tree-reduce", "VALID"), ("tree", "INVALID")])
-def test_routes_that_add_up_transport_less_than_was_packed(tmp_path, analysed, route, verdict):
+def test_routes_that_add_up_transport_less_than_was_packed(tmp_path: Path, analysed, route, verdict) -> None:
     write_log(tmp_path / "a.h5", tables(route={"kind": route}))
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["uplink_transported_bytes"][...] //= 2
@@ -102,7 +103,7 @@ def test_routes_that_add_up_transport_less_than_was_packed(tmp_path, analysed, r
         ("excess_risk_averaged", lambda a: -a, "a negative excess risk"),
     ],
 )
-def test_contradictory_numbers_are_invalid(tmp_path, analysed, dataset, change, reason):
+def test_contradictory_numbers_are_invalid(tmp_path: Path, analysed, dataset, change, reason) -> None:
     write_log(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file[dataset][...] = np.where(file[dataset][()] == 0, 0, change(file[dataset][()]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from support.bench_documents import PLAIN, TINY
@@ -12,7 +13,7 @@ from mpi_fed.engine import compile_switch
 
 
 @pytest.fixture
-def bench(tmp_path, alone):
+def bench(tmp_path: Path, alone):
     """`mpi-fed bench --json ARGUMENTS` on tiny vectors, and what it has printed."""
 
     def call(*arguments, status=0, **options):
@@ -23,7 +24,7 @@ def bench(tmp_path, alone):
 
 
 @pytest.fixture
-def saved(tmp_path, monkeypatch, alone):
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone):
     """A file that holds this text or object."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)

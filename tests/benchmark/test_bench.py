@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.bench_documents import PLAIN, TINY
@@ -19,7 +20,7 @@ from mpi_fed.launch import launcher
 from mpi_fed.routes import routes
 
 
-def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
+def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path: Path) -> None:
     words = ("--compressor", "none", "bernoulli", "quantization", "--out", "saved.json")
     told = bench(*words, python=mpi_python)
     assert json.loads((tmp_path / "saved.json").read_text()) == told
@@ -56,7 +57,7 @@ def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path, alone):
+def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path: Path, alone) -> None:
     """Three of them, here in a table; `--ranks 2` is refused before anything is measured."""
     words = ("bench", *TINY[:2], "--compressor=quantization", "--route=gather", "--out=three.json")
     ended = under_launcher(mpi_python, tmp_path, *words)
@@ -76,7 +77,7 @@ def under_launcher(python, folder, *words):
 
 
 @pytest.mark.slow
-def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path):
+def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path: Path) -> None:
     told = bench("--compressor=partial-participation", "--route=gatherv", "--launches=2")
     (one,) = told["results"]
     assert (one["launches"], one["repetitions"], len(one["launch_medians"])) == (2, 40, 2)
@@ -87,7 +88,7 @@ def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path):
 
 
 @pytest.mark.slow
-def test_compression_both_ways_is_timed_under_both_mpis(bench, mpi_python):
+def test_compression_both_ways_is_timed_under_both_mpis(bench, mpi_python) -> None:
     """Over routes that gather and that add, with messages of a length of their own, and one that only the root has."""
     kinds = ("none value_bits=32", "quantization levels=7", "bernoulli", "rand-h mask=common")
     ways = ("auto", "reduce", "reduce-levels", "tree", "allreduce")
@@ -110,7 +111,7 @@ def test_compression_both_ways_is_timed_under_both_mpis(bench, mpi_python):
 
 
 @pytest.mark.slow
-def test_silent_rounds_are_not_counted_whatever_the_length_of_what_comes_back(bench):
+def test_silent_rounds_are_not_counted_whatever_the_length_of_what_comes_back(bench) -> None:
     told = bench("--compressor=partial-participation", "--route=gatherv", "--downlink=bernoulli")
     (one,) = told["results"]
     assert told["verdict"] == VALID
@@ -183,7 +184,7 @@ class Short(NoCompression):
 '''
 
 
-def test_wrong_plugins_are_invalid(bench, tmp_path):
+def test_wrong_plugins_are_invalid(bench, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(WRONG)
     words = ("--plugin=wrong.py", "--compressor", "none", "short", "--route", "gather", "noisy")
     told = bench(*words, status=1)
@@ -200,7 +201,7 @@ def test_wrong_plugins_are_invalid(bench, tmp_path):
     assert found["none", "noisy"]["ratio"] is None
 
 
-def test_too_few_rounds_are_invalid(bench):
+def test_too_few_rounds_are_invalid(bench) -> None:
     told = bench("--compressor=none", "--route=gather", "--repetitions=3", status=1)
     assert told["results"][0]["reasons"] == ["3 rounds were timed, and fewer than 20 say too little"]
 
@@ -234,13 +235,15 @@ def test_too_few_rounds_are_invalid(bench):
     ],
     ids=lambda value: " ".join(value),
 )
-def test_bad_input(saved, capsys, monkeypatch, words, sentences):
+def test_bad_input(
+    saved, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words, sentences
+) -> None:
     monkeypatch.setattr(launcher, "run_programs", lambda *arguments: pytest.fail("the launcher was started"))
     assert main.main(words) == 2
     assert_refused(capsys, sentences)
 
 
-def test_launches_inside_a_launcher_are_refused():
+def test_launches_inside_a_launcher_are_refused() -> None:
     """And --ranks is looked at first, see above. A world of one, which MPI makes without a launcher."""
     words = [sys.executable, "-P", "-m", "mpi_fed", "bench", "--launches=2"]
     inside = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI", "SLURM_"))}
@@ -250,6 +253,6 @@ def test_launches_inside_a_launcher_are_refused():
     assert "--launches 2: inside a launcher there is one" in ended.stderr
 
 
-def test_both_commands_are_known():
+def test_both_commands_are_known() -> None:
     assert {"bench", "compare"} <= set(main.COMMANDS)
     assert options.parse(["bench"], main.COMMANDS).dimension is None

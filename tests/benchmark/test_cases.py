@@ -6,7 +6,7 @@ from mpi_fed.benchmark.cases import cases
 from mpi_fed.compressors import compressors
 
 
-def test_defaults_take_every_unbiased_compressor_at_equal_omega():
+def test_defaults_take_every_unbiased_compressor_at_equal_omega() -> None:
     found = cases(2).configurations
     unbiased = {kind for kind, model in compressors.items() if not model.biased}
     assert {c.compressor.kind for c in found if c.problem.dimension == 100} == unbiased
@@ -20,13 +20,13 @@ def test_defaults_take_every_unbiased_compressor_at_equal_omega():
             assert 0.9 * d**0.5 < configuration.compressor.omega_bound(d) < 1.2 * d**0.5
 
 
-def test_a_compressor_that_has_no_omega_is_timed_by_its_example():
+def test_a_compressor_that_has_no_omega_is_timed_by_its_example() -> None:
     ((one,), _) = cases(3, [64], ["top-k"], ["gather"])
     assert one.compressor.kind == "top-k"
     assert one.clients == 3
 
 
-def test_downlinks_are_timed_apart_and_once_where_there_is_none():
+def test_downlinks_are_timed_apart_and_once_where_there_is_none() -> None:
     kinds = ["none value_bits=32", "quantization levels=3"]
     found = cases(2, [64], kinds, ["gather", "allgather"], [32, 16, 32]).configurations
     told = [(c.route.kind, c.route.downlink_bits, c.compressor.kind) for c in found]
@@ -36,7 +36,7 @@ def test_downlinks_are_timed_apart_and_once_where_there_is_none():
     assert {c.route.downlink_bits for c in cases(2, [64], ["none"]).configurations} == {None}, "64 bits"
 
 
-def test_compressed_downlinks_are_timed_in_place_of_floats_or_beside_them():
+def test_compressed_downlinks_are_timed_in_place_of_floats_or_beside_them() -> None:
     def told(*words):
         return [(c.compressor.kind, c.route.kind, c.route.downlink_bits, c.downlink and c.downlink.kind)
                 for c in cases(2, [64], *words).configurations]  # fmt: skip
@@ -53,7 +53,7 @@ def test_compressed_downlinks_are_timed_in_place_of_floats_or_beside_them():
     assert (one.compressor.h, one.compressor.mask) == (7, "common"), "omega = sqrt(d) where no size is given"
 
 
-def test_impossible_cases_are_left_out_and_named_if_asked_for():
+def test_impossible_cases_are_left_out_and_named_if_asked_for() -> None:
     found, left_out = cases(2, [64, 100], ["none"], ["reduce"])
     assert [(c.problem.dimension, c.compressor.value_bits) for c in found] == [(64, 32), (100, 32)]
     (sentence,) = left_out

@@ -22,10 +22,11 @@ def one_launch(rng, lines, factor=1.0):
 
 
 @pytest.mark.parametrize("make", [launches, one_launch])
-def test_equal_distributions_are_told_apart_as_seldom_as_stated(make):
+def test_equal_distributions_are_told_apart_as_seldom_as_stated(make) -> None:
     """200 pairs of files, 8 lines each: one alarm in a whole pair has probability 5% at most.
 
-    So more than 20 have probability 2e-3, were the seed not fixed."""
+    So more than 20 have probability 2e-3, were the seed not fixed.
+    """
     rng = np.random.Generator(np.random.PCG64(3))
     told = [compare_benches(make(rng, 8), make(rng, 8), 1.0) for _ in range(200)]
     assert all(one.confidence == CONFIDENCE == 0.95 for one in told)
@@ -33,7 +34,7 @@ def test_equal_distributions_are_told_apart_as_seldom_as_stated(make):
 
 
 @pytest.mark.parametrize(("make", "kind"), [(launches, "between launches"), (one_launch, "within a launch")])
-def test_a_twofold_difference_is_found(make, kind):
+def test_a_twofold_difference_is_found(make, kind) -> None:
     rng = np.random.Generator(np.random.PCG64(4))
     one, other = make(rng, 20), make(rng, 20, 2.0)
     slower, faster = compare_benches(one, other, 1.1), compare_benches(other, one, 1.1)
@@ -45,20 +46,20 @@ def test_a_twofold_difference_is_found(make, kind):
         assert line.low < 2 < line.high
 
 
-def test_few_samples_of_one_launch_tell_nothing():
+def test_few_samples_of_one_launch_tell_nothing() -> None:
     told = compare_benches(parsed(made_up(None, [[1.0, 1.1, 1.2]])), parsed(made_up(None, [[5.0, 5.1, 5.2]])), 1.1)
     assert told.lines[0].verdict == NEITHER
     assert told.lines[0].low is told.lines[0].high is None
 
 
-def test_less_than_the_threshold_is_neither_slower_nor_faster():
+def test_less_than_the_threshold_is_neither_slower_nor_faster() -> None:
     files = made_up([[100.0, 100.1, 99.9, 100.0]]), made_up([[105.0, 105.1, 104.9, 105.0]])
     one, other = map(parsed, files)
     assert compare_benches(one, other, 1.1).lines[0].verdict == NEITHER
     assert compare_benches(one, other, 1.0).lines[0].verdict == SLOWER
 
 
-def test_compare_says_what_differs(saved, capsys):
+def test_compare_says_what_differs(saved, capsys: pytest.CaptureFixture[str]) -> None:
     steady = [50.0, 50.5, 49.5, 50.2]
     first = saved("a.json", made_up([steady, steady, steady]))
     second = made_up([steady, [2 * median for median in steady], steady, steady], cpu=["b"])
@@ -77,7 +78,7 @@ def test_compare_says_what_differs(saved, capsys):
     assert told["only_in_first"] == ["none on gather, d = 4, 2 ranks"]
 
 
-def test_compare_pairs_results_of_equal_downlinks(saved, capsys):
+def test_compare_pairs_results_of_equal_downlinks(saved, capsys: pytest.CaptureFixture[str]) -> None:
     first = made_up([[50.0, 50.5], [50.0, 50.5]])
     del first["results"][0]["downlink_bits"]
     first["results"][1] |= {"dimension": 1, "downlink_bits": 16}
@@ -88,7 +89,7 @@ def test_compare_pairs_results_of_equal_downlinks(saved, capsys):
     assert output.endswith("0 slower, 0 faster, 1 no difference shown\n")
 
 
-def test_compare_names_the_compressor_of_the_downlink(saved, capsys):
+def test_compare_names_the_compressor_of_the_downlink(saved, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = made_up([[50.0, 50.5], [50.0, 50.5], [50.0, 50.5]]), made_up([[50.0, 50.5]])
     for levels in (3, 7):
         back = {"downlink_bits": None, "downlink": {"kind": "quantization", "levels": levels, "value_bits": 32}}
@@ -101,7 +102,7 @@ def test_compare_names_the_compressor_of_the_downlink(saved, capsys):
     assert output.endswith("0 slower, 0 faster, 2 no difference shown\n")
 
 
-def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, capsys):
+def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, capsys: pytest.CaptureFixture[str]) -> None:
     file = saved("a.json", made_up(None, [np.linspace(40, 60, 100)]))
     assert main.main(["compare", file, file]) == 0
     assert "how much launches differ is unknown" in capsys.readouterr().out
@@ -120,12 +121,15 @@ def test_compare_says_that_a_single_launch_tells_nothing_of_launches(saved, caps
     ],
     ids=str,
 )
-def test_compare_takes_a_file_with_any_values_where_it_does_not_look(saved, capsys, changes):
+def test_compare_takes_a_file_with_any_values_where_it_does_not_look(
+    saved, capsys: pytest.CaptureFixture[str], changes
+) -> None:
     document = spoilt(**changes) | {"start_time": 3, "verdict": None, "format_version": "new", "conventions": []}
     assert main.main(["compare", saved("good.json", spoilt()), saved("odd.json", document)]) == 0
-    assert capsys.readouterr().out.endswith("0 slower, 0 faster, " + (
-        "0 no difference shown\n" if changes.get("verdict") == "INVALID" else "1 no difference shown\n"
-    ))
+    assert capsys.readouterr().out.endswith(
+        "0 slower, 0 faster, "
+        + ("0 no difference shown\n" if changes.get("verdict") == "INVALID" else "1 no difference shown\n")
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,13 +171,15 @@ def test_compare_takes_a_file_with_any_values_where_it_does_not_look(saved, caps
     ],
     ids=lambda value: str(value) if len(str(value)) < 100 else "",  # files hold the time, which workers see differ
 )
-def test_a_file_that_is_not_a_bench_result_is_refused(saved, capsys, content, sentence):
+def test_a_file_that_is_not_a_bench_result_is_refused(
+    saved, capsys: pytest.CaptureFixture[str], content, sentence
+) -> None:
     good = saved("good.json", made_up([[1.0, 2.0]]))
     assert main.main(["compare", good, saved("bad.json", content)]) == 2
     assert_refused(capsys, ["bad.json: no bench result: ", sentence])
 
 
-def test_files_with_nothing_in_common_are_refused(saved, capsys):
+def test_files_with_nothing_in_common_are_refused(saved, capsys: pytest.CaptureFixture[str]) -> None:
     file, other = saved("a.json", made_up([[1.0, 2.0]])), saved("b.json", spoilt(ranks=3))
     assert main.main(["compare", file, other]) == 2
     assert_refused(capsys, ["a.json and b.json have no result in common"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.bench_documents import made_up, parsed
@@ -13,7 +14,7 @@ from mpi_fed.benchmark.document import TransportedBytes
 from mpi_fed.launch import launcher
 
 
-def test_without_a_compiler_there_is_no_floor(tmp_path, monkeypatch):
+def test_without_a_compiler_there_is_no_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mpiexec = launcher.find_launcher()
     if shutil.which("cc"):
         assert floor.compiled(tmp_path).stat().st_size > 0
@@ -23,7 +24,7 @@ def test_without_a_compiler_there_is_no_floor(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-def test_a_floor_is_of_the_bytes_that_the_ledger_has(tmp_path, monkeypatch):
+def test_a_floor_is_of_the_bytes_that_the_ledger_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked of the program, and that a route it does not know is left out."""
     asked = []
     monkeypatch.setattr(launcher, "run_programs", lambda ranks, programs: asked.append((ranks, *programs)) or [1])

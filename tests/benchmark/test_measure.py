@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ BARE = [
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize(("kind", "options", "compressor"), BARE, ids=lambda value: str(value).split("\n")[0])
-def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind, options, compressor):
+def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path: Path, kind, options, compressor) -> None:
     """Up, what had arrived arrives again; down, what had gone: w in floats, its compressed direction, or nothing."""
     from mpi4py import MPI
 
@@ -74,7 +75,7 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path, kind
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("route", ["reduce", "tree-reduce"])
-def test_sums_that_differ_by_a_rounding_may_come_back_as_neighbours(world, route):
+def test_sums_that_differ_by_a_rounding_may_come_back_as_neighbours(world, route) -> None:
     """Of float16, rounded at random. The seed is fixed, and two numbers have one sum: nothing is left to chance."""
     from mpi_fed.benchmark.measure import measure
 

@@ -14,7 +14,7 @@ from mpi_fed.benchmark.document import Percentiles, PhaseTimes
 from mpi_fed.benchmark.result import percentile, result_of, round_seconds
 
 
-def test_percentiles_are_nearest_ranks():
+def test_percentiles_are_nearest_ranks() -> None:
     samples = np.array([15.0, 20.0, 35.0, 40.0, 50.0])
     expected = {0: 15, 5: 15, 30: 20, 40: 20, 50: 35, 90: 50, 99: 50, 100: 50}
     assert {percent: percentile(samples, percent) for percent in expected} == expected
@@ -22,12 +22,12 @@ def test_percentiles_are_nearest_ranks():
     assert [percentile(hundred, percent) for percent in (1, 50, 90, 99)] == [1, 50, 90, 99]
 
 
-def test_a_round_is_the_slowest_rank_before_and_after_the_wait():
+def test_a_round_is_the_slowest_rank_before_and_after_the_wait() -> None:
     """gradient + encode: 3 and 17; uplink + decode + update + downlink with its packing and unpacking: 39 and 21."""
     np.testing.assert_allclose(round_seconds(hand_made().phases), 56 * SECONDS)
 
 
-def test_figures_of_a_result():
+def test_figures_of_a_result() -> None:
     told = result_of([hand_made(), hand_made(2.0)])
     assert told.microseconds == Percentiles(min=56, median=56, p90=112, p99=112)
     assert told.launch_medians == [56, 112]

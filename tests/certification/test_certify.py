@@ -36,7 +36,8 @@ def certify(*arguments: str, status: int) -> subprocess.CompletedProcess[str]:
 def verdicts() -> dict[str, list[dict]]:
     """The objects of `certify --json` by kind, the wrong compressors among them.
 
-    Were all right, one would fail with probability 5e-8 (617,000 comparisons)."""
+    Were all right, one would fail with probability 5e-8 (617,000 comparisons).
+    """
     run = certify("--json", "--dimension", "64", "--draws", "4000", "--plugin", str(WRONG), status=1)
     by_kind: dict[str, list[dict]] = {}
     for one in json.loads(run.stdout):
@@ -58,7 +59,7 @@ BUILT_IN = ["bernoulli", "none", "partial-participation", "quantization", "rand-
 
 
 @pytest.mark.parametrize("kind", [*BUILT_IN, "natural"])
-def test_right_compressors_pass(verdicts, kind):
+def test_right_compressors_pass(verdicts, kind) -> None:
     for one in verdicts[kind]:
         assert one["verdict"] == "PASS", (one["label"], one["reasons"])
         assert one["reasons"] == []
@@ -79,18 +80,18 @@ def test_right_compressors_pass(verdicts, kind):
         ("common-dither", "draws of two clients in one round are correlated"),
     ],
 )
-def test_wrong_compressors_fail(verdicts, kind, reason):
+def test_wrong_compressors_fail(verdicts, kind, reason) -> None:
     for one in verdicts[kind]:
         assert one["verdict"] == "FAIL"
         assert any(reason in sentence for sentence in one["reasons"]), one["reasons"]
 
 
-def test_fields_of_the_document_and_their_order():
+def test_fields_of_the_document_and_their_order() -> None:
     assert [field.name for field in fields(Certificate)] == FIELDS
     assert [field.name for field in fields(DimensionReport)] == FIELDS_OF_A_DIMENSION
 
 
-def test_json_has_the_promised_fields(verdicts):
+def test_json_has_the_promised_fields(verdicts) -> None:
     shared = {"value_bits": 32, "omega": 3.0, "indices": "shared"}
     one = next(one for one in verdicts["rand-h"] if one["parameters"] == shared)
     assert one["payload_bits_theory"] == 512
@@ -101,13 +102,13 @@ def test_json_has_the_promised_fields(verdicts):
     assert 0 < one["error_rate"] < 1e-6
 
 
-def test_every_wire_format_is_certified(verdicts):
+def test_every_wire_format_is_certified(verdicts) -> None:
     for kind in BUILT_IN:
         assert {one["parameters"]["value_bits"] for one in verdicts[kind]} == {16, 32, 64}
 
 
 @pytest.mark.slow
-def test_table_states_the_error_rate():
+def test_table_states_the_error_rate() -> None:
     """At d = 100 rand-h with replacement, h = 9, is too small by 4 per cent. (The plugin again: all is compiled.)"""
     run = certify("--dimension", "100", "--draws", "4000", "--plugin", str(WRONG), status=1)
     text = " ".join(run.stdout.split())
@@ -127,13 +128,13 @@ def test_table_states_the_error_rate():
         (["--only", "top-z"], "--only top-z: no compressor's label contains this; there are "),
     ],
 )
-def test_bad_input(arguments, sentence):
+def test_bad_input(arguments, sentence) -> None:
     run = certify(*arguments, status=2)
     assert sentence in run.stderr
     assert len(run.stderr.splitlines()) == 1
 
 
-def test_a_compressor_without_examples_is_reported(tmp_path):
+def test_a_compressor_without_examples_is_reported(tmp_path: Path) -> None:
     plugin = tmp_path / "own.py"
     plugin.write_text(
         "from mpi_fed.compressors import Compressor, compressors\n"
@@ -146,7 +147,7 @@ def test_a_compressor_without_examples_is_reported(tmp_path):
     assert 'compressor "own", whose class gives `examples`: the example {} lacks the key h' in run.stderr
 
 
-def test_default_cases_cover_every_compressor_and_dimension():
+def test_default_cases_cover_every_compressor_and_dimension() -> None:
     found = cases(None)
     assert {case.compressor.kind for case in found} == set(compressors)
     for kind in compressors:
@@ -157,10 +158,11 @@ def test_default_cases_cover_every_compressor_and_dimension():
 # The statistics alone, on draws that NumPy makes. The score's own bound is 6 exp(-z^2/2): 8e-14 at the limit.
 
 
-def test_score_of_rare_events_stays_low():
+def test_score_of_rare_events_stays_low() -> None:
     """Coins of probability 0.002, 2,000 draws: the plain z of 4 events in expectation would pass 8 now and then.
 
-    20,000 means; by the bound one score above 8 has probability 2e-9."""
+    20,000 means; by the bound one score above 8 has probability 2e-9.
+    """
     p, n = 0.002, 2000
     heads = np.random.default_rng(0).binomial(n, p, 20_000) / n
     scores = score(np.abs(heads - p), heads * (1 - heads), np.where(heads > 0, 1.0, p), n)
@@ -170,13 +172,13 @@ def test_score_of_rare_events_stays_low():
     assert known.max() < LIMIT
 
 
-def test_score_is_nearly_the_number_of_standard_errors():
+def test_score_is_nearly_the_number_of_standard_errors() -> None:
     n, sigma = 100_000, 2.0
     for z in (1.0, 4.0, 8.0):
         assert 0.8 * z < score(z * sigma / np.sqrt(n), sigma**2, 8 * sigma, n) <= z
 
 
-def test_score_of_certain_numbers():
+def test_score_of_certain_numbers() -> None:
     assert score(0.0, 0.0, 0.0, 100) == 0
     assert score(1e-9, 0.0, 0.0, 100) > LIMIT
     findings = Findings()
@@ -218,7 +220,7 @@ class OneEntryOff(Bernoulli):
 
 
 @pytest.mark.parametrize("x", [np.array([1.0, 0.8, -0.5, 0.6]), np.array([2.0, 1e-3, -7.0, 0.1])])
-def test_right_draws_pass(x):
+def test_right_draws_pass(x) -> None:
     """60 comparisons: false alarm 5e-12."""
     assert judged(Bernoulli(p=0.5), x, 0.5, 1_000_000) == []
 
@@ -231,7 +233,7 @@ def test_right_draws_pass(x):
         (Bernoulli(p=0.495), 0.5, "E||C(x)-x||^2 is not its closed form"),
     ],
 )
-def test_an_error_of_one_per_cent_is_found(compressor, p, expected):
+def test_an_error_of_one_per_cent_is_found(compressor, p, expected) -> None:
     """A million draws; the smallest expected score is 15 standard errors, so a miss has probability below 1e-10."""
     x = np.array([1.0, 0.8, -0.5, 0.6])
     assert any(expected in reason for reason in judged(compressor, x, p, 1_000_000))
@@ -242,7 +244,7 @@ def test_an_error_of_one_per_cent_is_found(compressor, p, expected):
     [("rand-h", {"h": 3}), ("sketch", {"h": 3}), ("bernoulli", {"p": 0.3}), ("quantization", {"levels": 3})],
 )
 @pytest.mark.parametrize("d", [12, 100])
-def test_variance_along_x_agrees_with_the_covariance(kind, parameters, d):
+def test_variance_along_x_agrees_with_the_covariance(kind, parameters, d) -> None:
     compressor = compressors[kind](**parameters).resolve(d)
     x = np.random.default_rng(d).standard_normal(d)
     starts = np.array([0, 5, 9])
@@ -254,7 +256,7 @@ def test_variance_along_x_agrees_with_the_covariance(kind, parameters, d):
 
 
 @pytest.mark.parametrize("parameters", [{"levels": 1}, {"levels": 4}, {"levels": 3, "bucket": 16}])
-def test_quantization_attains_its_tight_omega(parameters):
+def test_quantization_attains_its_tight_omega(parameters) -> None:
     """At equal coordinates: E||C(x) - x||^2 = (sqrt(d)/s - 1) ||x||^2 exactly."""
     compressor = compressors["quantization"](**parameters).resolve(64)
     x = np.ones(64)

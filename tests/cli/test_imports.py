@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.synthetic_log import write_log
@@ -33,7 +34,7 @@ finally:
     ],
     ids=" ".join,
 )
-def test_a_light_command_loads_no_compiler_and_no_mpi(tmp_path, arguments):
+def test_a_light_command_loads_no_compiler_and_no_mpi(tmp_path: Path, arguments) -> None:
     for name in ("empty", "full"):
         (tmp_path / name).mkdir()
     write_log(tmp_path / "full" / "a.h5")

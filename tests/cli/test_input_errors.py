@@ -32,7 +32,7 @@ NUMPY = np.random.Generator(np.random.PCG64(0))
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """An empty current folder, outside any launcher."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
@@ -43,7 +43,7 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refusal(capsys, *argv):
+def refusal(capsys: pytest.CaptureFixture[str], *argv):
     """The sentence with which a command refuses to run, once all that goes with it is checked."""
     before = contents()
     assert main.main(argv) == 2
@@ -216,7 +216,7 @@ STUDIES = [
 ]
 
 
-def write_data():
+def write_data() -> None:
     """Data files, each with something wrong."""
     for suffix in ("csv", "npz", "h5", "svm", "csv.gz", "doc"):
         with open(f"no-data.{suffix}", "wb") as file:
@@ -235,7 +235,7 @@ def write_data():
 
 
 @pytest.mark.parametrize(("text", "named"), STUDIES, ids=[" ".join(named) for _, named in STUDIES])
-def test_a_bad_study_is_refused(text, named, capsys, elsewhere):
+def test_a_bad_study_is_refused(text, named, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
     if "path" in text:
         write_data()
     (elsewhere / "bad.toml").write_text(text)
@@ -253,7 +253,7 @@ PLUGINS = {
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_a_plugin_that_fails_is_reported_in_one_sentence(name, capsys, elsewhere):
+def test_a_plugin_that_fails_is_reported_in_one_sentence(name, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
     text, named = PLUGINS[name]
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / name).write_text(text)
@@ -367,7 +367,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("argv", "named"), COMMANDS, ids=[" ".join(argv) for argv, _ in COMMANDS])
-def test_a_bad_command_is_refused(argv, named, capsys, elsewhere):
+def test_a_bad_command_is_refused(argv, named, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / "copy.toml").write_text(SMALL)
     (elsewhere / "binary.toml").write_bytes(b"\x89HDF\r\n\x1a\n\xff")
@@ -379,13 +379,13 @@ def test_a_bad_command_is_refused(argv, named, capsys, elsewhere):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_folder_is_refused(capsys, elsewhere):
+def test_an_unwritable_folder_is_refused(capsys: pytest.CaptureFixture[str], elsewhere) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / "closed").mkdir(mode=0o555)
     assert "--out closed" in refusal(capsys, "run", "study.toml", "--out", "closed")
 
 
-def test_a_dry_run_prints_every_configuration_and_starts_nothing(capsys, elsewhere):
+def test_a_dry_run_prints_every_configuration_and_starts_nothing(capsys: pytest.CaptureFixture[str], elsewhere) -> None:
     (elsewhere / "study.toml").write_text(SMALL.replace('"none"', '"bernoulli"\np = [0.5, 0.25]'))
     before = contents()
     assert main.main(["run", "--set", "study.rounds=7000", "study.toml", "--dry-run", "--only", "0.25"]) == 0
@@ -405,13 +405,15 @@ def test_a_dry_run_prints_every_configuration_and_starts_nothing(capsys, elsewhe
         ["study.toml", "--set", "problem.dimension=5", "--set", "study.rounds=9"],
     ],
 )
-def test_overrides_may_stand_anywhere(argv, capsys, elsewhere):
+def test_overrides_may_stand_anywhere(argv, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
     (elsewhere / "study.toml").write_text(SMALL.replace("dimension = 20", ""))
     assert main.main(["run", *argv, "--dry-run"]) == 0
     assert " 9 rounds" in capsys.readouterr().out
 
 
-def test_ranks_are_as_many_as_clients_at_most_the_cores(capsys, elsewhere, monkeypatch):
+def test_ranks_are_as_many_as_clients_at_most_the_cores(
+    capsys: pytest.CaptureFixture[str], elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / "two.toml").write_text(SMALL + '\n[[compressor]]\nkind = "quantization"\n')
     for cores, ranks in ((1, "1 rank,"), (2, "2 ranks,"), (8, "2 ranks,")):
@@ -424,7 +426,7 @@ def test_ranks_are_as_many_as_clients_at_most_the_cores(capsys, elsewhere, monke
         assert ("2 ranks," if cores == 8 else "1 rank,") in capsys.readouterr().out
 
 
-def test_ranks_are_started_with_what_was_asked_for(elsewhere, monkeypatch):
+def test_ranks_are_started_with_what_was_asked_for(elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     monkeypatch.setattr(launcher, "launch", lambda ranks, argv: started.append((ranks, argv)) or 0)
     (elsewhere / "study.toml").write_text(SMALL)
@@ -437,7 +439,7 @@ def test_ranks_are_started_with_what_was_asked_for(elsewhere, monkeypatch):
     assert options.parse(of_rank, main.COMMANDS) == expected
 
 
-def test_jobs_are_a_configuration_each(elsewhere, monkeypatch):
+def test_jobs_are_a_configuration_each(elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
     def launch_all(ranks, jobs, side_by_side):
@@ -460,11 +462,11 @@ def test_jobs_are_a_configuration_each(elsewhere, monkeypatch):
     ("statuses", "status"),
     [([0, 0], 0), ([0, 85, 143], 85), ([143, 85, 2], 2), ([143, 0], 143), ([130, 85], 85), ([-9, 85], -9)],
 )
-def test_a_failure_comes_before_what_was_saved(statuses, status):
+def test_a_failure_comes_before_what_was_saved(statuses, status) -> None:
     assert launcher.overall_status(statuses) == status
 
 
-def test_help_is_cheap():
+def test_help_is_cheap() -> None:
     code = "import sys\nfrom mpi_fed.cli.main import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass\n"
     code += "sys.exit(int(any(name in sys.modules for name in ('numpy', 'pydantic', 'mpi4py', 'numba'))))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -472,7 +474,7 @@ def test_help_is_cheap():
     assert "--dry-run" in result.stdout
 
 
-def test_a_closed_pipe_prints_no_traceback(elsewhere):
+def test_a_closed_pipe_prints_no_traceback(elsewhere) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     command = f"{sys.executable} -m mpi_fed run study.toml --dry-run | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

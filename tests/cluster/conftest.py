@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support.submit_command import use_library
 
@@ -11,7 +13,7 @@ from mpi_fed.engine import compile_switch
 
 
 @pytest.fixture
-def elsewhere(alone, tmp_path, monkeypatch):
+def elsewhere(alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """An empty current folder, Open MPI, no Slurm, and rounds of a millisecond."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)

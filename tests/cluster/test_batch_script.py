@@ -39,7 +39,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_stay_words(capsys, tmp_path, text):
+def test_hostile_names_stay_words(capsys: pytest.CaptureFixture[str], tmp_path: Path, text) -> None:
     """Of the folder, the study, an override, a plugin: the script hands them on as they are, and runs none."""
     Path(text).mkdir()
     study = write_grid(f"./{text}/{text}.toml")
@@ -54,7 +54,7 @@ def test_hostile_names_stay_words(capsys, tmp_path, text):
     assert not list(Path().rglob("pwned"))
 
 
-def test_a_line_break_in_a_name_starts_no_line(capsys, tmp_path):
+def test_a_line_break_in_a_name_starts_no_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     study = write_grid("study\n#SBATCH --job-name=pwned\ntouch pwned\n.toml")
     script, _ = scripts(capsys, *recording_launcher(), study=study)
     assert not [line for line in directives(script) if "pwned" in line]
@@ -63,12 +63,12 @@ def test_a_line_break_in_a_name_starts_no_line(capsys, tmp_path):
     assert not Path("pwned").exists()
 
 
-def test_output_line_is_quoted_as_slurm_reads_it(capsys, tmp_path):
+def test_output_line_is_quoted_as_slurm_reads_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     script, _ = scripts(capsys, "--out=./a b%A '$(x)")
-    assert f"--output=\"{tmp_path}/a b%%A '$(x)/test/jobs/%A_%a.out\"" in directives(script)
+    assert f'--output="{tmp_path}/a b%%A \'$(x)/test/jobs/%A_%a.out"' in directives(script)
 
 
-def test_words_of_a_profile_are_quoted(capsys):
+def test_words_of_a_profile_are_quoted(capsys: pytest.CaptureFixture[str]) -> None:
     Path("site.toml").write_text(
         """
         launcher = "mpirun; touch pwned $(touch pwned)"
@@ -87,14 +87,14 @@ def test_words_of_a_profile_are_quoted(capsys):
     assert not Path("pwned").exists()
 
 
-def test_a_task_runs_its_configurations_one_after_the_other(capsys):
+def test_a_task_runs_its_configurations_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
     run_script(scripts(capsys, *recording_launcher())[0])
     names = [c.file_name for c in load_study("study.toml").configurations]
     assert [call["argv"][-1] for call in calls()] == [f"--only={name}" for name in names]
     assert requeued() == []
 
 
-def test_a_task_that_saved_is_requeued_by_its_own_name(capsys):
+def test_a_task_that_saved_is_requeued_by_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
     Path("statuses").write_text("85")
     run_script(scripts(capsys, *recording_launcher())[0])
     assert requeued() == ["requeue 12_0"]
@@ -104,14 +104,14 @@ def test_a_task_that_saved_is_requeued_by_its_own_name(capsys):
 @pytest.mark.parametrize(
     ("restarts", "words"), [(batch_script.MOST_RESTARTS, "the limit"), (batch_script.IDLE_RESTARTS, "nothing was done")]
 )
-def test_a_task_without_progress_is_not_requeued(capsys, restarts, words):
+def test_a_task_without_progress_is_not_requeued(capsys: pytest.CaptureFixture[str], restarts, words) -> None:
     Path("statuses").write_text("85")
     said = run_script(scripts(capsys, *recording_launcher())[0], status=85, SLURM_RESTART_COUNT=str(restarts))
     assert words in said
     assert requeued() == []
 
 
-def test_a_task_with_progress_is_requeued_more_often(capsys):
+def test_a_task_with_progress_is_requeued_more_often(capsys: pytest.CaptureFixture[str]) -> None:
     options = recording_launcher()
     name = load_study(write_grid()).configurations[0].file_name
     path = Path("launcher")
@@ -123,7 +123,7 @@ def test_a_task_with_progress_is_requeued_more_often(capsys):
     assert requeued() == ["requeue 12_0"]
 
 
-def test_a_failure_is_noted_and_the_others_go_on(capsys):
+def test_a_failure_is_noted_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     Path("statuses").write_text("3")
     said = run_script(scripts(capsys, *recording_launcher())[0], status=3)
     first = load_study("study.toml").configurations[0].file_name
@@ -136,7 +136,7 @@ def test_a_failure_is_noted_and_the_others_go_on(capsys):
     assert not Path(f"runs/test/.{first}.exit").exists()
 
 
-def test_a_setup_that_fails_is_noted_for_each_configuration(capsys):
+def test_a_setup_that_fails_is_noted_for_each_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     recording_launcher()
     with open("launcher.toml", "a") as profile:
         profile.write('modules = ["missing"]\n')
@@ -148,7 +148,7 @@ def test_a_setup_that_fails_is_noted_for_each_configuration(capsys):
 
 
 @pytest.mark.parametrize(("signum", "back"), [(signal.SIGUSR1, ["requeue 12_0"]), (signal.SIGTERM, [])])
-def test_signals(capsys, signum, back):
+def test_signals(capsys: pytest.CaptureFixture[str], signum, back) -> None:
     """A warning is passed on, and the job comes back; a cancelled job does not."""
     Path("listen").touch()
     with start_script(scripts(capsys, *recording_launcher())[0]) as process:
@@ -165,7 +165,7 @@ def test_signals(capsys, signum, back):
     assert process.returncode == (0 if back else 85)
 
 
-def test_unknown_task_says_so(capsys):
+def test_unknown_task_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     script, _ = scripts(capsys)
     with start_script(script, task=9) as process:
         _, errors = process.communicate(timeout=PATIENCE)

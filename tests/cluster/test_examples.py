@@ -37,26 +37,26 @@ def shellcheck(script: str) -> str:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_files_are_made_from_the_template(name):
+def test_files_are_made_from_the_template(name) -> None:
     assert (FOLDER / name).read_text() == example(name), "write it again: python -m mpi_fed.cluster.examples slurm"
 
 
-def test_the_program_writes_all_files_into_a_folder(tmp_path):
+def test_the_program_writes_all_files_into_a_folder(tmp_path: Path) -> None:
     main([str(tmp_path)])
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: example(name) for name in EXAMPLES}
 
 
-def test_there_are_no_other_files():
+def test_there_are_no_other_files() -> None:
     assert {path.name for path in FOLDER.glob("*.sbatch")} == set(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_files_are_sound_shell(name):
+def test_files_are_sound_shell(name) -> None:
     assert shellcheck(example(name)) == ""
 
 
 @pytest.mark.parametrize("profile", ["", PROFILE], ids=["plain", "profile"])
-def test_a_job_is_sound_shell(elsewhere, capsys, profile):
+def test_a_job_is_sound_shell(elsewhere, capsys: pytest.CaptureFixture[str], profile) -> None:
     Path("site.toml").write_text(profile)
     script, _ = scripts(capsys, "--profile=site.toml", "--bundle-minutes=0", "--array-limit=7")
     assert shellcheck(script) == ""
@@ -70,7 +70,7 @@ def test_a_job_is_sound_shell(elsewhere, capsys, profile):
         ("array.sbatch", "run study.toml --out runs --only b.h5 --no-analyze", "5_1"),
     ],
 )
-def test_a_file_runs_its_configurations_and_goes_back_when_saved(elsewhere, name, words, job, status, requeued):
+def test_a_file_runs_its_configurations_and_goes_back_when_saved(elsewhere, name, words, job, status, requeued) -> None:
     program("mpi-fed", MPI_FED)
     program("mpirun", 'exec "$@"')
     program("scontrol", 'echo "$*" >> requeued')

@@ -20,13 +20,13 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 LIBRARY, LAUNCHER_OF, CALIBRATE = launcher.find_library, launcher.find_launcher, speed_estimate.calibrate
 
 
-def test_budget(capsys):
+def test_budget(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the estimate is 0.0356; raise it" in refusal(capsys, "--max-core-hours=0.01")
     scripts(capsys, "--max-core-hours=0.04")
     assert "leave --no-estimate out" in refusal(capsys, "--max-core-hours=1000", "--no-estimate")
 
 
-def test_budget_counts_all_cores_of_all_repetitions(capsys):
+def test_budget_counts_all_cores_of_all_repetitions(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--cpus-per-task=3", "--tasks-per-node=4", "--nodes=2"]
     options += ["--set=study.repetitions=4", "--set=study.clients=8", "--set=study.rounds=1_000_000"]
     _, said = scripts(capsys, *options)
@@ -34,7 +34,9 @@ def test_budget_counts_all_cores_of_all_repetitions(capsys):
     assert f"{2 * 1030 * 24 / 3600:.3g} to {2 * 4030 * 24 / 3600:.3g} core-hours on 24 cores a task" in said
 
 
-def test_earlier_logs_tell_how_long_a_round_takes(monkeypatch, capsys):
+def test_earlier_logs_tell_how_long_a_round_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(speed_estimate, "calibrate", lambda configurations, *_: {})
     study = load_study(write_grid())
     shorter = json.loads(json.dumps(study.configurations[0].tables))
@@ -46,7 +48,7 @@ def test_earlier_logs_tell_how_long_a_round_takes(monkeypatch, capsys):
     assert list(found) == [study.configurations[0].id]
 
 
-def test_a_file_that_is_not_a_log_is_skipped():
+def test_a_file_that_is_not_a_log_is_skipped() -> None:
     Path("runs/test").mkdir(parents=True)
     Path("runs/test/x.h5").write_text("no log")
     configurations = load_study(write_grid()).configurations
@@ -54,7 +56,7 @@ def test_a_file_that_is_not_a_log_is_skipped():
 
 
 @pytest.fixture
-def real(monkeypatch):
+def real(monkeypatch: pytest.MonkeyPatch):
     """The MPI of this environment, and rounds that are measured, uncompiled."""
     with monkeypatch.context() as own:
         own.setattr(launcher, "find_library", LIBRARY)
@@ -64,7 +66,7 @@ def real(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_calibration_measures_each_configuration(real):
+def test_a_calibration_measures_each_configuration(real) -> None:
     configurations = load_study(write_grid()).configurations
     found = CALIBRATE(configurations, 2, [])
     assert list(found) == [c.id for c in configurations]
@@ -72,7 +74,7 @@ def test_a_calibration_measures_each_configuration(real):
 
 
 @pytest.mark.slow
-def test_a_calibration_that_fails_says_why(real):
+def test_a_calibration_that_fails_says_why(real) -> None:
     configurations = load_study(write_grid()).configurations
     with pytest.raises(InputError, match=r"no round can be measured here: exit status 2, saying: .*--no-estimate"):
         CALIBRATE(configurations, 1, ["nowhere.py"])

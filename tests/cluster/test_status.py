@@ -25,7 +25,7 @@ LOG = FOLDER / ENTRY.file_name
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty current folder, with a squeue that shows what is written into `queue`."""
     monkeypatch.chdir(tmp_path)
     Path("bin").mkdir()
@@ -35,16 +35,16 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 
 
-def remember(*entries):
+def remember(*entries) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     submission.save(FOLDER, Submission("test", "/study.toml", list(entries)))
 
 
-def log(reached=None, **attributes):
+def log(reached=None, **attributes) -> None:
     write_log(LOG, reached=reached, label="none", **attributes)
 
 
-def leave(text):
+def leave(text) -> None:
     """What the batch script leaves of a run that failed, after it."""
     path = LOG.with_name(f".{LOG.name}.exit")
     path.write_text(text)
@@ -56,7 +56,7 @@ def only_row(folder="runs"):
     return row
 
 
-def test_missing():
+def test_missing() -> None:
     remember(ENTRY)
     row = only_row()
     assert (row.state, row.repetitions_done, row.repetitions, row.rounds_done, row.rounds) == ("missing", 0, 3, 0, 3000)
@@ -64,7 +64,7 @@ def test_missing():
 
 @pytest.mark.parametrize("submitted", [True, False])
 @pytest.mark.parametrize("folder", ["runs", "runs/test", "runs/test/"])
-def test_done(submitted, folder):
+def test_done(submitted, folder) -> None:
     log()
     if submitted:
         remember(ENTRY)
@@ -72,7 +72,7 @@ def test_done(submitted, folder):
     assert (row.state, row.repetitions_done, row.rounds_done, row.label) == ("done", 3, 3000, "none")
 
 
-def test_diverged_is_done():
+def test_diverged_is_done() -> None:
     log(status="diverged")
     with h5py.File(LOG, "r+") as file:
         file["repetition_status"][1] = 2
@@ -80,7 +80,7 @@ def test_diverged_is_done():
     assert (row.state, row.note, row.rounds_done) == ("done", "1 diverged", 3000)
 
 
-def test_a_repetition_that_was_not_submitted_is_not_wanted():
+def test_a_repetition_that_was_not_submitted_is_not_wanted() -> None:
     log(reached=[len(points(1000)), len(points(1000)), 5])
     remember(replace(ENTRY, seeds=[0, 1]))
     assert (only_row().state, only_row().repetitions) == ("done", 2)
@@ -89,13 +89,13 @@ def test_a_repetition_that_was_not_submitted_is_not_wanted():
 @pytest.mark.parametrize(
     ("state", "expected"), [("PENDING", "queued"), ("RUNNING", "running"), ("COMPLETING", "running")]
 )
-def test_in_the_queue(state, expected):
+def test_in_the_queue(state, expected) -> None:
     remember(replace(ENTRY, job="12_3"))
     Path("queue").write_text(f"12_1|RUNNING\n12_3|{state}\n")
     assert (only_row().state, only_row().job) == (expected, "12_3")
 
 
-def test_partly_done_and_in_the_queue_again():
+def test_partly_done_and_in_the_queue_again() -> None:
     log(reached=[len(points(1000)), 7, 0], status="interrupted")
     remember(replace(ENTRY, job="12_3"))
     Path("queue").write_text("12_3|PENDING\n")
@@ -103,7 +103,7 @@ def test_partly_done_and_in_the_queue_again():
     assert (row.state, row.repetitions_done, row.rounds_done) == ("queued", 1, 1000 + points(1000)[6])
 
 
-def test_running_by_its_lock():
+def test_running_by_its_lock() -> None:
     log(reached=[5, 0, 0], status="running")
     with open(FOLDER / f".{LOG.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -111,7 +111,7 @@ def test_running_by_its_lock():
     assert only_row().state == "interrupted"
 
 
-def test_running_by_the_open_log():
+def test_running_by_the_open_log() -> None:
     log(reached=[5, 0, 0], status="running")
     hold = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+'); print('held', flush=True); sys.stdin.read()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -121,20 +121,20 @@ def test_running_by_the_open_log():
     assert (row.state, row.rounds_done) == ("running", points(1000)[4])
 
 
-def test_interrupted():
+def test_interrupted() -> None:
     log(reached=[5, 0, 0], status="interrupted")
     assert only_row().state == "interrupted"
     remember(replace(ENTRY, job="12_3"))
     assert only_row().state == "interrupted"
 
 
-def test_killed_without_a_job_can_be_continued():
+def test_killed_without_a_job_can_be_continued() -> None:
     log(reached=[5, 0, 0], status="running")
     assert (only_row().state, only_row().note) == ("interrupted", "killed; can be continued")
 
 
 @pytest.mark.parametrize("has_log", [True, False])
-def test_failed_with_its_exit_status(has_log):
+def test_failed_with_its_exit_status(has_log) -> None:
     remember(replace(ENTRY, job="12_3"))
     if has_log:
         log(reached=[5, 0, 0], status="running")
@@ -149,7 +149,7 @@ def test_failed_with_its_exit_status(has_log):
     assert only_row().note == "why"
 
 
-def test_a_failure_before_the_log_was_worked_on_again_is_past():
+def test_a_failure_before_the_log_was_worked_on_again_is_past() -> None:
     leave_first = LOG.with_name(f".{LOG.name}.exit")
     FOLDER.mkdir(parents=True)
     leave_first.write_text("3 12_3 n1\n")
@@ -158,14 +158,14 @@ def test_a_failure_before_the_log_was_worked_on_again_is_past():
     assert only_row().state == "interrupted"
 
 
-def test_failed_without_a_word():
+def test_failed_without_a_word() -> None:
     remember(replace(ENTRY, job="12_3"))
     log(reached=[5, 0, 0], status="running")
     assert (only_row().state, only_row().exit_status) == ("failed", None)
     assert "without a word" in only_row().note
 
 
-def test_an_exit_file_cannot_name_other_files():
+def test_an_exit_file_cannot_name_other_files() -> None:
     remember(ENTRY)
     Path("runs/other.out").write_text(f"mpi-fed: secret\nmpi-fed: {LOG.name} ended with exit status 1 on n1")
     leave("1 ../../other n1")
@@ -173,26 +173,26 @@ def test_an_exit_file_cannot_name_other_files():
 
 
 @pytest.mark.parametrize("text", ["", "x y z", "1 2"])
-def test_a_torn_exit_file_is_ignored(text):
+def test_a_torn_exit_file_is_ignored(text) -> None:
     log(reached=[5, 0, 0], status="interrupted")
     leave(text)
     assert only_row().state == "interrupted"
 
 
-def test_a_file_that_is_not_a_log_counts_as_failed():
+def test_a_file_that_is_not_a_log_counts_as_failed() -> None:
     FOLDER.mkdir(parents=True)
     LOG.write_text("no log")
     assert (only_row().state, only_row().note) == ("failed", "cannot be read as a log")
 
 
-def test_a_log_under_an_older_name_is_found():
+def test_a_log_under_an_older_name_is_found() -> None:
     log()
     LOG.rename(FOLDER / "older-012345.h5")
     remember(ENTRY)
     assert (only_row().state, only_row().file_name) == ("done", "older-012345.h5")
 
 
-def test_several_studies_in_order(capsys):
+def test_several_studies_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     log()
     other = tables(study={"name": "other"})
     write_log(Path("runs/other/b.h5"), other, label="b", position=1)
@@ -205,7 +205,7 @@ def test_several_studies_in_order(capsys):
     assert "3 of 3 repetitions, 3,000 of 3,000 rounds" in lines[4]
 
 
-def test_json(capsys):
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     remember(replace(ENTRY, job="12_3"))
     leave("1 12_3 n2")
     assert main(["status", "runs", "--json"]) == 0
@@ -228,7 +228,7 @@ def test_json(capsys):
 
 
 @pytest.mark.parametrize("folder", ["nowhere", ".", "file"])
-def test_a_folder_without_anything_is_refused(capsys, folder):
+def test_a_folder_without_anything_is_refused(capsys: pytest.CaptureFixture[str], folder) -> None:
     Path("file").touch()
     assert main(["status", folder]) == 2
     output = capsys.readouterr()
@@ -236,7 +236,7 @@ def test_a_folder_without_anything_is_refused(capsys, folder):
     assert len(output.err.splitlines()) == 1
 
 
-def test_nothing_is_written():
+def test_nothing_is_written() -> None:
     log(reached=[5, 0, 0], status="running")
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
     with contextlib.suppress(Exception):

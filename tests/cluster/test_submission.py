@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture
-def slurm(monkeypatch):
+def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     """An sbatch that keeps what it gets, and a squeue that shows what is written into `queue`."""
     program("sbatch", 'n=$(ls | grep -c "^submitted"); cat > submitted$n; echo "$((100 + n));cluster"')
     program("squeue", 'echo "$@" > asked; cat queue; exit "$(cat squeue-status 2> /dev/null || echo 0)"')
@@ -35,7 +35,7 @@ def do_submit(*options):
     return main(["submit", write_grid(), "--bundle-minutes=0", *options])
 
 
-def test_a_submission_is_remembered(slurm, capsys):
+def test_a_submission_is_remembered(slurm, capsys: pytest.CaptureFixture[str]) -> None:
     assert do_submit() == 0
     (script,) = submitted()
     held = json.loads(Path("runs/test/submission.json").read_text())
@@ -52,7 +52,7 @@ def test_a_submission_is_remembered(slurm, capsys):
     assert scripts(capsys, "--bundle-minutes=0")[0] == script
 
 
-def test_what_is_queued_or_running_is_not_submitted_again(slurm, capsys):
+def test_what_is_queued_or_running_is_not_submitted_again(slurm, capsys: pytest.CaptureFixture[str]) -> None:
     do_submit()
     Path("queue").write_text("100_0|PENDING\n100_1|RUNNING\n")
     do_submit()
@@ -68,7 +68,7 @@ def test_what_is_queued_or_running_is_not_submitted_again(slurm, capsys):
     assert [entry.job for entry in submission.load(Path("runs/test")).entries] == ["100_0", "101_0"]
 
 
-def test_what_is_done_is_not_submitted_again(slurm):
+def test_what_is_done_is_not_submitted_again(slurm) -> None:
     done = load_study(write_grid()).configurations[0]
     write_log(Path("runs/test") / done.file_name, done.tables, configuration_id=done.id, label=done.label)
     do_submit()
@@ -76,12 +76,12 @@ def test_what_is_done_is_not_submitted_again(slurm):
     assert [entry.job for entry in submission.load(Path("runs/test")).entries] == [None, "100_0"]
 
 
-def test_only_some_are_submitted_and_all_are_remembered(slurm):
+def test_only_some_are_submitted_and_all_are_remembered(slurm) -> None:
     do_submit("--only=dimension=20")
     assert [entry.job for entry in submission.load(Path("runs/test")).entries] == [None, "100_0"]
 
 
-def test_nothing_missing_submits_nothing(slurm, capsys):
+def test_nothing_missing_submits_nothing(slurm, capsys: pytest.CaptureFixture[str]) -> None:
     for c in load_study(write_grid()).configurations:
         write_log(Path("runs/test") / c.file_name, c.tables, configuration_id=c.id, label=c.label)
     assert do_submit() == 0
@@ -89,7 +89,7 @@ def test_nothing_missing_submits_nothing(slurm, capsys):
     assert "2 done, 0 queued or running, 0 to submit" in capsys.readouterr().err
 
 
-def test_squeue_that_fails_stops_a_submission(slurm, capsys):
+def test_squeue_that_fails_stops_a_submission(slurm, capsys: pytest.CaptureFixture[str]) -> None:
     do_submit()
     Path("squeue-status").write_text("1")
     assert do_submit() == 2
@@ -99,21 +99,23 @@ def test_squeue_that_fails_stops_a_submission(slurm, capsys):
     assert len(submitted()) == 2
 
 
-def test_sbatch_that_refuses_is_quoted(slurm, capsys):
+def test_sbatch_that_refuses_is_quoted(slurm, capsys: pytest.CaptureFixture[str]) -> None:
     program("sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1")
     assert do_submit("--partition=x") == 2
     assert "sbatch does not take the job, saying: sbatch: error: invalid partition" in capsys.readouterr().err
     assert submission.load(Path("runs/test")) is None
 
 
-def test_without_sbatch_a_dry_run_is_offered(capsys, monkeypatch):
+def test_without_sbatch_a_dry_run_is_offered(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert do_submit() == 2
     assert "with --dry-run" in capsys.readouterr().err
     assert not Path("runs").exists()
 
 
-def test_two_submissions_at_once_are_one(slurm, capsys):
+def test_two_submissions_at_once_are_one(slurm, capsys: pytest.CaptureFixture[str]) -> None:
     with submission.lock_submission(Path("runs/test")):
         assert do_submit() == 2
     assert "is being submitted by another command" in capsys.readouterr().err
@@ -121,14 +123,14 @@ def test_two_submissions_at_once_are_one(slurm, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "mpi-fed submission", "format_version": 2}'])
-def test_a_submission_that_cannot_be_read_stops_another(slurm, capsys, text):
+def test_a_submission_that_cannot_be_read_stops_another(slurm, capsys: pytest.CaptureFixture[str], text) -> None:
     Path("runs/test").mkdir(parents=True)
     Path("runs/test/submission.json").write_text(text)
     assert do_submit() == 2
     assert "submission.json: cannot be read" in capsys.readouterr().err
 
 
-def test_a_submission_names_no_other_files(slurm, capsys):
+def test_a_submission_names_no_other_files(slurm, capsys: pytest.CaptureFixture[str]) -> None:
     do_submit()
     path = Path("runs/test/submission.json")
     path.write_text(re.sub(r'"file_name": "[^"]*"', '"file_name": "../../x.h5"', path.read_text()))

@@ -11,7 +11,7 @@ from mpi_fed.study.load import load_study
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
-def test_an_array_has_a_task_for_each_configuration(capsys):
+def test_an_array_has_a_task_for_each_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     script, said = scripts(capsys, "--bundle-minutes=0", "--array-limit=7", "--time=30", "--mem=2G")
     assert {"--array=0-1%7", "--time=30", "--mem=2G", "--requeue", "--open-mode=append"} <= set(directives(script))
     assert {"--nodes=1", "--ntasks-per-node=2", "--signal=B:USR1@120", "--job-name=test"} <= set(directives(script))
@@ -22,19 +22,19 @@ def test_an_array_has_a_task_for_each_configuration(capsys):
     assert "core-hours" in said
 
 
-def test_a_study_of_one_configuration_is_an_array_too(capsys):
+def test_a_study_of_one_configuration_is_an_array_too(capsys: pytest.CaptureFixture[str]) -> None:
     script, _ = scripts(capsys, "--set=problem.dimension=10")
     assert "--array=0-0" in directives(script)
 
 
-def test_short_configurations_share_a_task(capsys):
+def test_short_configurations_share_a_task(capsys: pytest.CaptureFixture[str]) -> None:
     script, _ = scripts(capsys)  # each 30 s of start-up and 2 s of rounds
     assert "--array=0-0" in directives(script)
     script, _ = scripts(capsys, "--bundle-minutes=1")
     assert "--array=0-1" in directives(script)
 
 
-def test_bundles_hold_consecutive_configurations_up_to_their_length():
+def test_bundles_hold_consecutive_configurations_up_to_their_length() -> None:
     configurations = load_study(write_grid(dimensions=(1, 2, 3, 4, 5, 6))).configurations
     seconds = {c.id: s for c, s in zip(configurations, [30, 30, 100, 10, 60], strict=False)}
     tasks = missing_work.bundles(configurations, seconds, 60)
@@ -42,7 +42,7 @@ def test_bundles_hold_consecutive_configurations_up_to_their_length():
     assert [len(task) for task in missing_work.bundles(configurations, {}, 600)] == [1] * 6
 
 
-def test_long_arrays_are_several(capsys, monkeypatch):
+def test_long_arrays_are_several(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(missing_work, "LONGEST_ARRAY", 2)
     script, _ = scripts(capsys, "--bundle-minutes=0", study=write_grid(dimensions=(1, 2, 3)))
     assert [line for line in script.splitlines() if "--array" in line] == ["#SBATCH --array=0-1", "#SBATCH --array=0-0"]
@@ -58,7 +58,9 @@ def test_long_arrays_are_several(capsys, monkeypatch):
         ("Intel MPI", 2, "srun -K1 --mpi=pmi2"),
     ],
 )
-def test_the_launcher_is_that_of_the_mpi(capsys, monkeypatch, vendor, nodes, words):
+def test_the_launcher_is_that_of_the_mpi(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, vendor, nodes, words
+) -> None:
     use_library(monkeypatch, vendor)
     script, _ = scripts(capsys, f"--nodes={nodes}")
     assert f"\nlaunch=({words})\n" in script
@@ -76,7 +78,7 @@ def test_the_launcher_is_that_of_the_mpi(capsys, monkeypatch, vendor, nodes, wor
         (None, ["--nodes=2", "--tasks-per-node=3"], 2, 3),
     ],
 )
-def test_ranks(capsys, clients, options, nodes, tasks):
+def test_ranks(capsys: pytest.CaptureFixture[str], clients, options, nodes, tasks) -> None:
     if clients is None:
         write_grid(dimensions=[10], clients=None)
     else:
@@ -87,16 +89,16 @@ def test_ranks(capsys, clients, options, nodes, tasks):
     assert f"export MPI_FED_RANKS={nodes * tasks} " in script
 
 
-def test_more_ranks_than_clients_are_refused(capsys):
+def test_more_ranks_than_clients_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "clients is 2, fewer than the 4 ranks" in refusal(capsys, "--tasks-per-node=4")
 
 
-def test_the_warning_comes_early_enough_in_a_short_job(capsys):
+def test_the_warning_comes_early_enough_in_a_short_job(capsys: pytest.CaptureFixture[str]) -> None:
     script, _ = scripts(capsys, "--time=2")
     assert "--signal=B:USR1@30" in directives(script)
 
 
-def test_without_a_time_the_estimate_gives_one(capsys):
+def test_without_a_time_the_estimate_gives_one(capsys: pytest.CaptureFixture[str]) -> None:
     script, said = scripts(capsys)
     assert "--time=14" in directives(script)  # ten minutes and three times 2 (30 s + 2 s)
     assert "no --time is given: 0:14:00" in said

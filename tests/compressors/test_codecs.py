@@ -120,7 +120,7 @@ linear = tuple(kind for kind, cls in compressors.items() if cls.linear)
 
 @few
 @given(codecs(), SEEDS)
-def test_payload_length(codec, seed):
+def test_payload_length(codec, seed) -> None:
     """Exactly the bytes that the compressor states, and that `length` tells where it can."""
     payload, batch = codec.encode(numbers(codec.d, seed))
     got = codec.decode(payload, batch.sizes)
@@ -140,7 +140,7 @@ def test_payload_length(codec, seed):
 
 @few
 @given(codecs(), SEEDS)
-def test_decoding_needs_the_payload_alone(codec, seed):
+def test_decoding_needs_the_payload_alone(codec, seed) -> None:
     """Whatever lies behind the payload and in the scratch space; and again, to the bit."""
     payload, batch = codec.encode(numbers(codec.d, seed))
     one = codec.decode(payload, batch.sizes, fill=0x00).decoded
@@ -151,7 +151,7 @@ def test_decoding_needs_the_payload_alone(codec, seed):
 
 @few
 @given(codecs(), SEEDS)
-def test_encoding_is_a_function_of_x_and_the_stream(codec, seed):
+def test_encoding_is_a_function_of_x_and_the_stream(codec, seed) -> None:
     x = numbers(codec.d, seed)
     first, second = codec.encode(x, fill=0x00), codec.encode(x.copy(), fill=0xFF)
     assert first[0].tobytes() == second[0].tobytes()
@@ -160,7 +160,7 @@ def test_encoding_is_a_function_of_x_and_the_stream(codec, seed):
 
 @few
 @given(codecs(), SEEDS)
-def test_each_round_and_client_stands_alone(codec, seed):
+def test_each_round_and_client_stands_alone(codec, seed) -> None:
     """A message does not depend on those before it."""
     x = numbers(codec.d, seed)
     together = codec(x, range(4))
@@ -169,7 +169,7 @@ def test_each_round_and_client_stands_alone(codec, seed):
 
 @few
 @given(codecs(), SEEDS)
-def test_decoding_adds_with_a_weight(codec, seed):
+def test_decoding_adds_with_a_weight(codec, seed) -> None:
     payload, batch = codec.encode(numbers(codec.d, seed))
     plain = codec.decode(payload, batch.sizes).decoded
     added = codec.decode(payload, batch.sizes, weight=-0.5, start=2.0).decoded
@@ -178,7 +178,7 @@ def test_decoding_adds_with_a_weight(codec, seed):
 
 @few
 @given(codecs(kinds=linear, bits=(64,)), SEEDS)
-def test_linear_codecs_are_linear(codec, seed):
+def test_linear_codecs_are_linear(codec, seed) -> None:
     x, y = numbers(codec.d, seed), numbers(codec.d, seed + 1)
     sum_of_both, apart = codec(x - 3 * y), codec(x) - 3 * codec(y)
     scale = np.abs(codec(x)).max() + 3 * np.abs(codec(y)).max()
@@ -187,7 +187,7 @@ def test_linear_codecs_are_linear(codec, seed):
 
 @few
 @given(codecs(), SEEDS, st.sampled_from([2.0, 0.125, 1024.0]))
-def test_codecs_are_odd_and_homogeneous(codec, seed, factor):
+def test_codecs_are_odd_and_homogeneous(codec, seed, factor) -> None:
     """C(-x) = -C(x) and C(2^k x) = 2^k C(x) with the same random numbers, to the bit, inside the formats' range."""
     x = representable(codec.d)
     x[np.random.default_rng(seed).random(codec.d) < 0.2] = 0.0
@@ -199,13 +199,13 @@ def test_codecs_are_odd_and_homogeneous(codec, seed, factor):
 
 @few
 @given(codecs())
-def test_zero_is_sent_as_zero(codec):
+def test_zero_is_sent_as_zero(codec) -> None:
     assert not codec(np.zeros(codec.d)).any()
 
 
 @few
 @given(codecs(bits=(32, 64)), st.sampled_from([5e-324, 1e-310, 1e-160, 1e-45]))
-def test_tiny_numbers_stay_finite(codec, size):
+def test_tiny_numbers_stay_finite(codec, size) -> None:
     x = size * np.where(np.arange(codec.d) % 3 == 1, 1.0, -1.0)
     got = codec(x)
     assert np.isfinite(got).all()
@@ -226,7 +226,7 @@ WHOLE = [
 @pytest.mark.parametrize("bits", [16, 32, 64])
 @pytest.mark.parametrize(("kind", "parameters"), WHOLE)
 @pytest.mark.parametrize("d", [1, 2, 13, 64, 1025])
-def test_without_compression_x_arrives(kind, parameters, d, bits):
+def test_without_compression_x_arrives(kind, parameters, d, bits) -> None:
     """omega = 0: every number arrives as its float, exactly where the format holds it."""
     codec = Codec(compressors[kind](value_bits=bits, **parameters), d)
     assert codec.compressor.omega_bound(d) == 0
@@ -241,7 +241,7 @@ def test_without_compression_x_arrives(kind, parameters, d, bits):
 
 @few
 @given(codecs(kinds=("bernoulli", "rand-h", "partial-participation")), SEEDS)
-def test_kept_coordinates_arrive_exactly(codec, seed):
+def test_kept_coordinates_arrive_exactly(codec, seed) -> None:
     """C(x)_j is 0 or x_j times one number, 1 + omega; of rand-h exactly h are kept."""
     x = np.random.default_rng(seed).permutation(representable(codec.d))
     got, scale = codec(x), 1 + codec.compressor.omega_bound(codec.d)
@@ -255,7 +255,7 @@ def test_kept_coordinates_arrive_exactly(codec, seed):
 
 @few
 @given(codecs(kinds=("quantization",), bits=(64,)), SEEDS)
-def test_quantization_rounds_to_a_neighbouring_level(codec, seed):
+def test_quantization_rounds_to_a_neighbouring_level(codec, seed) -> None:
     """In every bucket, the last and shorter one too: s C(x)_j/||x|| is an integer within 1 of s x_j/||x||."""
     x, s = numbers(codec.d, seed), codec.compressor.levels
     bucket = codec.compressor.bucket or codec.d
@@ -272,7 +272,7 @@ def test_quantization_rounds_to_a_neighbouring_level(codec, seed):
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 4, 7, 8, 127, 128, 32767])
-def test_every_level_fits_its_bits(levels):
+def test_every_level_fits_its_bits(levels) -> None:
     """x with one coordinate is sent at the top level; the number of planes is that of the bits of s, and a sign."""
     codec = Codec(Quantization(levels=levels), 9)
     x = np.zeros(9)
@@ -283,7 +283,7 @@ def test_every_level_fits_its_bits(levels):
 
 @few
 @given(codecs(kinds=("sketch",), bits=(64,)), SEEDS)
-def test_the_sketch_is_a_scaled_projection(codec, seed):
+def test_the_sketch_is_a_scaled_projection(codec, seed) -> None:
     """P = (h/d) C is an orthogonal projector: ||P x||^2 = <P x, x>, and P P = P."""
     x, share = numbers(codec.d, seed), codec.compressor.h / codec.d
     once = share * codec(x, range(1))
@@ -296,7 +296,7 @@ def test_the_sketch_is_a_scaled_projection(codec, seed):
 
 @pytest.mark.parametrize("kind", ["none", "quantization", "rand-h", "bernoulli"])
 @pytest.mark.parametrize(("bits", "size"), [(16, 7e4), (16, np.inf), (32, 1e39), (32, np.nan)])
-def test_overflow_is_reported(kind, bits, size):
+def test_overflow_is_reported(kind, bits, size) -> None:
     """A number beyond the format negates the size of its message, wherever it is sent; the length stays."""
     parameters = {"rand-h": {"h": 12}, "bernoulli": {"p": 1.0}}.get(kind, {})
     codec = Codec(compressors[kind](value_bits=bits, **parameters), 12)
@@ -317,7 +317,7 @@ def pack_indices(indices, bits):
 
 
 @given(st.data(), st.sampled_from([2, 3, 5, 7, 8, 9, 100, 255, 256, 257, 1000, 65536, 65537, 10**6, 2**31]))
-def test_indices_are_packed_without_gaps(data, d):
+def test_indices_are_packed_without_gaps(data, d) -> None:
     indices = data.draw(st.lists(st.integers(0, d - 1), max_size=40))
     bits = index_bits(d)
     assert 2 ** (bits - 1) < d <= 2**bits
@@ -330,12 +330,12 @@ def test_indices_are_packed_without_gaps(data, d):
     ("kind", "parameters"), [("rand-h", {"h": 2}), ("bernoulli", {"p": 0.4}), ("bernoulli", {"p": 0.9})]
 )
 @pytest.mark.parametrize("indices", ["shared", "explicit"])
-def test_explicit_indices_have_the_law_of_shared_ones(kind, parameters, indices):
+def test_explicit_indices_have_the_law_of_shared_ones(kind, parameters, indices) -> None:
     """All 2^5 sets of kept coordinates in 40,000 messages against their law: chi-square at 1e-9 each."""
     codec = Codec(compressors[kind](**parameters, indices=indices), 5)
     kept = codec(np.ones(5), range(20_000)) != 0
     seen = np.bincount(kept @ (1 << np.arange(5)), minlength=32)
-    size = np.array([bin(i).count("1") for i in range(32)])
+    size = np.array([(i).bit_count() for i in range(32)])
     p = parameters.get("p", 0.0)
     law = (size == 2) / 10 if kind == "rand-h" else p**size * (1 - p) ** (5 - size)
     assert seen[law == 0].sum() == 0
@@ -348,14 +348,14 @@ def test_explicit_indices_have_the_law_of_shared_ones(kind, parameters, indices)
 
 @few
 @given(codecs())
-def test_resolved_parameters_build_the_same_codec(codec):
+def test_resolved_parameters_build_the_same_codec(codec) -> None:
     """Once resolved, a compressor stays as it is; its table builds it again."""
     again = type(codec.compressor)(**{k: v for k, v in codec.compressor.table().items() if k != "kind"})
     assert again.resolve(codec.d) == codec.compressor
 
 
 @pytest.mark.slow
-def test_the_uncompiled_codecs_give_the_same_bits():
+def test_the_uncompiled_codecs_give_the_same_bits() -> None:
     """The plain Python run of the same source: bytes and numbers of every example at two dimensions."""
     digests = []
     for disabled in ("0", "1"):

@@ -44,7 +44,7 @@ def described():
 DESCRIBED = described()
 
 
-def check(rows, model):
+def check(rows, model) -> None:
     assert set(rows) == set(model.model_fields)
     for key, field in model.model_fields.items():
         takes, default = rows[key]
@@ -58,28 +58,28 @@ def check(rows, model):
 
 
 @pytest.mark.parametrize(("family", "kind"), KINDS)
-def test_every_key_of_a_component_is_described(family, kind):
+def test_every_key_of_a_component_is_described(family, kind) -> None:
     check(DESCRIBED[family, None] | DESCRIBED[family, kind], KINDS[family, kind])
 
 
 @pytest.mark.parametrize(("table", "model"), [("study", StudyOptions), ("log", LogOptions)])
-def test_every_key_of_a_table_is_described(table, model):
+def test_every_key_of_a_table_is_described(table, model) -> None:
     check(DESCRIBED[table, None], model)
 
 
-def test_nothing_is_described_that_is_not_there():
+def test_nothing_is_described_that_is_not_there() -> None:
     tables = {"study", "log", *REGISTRY_OF_TABLE}
     assert set(DESCRIBED) == {(table, None) for table in tables} | set(KINDS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere(page) -> None:
     links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     inside = [link.partition("#")[0] for link in links if "://" not in link]
     assert [link for link in inside if link and not (page.parent / link).exists()] == []
 
 
-def test_first_page_shows_what_theory_says():
+def test_first_page_shows_what_theory_says() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "+-" in line]
     shown = {row[0].replace(" ", "-").lower(): row[3:] for row in rows}
@@ -94,7 +94,7 @@ def test_first_page_shows_what_theory_says():
         assert float(trace) == float(f"{expected.limit_trace:.3g}")
 
 
-def test_every_file_of_the_design_is_there():
+def test_every_file_of_the_design_is_there() -> None:
     names = re.findall(r"`([a-z_/]+(?:\.py|/))`", (ROOT / "docs" / "design.md").read_text())
     assert len(names) > 30
     assert [name for name in names if not any((base / name).exists() for base in (ROOT, ROOT / "mpi_fed"))] == []

@@ -31,19 +31,19 @@ def names(kind):
         yield from names(each)
 
 
-def test_the_page_of_the_bench_names_every_field():
+def test_the_page_of_the_bench_names_every_field() -> None:
     page = (ROOT / "docs" / "bench.md").read_text()
     assert [name for name in names(Bench) if not re.search(rf"\b{name}\b", page)] == []
 
 
 @pytest.mark.parametrize("reasons", [[], ["no"]])
-def test_a_saved_bench_is_read_as_it_was(tmp_path, reasons):
+def test_a_saved_bench_is_read_as_it_was(tmp_path: Path, reasons) -> None:
     document = bench_document({"cpu": ["a"], "cores": 2}, [[hand_made(reasons=reasons)], [hand_made(2.0)]])
     (tmp_path / "a.json").write_text(json.dumps(asdict(document)))
     assert load_bench(str(tmp_path / "a.json")) == document
 
 
-def test_a_saved_analysis_is_read_as_it_was(tmp_path):
+def test_a_saved_analysis_is_read_as_it_was(tmp_path: Path) -> None:
     for name, label in (("a", "none"), ("b", "quantization")):
         write_log(tmp_path / f"{name}.h5", label=label)
     logs = [load(path) for path in sorted(tmp_path.glob("*.h5"))]

@@ -16,11 +16,11 @@ SMALL = (1_000, 10_000, 100_000)
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Saved results of a memory whose rounds are exact, and what else `save` adds; few curves, for time."""
     monkeypatch.setattr("analysis.does_it_pay.answers.GRID", (*SMALL, 1_000_000))
 
-    def save(name, told, rate=None):
+    def save(name, told, rate=None) -> None:
         if rate:
             told["machine"]["cables"] = [{"up": rate, "down": rate, "burst": 0}] * 2
         (tmp_path / f"{name}.json").write_text(json.dumps(told))
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path, save
 
 
-def test_the_page_has_every_part_and_its_pictures(folder):
+def test_the_page_has_every_part_and_its_pictures(folder) -> None:
     path, save = folder
     save("1gbit", made_up(SMALL, 1e9), 10**9)
     save("100mbit", made_up(SMALL, 1e8), 10**8)
@@ -52,7 +52,7 @@ def test_the_page_has_every_part_and_its_pictures(folder):
     assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
-def test_compression_both_ways_has_a_name_and_rows_of_its_own(folder):
+def test_compression_both_ways_has_a_name_and_rows_of_its_own(folder) -> None:
     path, save = folder
     save("1gbit", made_up(SMALL, 1e9), 10**9)
     save("memory-both-ways", both_ways(made_up(SMALL)))
@@ -65,13 +65,15 @@ def test_compression_both_ways_has_a_name_and_rows_of_its_own(folder):
     assert "common mask" not in text
 
 
-def test_without_links_the_page_says_so(folder):
+def test_without_links_the_page_says_so(folder) -> None:
     path, _ = folder
     page.write(path / "page.md", read(BENCHES, path))
     assert "**No link could be shaped there**" in (path / "page.md").read_text()
 
 
-def test_what_is_saved_is_not_measured_again_and_what_is_not_must_be(folder, monkeypatch, tmp_path):
+def test_what_is_saved_is_not_measured_again_and_what_is_not_must_be(
+    folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path, _ = folder
     memory = (BENCHES[0],)
     measure(memory, path, Path("nowhere"), 1)  # it would run a bench for minutes
@@ -82,7 +84,9 @@ def test_what_is_saved_is_not_measured_again_and_what_is_not_must_be(folder, mon
         measure((Bench("other", ("none",), SIZES),), path, Path("nowhere"), 1)
 
 
-def test_where_a_cluster_is_refused_the_rest_goes_on_without(folder, monkeypatch, capfd):
+def test_where_a_cluster_is_refused_the_rest_goes_on_without(
+    folder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     path, _ = folder
     monkeypatch.setattr("analysis.does_it_pay.measure._command", lambda *arguments: ["sh", "-c", "exit 2"])
     measure(tuple(bench for bench in BENCHES if bench.rate)[:2], path, Path("nowhere"), 1)
@@ -95,5 +99,5 @@ def test_where_a_cluster_is_refused_the_rest_goes_on_without(folder, monkeypatch
      ([1, 2, 1], "2,000 to 2,000"), ([], "-")],
     ids=str,
 )  # fmt: skip
-def test_sizes_at_which_it_pays_in_words(values, said):
+def test_sizes_at_which_it_pays_in_words(values, said) -> None:
     assert span(list(zip((1_000, 2_000, 3_000), values, strict=False))) == said

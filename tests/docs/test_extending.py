@@ -26,7 +26,7 @@ COMMANDS = [text.strip() for language, text in BLOCKS if language == "sh"]
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
+def bench(tmp_path_factory: pytest.TempPathFactory):
     """A folder with the page's files, and what became of each of its commands."""
     folder = tmp_path_factory.mktemp("extending")
     for name, text in FILES.items():
@@ -61,26 +61,26 @@ def succeeded(bench, number, *words):
     return folder, done[number].stdout
 
 
-def test_page_has_the_files_and_commands_that_are_followed_here():
+def test_page_has_the_files_and_commands_that_are_followed_here() -> None:
     assert list(FILES) == ["window.py", "window.toml", "momentum.py", "synchronised.py"]
     assert len(COMMANDS) == 5
 
 
-def test_certify_passes_the_compressor(bench):
+def test_certify_passes_the_compressor(bench) -> None:
     _, output = succeeded(bench, 0, "certify", "--plugin window.py")
     rows = [line for line in output.splitlines() if "window" in line]
     assert len(rows) == 3  # with each value_bits
     assert all("PASS" in row for row in rows)
 
 
-def test_predict_knows_the_compressor_exactly(bench):
+def test_predict_knows_the_compressor_exactly(bench) -> None:
     _, output = succeeded(bench, 1, "predict", "--plugin window.py")
     row = next(line.split() for line in output.splitlines() if line.startswith(" window h=4 "))
     assert row[2] == "4"
     assert row[-1] == "exact"
 
 
-def test_run_is_valid_and_measures_what_is_predicted(bench):
+def test_run_is_valid_and_measures_what_is_predicted(bench) -> None:
     folder, _ = succeeded(bench, 2, "run", "--plugin window.py")
     window, rand_h = analysis(folder, "window")
     for one, kind in ((window, "window"), (rand_h, "rand-h")):
@@ -91,7 +91,7 @@ def test_run_is_valid_and_measures_what_is_predicted(bench):
     assert [round(window["limit_trace"]), round(rand_h["limit_trace"])] == [int(text) for text in traces.groups()]
 
 
-def test_uncompiled_run_gives_the_same_bits(bench):
+def test_uncompiled_run_gives_the_same_bits(bench) -> None:
     folder, _ = succeeded(bench, 3, "NUMBA_DISABLE_JIT=1", "--plugin window.py")
     compiled, plain = logs(folder, "window"), logs(folder, "plain")
     assert compiled.keys() == plain.keys()
@@ -101,7 +101,7 @@ def test_uncompiled_run_gives_the_same_bits(bench):
         assert np.array_equal(iterates(compiled[label])[0, long], iterates(log)[0, short])
 
 
-def test_algorithm_and_route_run_and_the_route_changes_no_bit(bench):
+def test_algorithm_and_route_run_and_the_route_changes_no_bit(bench) -> None:
     folder, _ = succeeded(bench, 4, "--plugin momentum.py", "--plugin synchronised.py")
     found = analysis(folder, "grid")
     assert [(one["algorithm"]["kind"], one["route"]["kind"]) for one in found] == [

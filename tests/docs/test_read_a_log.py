@@ -1,6 +1,7 @@
 """analysis/read_a_log.py: the rate of logs whose rate is known, and the picture."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ SEEDS = 4
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path):
     """A log that falls as k^-1, but as k^-0.5 after round 1,000, and another that falls as k^-1.2."""
     bent = np.maximum(power_law(ROUNDS), power_law(ROUNDS, 1000**-0.5, slope=-0.5))
     noise = np.exp(0.1 * np.random.default_rng(0).standard_normal((SEEDS, 1)))
@@ -23,12 +24,14 @@ def folder(tmp_path):
     return tmp_path / "runs"
 
 
-def run(monkeypatch, *words):
+def run(monkeypatch: pytest.MonkeyPatch, *words) -> None:
     monkeypatch.setattr(sys, "argv", ["read_a_log", *map(str, words)])
     read_a_log.main()
 
 
-def test_rates_are_found_over_the_window_that_is_given(folder, tmp_path, monkeypatch, capsys):
+def test_rates_are_found_over_the_window_that_is_given(
+    folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(monkeypatch, folder, "--out", tmp_path / "rates.png")
     assert capsys.readouterr().out.splitlines()[:2] == [
         "bent: -0.50 (-0.50 to -0.50) over rounds 1,000 to 10,000",
@@ -39,7 +42,7 @@ def test_rates_are_found_over_the_window_that_is_given(folder, tmp_path, monkeyp
     assert capsys.readouterr().out.startswith("straight: -1.20 (-1.20 to -1.20) over rounds 10 to 10,000\n")
 
 
-def test_a_log_without_a_complete_repetition_has_no_rate(tmp_path, monkeypatch):
+def test_a_log_without_a_complete_repetition_has_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_log(tmp_path / "a.h5", reached=[5, 0, 0], status="running")
     with pytest.raises(SystemExit, match="no log of a complete repetition"):
         run(monkeypatch, tmp_path)

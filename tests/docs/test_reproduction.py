@@ -14,7 +14,7 @@ FIGURE = next(figure for figure in FIGURES if figure.study == "single-p4-rotated
 
 
 @pytest.fixture(autouse=True)
-def no_draws(monkeypatch):
+def no_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Theory at the paper's size takes a while: of one study it is tested by itself."""
     monkeypatch.setattr(page, "draws", lambda figure: iter(()))
 
@@ -44,7 +44,7 @@ def rows(entries, paper_size):
     return [dict(zip(table[0], row, strict=True)) for row in table[1:]]
 
 
-def test_at_the_papers_size_measured_stands_beside_the_paper():
+def test_at_the_papers_size_measured_stands_beside_the_paper() -> None:
     (row,) = rows([entry(10**-5.30, 0.05 * 10**-5.30, 10**-5.29)], paper_size=True)
     assert row["measured"] == "-5.30 +-0.02"
     assert (row["expected"], row["paper"], row["measured - paper"], row["remark"]) == ("-5.29", "-5.35", "+0.05", "")
@@ -60,19 +60,19 @@ def test_at_the_papers_size_measured_stands_beside_the_paper():
         (-5.10, 0.0, None, "above the paper"),
     ],
 )
-def test_what_differs_from_the_paper_is_remarked(measured, error, expected, remark):
+def test_what_differs_from_the_paper_is_remarked(measured, error, expected, remark) -> None:
     mean = 10**measured
     given = entry(mean, error * mean * 2.302585, expected and 10**expected)
     (row,) = rows([given], paper_size=True)
     assert row["remark"] == remark
 
 
-def test_a_diverged_run_has_no_difference():
+def test_a_diverged_run_has_no_difference() -> None:
     (row,) = rows([entry(None, None, None)], paper_size=True)
     assert (row["measured"], row["measured - paper"], row["remark"]) == ("diverged", "-", "")
 
 
-def test_the_small_page_has_theory_at_the_papers_size(monkeypatch):
+def test_the_small_page_has_theory_at_the_papers_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "paper_sized", lambda figure: {("sgd", "none"): "-5.29"})
     (row,) = rows([entry(10**-3.86, 0.05 * 10**-3.86, 10**-3.83)], paper_size=False)
     assert (row["expected at the paper's size"], row["paper"]) == ("-5.29", "-5.35")
@@ -80,7 +80,7 @@ def test_the_small_page_has_theory_at_the_papers_size(monkeypatch):
 
 
 @pytest.mark.parametrize("figure", [figure for figure in FIGURES if figure.readings], ids=lambda figure: figure.study)
-def test_every_configuration_of_the_papers_figures_has_its_reading(figure):
+def test_every_configuration_of_the_papers_figures_has_its_reading(figure) -> None:
     missing = {
         (configuration.algorithm.kind, configuration.compressor.kind)
         for configuration in load_study(STUDIES / f"{figure.study}.toml").configurations
@@ -92,7 +92,7 @@ def test_every_configuration_of_the_papers_figures_has_its_reading(figure):
 
 
 @pytest.mark.parametrize("paper_size", [True, False])
-def test_the_head_tells_what_the_columns_are(paper_size):
+def test_the_head_tells_what_the_columns_are(paper_size) -> None:
     text = " ".join(page.head(paper_size))
     for column in page.WHOLE[5:-1] if paper_size else page.SMALL[5:]:
         assert f"*{column}*" in text
@@ -100,7 +100,7 @@ def test_the_head_tells_what_the_columns_are(paper_size):
 
 
 @pytest.mark.slow
-def test_other_draws_of_the_problem_are_told_where_they_scatter(monkeypatch):
+def test_other_draws_of_the_problem_are_told_where_they_scatter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "DRAWS", 3)
     figures = {figure.study: figure for figure in FIGURES}
     (text,) = [" ".join(draws(figures["optimum-shift-full"]))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ MASKS = [kind("partial-participation", p=0.25), kind("bernoulli", p=0.25), kind(
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, 4.0])
 @pytest.mark.parametrize("rotation", ["diagonal", *ROTATIONS])
-def test_participation_costs_its_rate_whatever_h(decay, rotation):
+def test_participation_costs_its_rate_whatever_h(decay, rotation) -> None:
     problem = {"eigenvalue_decay": decay, "rotation": rotation}
     assert trace(MASKS[0], problem) == pytest.approx(D / 0.25, rel=1e-9)
     shifted = {"shift": "covariate", "decays": [0.0, decay]}
@@ -47,7 +48,7 @@ def test_participation_costs_its_rate_whatever_h(decay, rotation):
 
 @pytest.mark.parametrize("decay", [1.0, 4.0])
 @pytest.mark.parametrize("rotation", ROTATIONS)
-def test_masks_are_ordered_and_equal_on_the_diagonal(decay, rotation):
+def test_masks_are_ordered_and_equal_on_the_diagonal(decay, rotation) -> None:
     rotated = [trace(mask, {"eigenvalue_decay": decay, "rotation": rotation}) for mask in MASKS]
     assert rotated[0] < 0.99 * rotated[1]
     assert rotated[1] < 0.99 * rotated[2]
@@ -56,7 +57,7 @@ def test_masks_are_ordered_and_equal_on_the_diagonal(decay, rotation):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_on_standardized_features_quantization_beats_bernoulli(tmp_path, seed):
+def test_on_standardized_features_quantization_beats_bernoulli(tmp_path: Path, seed) -> None:
     """T_quantization <= d + (sqrt d - 1) Tr M^-1 = T of Bernoulli at p = 1/sqrt(d), for any M with unit diagonal."""
     rows = np.random.default_rng(seed).standard_normal((2 * D, D))
     moment = rows.T @ rows
@@ -70,7 +71,7 @@ def test_on_standardized_features_quantization_beats_bernoulli(tmp_path, seed):
     assert bound < trace(kind("bernoulli", p=1 / (D**0.5 + 1)), problem)
 
 
-def test_on_a_diagonal_quantization_loses_to_masks_only_if_ill_conditioned():
+def test_on_a_diagonal_quantization_loses_to_masks_only_if_ill_conditioned() -> None:
     quantization, mask = kind("quantization", levels=1), kind("bernoulli", p=1 / (D**0.5 + 1))
     mild, wild = ({"eigenvalue_decay": decay, "rotation": "diagonal"} for decay in (1.0, 4.0))
     assert trace(quantization, mild) < trace(mask, mild)
@@ -78,7 +79,7 @@ def test_on_a_diagonal_quantization_loses_to_masks_only_if_ill_conditioned():
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, 4.0])
-def test_on_independent_signs_quantization_loses_to_masks_whenever_scales_differ(tmp_path, decay):
+def test_on_independent_signs_quantization_loses_to_masks_whenever_scales_differ(tmp_path: Path, decay) -> None:
     """x_j = +- sqrt(l_j): sqrt(Tr H) sum_j l_j^(-1/2) >= d^(3/2), Bernoulli's and participation's at p = 1/sqrt(d)."""
     d = 4
     eigenvalues = np.arange(1, d + 1.0) ** -decay
@@ -99,7 +100,7 @@ def test_on_independent_signs_quantization_loses_to_masks_whenever_scales_differ
     assert expected == pytest.approx(d**1.5) if decay == 0 else expected > 1.05 * d**1.5
 
 
-def test_rotated_all_but_participation_are_of_one_order():
+def test_rotated_all_but_participation_are_of_one_order() -> None:
     problem = {"eigenvalue_decay": 4.0, "rotation": "haar"}
     alike = [kind("sketch", h=2), kind("rand-h", h=2), kind("bernoulli", p=0.25), kind("quantization", levels=1)]
     traces = [trace(compressor, problem) for compressor in alike]
@@ -107,7 +108,7 @@ def test_rotated_all_but_participation_are_of_one_order():
     assert min(traces) > 10 * trace(kind("partial-participation", p=0.25), problem)
 
 
-def test_one_omega_is_not_one_rate():
+def test_one_omega_is_not_one_rate() -> None:
     """Noise in all directions comes near the worst case (1 + omega) Tr(H)/l_min; participation costs (1 + omega) d."""
     problem = {"eigenvalue_decay": 4.0, "rotation": "diagonal"}
     omega, eigenvalues = 3.0, np.arange(1, D + 1.0) ** -4
@@ -120,7 +121,7 @@ def test_one_omega_is_not_one_rate():
     assert sketch > 100 * participation
 
 
-def test_a_sketch_knows_no_rotation_and_loses_on_the_diagonal():
+def test_a_sketch_knows_no_rotation_and_loses_on_the_diagonal() -> None:
     sketch, rand = kind("sketch", h=2), kind("rand-h", h=2)
     traces = [trace(sketch, {"eigenvalue_decay": 4.0, "rotation": rotation}) for rotation in ("diagonal", *ROTATIONS)]
     assert traces == pytest.approx([traces[0]] * 4, rel=1e-7)
@@ -134,7 +135,7 @@ def test_a_sketch_knows_no_rotation_and_loses_on_the_diagonal():
 @pytest.mark.parametrize(
     "compressor", [*MASKS, kind("sketch", h=2), kind("quantization", levels=1)], ids=lambda c: c["kind"]
 )
-def test_no_trace_exceeds_the_worst_case_of_omega(compressor, rotation, decay):
+def test_no_trace_exceeds_the_worst_case_of_omega(compressor, rotation, decay) -> None:
     problem = {"eigenvalue_decay": decay, "rotation": rotation}
     omega = trace(compressor, problem, {"omega": "tight"}, field="omega")
     eigenvalues = np.arange(1, D + 1.0) ** -decay
@@ -144,14 +145,14 @@ def test_no_trace_exceeds_the_worst_case_of_omega(compressor, rotation, decay):
         assert trace(compressor, problem) == pytest.approx(worst, rel=1e-9)
 
 
-def test_buckets_adapt_to_the_scale():
+def test_buckets_adapt_to_the_scale() -> None:
     problem = {"eigenvalue_decay": 4.0, "rotation": "diagonal"}
     whole, parts = (trace(kind("quantization", levels=1, **keys), problem) for keys in ({}, {"bucket": 2}))
     assert parts < whole / 3
 
 
 @pytest.mark.parametrize("compressor", [*MASKS, kind("sketch", h=2)], ids=lambda c: c["kind"])
-def test_ideal_memories_are_the_best_and_those_at_a_constant_rate_pay_for_it(compressor):
+def test_ideal_memories_are_the_best_and_those_at_a_constant_rate_pay_for_it(compressor) -> None:
     problem = {"shift": "optimum", "optimum_spread": 1.0, "rotation": "haar", "batch_size": 8}
     without = trace(compressor, problem, clients=4)
     settled, ideal = (

@@ -22,7 +22,7 @@ def examine(python: str, **variables: str) -> tuple[int, str]:
     return answer.returncode, answer.stdout
 
 
-def test_all_is_well(mpi_python):
+def test_all_is_well(mpi_python) -> None:
     status, report = examine(mpi_python)
     assert status == 0, report
     assert "FAIL" not in report
@@ -32,7 +32,7 @@ def test_all_is_well(mpi_python):
     assert report.endswith("all is well\n")
 
 
-def test_missing_library_fails_with_the_remedy(mpi_python):
+def test_missing_library_fails_with_the_remedy(mpi_python) -> None:
     status, report = examine(mpi_python, MPI4PY_LIBMPI="/nowhere/libmpi.so")
     assert status == 3
     assert "FAIL MPI library" in report
@@ -42,11 +42,11 @@ def test_missing_library_fails_with_the_remedy(mpi_python):
 
 
 @pytest.mark.parametrize(("threads", "verdict"), [(1, doctor.OK), (4, doctor.WARN)])
-def test_many_blas_threads_are_a_warning(threads, verdict):
+def test_many_blas_threads_are_a_warning(threads, verdict) -> None:
     assert doctor._blas(threads).verdict == verdict
 
 
-def test_scarce_shared_memory_is_a_warning(monkeypatch):
+def test_scarce_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 64 * 10**6
 

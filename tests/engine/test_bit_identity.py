@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from support import trajectories
@@ -32,19 +33,19 @@ def one_line(text):
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=one_line)
-def test_compressors_on_any_number_of_ranks(world, tmp_path, compressor):
+def test_compressors_on_any_number_of_ranks(world, tmp_path: Path, compressor) -> None:
     same_as_alone(world, configurations(tmp_path, "gaussian", (compressor,)))
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_problems_on_any_number_of_ranks(world, tmp_path, problem):
+def test_problems_on_any_number_of_ranks(world, tmp_path: Path, problem) -> None:
     same_as_alone(world, configurations(tmp_path, problem, SOME_COMPRESSORS))
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize(("problem", "compressor", "algorithm"), ALGORITHMS, ids=one_line)
-def test_algorithms_on_any_number_of_ranks(world, tmp_path, problem, compressor, algorithm):
+def test_algorithms_on_any_number_of_ranks(world, tmp_path: Path, problem, compressor, algorithm) -> None:
     same_as_alone(world, configurations(tmp_path, problem, (compressor,), algorithm=algorithm))
 
 
@@ -54,7 +55,7 @@ def test_algorithms_on_any_number_of_ranks(world, tmp_path, problem, compressor,
     [("gaussian", SOME_COMPRESSORS[1], ""), *ALGORITHMS],
     ids=one_line,
 )
-def test_a_repetition_knows_nothing_of_those_before(world, tmp_path, problem, compressor, algorithm):
+def test_a_repetition_knows_nothing_of_those_before(world, tmp_path: Path, problem, compressor, algorithm) -> None:
     """Neither memories nor samples drawn ahead; so few rounds that no draw is used up."""
     for configuration in configurations(tmp_path, problem, (compressor,), rounds=20, algorithm=algorithm):
         population = configuration.problem.prepare(configuration.clients)
@@ -68,7 +69,7 @@ def test_a_repetition_knows_nothing_of_those_before(world, tmp_path, problem, co
         assert used.state.w.tobytes() == fresh.state.w.tobytes()
 
 
-def same_as_alone(world, cases):
+def same_as_alone(world, cases) -> None:
     from mpi4py import MPI
 
     for configuration in cases:
@@ -79,7 +80,7 @@ def same_as_alone(world, cases):
 
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", [c for c in COMPRESSORS if "bernoulli" not in c and "partial" not in c])
-def test_gather_and_gatherv(world, tmp_path, compressor):
+def test_gather_and_gatherv(world, tmp_path: Path, compressor) -> None:
     pairs = zip(
         configurations(tmp_path, "gaussian", (compressor,), route="gather"),
         configurations(tmp_path, "gaussian", (compressor,), route="gatherv"),
@@ -91,14 +92,14 @@ def test_gather_and_gatherv(world, tmp_path, compressor):
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize("problem", ["batch", "covariate", "digits", "epochs"])
-def test_calls_of_any_length(world, tmp_path, problem):
+def test_calls_of_any_length(world, tmp_path: Path, problem) -> None:
     """However many rounds a call does: samples are drawn and rounds planned ahead, across calls."""
     for configuration in configurations(tmp_path, problem, SOME_COMPRESSORS):
         assert trajectory(configuration, world.comm, stride=7) == trajectory(configuration, world.comm)
 
 
 @pytest.mark.mpi(ranks=3)
-def test_compressors_see_the_same_data(world, tmp_path):
+def test_compressors_see_the_same_data(world, tmp_path: Path) -> None:
     """Those that change nothing leave one and the same trajectory: their own draws touch no sample."""
     found = [trajectory(c, world.comm)[:3] for c in configurations(tmp_path, "gaussian", IDENTITIES)]
     assert len(found) == 6
@@ -106,7 +107,7 @@ def test_compressors_see_the_same_data(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=3)
-def test_another_seed_is_another_trajectory(world, tmp_path, monkeypatch):
+def test_another_seed_is_another_trajectory(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the other tests compare does tell trajectories apart."""
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',))
     before = trajectory(configuration, world.comm)
@@ -117,7 +118,7 @@ def test_another_seed_is_another_trajectory(world, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_both_mpis_compiled_or_not(mpi_pythons):
+def test_both_mpis_compiled_or_not(mpi_pythons) -> None:
     """Few rounds, because plain Python is a thousand times slower."""
     first, second = mpi_pythons
     worlds = [(first, 2, "0"), (second, 3, "0"), (first, 1, "1"), (second, 2, "1")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import pytest
 from support import trajectories
@@ -23,7 +25,7 @@ CHECKED = (
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize("compressor", CHECKED, ids=lambda text: text.replace("\n", ", "))
-def test_checksums_change_no_iterate(world, tmp_path, compressor):
+def test_checksums_change_no_iterate(world, tmp_path: Path, compressor) -> None:
     """And so is what the codec packed; what was handed to MPI has grown by the checksums."""
     for plain in configurations(tmp_path, "gaussian", (compressor,)):
         (checked,) = (
@@ -37,7 +39,7 @@ def test_checksums_change_no_iterate(world, tmp_path, compressor):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_checksums_count_as_transported(world, tmp_path):
+def test_checksums_count_as_transported(world, tmp_path: Path) -> None:
     transported = []
     for route in ("gather", 'kind = "gather"\nself_check = true'):
         (configuration,) = configurations(tmp_path, "gaussian", ("none",), rounds=50, route=route)
@@ -91,7 +93,7 @@ class Noisy(Gather):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 10])
-def test_a_message_that_arrives_as_another_is_named(tmp_path, at):
+def test_a_message_that_arrives_as_another_is_named(tmp_path: Path, at) -> None:
     """In its bytes, wherever; without the check nobody notices."""
     compressors = ("quantization", {"kind": "rand-h", "h": 5})
     write_study(tmp_path / "test.toml", *compressors, rounds=200, clients=4, problem={"dimension": 20})

@@ -42,7 +42,7 @@ def output(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path: Path):
     """A copy of the package."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(mpi_fed.__file__).parent, tmp_path / "source" / "mpi_fed", ignore=ignored)
@@ -61,7 +61,7 @@ def pack(tmp_path: Path, source: Path) -> tuple[str, str]:
     return tuple(output(start("pack", cache=tmp_path / "cache", source=source)).split())
 
 
-def test_no_kernel_is_stale_after_an_edit_elsewhere(tmp_path, source):
+def test_no_kernel_is_stale_after_an_edit_elsewhere(tmp_path: Path, source) -> None:
     """wire_floats.py stays as it is, and so numba's own check sees nothing."""
     before = pack(tmp_path, source)
     edit(source, "engine/random_streams.py", "x1, 42)", "x1, 41)")
@@ -72,7 +72,7 @@ def test_no_kernel_is_stale_after_an_edit_elsewhere(tmp_path, source):
     assert pack(tmp_path, source) == before
 
 
-def test_it_is_the_digest_that_prevents_stale_kernels(tmp_path, source):
+def test_it_is_the_digest_that_prevents_stale_kernels(tmp_path: Path, source) -> None:
     """With one name for all caches the same edit goes unnoticed: the test above can fail."""
     edit(source, "engine/compilation.py", "return parts.hexdigest()[:16]", 'return "frozen"')
     before = pack(tmp_path, source)
@@ -92,7 +92,7 @@ with compiling():
 """
 
 
-def test_no_kernel_of_a_plugin_is_stale(tmp_path):
+def test_no_kernel_of_a_plugin_is_stale(tmp_path: Path) -> None:
     """Even if the file's size and time are as before, by which numba goes."""
     plugin = tmp_path / "plugin.py"
     load = "import sys; from mpi_fed import plugins; plugins.load(sys.argv[1:])"
@@ -105,7 +105,7 @@ def test_no_kernel_of_a_plugin_is_stale(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_the_digest_covers_what_a_plugin_imports_from_its_folder(tmp_path):
+def test_the_digest_covers_what_a_plugin_imports_from_its_folder(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text("import helper_of_plugin\n")
     code = """
 import sys
@@ -124,7 +124,7 @@ print(compilation.digest())
     assert digests[0] == digests[2] != digests[1]
 
 
-def test_the_digest_tells_cpus_apart(monkeypatch):
+def test_the_digest_tells_cpus_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     before = compilation.digest()
     monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "another")
     assert compilation.digest() != before
@@ -134,7 +134,7 @@ RIGHT = {name: f"{name} 36.0\n" for name in TYPES}
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_processes_that_fill_one_cache_at_once(tmp_path, attempt):
+def test_processes_that_fill_one_cache_at_once(tmp_path: Path, attempt) -> None:
     """Six at a time, each with kernels for other types, on an empty cache with a wide window."""
     together = [start("wide", *TYPES[i:], *TYPES[:i], cache=tmp_path) for i in range(len(TYPES))]
     for i, process in enumerate(together):
@@ -142,7 +142,7 @@ def test_processes_that_fill_one_cache_at_once(tmp_path, attempt):
     assert output(start("fill", *TYPES, cache=tmp_path)) == "".join(RIGHT.values())
 
 
-def test_one_compiles_what_others_need_who_wait_for_no_other_kind(tmp_path):
+def test_one_compiles_what_others_need_who_wait_for_no_other_kind(tmp_path: Path) -> None:
     """While one is at float64s one more of them waits, and int64s are done meanwhile; then nobody is waited for."""
     first = start("named", "float64", "--held", cache=tmp_path)
     assert [first.stdout.readline() for _ in range(2)] == ["begun\n", "in\n"]
@@ -159,7 +159,7 @@ def test_one_compiles_what_others_need_who_wait_for_no_other_kind(tmp_path):
     assert idle.communicate("\n", timeout=command.PATIENCE)[0] == "loaded\n"
 
 
-def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path, source):
+def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path: Path, source) -> None:
     """It has the same digest, and so the same folder, in which numba keeps its code apart."""
     cache = tmp_path / "cache"
     for copy in (None, source):
@@ -168,10 +168,10 @@ def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path, source):
     assert len(list(cache.glob("*/*.lock"))) == 2
 
 
-def test_a_failed_compilation_is_not_taken_for_done(tmp_path, monkeypatch):
+def test_a_failed_compilation_is_not_taken_for_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "FOLDER", tmp_path)
 
-    def fail():
+    def fail() -> None:
         with compilation.compiling("a test"):
             raise ZeroDivisionError
 
@@ -184,7 +184,7 @@ def test_a_failed_compilation_is_not_taken_for_done(tmp_path, monkeypatch):
     assert file.stat().st_size > 0
 
 
-def test_it_is_the_lock_that_keeps_them_apart(tmp_path):
+def test_it_is_the_lock_that_keeps_them_apart(tmp_path: Path) -> None:
     """Without it one kernel is taken for another: the test above can fail."""
     first, second = TYPES[:2]
     for process in [start("collide", first, 0, cache=tmp_path), start("collide", second, 1, cache=tmp_path)]:
@@ -208,13 +208,13 @@ IndexDataCacheFile._load_index = slowly
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path):
     compressors = ("none", {"kind": "bernoulli", "p": 0.5}, {"kind": "quantization", "levels": 1})
     tables = {"rounds": 100, "clients": 2, "problem": {"dimension": 20}, "algorithm": {"initial": "normal"}}
     return write_study(tmp_path / "test.toml", *compressors, **tables)
 
 
-def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path, study):
+def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path: Path, study) -> None:
     """Filling it, and then loading from it."""
     first, second = (output(start("audit", study, tmp_path / out, cache=tmp_path / "cache")) for out in "ab")
     saved, loaded = {"_save_data", "_save_index"}, {"_load_data", "_load_index"}
@@ -222,7 +222,7 @@ def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path, study):
     assert second == "_load_data _load_index\n"
 
 
-def test_worlds_that_fill_one_cache_at_once(tmp_path, study):
+def test_worlds_that_fill_one_cache_at_once(tmp_path: Path, study) -> None:
     """Six ranks of three worlds with different kernels, on an empty cache with a wide window, and then once more."""
     plugin = tmp_path / "widen.py"
     plugin.write_text(WIDEN)
@@ -249,14 +249,14 @@ def unwritable_by_mode(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [unwritable_by_name, unwritable_by_mode])
-def test_without_a_cache_folder_a_process_has_its_own(tmp_path, make):
+def test_without_a_cache_folder_a_process_has_its_own(tmp_path: Path, make) -> None:
     cache = make(tmp_path)
     assert len(output(start("pack", cache=cache)).split()) == 2
     assert not cache.exists()
 
 
-def test_without_locks_a_process_has_its_own_folder(tmp_path, monkeypatch):
-    def no_locks(file, operation):
+def test_without_locks_a_process_has_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file, operation) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))
@@ -267,7 +267,7 @@ def test_without_locks_a_process_has_its_own_folder(tmp_path, monkeypatch):
     assert first.is_dir()
 
 
-def test_compiled_once_is_loaded_from_then_on(tmp_path):
+def test_compiled_once_is_loaded_from_then_on(tmp_path: Path) -> None:
     output(start("pack", cache=tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")}
     assert len(files) > 2

@@ -145,30 +145,30 @@ def threefry_of(k, c):
 
 
 @pytest.mark.parametrize("rounds", [13, 20])
-def test_the_reference_gives_the_published_answers(rounds):
+def test_the_reference_gives_the_published_answers(rounds) -> None:
     for k, c, answer in PUBLISHED[rounds]:
         assert reference(k, c, rounds) == answer
 
 
 @pytest.mark.parametrize(("k", "c", "answer"), PUBLISHED[13])
-def test_threefry_gives_the_published_answers(k, c, answer):
+def test_threefry_gives_the_published_answers(k, c, answer) -> None:
     assert threefry_of(k, c) == answer
 
 
-def test_threefry_is_the_reference_everywhere():
+def test_threefry_is_the_reference_everywhere() -> None:
     draw = np.random.default_rng(0)
     for _ in range(300):
         k, c = (tuple(map(int, draw.integers(0, MASK, 2, np.uint64, endpoint=True))) for _ in range(2))
         assert threefry_of(k, c) == reference(k, c, 13)
 
 
-def test_the_key_keeps_seed_and_purpose_apart():
+def test_the_key_keeps_seed_and_purpose_apart() -> None:
     seeds = [0, 1, 255, 256, SEED_LIMIT - 1]
     keys = {int(keyed(np.uint64(seed), purpose)) for seed in seeds for purpose in PURPOSES}
     assert len(keys) == len(seeds) * len(PURPOSES)
 
 
-def test_streams_differ():
+def test_streams_differ() -> None:
     """First numbers of 11,520 streams: a collision of 52 bits has probability 1.5e-8."""
     seen = set()
     out = np.empty(2 * GROUP)
@@ -183,9 +183,10 @@ def test_streams_differ():
     assert len(seen) == number == 3 * 4 * 160 * 6
 
 
-def test_a_million_counters():
+def test_a_million_counters() -> None:
     """2 million distinct words (a collision of 64 bits: 1e-7), all 128 bits fair coins (each within 6.5 deviations:
-    false alarm 1e-8), and no correlation between a word and the next."""
+    false alarm 1e-8), and no correlation between a word and the next.
+    """
     n = 1_000_000
     out = np.zeros((n, 2), np.uint64)
     words(np.uint64(5 << 8 | 3), np.uint64(7), np.full(n, 9, np.uint64), np.arange(n, dtype=np.uint64), out)
@@ -197,7 +198,7 @@ def test_a_million_counters():
 
 
 @pytest.mark.parametrize(("fill", "each"), [(normals, 2), (uniforms, 2), (dithers, 4)])
-def test_numbers_depend_on_their_counter_alone(fill, each):
+def test_numbers_depend_on_their_counter_alone(fill, each) -> None:
     """However many are asked for, and from whichever block on."""
     stream = Stream(np.uint64(3), np.uint64(1), np.uint64(2**40))
     n = 1_000_000
@@ -210,7 +211,7 @@ def test_numbers_depend_on_their_counter_alone(fill, each):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 127, 128, 129, 1000])
 @pytest.mark.parametrize("fill", [normals, uniforms, dithers])
-def test_no_more_than_the_padding_is_written(fill, count):
+def test_no_more_than_the_padding_is_written(fill, count) -> None:
     out = np.full(padded(count) + 8, 99.0)
     fill(Stream(np.uint64(3), np.uint64(1), np.uint64(0)), DATA, np.uint64(0), count, out)
     assert np.all(out[padded(count) :] == 99.0)
@@ -219,7 +220,7 @@ def test_no_more_than_the_padding_is_written(fill, count):
     assert count <= padded(count) < count + 2 * GROUP
 
 
-def test_logarithm():
+def test_logarithm() -> None:
     """Absolute and relative error below 1e-14 on (0, 1], denser at both ends."""
     draw = np.random.default_rng(1)
     near_one = 1 - 2.0 ** -draw.uniform(1, 52, 200_000)
@@ -233,7 +234,7 @@ def test_logarithm():
     assert out[-1] == 0.0
 
 
-def test_box_muller():
+def test_box_muller() -> None:
     """Both normals of two words within 1e-14 of their formula, relative to the radius; all eight octants occur."""
     draw = np.random.default_rng(2)
     a, b = draw.integers(0, MASK, (2, 300_000), np.uint64, endpoint=True)
@@ -259,10 +260,11 @@ def drawn(fill, n, purpose=DATA, round=0):
     return out[:n]
 
 
-def test_normals():
+def test_normals() -> None:
     """Kolmogorov-Smirnov, four moments, tails, and no correlation within a pair, of numbers or of squares.
 
-    About 12 comparisons at 1e-9 each."""
+    About 12 comparisons at 1e-9 each.
+    """
     n = 1_000_000
     z = drawn(normals, n)
     assert stats.kstest(z, "norm").pvalue > LEVEL
@@ -281,7 +283,7 @@ def test_normals():
 
 
 @pytest.mark.parametrize("fill", [uniforms, dithers])
-def test_uniforms(fill):
+def test_uniforms(fill) -> None:
     """In [0, 1), Kolmogorov-Smirnov, and neighbours up to 4 apart uncorrelated: 5 comparisons at 1e-9."""
     n = 1_000_000
     u = drawn(fill, n, PRIVATE)
@@ -293,7 +295,7 @@ def test_uniforms(fill):
         assert abs(np.mean((u[lag:] - 0.5) * (u[:-lag] - 0.5))) < limit / 12 / np.sqrt(n - lag)
 
 
-def test_dithers_of_one_word_round_independently():
+def test_dithers_of_one_word_round_independently() -> None:
     """Of the numbers that share a word, joint frequencies of "below p" on a grid: chi-square, 15 degrees, at 1e-9."""
     u = drawn(dithers, 1_000_000, PRIVATE).reshape(-1, 4)
     for first, second in ((0, 2), (1, 3)):
@@ -309,11 +311,11 @@ def heads_of(p, n, rounds):
 
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.9])
-def test_successes_are_independent_coins(p):
+def test_successes_are_independent_coins(p) -> None:
     """All 2^5 patterns of five coins, 100,000 times: chi-square at 1e-9 each."""
     heads = heads_of(p, 5, 100_000)
     patterns = np.bincount(heads @ (1 << np.arange(5)), minlength=32)
-    k = np.array([bin(i).count("1") for i in range(32)])
+    k = np.array([(i).bit_count() for i in range(32)])
     expected = len(heads) * p**k * (1 - p) ** (5 - k)
     common = expected >= 20
     seen, wanted = (
@@ -325,7 +327,7 @@ def test_successes_are_independent_coins(p):
 
 
 @pytest.mark.parametrize("p", [1e-4, 0.02, 0.5])
-def test_successes_have_geometric_gaps(p):
+def test_successes_have_geometric_gaps(p) -> None:
     """Gaps of a million coins against the geometric law, chi-square; the count against the binomial: 1e-9 each."""
     n = 1_000_000
     positions = np.flatnonzero(heads_of(p, n, 1)[0])
@@ -338,7 +340,7 @@ def test_successes_have_geometric_gaps(p):
 
 
 @pytest.mark.parametrize(("p", "n"), [(1.0, 7), (1e-300, 7), (0.5, 1), (1 - 1e-16, 100), (1e-12, 10**6)])
-def test_successes_at_the_ends(p, n):
+def test_successes_at_the_ends(p, n) -> None:
     heads = heads_of(p, n, 3)
     if p > 0.9:
         assert heads.all()
@@ -346,7 +348,7 @@ def test_successes_at_the_ends(p, n):
         assert not heads.any()
 
 
-def test_subset_is_uniform():
+def test_subset_is_uniform() -> None:
     """All 20 subsets of 3 out of 6, whatever the order, 100,000 times: chi-square at 1e-9."""
     members, taken = np.zeros((100_000, 6), np.int64), np.zeros(6, np.uint8)
     subsets(np.uint64(2), len(members), 6, taken, np.empty(CHUNK), np.empty(3, np.int64), members)
@@ -358,7 +360,7 @@ def test_subset_is_uniform():
     assert stats.chisquare(counts[possible]).pvalue > LEVEL
 
 
-def test_large_subsets_are_uniform():
+def test_large_subsets_are_uniform() -> None:
     """1,500 of 4,000 over several chunks of draws, 400 times: every coordinate within 7 deviations (1e-8 over all)."""
     d, h, rounds = 4000, 1500, 400
     members, taken = np.zeros((rounds, d), np.int64), np.zeros(d, np.uint8)
@@ -369,7 +371,7 @@ def test_large_subsets_are_uniform():
     assert np.abs(members.sum(axis=0) - rounds * share).max() < 7 * np.sqrt(rounds * share * (1 - share))
 
 
-def test_the_whole_set_and_single_members():
+def test_the_whole_set_and_single_members() -> None:
     for d, h in ((1, 1), (9, 9), (9, 1)):
         members = np.zeros((50, d), np.int64)
         subsets(np.uint64(4), 50, d, np.zeros(d, np.uint8), np.empty(CHUNK), np.empty(h, np.int64), members)

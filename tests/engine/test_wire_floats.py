@@ -65,7 +65,7 @@ def compiled() -> None:
         unpacked(packed([1.0], 32)[1], 32, 1)
 
 
-def test_every_float16_is_read_as_numpy_reads_it():
+def test_every_float16_is_read_as_numpy_reads_it() -> None:
     patterns = np.arange(2**16).astype(np.uint16)
     expected = patterns.view(np.float16).astype(np.float64)
     expected[np.isinf(expected)] = np.nan  # an overflow is no number
@@ -73,7 +73,7 @@ def test_every_float16_is_read_as_numpy_reads_it():
 
 
 @pytest.mark.parametrize("u", [0.0, 0.3, 0.5, 1 - 2.0**-52])
-def test_every_float16_is_written_as_itself(u):
+def test_every_float16_is_written_as_itself(u) -> None:
     signed = halves(NUMBERS, u)
     np.testing.assert_array_equal(signed, FINITE)
 
@@ -88,9 +88,10 @@ def between_neighbours():
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_rounding_is_between_the_neighbours_and_unbiased(sign):
+def test_rounding_is_between_the_neighbours_and_unbiased(sign) -> None:
     """Up exactly for the uniforms u < f, f the place between the neighbours: a probability of f, so that
-    (1 - f) low + f high = x. Exact, by looking at both sides of the threshold."""
+    (1 - f) low + f high = x. Exact, by looking at both sides of the threshold.
+    """
     low, high, x = between_neighbours()
     f = (x - low) / (high - low)
     above, below = halves(sign * x, f - 2.0**-30), halves(sign * x, f + 2.0**-30)
@@ -102,7 +103,7 @@ def test_rounding_is_between_the_neighbours_and_unbiased(sign):
 
 
 @given(st.floats(-FLOAT16_MAX, FLOAT16_MAX), st.floats(0, 1, exclude_max=True))
-def test_any_number_goes_to_a_neighbour(x, u):
+def test_any_number_goes_to_a_neighbour(x, u) -> None:
     value = widened(halves([x], u))[0]
     spacing = 2.0 ** (max(np.frexp(x)[1] - 1, -14) - 10)
     assert abs(value - x) <= spacing
@@ -110,13 +111,13 @@ def test_any_number_goes_to_a_neighbour(x, u):
 
 
 @pytest.mark.parametrize("x", [65504.01, 65520.0, 1e6, 1e300, np.inf, -65505.0, -np.inf, np.nan])
-def test_numbers_beyond_float16_become_nan(x):
+def test_numbers_beyond_float16_become_nan(x) -> None:
     assert np.isnan(widened(halves([x], 0.0)))[0]
     size, _ = packed([1.0, x, 2.0], 16)
     assert size == -6
 
 
-def test_the_largest_float16_never_overflows():
+def test_the_largest_float16_never_overflows() -> None:
     for x in (65504.0, 65503.999, 65472.5):
         values = widened(halves(np.full(1000, x), np.linspace(0, 1 - 2.0**-40, 1000)))
         assert np.all(np.abs(values) <= FLOAT16_MAX)
@@ -124,12 +125,12 @@ def test_the_largest_float16_never_overflows():
 
 
 @pytest.mark.parametrize("x", [3.5e38, -1e300, np.inf, np.nan])
-def test_numbers_beyond_float32_are_reported(x):
+def test_numbers_beyond_float32_are_reported(x) -> None:
     assert packed([1.0, x], 32)[0] == -8
     assert packed([1.0, FLOAT32_MAX], 32)[0] == 8
 
 
-def test_float32_is_the_nearest():
+def test_float32_is_the_nearest() -> None:
     draw = np.random.default_rng(1)
     x = np.concatenate([draw.standard_normal(3000) * 10.0 ** draw.integers(-44, 38, 3000), [0.0, 5e-324, 1e-46]])
     size, payload = packed(x, 32)
@@ -138,7 +139,7 @@ def test_float32_is_the_nearest():
 
 
 @given(st.lists(st.floats(), max_size=20))
-def test_float64_is_exact(values):
+def test_float64_is_exact(values) -> None:
     size, payload = packed(values, 64)
     assert size == 8 * len(values)
     assert unpacked(payload, 64, len(values)).tobytes() == np.array(values, float).tobytes()
@@ -146,7 +147,7 @@ def test_float64_is_exact(values):
 
 @pytest.mark.parametrize("bits", [16, 32, 64])
 @pytest.mark.parametrize("n", [0, 1, 3, 127, 1023, 1024, 1025, 3000])
-def test_only_the_bytes_of_the_floats_are_written_and_read(bits, n):
+def test_only_the_bytes_of_the_floats_are_written_and_read(bits, n) -> None:
     """Exactly n floats are written, and reading them needs no other byte."""
     x = np.random.default_rng(n).standard_normal(n)
     size, payload = packed(x, bits, room=100)
@@ -156,9 +157,10 @@ def test_only_the_bytes_of_the_floats_are_written_and_read(bits, n):
     np.testing.assert_allclose(unpacked(payload, bits, n), x, rtol={16: 2.0**-10, 32: 2.0**-24, 64: 0}[bits], atol=6e-8)
 
 
-def test_rounding_to_float16_is_unbiased_on_the_wire():
+def test_rounding_to_float16_is_unbiased_on_the_wire() -> None:
     """3,000 positions, 2,000 rounds: the mean error of each within 7 deviations (false alarm 1e-8), and the rounding
-    of two positions uncorrelated on average (7 deviations)."""
+    of two positions uncorrelated on average (7 deviations).
+    """
     x = np.random.default_rng(2).standard_normal(3000)
     rounds, total, product = 2000, np.zeros(len(x)), 0.0
     low = np.abs(x).astype(np.float16).astype(float)

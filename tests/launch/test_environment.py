@@ -20,7 +20,7 @@ from mpi_fed.terminal.width import TERMINAL_WIDTH
         ({"SLURM_NTASKS": "8"}, None, 0),
     ],
 )
-def test_launchers_account(variables, size, rank):
+def test_launchers_account(variables, size, rank) -> None:
     assert environment.launched_size(variables) == size
     assert environment.launched_rank(variables) == rank
 
@@ -36,7 +36,7 @@ def test_launchers_account(variables, size, rank):
         ({"SLURM_STEP_TASKS_PER_NODE": "1,3(x2)", "SLURM_JOB_CPUS_PER_NODE": "2(x3)"}, True),
     ],
 )
-def test_all_ranks_agree_on_a_crowd(monkeypatch, variables, crowded):
+def test_all_ranks_agree_on_a_crowd(monkeypatch: pytest.MonkeyPatch, variables, crowded) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(os, "sched_getaffinity", None)
     assert environment.is_crowded(variables) is crowded
@@ -55,11 +55,11 @@ def test_all_ranks_agree_on_a_crowd(monkeypatch, variables, crowded):
         ({"OMPI_COMM_WORLD_SIZE": "1"}, 4, True),
     ],
 )
-def test_interactive_slurm_step_is_a_prompt(variables, asked, is_rank):
+def test_interactive_slurm_step_is_a_prompt(variables, asked, is_rank) -> None:
     assert environment.is_rank(variables, asked) is is_rank
 
 
-def test_threads_are_one_unless_the_user_chose():
+def test_threads_are_one_unless_the_user_chose() -> None:
     chosen = {"OMP_NUM_THREADS": "3"}
     environment.limit_threads(chosen)
     assert chosen == {"OMP_NUM_THREADS": "3"}
@@ -69,7 +69,7 @@ def test_threads_are_one_unless_the_user_chose():
     assert blas["OMP_NUM_THREADS"] == blas["MKL_NUM_THREADS"] == "1"
 
 
-def test_a_library_is_told_of_a_crowd_alone():
+def test_a_library_is_told_of_a_crowd_alone() -> None:
     told = {"MPIR_CVAR_DEVICE_COLLECTIVES": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
     fits: dict[str, str] = {}
     environment.tune_mpi(fits, crowded=False)
@@ -86,7 +86,7 @@ def test_a_library_is_told_of_a_crowd_alone():
     }
 
 
-def test_ranks_get_what_they_need(alone, monkeypatch):
+def test_ranks_get_what_they_need(alone, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OMP_NUM_THREADS", "MPIR_CVAR_DEVICE_COLLECTIVES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PMI_RANK", "3")
@@ -106,7 +106,7 @@ def test_ranks_get_what_they_need(alone, monkeypatch):
         assert variables["MPIR_CVAR_DEVICE_COLLECTIVES"] == "none"
 
 
-def test_open_mpi_neither_binds_nor_counts_cores(alone):
+def test_open_mpi_neither_binds_nor_counts_cores(alone) -> None:
     with launcher.command_for(2, ["program"]) as (command, _):
         pass
     if launcher.find_launcher().family == "Open MPI":
@@ -116,7 +116,7 @@ def test_open_mpi_neither_binds_nor_counts_cores(alone):
         assert command[1:] == ["-n", "2", "program"]
 
 
-def test_a_user_who_is_not_root_is_given_no_leave(alone, monkeypatch):
+def test_a_user_who_is_not_root_is_given_no_leave(alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with launcher.command_for(2, ["x"]) as (_, variables):
         assert "OMPI_ALLOW_RUN_AS_ROOT" not in variables

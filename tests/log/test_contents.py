@@ -32,7 +32,7 @@ ALL = (
 
 
 @pytest.fixture(scope="module")
-def all_logs(tmp_path_factory):
+def all_logs(tmp_path_factory: pytest.TempPathFactory):
     """A log of every compressor. All ranks take part."""
     from mpi_fed.launch.world import start
 
@@ -45,7 +45,7 @@ def log(all_logs, world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_a_log_has_the_attributes_of_the_schema(log, world):
+def test_a_log_has_the_attributes_of_the_schema(log, world) -> None:
     if not world.is_root:
         return
     with h5py.File(log) as file:
@@ -71,7 +71,7 @@ def test_a_log_has_the_attributes_of_the_schema(log, world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_other_libraries_open_it(log, world):
+def test_other_libraries_open_it(log, world) -> None:
     if not world.is_root:
         return
     held = arrays(log)
@@ -91,7 +91,7 @@ def test_other_libraries_open_it(log, world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_viewers_open_it_on_its_curve(log, world):
+def test_viewers_open_it_on_its_curve(log, world) -> None:
     """By NeXus' rules: `default` of the file leads to a group, its `signal` and `axes` to the curve and its axes."""
     if world.is_root:
         with h5py.File(log) as file:
@@ -106,7 +106,7 @@ def test_viewers_open_it_on_its_curve(log, world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_risks_are_those_of_the_iterates(all_logs, world):
+def test_risks_are_those_of_the_iterates(all_logs, world) -> None:
     if not world.is_root:
         return
     h = 1 / np.arange(1, D + 1)
@@ -126,7 +126,7 @@ def test_risks_are_those_of_the_iterates(all_logs, world):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_everything_counts_from_zero_and_never_falls(all_logs, world):
+def test_everything_counts_from_zero_and_never_falls(all_logs, world) -> None:
     if not world.is_root:
         return
     for path in all_logs.values():
@@ -160,7 +160,7 @@ FIXED = {
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("label", FIXED)
-def test_bytes_of_messages_of_one_length(all_logs, world, label):
+def test_bytes_of_messages_of_one_length(all_logs, world, label) -> None:
     if not world.is_root:
         return
     bits, size = FIXED[label]
@@ -175,7 +175,7 @@ def test_bytes_of_messages_of_one_length(all_logs, world, label):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_bytes_of_messages_of_varying_length(all_logs, world):
+def test_bytes_of_messages_of_varying_length(all_logs, world) -> None:
     if not world.is_root:
         return
     shared, explicit, participation = (
@@ -204,13 +204,13 @@ def test_bytes_of_messages_of_varying_length(all_logs, world):
     within_six_sigma(rounds, K, 1 - 0.7**N)
 
 
-def within_six_sigma(successes, trials, p):
+def within_six_sigma(successes, trials, p) -> None:
     """One test in a billion fails by chance."""
     assert (np.abs(successes - trials * p) < 6 * np.sqrt(trials * p * (1 - p))).all()
 
 
 @given(some.integers(1, 10**9), some.integers(1, 300))
-def test_log_rounds(rounds, points_per_decade):
+def test_log_rounds(rounds, points_per_decade) -> None:
     points = log_rounds(rounds, points_per_decade)
     assert points.dtype == np.int64
     assert points[0] == 0
@@ -223,14 +223,14 @@ def test_log_rounds(rounds, points_per_decade):
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("iterates", ["all", "last", "none"])
-def test_iterates(world, tmp_path, iterates):
+def test_iterates(world, tmp_path: Path, iterates) -> None:
     path = run_in_world(world.comm, tmp_path, small_study(), f'log.iterates="{iterates}"')["none"]
     held = {"all": {"iterate", "iterate_averaged"}, "last": {"last_iterate", "last_iterate_averaged"}, "none": set()}
     assert {name for name in arrays(path) if "iterate" in name} == held[iterates]
 
 
 @pytest.mark.mpi(ranks=1)
-def test_more_clients_than_have_counts_of_their_own(world, tmp_path):
+def test_more_clients_than_have_counts_of_their_own(world, tmp_path: Path) -> None:
     path = run_in_world(world.comm, tmp_path, small_study(), "study.clients=1001", "study.rounds=3")["none"]
     log = arrays(path)
     assert "client_uplink_payload_bytes" not in log

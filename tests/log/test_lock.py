@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import pytest
@@ -28,7 +29,7 @@ with lock.held(Path(sys.argv[1]), "process 1 on host"):
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(tmp_path: Path):
     """A process that holds the lock of a log."""
     log = tmp_path / "a.h5"
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(log)], stdout=subprocess.PIPE, text=True)
@@ -38,7 +39,7 @@ def other(tmp_path):
     process.communicate()
 
 
-def test_a_second_holder_is_refused_and_the_first_is_named(other):
+def test_a_second_holder_is_refused_and_the_first_is_named(other) -> None:
     log, _ = other
     words = r"a\.h5: is in use by another run \(process 1 on host\); wait"
     with pytest.raises(InputError, match=words), lock.held(log, ""):
@@ -46,7 +47,7 @@ def test_a_second_holder_is_refused_and_the_first_is_named(other):
     assert lock.path_of(log).exists()
 
 
-def test_a_lock_ends_with_its_process(other):
+def test_a_lock_ends_with_its_process(other) -> None:
     log, process = other
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -58,7 +59,7 @@ def test_a_lock_ends_with_its_process(other):
     assert not lock.path_of(log).exists()
 
 
-def test_many_processes_hold_a_lock_one_at_a_time(tmp_path):
+def test_many_processes_hold_a_lock_one_at_a_time(tmp_path: Path) -> None:
     """Each holds it, and says so in a file that it alone may change then."""
     program = """
 import sys, time
@@ -81,7 +82,7 @@ while done < 30:
 
 
 @pytest.fixture
-def running(tmp_path):
+def running(tmp_path: Path):
     """A run without end, and its log."""
     write_study(tmp_path / "test.toml", rounds=10**9, clients=2)
     with command.start("run", "test.toml", "--ranks=1", "--no-analyze", folder=tmp_path) as job:
@@ -95,7 +96,7 @@ def running(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_run_is_refused(running, tmp_path):
+def test_a_second_run_is_refused(running, tmp_path: Path) -> None:
     """And the first goes on as if nothing had been."""
     job, log = running
     ended = command.run("run", "test.toml", "--ranks=1", "--no-analyze", status=2, folder=tmp_path)
@@ -109,7 +110,7 @@ def test_a_second_run_is_refused(running, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_that_disappears(running):
+def test_a_folder_that_disappears(running) -> None:
     job, log = running
     shutil.rmtree(log.parent)
     _, errors = job.communicate(timeout=command.PATIENCE)

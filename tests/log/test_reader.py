@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ from support.synthetic_log import ROUNDS, D, K, N, R, tables, write_log
 from mpi_fed.analysis import load
 
 
-def test_a_log_is_read_as_written(tmp_path):
+def test_a_log_is_read_as_written(tmp_path: Path) -> None:
     written = write_log(tmp_path / "a.h5", averages=np.ones((R, D)), label="quantization levels=1", omega=3.0)
     log = load(tmp_path / "a.h5")
     for name in ("round", "repetition", "excess_risk_averaged", "uplink_information_bits", "wall_seconds"):
@@ -25,7 +26,7 @@ def test_a_log_is_read_as_written(tmp_path):
     assert log.dataset("iterate") is None
 
 
-def test_the_last_average_of_a_log_with_all_iterates(tmp_path):
+def test_the_last_average_of_a_log_with_all_iterates(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5")
     iterates = np.random.default_rng(0).standard_normal((R, len(ROUNDS), D))
     with h5py.File(tmp_path / "a.h5", "a") as file:
@@ -33,7 +34,7 @@ def test_the_last_average_of_a_log_with_all_iterates(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "a.h5").final_average(), iterates[:, -1])
 
 
-def test_a_torn_write_counts_what_every_dataset_has(tmp_path):
+def test_a_torn_write_counts_what_every_dataset_has(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", reached=[len(ROUNDS), 100, 0])
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["uplink_payload_bytes"][1, 99] = -1
@@ -42,7 +43,7 @@ def test_a_torn_write_counts_what_every_dataset_has(tmp_path):
     assert log.complete.tolist() == [True, False, False]
 
 
-def test_a_repetition_counts_only_once_it_is_marked_complete(tmp_path):
+def test_a_repetition_counts_only_once_it_is_marked_complete(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["repetition_status"][...] = [0, 1, 2]
@@ -54,7 +55,7 @@ def test_a_repetition_counts_only_once_it_is_marked_complete(tmp_path):
     assert load(tmp_path / "a.h5").complete.all()
 
 
-def test_a_log_that_is_being_written_can_be_read(tmp_path):
+def test_a_log_that_is_being_written_can_be_read(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", status="running")
     code = f"import h5py; f = h5py.File({str(tmp_path / 'a.h5')!r}, 'a'); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as writer:

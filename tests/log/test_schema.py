@@ -38,12 +38,12 @@ def rows_of(*sections: str) -> list[list[str]]:
     return rows
 
 
-def test_the_page_has_the_dimensions():
+def test_the_page_has_the_dimensions() -> None:
     rows = [(name, length.partition(",")[0]) for name, length in rows_of("Axes")]
     assert rows == [(dimension.name, dimension.length) for dimension in schema.DIMENSIONS]
 
 
-def test_the_page_has_the_datasets():
+def test_the_page_has_the_datasets() -> None:
     entries = [(d.name, f"({d.length})", "", d.meaning, Condition.ALWAYS) for d in schema.DIMENSIONS]
     for d in schema.DATASETS:
         lengths = ", ".join(dimension.length for dimension in d.dimensions)
@@ -57,7 +57,7 @@ def test_the_page_has_the_datasets():
         assert condition or not any(other in definitions[name] for other in Condition if other), name
 
 
-def test_the_page_has_the_attributes():
+def test_the_page_has_the_attributes() -> None:
     rows = rows_of("Root attributes")
     assert sorted(row[:2] for row in rows) == sorted([a.name, a.kind] for a in schema.ATTRIBUTES)
     definitions = {name: definition for name, _, definition in rows}
@@ -66,7 +66,7 @@ def test_the_page_has_the_attributes():
     assert all(f"`{status}`" in definitions[schema.STATUS.name] for status in Status)
 
 
-def test_the_page_has_limits_and_statuses():
+def test_the_page_has_limits_and_statuses() -> None:
     assert f"at most {schema.ITERATES_LIMIT // 10**6} MB" in PAGE
     assert f"above {schema.TEXT_LIMIT:,} bytes" in PAGE
     assert f"**format_version {schema.LOG_FORMAT_VERSION}**" in PAGE
@@ -74,7 +74,7 @@ def test_the_page_has_limits_and_statuses():
     assert [int(value) for value in re.findall(r"(\d):", definition)] == [*RepetitionStatus]
 
 
-def test_names_are_unique():
+def test_names_are_unique() -> None:
     datasets = [entry.name for entry in (*schema.DIMENSIONS, *schema.DATASETS)]
     attributes = [entry.name for entry in schema.ATTRIBUTES]
     assert len(set(datasets)) == len(datasets)
@@ -83,7 +83,7 @@ def test_names_are_unique():
 
 @pytest.mark.parametrize("iterates", ["all", "last", "none"])
 @pytest.mark.parametrize("clients", [3, schema.CLIENTS_LIMIT + 1])
-def test_a_new_log_is_laid_out_by_the_schema(tmp_path, iterates, clients):
+def test_a_new_log_is_laid_out_by_the_schema(tmp_path: Path, iterates, clients) -> None:
     configuration, path = configuration_from_tables(TABLES), tmp_path / "log.h5"
     layout = replace(Layout.of(configuration, 4, 5, 1), iterates=iterates, clients=clients)
     open_writer(path, configuration, layout, np.ones(4), {}).close(Status.INTERRUPTED)

@@ -6,6 +6,7 @@ import fcntl
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -25,7 +26,7 @@ from mpi_fed.study.load import load_study
 
 
 @pytest.mark.mpi(ranks=2)
-def test_running_again_does_what_is_missing(world, tmp_path):
+def test_running_again_does_what_is_missing(world, tmp_path: Path) -> None:
     study = small_study()
     path = run_in_world(world.comm, tmp_path, study)["none"]
     before = world.is_root and (path.read_bytes(), arrays(path))
@@ -48,7 +49,7 @@ def test_running_again_does_what_is_missing(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=1)
-def test_repetitions_that_are_not_asked_for_stay_undone(world, tmp_path):
+def test_repetitions_that_are_not_asked_for_stay_undone(world, tmp_path: Path) -> None:
     study = small_study()
     path = run_in_world(world.comm, tmp_path, study, "study.repetitions=3")["none"]
     with h5py.File(path, "r+") as file:
@@ -63,7 +64,7 @@ def test_repetitions_that_are_not_asked_for_stay_undone(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=1)
-def test_a_log_that_grows_keeps_its_last_iterates(world, tmp_path, monkeypatch):
+def test_a_log_that_grows_keeps_its_last_iterates(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = small_study()
     path = run_in_world(world.comm, tmp_path, study, "study.repetitions=1")["none"]
     before = arrays(path)
@@ -81,20 +82,20 @@ def test_a_log_that_grows_keeps_its_last_iterates(world, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path):
     """A configuration, and where its log would be."""
     (tmp_path / "test.toml").write_text(small_study())
     (configuration,) = load_study(tmp_path / "test.toml").configurations
     return configuration, tmp_path / configuration.file_name
 
 
-def create(configuration, path):
+def create(configuration, path) -> None:
     layout = Layout.of(configuration, D, 5, 1)
     open_writer(path, configuration, layout, np.zeros(D), {}).close(Status.INTERRUPTED)
 
 
 @pytest.mark.parametrize(("name", "what"), sorted((attribute.name, what) for attribute, what in ORIGIN.items()))
-def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
+def test_no_log_mixes_repetitions_of_different_origin(place, name, what) -> None:
     configuration, path = place
     layout, optimum = Layout.of(configuration, D, 5, 1), np.zeros(D)
     open_writer(path, configuration, layout, optimum, {name: "before"}).close(Status.INTERRUPTED)
@@ -103,7 +104,7 @@ def test_no_log_mixes_repetitions_of_different_origin(place, name, what):
         open_writer(path, configuration, layout, optimum, {name: "after"})
 
 
-def test_the_origin_follows_data_and_start(tmp_path):
+def test_the_origin_follows_data_and_start(tmp_path: Path) -> None:
     study, data, start = tmp_path / "test.toml", tmp_path / "data.npz", tmp_path / "start.npy"
     write_study(study, problem={"kind": "file", "path": "data.npz"}, algorithm={"initial": "start.npy"})
     found = []
@@ -118,7 +119,7 @@ def test_the_origin_follows_data_and_start(tmp_path):
     assert all(first[name] != second[name] for name in ("dataset_digest", "initial_digest"))
 
 
-def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypatch):
+def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypatch: pytest.MonkeyPatch) -> None:
     configuration, path = place
     points = len(log_rounds(K, 100))
     monkeypatch.setattr(schema, "ITERATES_LIMIT", 16 * points * D * 2)  # room for two repetitions
@@ -133,14 +134,14 @@ def test_auto_iterates_go_by_all_repetitions_that_the_log_holds(place, monkeypat
         assert (file["last_iterate"][0] == 7.0).all()
 
 
-def another(configuration, path, tmp_path):
+def another(configuration, path, tmp_path: Path) -> None:
     (tmp_path / "test.toml").write_text(small_study())
     (other,) = load_study(tmp_path / "test.toml", ["problem.noise_variance=2.0"]).configurations
     create(other, path)
 
 
 def without(name):
-    def make(configuration, path, tmp_path):
+    def make(configuration, path, tmp_path: Path) -> None:
         create(configuration, path)
         with h5py.File(path, "r+") as file:
             del file[name]
@@ -149,7 +150,7 @@ def without(name):
 
 
 def cut(share):
-    def make(configuration, path, tmp_path):
+    def make(configuration, path, tmp_path: Path) -> None:
         create(configuration, path)
         path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
@@ -170,7 +171,7 @@ IN_THE_WAY = {
 
 
 @pytest.mark.parametrize("case", IN_THE_WAY)
-def test_a_file_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
+def test_a_file_in_the_way_is_refused_and_left_alone(place, tmp_path: Path, case) -> None:
     configuration, path = place
     IN_THE_WAY[case](configuration, path, tmp_path)
     before = path.is_file() and path.read_bytes()
@@ -183,7 +184,7 @@ def test_a_file_in_the_way_is_refused_and_left_alone(place, tmp_path, case):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_log_in_use_is_refused(place):
+def test_a_log_in_use_is_refused(place) -> None:
     configuration, path = place
     create(configuration, path)
     with open(path) as file:
@@ -193,7 +194,7 @@ def test_a_log_in_use_is_refused(place):
 
 
 @pytest.mark.parametrize("name", ["excess_risk", "uplink_payload_bytes", "wall_seconds"])
-def test_a_log_without_a_dataset_is_not_written(place, name):
+def test_a_log_without_a_dataset_is_not_written(place, name) -> None:
     configuration, path = place
     without(name)(configuration, path, path.parent)
     writer = open_writer(path, configuration, Layout.of(configuration, D, 5, 1), np.zeros(D), {})
@@ -213,7 +214,7 @@ def test_a_log_without_a_dataset_is_not_written(place, name):
         writer.write(0, block)
 
 
-def test_unfinished_files_of_a_killed_run_are_removed(place):
+def test_unfinished_files_of_a_killed_run_are_removed(place) -> None:
     configuration, path = place
     left, others = path.with_name(f".{path.name}.1.part"), path.with_name(".other.h5.1.part")
     in_use = path.with_name(f".{path.name}.2.part")
@@ -227,7 +228,7 @@ def test_unfinished_files_of_a_killed_run_are_removed(place):
     assert others.exists()
 
 
-def test_a_log_is_found_under_another_label(place, tmp_path):
+def test_a_log_is_found_under_another_label(place, tmp_path: Path) -> None:
     """A study that comes to vary more has longer labels, and so other file names."""
     configuration, path = place
     create(configuration, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.data_files import digest_of, one_sentence
@@ -18,7 +20,7 @@ def saved(path, **changes):
     return problems["arrays"](path=str(path))
 
 
-def test_arrays_are_the_clients(tmp_path):
+def test_arrays_are_the_clients(tmp_path: Path) -> None:
     problem = saved(tmp_path / "given.npz")
     assert problem.dimension_of() == 2
     clients = problem.prepare(2).clients
@@ -51,12 +53,12 @@ def test_arrays_are_the_clients(tmp_path):
         ({"optima": np.array([["a", "b"]] * 2)}, "optima is of type"),
     ],
 )
-def test_wrong_arrays_are_refused(tmp_path, changes, message):
+def test_wrong_arrays_are_refused(tmp_path: Path, changes, message) -> None:
     with pytest.raises(ValueError, match=message) as error:
         saved(tmp_path / "given.npz", **changes).dimension_of()
     assert "given.npz" in one_sentence(error)
 
 
-def test_arrays_fix_the_number_of_clients(tmp_path):
+def test_arrays_fix_the_number_of_clients(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds 2 clients, the study has clients = 3"):
         saved(tmp_path / "given.npz").check(3)

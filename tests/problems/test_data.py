@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mpi_fed.problems import data, problems
 from mpi_fed.problems.readers import read
 
 
-def test_digits_are_scikit_learns_without_its_constant_columns():
+def test_digits_are_scikit_learns_without_its_constant_columns() -> None:
     from sklearn.datasets import load_digits
 
     digits, bunch = problems["digits"](), load_digits()
@@ -26,7 +27,7 @@ def test_digits_are_scikit_learns_without_its_constant_columns():
     np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
 
 
-def test_digits_import_nothing_heavy():
+def test_digits_import_nothing_heavy() -> None:
     program = (
         "import sys; from mpi_fed.problems import problems; problems['digits']().prepare(4).optimum; "
         "print([m for m in ('sklearn', 'h5py', 'mpi4py', 'matplotlib') if m in sys.modules])"
@@ -35,7 +36,7 @@ def test_digits_import_nothing_heavy():
     assert result.stdout == "[]\n"
 
 
-def test_raw_leaves_rows_as_they_are(tmp_path):
+def test_raw_leaves_rows_as_they_are(tmp_path: Path) -> None:
     features, targets = sample()
     held = file_problem(write_rows(tmp_path / "data.csv", features, targets)).dataset
     np.testing.assert_array_equal(np.sort(held.features, axis=0), np.sort(features, axis=0))
@@ -43,7 +44,7 @@ def test_raw_leaves_rows_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("scale", [1e-160, 1.0, 1e140])
-def test_standardize(tmp_path, scale):
+def test_standardize(tmp_path: Path, scale) -> None:
     features, targets = sample()
     features[:, 1] = scale * (3 + features[:, 1])
     held = file_problem(write_rows(tmp_path / "data.csv", features, targets + 7), preprocessing="standardize").dataset
@@ -53,7 +54,7 @@ def test_standardize(tmp_path, scale):
     assert held.targets.std() == pytest.approx(targets.std(), rel=1e-12)
 
 
-def test_standardize_fits_what_an_intercept_fits():
+def test_standardize_fits_what_an_intercept_fits() -> None:
     population = problems["digits"](preprocessing="standardize").prepare(1)
     raw = problems["digits"]().dataset
     with_intercept = np.column_stack([raw.features, np.ones(len(raw.targets))])
@@ -61,27 +62,23 @@ def test_standardize_fits_what_an_intercept_fits():
     assert risk(population, population.optimum) == pytest.approx(np.mean(residual**2) / 2, rel=1e-12)
 
 
-def test_pca_is_a_rotation_onto_a_diagonal_h():
+def test_pca_is_a_rotation_onto_a_diagonal_h() -> None:
     standardized = problems["digits"](preprocessing="standardize").prepare(1)
     rotated = problems["digits"](preprocessing="pca").prepare(1)
     h = rotated.covariance.dense
     np.testing.assert_allclose(h, np.diag(np.diag(h)), atol=1e-13)
     np.testing.assert_allclose(np.diag(h), standardized.covariance.eigenvalues, rtol=1e-12)
-    assert risk(rotated, rotated.optimum) == pytest.approx(
-        risk(standardized, standardized.optimum), rel=1e-12
-    )
+    assert risk(rotated, rotated.optimum) == pytest.approx(risk(standardized, standardized.optimum), rel=1e-12)
 
 
-def test_pca_accepts_the_dependent_columns_that_others_refuse(tmp_path):
+def test_pca_accepts_the_dependent_columns_that_others_refuse(tmp_path: Path) -> None:
     features, targets = sample()
     dependent = features[:, 0] - 2 * features[:, 2]
     path = write_rows(
         tmp_path / "data.csv", np.column_stack([features, dependent, np.full(len(features), 3.0)]), targets
     )
     for preprocessing in ("raw", "standardize"):
-        with pytest.raises(
-            ValueError, match=r"rank-deficient .*\(4 columns, rank 3\); .* = \"pca\""
-        ) as error:
+        with pytest.raises(ValueError, match=r"rank-deficient .*\(4 columns, rank 3\); .* = \"pca\"") as error:
             file_problem(path, preprocessing=preprocessing).check(1)
         assert path in one_sentence(error)
     fixed = file_problem(path, preprocessing="pca")
@@ -93,7 +90,7 @@ def test_pca_accepts_the_dependent_columns_that_others_refuse(tmp_path):
     assert fixed.prepare(2).covariance.eigenvalues.min() > 0.1
 
 
-def test_columns_that_depend_once_centred(tmp_path):
+def test_columns_that_depend_once_centred(tmp_path: Path) -> None:
     features = np.eye(3)[np.arange(30) % 3]  # one-hot
     path = write_rows(tmp_path / "data.csv", features, np.arange(30.0))
     assert file_problem(path).dimension_of() == 3
@@ -101,46 +98,42 @@ def test_columns_that_depend_once_centred(tmp_path):
         file_problem(path, preprocessing="standardize").check(1)
 
 
-def test_columns_in_different_units_are_not_rank_deficient(tmp_path):
+def test_columns_in_different_units_are_not_rank_deficient(tmp_path: Path) -> None:
     features, targets = sample()
     population = file_problem(write_rows(tmp_path / "data.csv", features * [1e-9, 1, 1e9], targets)).prepare(3)
     expected = file_problem(write_rows(tmp_path / "plain.csv", features, targets)).prepare(3).optimum
     np.testing.assert_allclose(population.optimum * [1e-9, 1, 1e9], expected, rtol=1e-9)
 
 
-def test_fewer_rows_than_columns(tmp_path):
+def test_fewer_rows_than_columns(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "data.csv", *sample(rows=4, columns=6))
     with pytest.raises(ValueError, match=r"\(6 columns, rank 4\)"):
         file_problem(path).check(1)
     assert file_problem(path, preprocessing="pca").dimension_of() == 3
 
 
-def test_rows_lie_in_one_piece_whatever_the_order_in_the_file(tmp_path):
+def test_rows_lie_in_one_piece_whatever_the_order_in_the_file(tmp_path: Path) -> None:
     features, targets = sample()
     path = write_rows(tmp_path / "data.npz", np.asfortranarray(features), targets)
     for preprocessing in ("raw", "standardize", "pca"):
         assert file_problem(path, preprocessing=preprocessing).prepare(2).clients[1].features.flags.c_contiguous
 
 
-def test_more_clients_than_rows():
-    with pytest.raises(
-        ValueError, match="clients = 1798 is more than the 1797 rows of data; give at most 1797"
-    ):
+def test_more_clients_than_rows() -> None:
+    with pytest.raises(ValueError, match="clients = 1798 is more than the 1797 rows of data; give at most 1797"):
         problems["digits"]().check(1798)
 
 
-def test_epochs_need_a_batch_that_a_client_can_fill():
+def test_epochs_need_a_batch_that_a_client_can_fill() -> None:
     digits = problems["digits"]
     digits(sampling="epochs", batch_size=449).check(4)
     digits(sampling="epochs", batch_size="full").check(4)
     digits(sampling="with-replacement", batch_size=5000).check(4)
-    with pytest.raises(
-        ValueError, match='batch_size = 450 is more than the 449 rows of a client; with sampling = "ep'
-    ):
+    with pytest.raises(ValueError, match='batch_size = 450 is more than the 449 rows of a client; with sampling = "ep'):
         digits(sampling="epochs", batch_size=450).check(4)
 
 
-def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     monkeypatch.setattr(data, "read", lambda *source: reads.append(source) or read(*source))
     path = write_rows(tmp_path / "data.csv", *sample())
@@ -152,7 +145,7 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     assert len(file_problem(path).dataset.targets) == 50
 
 
-def test_digest_tells_data_apart_and_nothing_else(tmp_path):
+def test_digest_tells_data_apart_and_nothing_else(tmp_path: Path) -> None:
     features, targets = sample()
     digest = file_problem(write_rows(tmp_path / "data.csv", features, targets)).facts()["dataset_digest"]
     assert len(digest) == 64

@@ -6,6 +6,7 @@ import http.server
 import json
 import socket
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,8 +39,15 @@ def answers(address: str) -> dict[str, bytes]:
         return {"index": str(index), "name": name, "data_type": kind, "is_target": target, **missing, **no}
 
     description = {
-        **{"id": "7", "name": "x", "version": "1", "format": "ARFF", "file_id": "1", "status": "active"},
-        **{"description": "none", "default_target_attribute": "price", "url": f"{address}/x.arff"},
+        "id": "7",
+        "name": "x",
+        "version": "1",
+        "format": "ARFF",
+        "file_id": "1",
+        "status": "active",
+        "description": "none",
+        "default_target_attribute": "price",
+        "url": f"{address}/x.arff",
         "md5_checksum": hashlib.md5(ARFF).hexdigest(),
     }
     features = [feature(i, *column) for i, column in enumerate(COLUMNS)]
@@ -52,12 +60,12 @@ def answers(address: str) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def asked(monkeypatch, tmp_path):
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The paths that were asked of the server."""
     paths = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
+        def do_GET(self) -> None:
             paths.append(self.path)
             body = answers(f"http://127.0.0.1:{self.server.server_port}").get(self.path)
             self.send_response(200 if body is not None else 412)
@@ -65,7 +73,7 @@ def asked(monkeypatch, tmp_path):
             with contextlib.suppress(BrokenPipeError):
                 self.wfile.write(body or b"")
 
-        def log_message(self, *_):
+        def log_message(self, *_) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -79,7 +87,7 @@ def asked(monkeypatch, tmp_path):
     server.server_close()
 
 
-def test_a_set_is_fetched_once_and_cached(asked):
+def test_a_set_is_fetched_once_and_cached(asked) -> None:
     problem = problems["openml"](data_id=7)
     rows = problem.dataset
     order = np.argsort(rows.targets)
@@ -91,7 +99,7 @@ def test_a_set_is_fetched_once_and_cached(asked):
     assert len(asked) == once
 
 
-def test_another_column_may_be_the_target(asked):
+def test_another_column_may_be_the_target(asked) -> None:
     targets = problems["openml"](data_id=7, target="size").dataset.targets
     np.testing.assert_array_equal(np.sort(targets), [0.5, 1.5, 2.0, 4.0])
 
@@ -103,20 +111,20 @@ def test_another_column_may_be_the_target(asked):
         ({"data_id": 7, "target": "weight"}, "data_id = 7 cannot be taken from OpenML .*weight"),
     ],
 )
-def test_missing_sets_and_columns_are_named(asked, table, sentence, tmp_path):
+def test_missing_sets_and_columns_are_named(asked, table, sentence, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
         problems["openml"](**table).location()
     assert not list((tmp_path / "cache").rglob("*.npz"))
 
 
-def test_words_of_the_target_count_in_alphabetical_order(asked):
+def test_words_of_the_target_count_in_alphabetical_order(asked) -> None:
     rows = problems["openml"](data_id=7, target="colour").dataset
     order = np.argsort(rows.features[:, 0])
     np.testing.assert_array_equal(rows.targets[order], [1.0, 0.0, 0.0, 1.0])  # sizes 0.5, 1.5, 2, 4
 
 
 @pytest.mark.slow
-def test_without_a_network_one_sentence_says_how_to_fix_it(tmp_path):
+def test_without_a_network_one_sentence_says_how_to_fix_it(tmp_path: Path) -> None:
     """Where everything beyond this machine goes to a port of it at which nobody listens."""
     write_study(tmp_path / "study.toml", clients=2, problem={"kind": "openml", "data_id": 7})
     ended = command.run(
@@ -134,7 +142,7 @@ def test_without_a_network_one_sentence_says_how_to_fix_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_that_says_nothing_counts_as_none(monkeypatch, tmp_path):
+def test_a_network_that_says_nothing_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A server that takes the connection and never answers."""
     monkeypatch.setattr(openml, "PATIENCE", 0.2)
     monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))

@@ -13,7 +13,7 @@ from mpi_fed.problems.population import Covariance, EmpiricalClient, Population
 
 @pytest.mark.parametrize("preprocessing", ["raw", "standardize", "pca"])
 @pytest.mark.parametrize("clients", [1, 7])
-def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing, clients):
+def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing, clients) -> None:
     population = problems["digits"](preprocessing=preprocessing).prepare(clients)
     best = population.optimum
     assert np.abs(gradient(population, best)).max() < 1e-10
@@ -25,7 +25,7 @@ def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing
     assert population.excess_risk(best) == 0
 
 
-def test_clients_weigh_the_same_whatever_their_rows():
+def test_clients_weigh_the_same_whatever_their_rows() -> None:
     features, targets = sample(rows=60)
     clients = [EmpiricalClient(features[:10], targets[:10]), EmpiricalClient(features[10:], targets[10:] + 3)]
     population = Population([*clients, clients[0]])  # the first law twice
@@ -35,7 +35,7 @@ def test_clients_weigh_the_same_whatever_their_rows():
     assert population.trace == pytest.approx(np.trace(expected))
 
 
-def test_optimum_of_ill_conditioned_rows():
+def test_optimum_of_ill_conditioned_rows() -> None:
     """Singular values 1 to 1e-7, so that X^T X has condition 1e14, and an exact fit."""
     rng = np.random.default_rng(3)
     features = haar(200, rng)[:, :8] * np.logspace(0, -7, 8) @ haar(8, rng)
@@ -44,18 +44,16 @@ def test_optimum_of_ill_conditioned_rows():
     np.testing.assert_allclose(population.optimum, truth, atol=1e-7)
     normal_equations = np.linalg.solve(features.T @ features, features.T @ (features @ truth))
     assert np.abs(normal_equations - truth).max() > 1e-5  # what the factorisation is for
-    np.testing.assert_allclose(
-        np.sqrt(population.covariance.eigenvalues * 200), np.logspace(0, -7, 8), rtol=1e-6
-    )
+    np.testing.assert_allclose(np.sqrt(population.covariance.eigenvalues * 200), np.logspace(0, -7, 8), rtol=1e-6)
 
 
-def test_a_client_with_fewer_rows_than_columns():
+def test_a_client_with_fewer_rows_than_columns() -> None:
     features, targets = sample(rows=2, columns=5)
     client = EmpiricalClient(features, targets)
     np.testing.assert_allclose(client.covariance.dense, features.T @ features / 2, atol=1e-14)
 
 
-def test_covariance_of_a_matrix_acts_as_it():
+def test_covariance_of_a_matrix_acts_as_it() -> None:
     matrix = np.cov(np.random.default_rng(0).standard_normal((5, 20)))
     covariance = Covariance.of(matrix)
     v = np.arange(10.0).reshape(5, 2)

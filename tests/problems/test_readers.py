@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from mpi_fed.problems.readers import read
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_each_format_holds_every_bit(tmp_path, suffix):
+def test_each_format_holds_every_bit(tmp_path: Path, suffix) -> None:
     features, targets = sample()
     read_features, read_targets = read(write_rows(tmp_path / f"data{suffix}", features, targets))
     np.testing.assert_array_equal(read_features, features)
@@ -22,7 +24,7 @@ def test_each_format_holds_every_bit(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
-def test_arrays_named_x_and_y_of_other_types(tmp_path, suffix):
+def test_arrays_named_x_and_y_of_other_types(tmp_path: Path, suffix) -> None:
     features, targets = (
         np.arange(12, dtype=np.int16).reshape(4, 3),
         np.array([[0], [1], [1], [0]], dtype=bool),
@@ -54,7 +56,7 @@ shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
     end=st.sampled_from(["\n", "\r\n"]),
 )
 @shared_folder
-def test_csv_round_trip(tmp_path, table, separator, header, blank, end):
+def test_csv_round_trip(tmp_path: Path, table, separator, header, blank, end) -> None:
     names = [[f'"column {j}"' for j in range(table.shape[1])]] if header else []
     lines = [separator.join(row) for row in [*names, *([repr(v) for v in row] for row in table.tolist())]]
     path = tmp_path / "data.csv"
@@ -66,7 +68,7 @@ def test_csv_round_trip(tmp_path, table, separator, header, blank, end):
 
 @given(table=tables, first=st.sampled_from([0, 1]))
 @settings(shared_folder, max_examples=30)
-def test_svm_round_trip(tmp_path, table, first):
+def test_svm_round_trip(tmp_path: Path, table, first) -> None:
     """Indices from 0 or 1, zeros left out: but for the first and last column, which tell what was meant."""
     table[0, [1, -1]] = 1.0
     entries = [[f"{j + first}:{v!r}" for j, v in enumerate(row) if v] for row in table[:, 1:].tolist()]
@@ -79,7 +81,7 @@ def test_svm_round_trip(tmp_path, table, first):
 
 
 @pytest.mark.parametrize(("target", "column"), [(None, 2), ("b", 1), (0, 0), (-2, 1), (2, 2)])
-def test_target_column(tmp_path, target, column):
+def test_target_column(tmp_path: Path, target, column) -> None:
     path = tmp_path / "data.csv"
     path.write_text("a,b,c\n1,2,3\n4,5,6\n")
     table = np.array([[1.0, 2, 3], [4, 5, 6]])
@@ -120,7 +122,7 @@ WRONG_TEXTS = {
 
 
 @pytest.mark.parametrize("case", WRONG_TEXTS)
-def test_wrong_files_are_refused(tmp_path, case):
+def test_wrong_files_are_refused(tmp_path: Path, case) -> None:
     suffix, text, message = WRONG_TEXTS[case]
     path = tmp_path / f"data{suffix}"
     path.write_text(text)
@@ -142,7 +144,7 @@ WRONG_ARRAYS = {
 
 @pytest.mark.parametrize("case", WRONG_ARRAYS)
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
-def test_wrong_arrays_are_refused(tmp_path, suffix, case):
+def test_wrong_arrays_are_refused(tmp_path: Path, suffix, case) -> None:
     held, message = WRONG_ARRAYS[case]
     path = tmp_path / f"data{suffix}"
     if suffix == ".npz":
@@ -157,13 +159,13 @@ def test_wrong_arrays_are_refused(tmp_path, suffix, case):
     assert str(path) in one_sentence(error)
 
 
-def test_nothing_is_unpickled(tmp_path):
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", X=np.array([[1, None]], dtype=object), y=np.ones(1))
     with pytest.raises(ValueError, match=r"is not an \.npz file of numbers"):
         file_problem(tmp_path / "data.npz").dimension_of()
 
 
-def test_wrong_paths_are_refused(tmp_path):
+def test_wrong_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.csv' does not exist, seen from"):
         file_problem("nowhere.csv").dimension_of()
     (tmp_path / "folder.csv").mkdir()
@@ -181,7 +183,7 @@ def test_wrong_paths_are_refused(tmp_path):
         ("data.npz", 0, "target = 0 is for .csv files; leave it out"),
     ],
 )
-def test_wrong_targets_are_refused(tmp_path, name, target, message):
+def test_wrong_targets_are_refused(tmp_path: Path, name, target, message) -> None:
     (tmp_path / "named.csv").write_text("a,b,b\n1,2,3\n4,5,6\n")
     (tmp_path / "bare.csv").write_text("1,2,3\n4,5,6\n")
     write_rows(tmp_path / "data.npz", *sample())
@@ -200,7 +202,7 @@ def attempt(path):
 
 @given(suffix=st.sampled_from(FORMATS), content=st.binary(max_size=200))
 @settings(shared_folder, max_examples=300)
-def test_noise_is_refused_in_one_sentence(tmp_path, suffix, content):
+def test_noise_is_refused_in_one_sentence(tmp_path: Path, suffix, content) -> None:
     path = tmp_path / f"noise{suffix}"
     path.write_bytes(content)
     result = attempt(path)
@@ -214,7 +216,7 @@ def test_noise_is_refused_in_one_sentence(tmp_path, suffix, content):
 
 @given(suffix=st.sampled_from(FORMATS), share=st.floats(0, 0.99))
 @settings(shared_folder, max_examples=100)
-def test_torn_files_are_refused_or_shorter(tmp_path, suffix, share):
+def test_torn_files_are_refused_or_shorter(tmp_path: Path, suffix, share) -> None:
     path = tmp_path / f"torn{suffix}"
     features, targets = sample(rows=20)
     write_rows(path, features, targets)

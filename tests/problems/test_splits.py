@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from mpi_fed.problems import problems, splits
 
 
 @pytest.mark.parametrize("clients", [1, 2, 7, 1797])
-def test_iid_split_is_a_near_equal_partition(clients):
+def test_iid_split_is_a_near_equal_partition(clients) -> None:
     problem = problems["digits"]()
     population = problem.prepare(clients)
     sizes = [len(c.targets) for c in population.clients]
@@ -21,7 +23,7 @@ def test_iid_split_is_a_near_equal_partition(clients):
         assert all(np.shares_memory(part, whole) and part.flags.c_contiguous for part in parts)
 
 
-def test_seed_draws_the_split():
+def test_seed_draws_the_split() -> None:
     digits = problems["digits"]
     first, again, other = (digits(seed=s).prepare(4).clients[0].targets.copy() for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
@@ -31,7 +33,7 @@ def test_seed_draws_the_split():
 
 @pytest.mark.parametrize("clustering", ["k-means", "gaussian-mixture"])
 @pytest.mark.parametrize(("clients", "clusters"), [(5, None), (5, 12), (5, 2), (1, 3)])
-def test_clusters_are_dealt_out_whole(clients, clusters, clustering):
+def test_clusters_are_dealt_out_whole(clients, clusters, clustering) -> None:
     """Twelve heaps far apart, of which no client gets a part, unless clusters are fewer than clients.
 
     Fewer components of a mixture than heaps may cut one: their ellipses are large.
@@ -49,7 +51,7 @@ def test_clusters_are_dealt_out_whole(clients, clusters, clustering):
 
 
 @pytest.mark.parametrize("split", [{"split": "cluster"}, {"split": "dirichlet", "concentration": 0.1}])
-def test_a_split_makes_clients_differ_and_keeps_the_rows(split):
+def test_a_split_makes_clients_differ_and_keeps_the_rows(split) -> None:
     iid, shifted = (problems["digits"](preprocessing="standardize", **keys) for keys in ({}, split))
     spread = [np.std([c.targets.mean() for c in problem.prepare(6).clients]) for problem in (iid, shifted)]
     assert spread[1] > 4 * spread[0]
@@ -58,7 +60,7 @@ def test_a_split_makes_clients_differ_and_keeps_the_rows(split):
     assert all(c.features.flags.c_contiguous for c in shifted.prepare(6).clients)
 
 
-def test_the_risk_is_that_of_the_rows_as_they_are_split():
+def test_the_risk_is_that_of_the_rows_as_they_are_split() -> None:
     """w* and H weigh clients alike, not rows: brute force over the clients' own moments."""
     population = problems["digits"](preprocessing="standardize", split="dirichlet", concentration=0.3).prepare(4)
     assert len({len(c.targets) for c in population.clients}) == 4
@@ -70,7 +72,7 @@ def test_the_risk_is_that_of_the_rows_as_they_are_split():
     np.testing.assert_allclose(population.excess_risk(np.zeros(len(h))), risk - best, rtol=1e-9)
 
 
-def test_t_sne_is_computed_once(tmp_path, monkeypatch):
+def test_t_sne_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))
     features = np.random.default_rng(2).standard_normal((60, 4))
     first = splits.by_cluster(features, 3, 3, "t-sne", "gaussian-mixture", seed=0)
@@ -80,11 +82,11 @@ def test_t_sne_is_computed_once(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_dirichlet_split_that_leaves_clients_empty():
+def test_a_dirichlet_split_that_leaves_clients_empty() -> None:
     with pytest.raises(ValueError, match=r"concentration = 0\.001 left some of 50 clients .* give a larger one"):
         problems["digits"](split="dirichlet", concentration=0.001).check(50)
 
 
-def test_classes_are_values_or_bins():
+def test_classes_are_values_or_bins() -> None:
     assert len(np.unique(splits._classes(np.arange(8.0).repeat(3)))) == 8
     assert np.bincount(splits._classes(np.random.default_rng(0).standard_normal(1000))).tolist() == [100] * 10

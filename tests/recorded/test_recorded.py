@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -23,25 +24,25 @@ both_ways = pytest.mark.parametrize(
 )
 
 
-def test_every_study_is_recorded():
+def test_every_study_is_recorded() -> None:
     assert list(DIGESTS["logs"]) == record.STUDIES
     assert list(EXPECTED["analyze"]) == record.KEPT
 
 
 @pytest.mark.parametrize("study", record.STUDIES)
-def test_digests(tmp_path, study):
+def test_digests(tmp_path: Path, study) -> None:
     """Iterates and counts are those recorded, bit for bit, and the log's layout is, too."""
     compare_with_digests(record.run(tmp_path, study, compiled=False), study)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["compressors", "memories", "routes"])
-def test_digests_of_compiled_code(tmp_path, study):
+def test_digests_of_compiled_code(tmp_path: Path, study) -> None:
     """The same; that all other code gives the same bits compiled or not, tests/engine/test_bit_identity.py says."""
     compare_with_digests(record.run(tmp_path, study, compiled=True), study)
 
 
-def compare_with_digests(digests, study):
+def compare_with_digests(digests, study) -> None:
     expected = DIGESTS["logs"][study]
     assert digests.keys() == expected.keys()
     for label, entry in digests.items():
@@ -50,14 +51,14 @@ def compare_with_digests(digests, study):
 
 
 @pytest.mark.parametrize("study", record.KEPT)
-def test_analyze(tmp_path, study):
+def test_analyze(tmp_path: Path, study) -> None:
     """Kept logs give the numbers and the verdicts that they gave."""
     record.copy(tmp_path)
     assert differences(record.analyzed(tmp_path, study), EXPECTED["analyze"][study]) == []
 
 
 @pytest.mark.parametrize("study", ["diverged", "finished"])
-def test_finished(tmp_path, study):
+def test_finished(tmp_path: Path, study) -> None:
     """Logs of studies that are through are left as they are."""
     logs = record.copy(tmp_path)
     files = {path: path.read_bytes() for path in logs.glob(f"{study}/*")}
@@ -69,7 +70,7 @@ def test_finished(tmp_path, study):
 
 @pytest.mark.skipif(version("mpi-fed") != WRITTEN_BY, reason="a checkpoint is for the version that wrote it")
 @both_ways
-def test_interrupted(tmp_path, compiled):
+def test_interrupted(tmp_path: Path, compiled) -> None:
     """A kept log goes on in the middle of its second repetition, and ends with the bits recorded."""
     logs = record.copy(tmp_path)
     (path,) = logs.glob("interrupted/*.h5")

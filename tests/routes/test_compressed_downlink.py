@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def simulated(configuration, comm, rounds=ROUNDS):
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize(("algorithm", "kind", "parameters"), IDENTITIES, ids=["sgd", "control-variates"])
-def test_a_downlink_that_changes_nothing(world, tmp_path, algorithm, kind, parameters):
+def test_a_downlink_that_changes_nothing(world, tmp_path: Path, algorithm, kind, parameters) -> None:
     """The iterates, and on every rank w, are those of the plain route, bit for bit."""
     assert world.size == 3
     (plain,) = configurations(tmp_path, "both", (UP,), rounds=ROUNDS, algorithm=algorithm)
@@ -57,7 +58,7 @@ def test_a_downlink_that_changes_nothing(world, tmp_path, algorithm, kind, param
     ],
     ids=["quantization", "shared", "explicit", "checked"],
 )
-def test_every_rank_decodes_the_same_bytes(world, tmp_path, kind, parameters, self_check):
+def test_every_rank_decodes_the_same_bytes(world, tmp_path: Path, kind, parameters, self_check) -> None:
     """On any number of ranks; and the ledger holds them, as counted by hand, once for each rank."""
     from mpi4py import MPI
 
@@ -89,7 +90,7 @@ def test_every_rank_decodes_the_same_bytes(world, tmp_path, kind, parameters, se
 
 
 @pytest.mark.mpi(ranks=2)
-def test_a_wrong_message_of_the_root_is_named(world, tmp_path):
+def test_a_wrong_message_of_the_root_is_named(world, tmp_path: Path) -> None:
     """The checked kernel of rank 1 alone expects another mask."""
     assert world.size == 2
     (plain,) = configurations(tmp_path, "both", (UP,), rounds=ROUNDS)
@@ -122,7 +123,7 @@ def directions(configuration, comm, start, rounds):
     return np.diff(iterates, axis=0) / -1e-6
 
 
-def both_ways(tmp_path, *downlinks, problem="", rounds=10_000, clients=1, **tables):
+def both_ways(tmp_path: Path, *downlinks, problem="", rounds=10_000, clients=1, **tables):
     """The configurations of a study with these downlinks in 5 dimensions, its uplink in float64."""
     problem = {"dimension": 5} | as_mapping(problem)
     up = as_mapping(UP) | {"value_bits": 64}
@@ -131,9 +132,10 @@ def both_ways(tmp_path, *downlinks, problem="", rounds=10_000, clients=1, **tabl
 
 
 @pytest.mark.mpi(ranks=1)
-def test_both_compressions_together_are_unbiased_and_of_the_omega_that_steps_use(world, tmp_path):
+def test_both_compressions_together_are_unbiased_and_of_the_omega_that_steps_use(world, tmp_path: Path) -> None:
     """E t = g, and E||t||^2 = (omega+1) ||g||^2, which holds here with equality, and would not if the root drew the
-    client's coins. 6 scores: a false alarm once in 2 10^4 (|z| < 4.5)."""
+    client's coins. 6 scores: a false alarm once in 2 10^4 (|z| < 4.5).
+    """
     assert world.size == 1
     tables = {"problem": 'batch_size = "full"', "algorithm": "step_size = 1e-6"}
     (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.5\nvalue_bits = 64', **tables)
@@ -151,7 +153,7 @@ def test_both_compressions_together_are_unbiased_and_of_the_omega_that_steps_use
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("downlink", ['kind = "bernoulli"\np = 0.4', 'kind = "quantization"\nlevels = 1'])
-def test_the_noise_at_the_optimum(world, tmp_path, downlink):
+def test_the_noise_at_the_optimum(world, tmp_path: Path, downlink) -> None:
     """Tr(C H^-1) of the directions at w* is the predicted limit trace. A false alarm: 6e-5 each."""
     from mpi_fed.theory.prediction import compute
 
@@ -168,7 +170,7 @@ def test_the_noise_at_the_optimum(world, tmp_path, downlink):
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("algorithm", ["", MEMORIES], ids=["sgd", "control-variates"])
-def test_runs_have_the_risk_that_theory_predicts(world, tmp_path, algorithm):
+def test_runs_have_the_risk_that_theory_predicts(world, tmp_path: Path, algorithm) -> None:
     """Over 2000 repetitions of 30 rounds, the last iterate's and the average's. A false alarm: 1.3e-4 each."""
     from mpi_fed.theory.prediction import compute
 
@@ -190,7 +192,7 @@ def test_runs_have_the_risk_that_theory_predicts(world, tmp_path, algorithm):
     assert np.abs(z).max() < 4
 
 
-def test_downlinks_of_a_study_file(tmp_path):
+def test_downlinks_of_a_study_file(tmp_path: Path) -> None:
     """Tables and lists make grids, labels and files tell them apart, and what a log holds gives them back."""
     found = both_ways(tmp_path, 'kind = "quantization"\nlevels = [1, 2]', 'kind = "rand-h"\nomega = 1.5')
     assert [c.label for c in found] == [
@@ -217,19 +219,19 @@ def test_downlinks_of_a_study_file(tmp_path):
         ('kind = "none"', {"route": "downlink_bits = 32"}, ["[[downlink]] 1", "downlink_bits"]),
     ],
 )
-def test_impossible_downlinks_are_refused(tmp_path, downlink, more, words):
+def test_impossible_downlinks_are_refused(tmp_path: Path, downlink, more, words) -> None:
     with pytest.raises(InputError) as refused:
         both_ways(tmp_path, downlink, **more)
     for word in words:
         assert word in str(refused.value)
 
 
-def test_error_feedback_has_no_compressed_downlink(tmp_path):
+def test_error_feedback_has_no_compressed_downlink(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\[\[downlink\]\] 1 is not for algorithm kind = \"error-feedback\""):
         loaded_study(tmp_path, 'kind = "top-k"\nk = 2', downlinks=["none"], algorithm="error-feedback")
 
 
-def test_memories_know_of_the_uplink_alone(tmp_path):
+def test_memories_know_of_the_uplink_alone(tmp_path: Path) -> None:
     """alpha is 1/(2 (omega_up+1)), while the step allows for both."""
     from mpi_fed.theory.prediction import compute
     from mpi_fed.theory.run_model import run_model

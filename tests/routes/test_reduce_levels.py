@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def simulated(configuration, comm, stop=ROUNDS):
 
 @pytest.mark.mpi(ranks=[1, 2, 4], slow=[4])
 @pytest.mark.parametrize(("levels", "bits"), [(1, 32), (100, 64), (32767, 64)])
-def test_sums_are_exact(world, tmp_path, levels, bits):
+def test_sums_are_exact(world, tmp_path: Path, levels, bits) -> None:
     """Integers of 8, 16 and 32 bits: the bits of one rank on any number of them."""
     from mpi4py import MPI
 
@@ -47,7 +48,7 @@ def test_sums_are_exact(world, tmp_path, levels, bits):
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize(("levels", "width"), [(1, 1), (25, 1), (26, 2), (6553, 2), (6554, 4)])
-def test_ledger(world, tmp_path, levels, width):
+def test_ledger(world, tmp_path: Path, levels, width) -> None:
     """An integer holds 5 s: 127, 32,767 and more. Up go a norm and d integers a rank; down the greatest norm, and w."""
     totals = simulated(quantized(tmp_path, levels, bits=32), world.comm).wire.totals
     if world.is_root:
@@ -60,7 +61,7 @@ def test_ledger(world, tmp_path, levels, width):
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("levels", [1, 5])
-def test_one_client_sends_plain_quantization(world, tmp_path, levels):
+def test_one_client_sends_plain_quantization(world, tmp_path: Path, levels) -> None:
     from mpi_fed.routes import routes
 
     shared = replace(quantized(tmp_path, levels), clients=1)
@@ -70,10 +71,11 @@ def test_one_client_sends_plain_quantization(world, tmp_path, levels):
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("levels", [1, 3])
-def test_mean_and_variance_of_what_the_root_decodes(world, tmp_path, levels):
+def test_mean_and_variance_of_what_the_root_decodes(world, tmp_path: Path, levels) -> None:
     """At fixed gradients, over M rounds. 2 x 13 scores below 5: a false alarm in fewer than 1 of 10,000 such tests.
 
-    The scores of the variance take the fourth moments that the law itself has."""
+    The scores of the variance take the fourth moments that the law itself has.
+    """
     from mpi_fed.problems.population import gradient_at
 
     many = 3000
@@ -104,7 +106,7 @@ def test_mean_and_variance_of_what_the_root_decodes(world, tmp_path, levels):
     assert plain.min() < 0.9 * scale, "else a client's own norm would do as well"
 
 
-def test_predictions(tmp_path):
+def test_predictions(tmp_path: Path) -> None:
     """Those of plain quantization for one client, and for several none."""
     from mpi_fed.theory.prediction import compute
 
@@ -127,7 +129,7 @@ def test_predictions(tmp_path):
     ],
     ids=["none", "buckets", "float16", "checksums", "memories"],
 )
-def test_unsupported_pairings_are_refused(tmp_path, compressor, more, words):
+def test_unsupported_pairings_are_refused(tmp_path: Path, compressor, more, words) -> None:
     tables = {"route": "reduce-levels"} | more
     with pytest.raises(InputError) as refused:
         loaded_study(tmp_path, compressor, **tables)
@@ -136,7 +138,7 @@ def test_unsupported_pairings_are_refused(tmp_path, compressor, more, words):
 
 
 @pytest.mark.mpi(ranks=1)
-def test_sums_beyond_32_bits_are_refused(world, tmp_path):
+def test_sums_beyond_32_bits_are_refused(world, tmp_path: Path) -> None:
     given = quantized(tmp_path, 32767)
     with pytest.raises(InputError, match="do not fit into 32 bits; give fewer levels"):
         given.route.payload_bytes(given.compressor, DIMENSION, 65_540)

@@ -43,7 +43,7 @@ def same_everywhere(world, array):
 
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda text: text.replace("\n", ", "))
-def test_all_ranks_that_decode_do_what_the_root_does(world, tmp_path, compressor):
+def test_all_ranks_that_decode_do_what_the_root_does(world, tmp_path: Path, compressor) -> None:
     """Bit for bit, on every rank, with the same messages in the ledger."""
     for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
         fixed = configuration.compressor.fixed_length
@@ -54,7 +54,7 @@ def test_all_ranks_that_decode_do_what_the_root_does(world, tmp_path, compressor
 
 
 @pytest.mark.mpi(ranks=3)
-def test_memories_move_alike_on_all_ranks(world, tmp_path):
+def test_memories_move_alike_on_all_ranks(world, tmp_path: Path) -> None:
     problem, compressor, algorithm = MEMORIES
     for configuration in configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm):
         assert trajectory(routed(configuration, "allgatherv"), world.comm) == trajectory(configuration, world.comm)
@@ -69,7 +69,7 @@ TREES = (
 
 @pytest.mark.mpi(ranks=[3, 4], slow=[4])
 @pytest.mark.parametrize("compressor", TREES, ids=["fixed", "varying"])
-def test_a_tree_changes_no_bit(world, tmp_path, compressor):
+def test_a_tree_changes_no_bit(world, tmp_path: Path, compressor) -> None:
     """In groups of two (a third rank is alone in its own), of all ranks, and of ranks that are no neighbours."""
     from mpi_fed.routes.tree import TreeRoute
 
@@ -84,7 +84,7 @@ def test_a_tree_changes_no_bit(world, tmp_path, compressor):
 
 
 @pytest.mark.mpi(ranks=[3, 4], slow=[4])
-def test_ledger_of_a_tree(world, tmp_path):
+def test_ledger_of_a_tree(world, tmp_path: Path) -> None:
     """Both levels: each rank's messages to its leader, each group's to the root; w to two leaders, then to all."""
     groups = 2
     d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
@@ -102,7 +102,7 @@ def test_ledger_of_a_tree(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=3)
-def test_a_tree_carries_checksums(world, tmp_path):
+def test_a_tree_carries_checksums(world, tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", (TREES[0],), rounds=ROUNDS)
     plain, checked = (
         simulated(routed(configuration, "tree", group_size=2, self_check=check), world.comm) for check in (None, True)
@@ -114,7 +114,7 @@ def test_a_tree_carries_checksums(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=3)
-def test_a_tree_goes_on_from_a_checkpoint_without_its_ranks(world, tmp_path):
+def test_a_tree_goes_on_from_a_checkpoint_without_its_ranks(world, tmp_path: Path) -> None:
     """The root takes up alone what three ranks have begun; and the tree's communicators are freed."""
     from mpi4py import MPI
 
@@ -141,7 +141,7 @@ def test_a_tree_goes_on_from_a_checkpoint_without_its_ranks(world, tmp_path):
 
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize(("bits", "tolerance"), [(64, 1e-13), (32, 1e-5)])
-def test_sums_are_those_of_the_root(world, tmp_path, bits, tolerance):
+def test_sums_are_those_of_the_root(world, tmp_path: Path, bits, tolerance) -> None:
     """But for rounding: a rank's clients are added before, and MPI adds ranks in an order of its own."""
     (configuration,) = configurations(tmp_path, "gaussian", (f'kind = "none"\nvalue_bits = {bits}',), rounds=ROUNDS)
     expected = simulated(configuration, world.comm).state.w
@@ -165,7 +165,7 @@ COMMON = [
 
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
-def test_messages_of_one_mask_add_up(world, tmp_path, compressor):
+def test_messages_of_one_mask_add_up(world, tmp_path: Path, compressor) -> None:
     """In the compressed domain, to what the root makes of them one by one; and with the same messages in the ledger."""
     (configuration,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
     expected = simulated(configuration, world.comm)
@@ -179,7 +179,7 @@ def test_messages_of_one_mask_add_up(world, tmp_path, compressor):
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
-def test_a_common_mask_is_another_draw_than_masks_of_their_own(world, tmp_path, compressor):
+def test_a_common_mask_is_another_draw_than_masks_of_their_own(world, tmp_path: Path, compressor) -> None:
     (one,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
     (own,) = configurations(tmp_path, "gaussian", (compressor.replace("common", "own"),), rounds=ROUNDS)
     assert own.compressor.mask is None
@@ -188,7 +188,7 @@ def test_a_common_mask_is_another_draw_than_masks_of_their_own(world, tmp_path, 
 
 
 @pytest.mark.mpi(ranks=3)
-def test_ledger(world, tmp_path):
+def test_ledger(world, tmp_path: Path) -> None:
     """Uplink: the send buffers of all ranks. Downlink: what all ranks receive."""
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
     d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
@@ -216,7 +216,7 @@ def test_ledger(world, tmp_path):
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize("bits", [32, 16])
 @pytest.mark.parametrize("kind", ["gather", "reduce", "tree"])
-def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
+def test_a_downlink_of_fewer_bits(world, tmp_path: Path, kind, bits) -> None:
     """Everyone computes at the same rounding of the root's w, whatever the number of ranks."""
     from mpi4py import MPI
 
@@ -243,7 +243,7 @@ def test_a_downlink_of_fewer_bits(world, tmp_path, kind, bits):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
+def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path: Path) -> None:
     from mpi_fed.runner import checkpoint
 
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
@@ -260,7 +260,7 @@ def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_the_first_client_whose_number_overflows_is_named(world, tmp_path):
+def test_the_first_client_whose_number_overflows_is_named(world, tmp_path: Path) -> None:
     """Not the root, whose w is no number from then on, nor who comes first of the ranks."""
     from mpi_fed.engine.random_streams import THE_ROOT
     from mpi_fed.errors import InputError
@@ -297,7 +297,7 @@ def test_the_first_client_whose_number_overflows_is_named(world, tmp_path):
         ('kind = "auto"\ndownlink_bits = 8', 'kind = "none"', ["[route]", "downlink_bits", "8"]),
     ],
 )
-def test_unsupported_pairings_are_refused(tmp_path, route, compressor, words):
+def test_unsupported_pairings_are_refused(tmp_path: Path, route, compressor, words) -> None:
     from mpi_fed.errors import InputError
 
     with pytest.raises(InputError) as refused:
@@ -312,7 +312,7 @@ MASKED = ['kind = "rand-h"\nh = 2', 'kind = "bernoulli"\np = 0.4', 'kind = "sket
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("compressor", MASKED, ids=["r", "b", "s"])
 @pytest.mark.parametrize("mask", ["common", "own"])
-def test_the_noise_at_the_optimum_of_a_common_mask(world, tmp_path, compressor, mask):
+def test_the_noise_at_the_optimum_of_a_common_mask(world, tmp_path: Path, compressor, mask) -> None:
     """Its trace against prediction, over rounds whose steps are too small to leave w*. A false alarm: 6e-5 each."""
     from mpi_fed.runner.simulation import Simulation
     from mpi_fed.theory.prediction import compute

@@ -51,7 +51,7 @@ def alone(world):
 
 @pytest.mark.mpi(ranks=[2, 3], slow=[2])
 @pytest.mark.parametrize(("problem", "compressor", "algorithm"), CASES, ids=one_line)
-def test_going_on_from_a_checkpoint(world, tmp_path, problem, compressor, algorithm):
+def test_going_on_from_a_checkpoint(world, tmp_path: Path, problem, compressor, algorithm) -> None:
     """In this world, and at the root on a single rank; memories of all clients, averages and the ledger included."""
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
     log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
@@ -85,7 +85,7 @@ def test_going_on_from_a_checkpoint(world, tmp_path, problem, compressor, algori
 
 
 @pytest.mark.mpi(ranks=2)
-def test_contents_of_a_checkpoint(world, tmp_path):
+def test_contents_of_a_checkpoint(world, tmp_path: Path) -> None:
     """NumPy opens it without pickle; clients' rows stand in their order, whatever rank held them."""
     problem, compressor, algorithm = ALGORITHMS[0]
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
@@ -105,7 +105,7 @@ def test_contents_of_a_checkpoint(world, tmp_path):
 
 
 @pytest.mark.mpi(ranks=3)
-def test_ranks_whose_iterates_differ_are_named(world, tmp_path):
+def test_ranks_whose_iterates_differ_are_named(world, tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
     simulation = made(world, configuration)
     simulation.start(0)
@@ -132,12 +132,12 @@ BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.T
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path):
     return write_study(tmp_path / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory: pytest.TempPathFactory):
     """The log of a run that nothing interrupts."""
     folder = tmp_path_factory.mktemp("whole")
     study = write_study(folder / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
@@ -149,7 +149,8 @@ def whole(tmp_path_factory):
 def interrupted(study, python, signum, ranks):
     """Run, and send a signal once the repetition has been saved again; exit status and what was said.
 
-    It is saved every fifth of a second, so that this happens early in the first repetition, which takes seconds."""
+    It is saved every fifth of a second, so that this happens early in the first repetition, which takes seconds.
+    """
     out = study.parent / "runs"
     before = saved(out / "test")
     options = (f"--ranks={ranks}", f"--out={out}", "--no-analyze", "--checkpoint-seconds=0.2")
@@ -174,7 +175,7 @@ def saved(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1], ids=["interrupt", "user"])
-def test_signals_save_what_was_done(mpi_python, study, whole, signum):
+def test_signals_save_what_was_done(mpi_python, study, whole, signum) -> None:
     """Twice, and then to the end on another number of ranks: the log is that of a run that nothing interrupted."""
     folder = study.parent / "runs" / "test"
     done = (0, 0)
@@ -201,7 +202,7 @@ def test_signals_save_what_was_done(mpi_python, study, whole, signum):
 
 
 @pytest.mark.slow
-def test_a_killed_run_with_a_compressed_downlink_goes_on(study):
+def test_a_killed_run_with_a_compressed_downlink_goes_on(study) -> None:
     """From the last checkpoint, on another number of ranks: the log is that of a run that nothing interrupted."""
     write_study(study, BERNOULLI, downlinks=[{"kind": "bernoulli", "p": 0.5}], **MEMORIES)
     status, errors = interrupted(study, sys.executable, signal.SIGKILL, 2)
@@ -219,7 +220,7 @@ def test_a_killed_run_with_a_compressed_downlink_goes_on(study):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_does_not_fit_is_refused(study):
+def test_a_checkpoint_that_does_not_fit_is_refused(study) -> None:
     folder = study.parent / "runs" / "test"
     status, errors = interrupted(study, sys.executable, signal.SIGTERM, 2)
     assert status == 85, errors
@@ -264,7 +265,7 @@ def rewrite(path: Path, sound: bytes, **changes: object) -> None:
         np.savez(file, **arrays)
 
 
-def test_a_missing_or_foreign_checkpoint(tmp_path):
+def test_a_missing_or_foreign_checkpoint(tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
     assert checkpoint.load(tmp_path / "a.h5", configuration) is None
     (tmp_path / "a.checkpoint").write_bytes(b"no zip")

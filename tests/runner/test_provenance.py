@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from mpi_fed.runner import provenance
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[4])
-def test_world_and_its_provenance(world):
+def test_world_and_its_provenance(world) -> None:
     assert world.comm.allreduce(world.rank) == sum(range(world.size))
     assert world.node_size == world.size
     assert world.node_rank == world.rank
@@ -31,17 +32,17 @@ def test_world_and_its_provenance(world):
     assert facts["mpi_library"].startswith(("Open MPI ", "MPICH "))
 
 
-def test_ranges():
+def test_ranges() -> None:
     assert provenance.ranges({5, 0, 2, 1, 8, 9}) == "0-2,5,8-9"
     assert provenance.ranges([]) == ""
 
 
-def test_binding_is_grouped():
+def test_binding_is_grouped() -> None:
     places = [("a", "0-1"), ("a", "0-1"), ("b", "0"), ("b", "1"), ("a", "0-1")]
     assert provenance.binding(places) == {"a": {"0-1": "0-1,4"}, "b": {"0": "2", "1": "3"}}
 
 
-def test_git_commit(tmp_path, monkeypatch):
+def test_git_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "package"
     package.mkdir()
     assert provenance.git_commit(package) == ""

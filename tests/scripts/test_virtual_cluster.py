@@ -1,4 +1,4 @@
-"""Ranks on hosts that are network namespaces (scripts/virtual_cluster): they meet over TCP alone, on cables with rates.
+"""Ranks on hosts that are network namespaces (scripts/virtual_cluster.py): they meet over TCP alone, on cables with rates.
 
 Rounds run uncompiled, as nothing here depends on how fast they are.
 """
@@ -33,7 +33,7 @@ from mpi_fed.launch import launcher
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = str(Path(__file__).parents[2] / "scripts" / "virtual_cluster")
+SCRIPT = str(Path(__file__).parents[2] / "scripts" / "virtual_cluster.py")
 PATIENCE = 120
 """Seconds for what takes seconds, on a machine that has other things to do."""
 HEADERS, SEGMENT = 66, 1448
@@ -115,7 +115,7 @@ def refused() -> str | None:
 
 
 @pytest.fixture
-def mpich(mpi_pythons, alone, monkeypatch, tmp_path) -> str:
+def mpich(mpi_pythons, alone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The Python that has MPICH, in an empty current folder."""
     if reason := unavailable():
         pytest.fail(reason, pytrace=False) if MUST_HAVE_BOTH else pytest.skip(reason)
@@ -186,7 +186,7 @@ def inhabitants(net: str) -> list[int]:
 
 
 @pytest.mark.parametrize(("hosts", "ranks_per_host"), [(3, 1), (2, 2)])
-def test_ranks_on_different_hosts_meet(mpich, hosts, ranks_per_host):
+def test_ranks_on_different_hosts_meet(mpich, hosts, ranks_per_host) -> None:
     size = hosts * ranks_per_host
     rates = ("--up=8mbit", "--root-rate=none")
     run(f"--hosts={hosts}", f"--ranks-per-host={ranks_per_host}", *rates, "--", mpich, "-P", "-c", MEET)
@@ -201,11 +201,12 @@ def test_ranks_on_different_hosts_meet(mpich, hosts, ranks_per_host):
     assert all(json.loads(one["cables"])[:2] == cables for one in ranks)
 
 
-def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich):
+def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich) -> None:
     """Two runs of different length: what start-up sends is the same, and goes out of the difference.
 
     Each packet that carries something is answered by at most one that carries nothing; a fiftieth more is for the
-    messages' own headers, and for what is sent twice where a busy machine is late."""
+    messages' own headers, and for what is sent twice where a busy machine is late.
+    """
     write_study("study.toml", *COMPRESSORS, **STUDY)
     mpi_fed = [mpich, "-P", "-m", "mpi_fed", "run", "study.toml", "--no-analyze"]
     command.run(*mpi_fed[4:], "--ranks=2", "--out=loopback", python=mpich)
@@ -263,13 +264,14 @@ sys.exit(main())
 calls, and else how often depends on how fast rounds are."""
 
 
-def test_leaders_alone_talk_between_hosts(mpich):
+def test_leaders_alone_talk_between_hosts(mpich) -> None:
     """Two hosts of two ranks, each of a client: h2 sends one message a round in a tree, and two without.
 
     A message, also a leader's, fits into one packet; a fifth more is for log points, and for what start-up varies by,
     which is 20,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
     messages, and one w of four; in a tree of the messages, which count twice, a quarter, of six sums one, and one w of
-    six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own."""
+    six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own.
+    """
     write_study("study.toml", *COMPRESSORS, **STUDY)
     settings = ("problem.dimension=150", "study.clients=4", "log.points_per_decade=3")
     words = ["study.toml", "--no-analyze", *(f"--set={one}" for one in settings)]
@@ -329,7 +331,7 @@ def gone(host: dict[str, Any], name: str) -> int:
         (["--rate=40000kbit", "--up=50mbit"], [(50, 40), (50, 40)]),
     ],
 )
-def test_nothing_is_faster_than_its_cable(mpich, options, rates):
+def test_nothing_is_faster_than_its_cable(mpich, options, rates) -> None:
     """A million bytes one way, then the other; a cable may be ahead of its rate by two packets alone."""
     run(*options, "--json=facts.json", "--", mpich, "-P", "-c", TIME)
     root, _ = told()
@@ -342,14 +344,14 @@ def test_nothing_is_faster_than_its_cable(mpich, options, rates):
     assert root["down"] >= bits / 10**6 / min(rate for rate in (root_up, down) if rate)
 
 
-def test_the_exit_status_is_the_commands(mpich):
+def test_the_exit_status_is_the_commands(mpich) -> None:
     run("--json=facts.json", "--", mpich, "-c", "import os; os._exit(7 * int(os.environ['PMI_RANK']))", status=7)
     facts = json.loads(Path("facts.json").read_text())
     assert facts["exit_status"] == 7
     assert [host["name"] for host in facts["hosts"]] == ["h1", "h2"]
 
 
-def test_ranks_are_of_the_user_who_called_sudo(mpich):
+def test_ranks_are_of_the_user_who_called_sudo(mpich) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         shutil.copy("/bin/sh", folder)
@@ -360,7 +362,7 @@ def test_ranks_are_of_the_user_who_called_sudo(mpich):
     assert os.stat("facts.json").st_uid == 65534
 
 
-def test_nothing_is_in_the_machines_own_network(staying):
+def test_nothing_is_in_the_machines_own_network(staying) -> None:
     own = os.readlink("/proc/self/ns/net")
     others = [process for process in family(staying.pid) if process != staying.pid]
     assert len(others) > 6  # holders, launcher, proxies, ranks
@@ -372,14 +374,14 @@ def test_nothing_is_in_the_machines_own_network(staying):
     assert not {"e0", "h1", "bridge"} & set(os.listdir("/sys/class/net"))
 
 
-def test_clusters_side_by_side_leave_each_other_alone(staying, mpich):
+def test_clusters_side_by_side_leave_each_other_alone(staying, mpich) -> None:
     ranks = told()
     run("--", mpich, "-c", "")
     assert all(alive(one["process"]) and alive(one["child"]) for one in ranks)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
-def test_nothing_is_left_however_it_ends(staying, mpich, signum):
+def test_nothing_is_left_however_it_ends(staying, mpich, signum) -> None:
     """Of one that is killed a rank's child may be left, until the next one starts."""
     ranks = told()
     processes = list(family(staying.pid))
@@ -393,7 +395,7 @@ def test_nothing_is_left_however_it_ends(staying, mpich, signum):
     assert not [process for one in ranks for process in inhabitants(one["net"])]
 
 
-def test_a_second_signal_kills(mpich):
+def test_a_second_signal_kills(mpich) -> None:
     with stay(mpich, DEAF="1") as process:
         ranks = told()
         process.send_signal(signal.SIGINT)
@@ -404,7 +406,7 @@ def test_a_second_signal_kills(mpich):
         assert not any(alive(one["process"]) or alive(one["child"]) for one in ranks)
 
 
-def test_a_run_saves_on_sigterm(mpich):
+def test_a_run_saves_on_sigterm(mpich) -> None:
     endless = {"rounds": 10**9, "problem": {"dimension": 5, "rotation": "householder"}}
     write_study("study.toml", *COMPRESSORS, **(STUDY | endless))
     mpi_fed = [mpich, "-P", "-m", "mpi_fed", "run", "study.toml", "--only=none", "--no-analyze", "--out=runs"]
@@ -432,19 +434,19 @@ def test_a_run_saves_on_sigterm(mpich):
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
-def test_bad_input_is_refused_in_one_sentence(mpich, words, sentence):
+def test_bad_input_is_refused_in_one_sentence(mpich, words, sentence) -> None:
     (line,) = [line for line in run(*words, status=2).stderr.splitlines() if not line.startswith("usage:")]
     assert sentence in line
 
 
-def test_another_mpi_is_refused(mpich, mpi_pythons):
+def test_another_mpi_is_refused(mpich, mpi_pythons) -> None:
     (other,) = (python for python in mpi_pythons if python != mpich)
     said = run("--", other, "-c", "", status=2).stderr
     assert "MPICH is needed" in said
     assert said.count("\n") == 1
 
 
-def test_without_root_it_says_so(mpich):
+def test_without_root_it_says_so(mpich) -> None:
     """In a user namespace of its own nobody is root."""
     words = ["unshare", "--user", sys.executable, SCRIPT, "run", "--", mpich]
     answer = subprocess.run(words, capture_output=True, text=True)
@@ -452,7 +454,7 @@ def test_without_root_it_says_so(mpich):
     assert "needs root" in answer.stderr
 
 
-def test_programs_that_are_missing_are_named(monkeypatch):
+def test_programs_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     script = module()
     monkeypatch.setattr(script, "tool", lambda name: None if name == "tc" else name)
     with pytest.raises(script.Failure, match=r"^tc not found: apt-get install --no-install-recommends iproute2$"):

@@ -51,7 +51,7 @@ def configuration_of(clients=10, compressor="none", algorithm="sgd", route="gath
     return configuration(clients=clients, problem=problem, algorithm=algorithm, route=route, **messages)
 
 
-def test_the_parts_of_a_ranks_memory():
+def test_the_parts_of_a_ranks_memory() -> None:
     parts = memory_estimate.of_rank(configuration_of(10), 4)  # the fullest rank hosts 3
     assert parts["messages"] == 400 * (3 + 4 * 3)
     assert parts["memories"] == 0
@@ -85,7 +85,7 @@ def bytes_of(value):
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("self_check", [False, True], ids=["plain", "checked"])
 @pytest.mark.parametrize("downlink", DOWNLINKS, ids=lambda table: table["kind"])
-def test_a_downlinks_memory_is_known(world, downlink, self_check):
+def test_a_downlinks_memory_is_known(world, downlink, self_check) -> None:
     """Every rank holds the root's message, and what decodes it."""
     from mpi_fed.runner.simulation import Simulation
 
@@ -98,7 +98,7 @@ def test_a_downlinks_memory_is_known(world, downlink, self_check):
     assert memory_estimate.counts_of(given, 2)["the downlink's bytes"] == message
 
 
-def test_without_a_downlink_of_its_own_a_study_has_no_memory_for_it():
+def test_without_a_downlink_of_its_own_a_study_has_no_memory_for_it() -> None:
     assert memory_estimate.of_rank(configuration_of(), 4)["the downlink"] == 0
     assert memory_estimate.counts_of(configuration_of(), 4)["the downlink's numbers"] == 100
     narrow = configuration_of(route={"kind": "gather", "downlink_bits": 16})
@@ -106,7 +106,7 @@ def test_without_a_downlink_of_its_own_a_study_has_no_memory_for_it():
 
 
 @pytest.mark.parametrize("kind", compressors)
-def test_a_compressors_arrays_are_known(kind):
+def test_a_compressors_arrays_are_known(kind) -> None:
     for table in compressors[kind].examples:
         compressor = compressors[kind](**table).resolve(10_000)
         assert bytes_of(compressor.kernel(10_000)) <= compressor.scratch_bytes(10_000)
@@ -120,7 +120,7 @@ GROUPS = {
 
 
 @pytest.mark.parametrize(("line", "top", "names"), GROUPS.values(), ids=GROUPS)
-def test_limits_of_control_groups(tmp_path, line, top, names):
+def test_limits_of_control_groups(tmp_path: Path, line, top, names) -> None:
     """Of both versions: of the job and all above it, where there is one that may be read."""
     limit, taken, cached = names
     (tmp_path / "proc/self").mkdir(parents=True)
@@ -135,7 +135,9 @@ def test_limits_of_control_groups(tmp_path, line, top, names):
     assert list(memory_estimate._left_by_groups(tmp_path)) == [6300, 9223372036854771712 - 700]
 
 
-def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch, alone):
+def test_bench_refuses_what_cannot_fit_before_a_rank_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, alone
+) -> None:
     monkeypatch.setattr(memory_estimate, "available", lambda: 5 * 10**9)
     monkeypatch.setattr(launcher, "run_programs", lambda *_: pytest.fail("ranks were started"))
     assert main(["bench", "--dimension", "100", "10000000", "--compressor", "none", "--ranks=4"]) == 2
@@ -144,7 +146,7 @@ def test_bench_refuses_what_cannot_fit_before_a_rank_starts(capsys, monkeypatch,
     assert "5 GB are free; give a smaller --dimension or fewer --ranks, or run it on more machines" in line
 
 
-def test_memory_of_routes_is_counted():
+def test_memory_of_routes_is_counted() -> None:
     tree = configuration_of(10, route={"kind": "tree"})
     assert memory_estimate.of_rank(tree, 4)["the route"] == 400 * 12, "what leaders pass on"
     assert memory_estimate.of_rank(tree, 4, root=False)["the route"] == 0
@@ -153,14 +155,14 @@ def test_memory_of_routes_is_counted():
     assert memory_estimate.of_rank(configuration_of(10), 4)["the route"] == 0
 
 
-def test_memory_of_overlapped_messages_is_counted_twice():
+def test_memory_of_overlapped_messages_is_counted_twice() -> None:
     late = "delayed-sgd"
     waits = configuration_of(10, algorithm=late, route={"kind": "gather", "overlap": False})
     travels = configuration_of(10, algorithm=late, route={"kind": "gather"})
     assert memory_estimate.of_rank(travels, 4)["messages"] - memory_estimate.of_rank(waits, 4)["messages"] == 400 * 3
 
 
-def test_messages_are_counted_by_who_may_take_part():
+def test_messages_are_counted_by_who_may_take_part() -> None:
     few = {"kind": "partial-participation", "p": 1e-4}
     many = configuration_of(10**6, few, route={"kind": "gatherv"}, dimension=10_000)
     room = many.compressor.participants_max(10**6)
@@ -175,14 +177,14 @@ def test_messages_are_counted_by_who_may_take_part():
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
     write_study("study.toml", **STUDY)
     return tmp_path
 
 
-def refusal(capsys, *overrides):
+def refusal(capsys: pytest.CaptureFixture[str], *overrides):
     assert main(["run", "study.toml", "--ranks=2", "--dry-run", *(f"--set={one}" for one in overrides)]) == 2
     output = capsys.readouterr()
     assert output.out == ""
@@ -190,18 +192,18 @@ def refusal(capsys, *overrides):
     return line
 
 
-def test_a_dry_run_shows_it(capsys, study, alone):
+def test_a_dry_run_shows_it(capsys: pytest.CaptureFixture[str], study, alone) -> None:
     assert main(["run", "study.toml", "--ranks=2", "--dry-run"]) == 0
     assert "  up to 350 MB  " in capsys.readouterr().out
 
 
-def test_what_cannot_fit_is_refused_before_a_rank_starts(capsys, study, alone):
+def test_what_cannot_fit_is_refused_before_a_rank_starts(capsys: pytest.CaptureFixture[str], study, alone) -> None:
     said = refusal(capsys, "problem.shift='covariate'", "study.clients=100_000", "problem.dimension=2000")
     assert "study.toml: none needs 9.61 TB of memory here, data 9.61 TB of it" in said
     assert "lower problem.dimension or study.clients" in said
 
 
-def test_what_mpi_cannot_count_is_refused(capsys, study, alone):
+def test_what_mpi_cannot_count_is_refused(capsys: pytest.CaptureFixture[str], study, alone) -> None:
     said = refusal(capsys, "problem.dimension=10_000_000", "study.clients=64")
     assert "2,560,000,000 is more bytes of messages than an MPI call counts (2,147,483,647)" in said
 
@@ -215,7 +217,7 @@ def test_what_mpi_cannot_count_is_refused(capsys, study, alone):
     ],
     ids=["longer", "crowded"],
 )
-def test_a_message_beyond_the_compressors_bound_ends_the_run(study, alone, mpi_python, plugin, kind, sentence):
+def test_a_message_beyond_the_compressors_bound_ends_the_run(study, alone, mpi_python, plugin, kind, sentence) -> None:
     """Through the real loop, on two ranks."""
     Path("plugin.py").write_text(plugin)
     write_study("study.toml", {"kind": kind} | ({"p": 0.9} if kind == "crowded" else {}), **STUDY)
@@ -227,7 +229,7 @@ def test_a_message_beyond_the_compressors_bound_ends_the_run(study, alone, mpi_p
 
 
 @pytest.mark.slow
-def test_a_run_takes_no_more_than_it_says(study, alone):
+def test_a_run_takes_no_more_than_it_says(study, alone) -> None:
     """The largest resident set of a rank alone with a million dimensions, and with memories and a downlink as well."""
     program = """
 import resource, sys

@@ -29,13 +29,13 @@ every_option = st.builds(
 
 
 @given(every_option)
-def test_they_come_back(run_options):
+def test_they_come_back(run_options) -> None:
     assert RunOptions.of(options.parse(run_options.to_argv(), main.COMMANDS)) == run_options
 
 
-def test_defaults_are_those_of_the_command_line():
+def test_defaults_are_those_of_the_command_line() -> None:
     assert RunOptions.of(options.parse(["run", "study.toml"], main.COMMANDS)) == RunOptions(("study.toml",))
 
 
-def test_long_times_have_no_exponent():
+def test_long_times_have_no_exponent() -> None:
     assert "--checkpoint-seconds=12345678" in RunOptions(("study.toml",), checkpoint_seconds=12345678.0).to_argv()

@@ -32,7 +32,7 @@ kind = "none"
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path):
     """Load a study from text."""
 
     def load(text, *overrides, clients=1):
@@ -43,7 +43,7 @@ def study(tmp_path):
     return load
 
 
-def test_defaults(study):
+def test_defaults(study) -> None:
     (configuration,) = study(SMALL, clients=3).configurations
     tables = configuration.tables
     assert tables["study"] == {"name": "small", "rounds": 100, "repetitions": [0], "clients": 3}
@@ -55,22 +55,22 @@ def test_defaults(study):
 
 
 @pytest.mark.parametrize(("compressor", "route"), [("none", "gather"), ("bernoulli", "gatherv")])
-def test_auto_route_is_resolved_by_the_length_of_payloads(study, compressor, route):
+def test_auto_route_is_resolved_by_the_length_of_payloads(study, compressor, route) -> None:
     text = SMALL.replace('"none"', f'"{compressor}"') + ("p = 0.5" if compressor == "bernoulli" else "")
     assert study(text).configurations[0].route.kind == route
 
 
-def test_compressors_are_resolved_for_the_dimension(study):
+def test_compressors_are_resolved_for_the_dimension(study) -> None:
     text = SMALL.replace('"none"', '"rand-h"\nomega = 4.5')
     assert study(text).configurations[0].compressor.h == 3  # floor(20 / 5.5)
 
 
-def test_seeds(study):
+def test_seeds(study) -> None:
     assert study(SMALL, "study.repetitions=3").configurations[0].seeds == (0, 1, 2)
     assert study(SMALL, "study.repetitions=[7, 2]").configurations[0].seeds == (7, 2)
 
 
-def test_grid_has_the_files_order_with_the_last_key_fastest(study):
+def test_grid_has_the_files_order_with_the_last_key_fastest(study) -> None:
     text = """
     [study]
     name = "grid"
@@ -93,19 +93,19 @@ def test_grid_has_the_files_order_with_the_last_key_fastest(study):
     assert found == expected
 
 
-def test_a_kind_may_be_an_axis(study):
+def test_a_kind_may_be_an_axis(study) -> None:
     kinds = [c.route.kind for c in study(SMALL, 'route.kind=["gatherv", "gather"]').configurations]
     assert kinds == ["gatherv", "gather"]
 
 
-def test_lists_by_nature_are_no_grid(study):
+def test_lists_by_nature_are_no_grid(study) -> None:
     text = SMALL.replace("dimension = 20", 'dimension = 2\nshift = "covariate"\ndecays = [1, 2]')
     (configuration,) = study(text, "algorithm.initial=[1, 2.5]").configurations
     assert tuple(configuration.problem.decays) == (1.0, 2.0)
     assert tuple(configuration.algorithm.initial) == (1.0, 2.5)
 
 
-def test_paths_are_relative_to_the_study_file(study, tmp_path):
+def test_paths_are_relative_to_the_study_file(study, tmp_path: Path) -> None:
     np.save(tmp_path / "start.npy", np.ones(study(SMALL).configurations[0].problem.dimension))
     (configuration,) = study(SMALL, "algorithm.initial=start.npy").configurations
     assert configuration.tables["algorithm"]["initial"] == str(tmp_path / "start.npy")
@@ -115,7 +115,7 @@ def test_paths_are_relative_to_the_study_file(study, tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"", "no readable"), (b"PK\x03\x04 torn", "no readable"), (None, "several")]
 )
-def test_a_start_that_is_not_a_vector_is_refused_in_one_sentence(study, tmp_path, content, reason):
+def test_a_start_that_is_not_a_vector_is_refused_in_one_sentence(study, tmp_path: Path, content, reason) -> None:
     path = tmp_path / "start.npy"
     if content is None:
         with path.open("wb") as file:
@@ -143,7 +143,7 @@ rounds = 1
 """
 
 
-def test_a_variant_sets_keys_or_takes_the_compressors_place(study, tmp_path):
+def test_a_variant_sets_keys_or_takes_the_compressors_place(study, tmp_path: Path) -> None:
     study(SMALL.split("[[compressor]]")[0] + VARIANTS)  # the variants are no part of the study
     path = next(tmp_path.glob("*.toml"))
     wide, other = (load_study(path, variant=name) for name in ("wide", "other"))
@@ -157,7 +157,7 @@ def test_a_variant_sets_keys_or_takes_the_compressors_place(study, tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted((STUDIES / "paper").glob("*.toml")), ids=lambda path: path.stem)
-def test_the_papers_studies_load_in_both_sizes(path):
+def test_the_papers_studies_load_in_both_sizes(path) -> None:
     whole = load_study(path)
     assert whole.name == path.stem
     if not path.stem.startswith("trace"):
@@ -166,7 +166,7 @@ def test_the_papers_studies_load_in_both_sizes(path):
         assert max(c.rounds for c in small.configurations) < max(c.rounds for c in whole.configurations)
 
 
-def test_overrides(study):
+def test_overrides(study) -> None:
     overrides = ["compressor.value_bits=64", "problem.rotation=haar", "problem.dimension = 5"]
     (configuration,) = study(SMALL, *overrides).configurations
     assert configuration.compressor.value_bits == 64
@@ -174,14 +174,12 @@ def test_overrides(study):
     assert configuration.problem.dimension == 5
 
 
-def test_an_override_of_compressor_goes_to_every_one(study):
-    text = (
-        SMALL.replace('"none"', '"bernoulli"') + '[[compressor]]\nkind = "partial-participation"\np = 0.9\n'
-    )
+def test_an_override_of_compressor_goes_to_every_one(study) -> None:
+    text = SMALL.replace('"none"', '"bernoulli"') + '[[compressor]]\nkind = "partial-participation"\np = 0.9\n'
     assert [c.compressor.p for c in study(text, "compressor.p=0.5").configurations] == [0.5, 0.5]
 
 
-def test_labels_and_file_names_tell_configurations_apart(study):
+def test_labels_and_file_names_tell_configurations_apart(study) -> None:
     text = SMALL.replace('"none"', '"bernoulli"\np = [0.5, 0.25]').replace("= 100", "= [100, 1_000]")
     configurations = study(text).configurations
     assert [c.label for c in configurations] == [
@@ -194,12 +192,12 @@ def test_labels_and_file_names_tell_configurations_apart(study):
     assert len({c.file_name for c in configurations}) == 4
 
 
-def test_values_that_print_alike_still_get_labels_of_their_own(study):
+def test_values_that_print_alike_still_get_labels_of_their_own(study) -> None:
     labels = [c.label for c in study(SMALL, "problem.noise_variance=[1.0, 1.00000000001]").configurations]
     assert len(set(labels)) == 2
 
 
-def test_a_log_gives_its_configuration_again():
+def test_a_log_gives_its_configuration_again() -> None:
     for name in ("quickstart", "digits"):
         for configuration in load_study(STUDIES / f"{name}.toml").configurations:
             again = configuration_from_tables(json.loads(json.dumps(configuration.tables)))
@@ -207,7 +205,7 @@ def test_a_log_gives_its_configuration_again():
             assert again.id == configuration.id
 
 
-def test_id_depends_on_what_is_run_alone(study):
+def test_id_depends_on_what_is_run_alone(study) -> None:
     def of(*overrides, clients=4):
         return study(SMALL, *overrides, clients=clients).configurations[0].id
 
@@ -217,7 +215,7 @@ def test_id_depends_on_what_is_run_alone(study):
     assert len({of(), of(clients=5), *(of(text) for text in others)}) == 6
 
 
-def test_id_is_the_same_in_every_process(study, tmp_path):
+def test_id_is_the_same_in_every_process(study, tmp_path: Path) -> None:
     expected = study(SMALL).configurations[0].id
     code = "import sys; from mpi_fed.study.load import *; print(load_study(sys.argv[1]).configurations[0].id)"
     for seed in ("1", "2"):
@@ -228,7 +226,7 @@ def test_id_is_the_same_in_every_process(study, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "count"), [("quickstart", 6), ("digits", 4)])
-def test_the_studies_that_come_along(name, count):
+def test_the_studies_that_come_along(name, count) -> None:
     study = load_study(STUDIES / f"{name}.toml")
     assert study.name == name
     assert len(study.configurations) == count
@@ -236,7 +234,7 @@ def test_the_studies_that_come_along(name, count):
     assert max(omegas) < 1.3 * min(omegas)
 
 
-def test_a_command_that_runs_no_rounds_loads_neither_mpi_nor_the_compiler():
+def test_a_command_that_runs_no_rounds_loads_neither_mpi_nor_the_compiler() -> None:
     code = f"""if True:
         import sys
         from mpi_fed.cli.main import main
@@ -257,7 +255,7 @@ class Mine(NoCompression):
 """
 
 
-def test_a_plugins_kind_is_known_once_it_is_loaded(study, tmp_path):
+def test_a_plugins_kind_is_known_once_it_is_loaded(study, tmp_path: Path) -> None:
     text = SMALL.replace('"none"', '"mine"')
     with pytest.raises(InputError, match="which is no compressor known here"):
         study(text)
@@ -287,9 +285,7 @@ scalars = st.one_of(
     words,
     st.just("1979-05-27"),
 )
-values = st.one_of(
-    scalars, st.lists(scalars, max_size=3), st.lists(st.lists(scalars, max_size=2), max_size=2)
-)
+values = st.one_of(scalars, st.lists(scalars, max_size=3), st.lists(st.lists(scalars, max_size=2), max_size=2))
 
 
 def toml(value):
@@ -306,9 +302,7 @@ def toml(value):
 @st.composite
 def mutated(draw):
     """The quickstart study with a few lines replaced, dropped or added."""
-    lines = [
-        line for line in (STUDIES / "quickstart.toml").read_text().splitlines() if line and line[0] != "#"
-    ]
+    lines = [line for line in (STUDIES / "quickstart.toml").read_text().splitlines() if line and line[0] != "#"]
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(lines) - 1))
         key = lines[place].partition("=")[0] if draw(st.booleans()) else draw(words)
@@ -327,7 +321,7 @@ def mutated(draw):
 
 @given(text=mutated())
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_study_gives_configurations_or_one_sentence(text, tmp_path):
+def test_any_study_gives_configurations_or_one_sentence(text, tmp_path: Path) -> None:
     path = tmp_path / "any.toml"
     path.write_text(text, encoding="utf-8", errors="replace")
     _load_or_refuse(path, [])
@@ -335,13 +329,13 @@ def test_any_study_gives_configurations_or_one_sentence(text, tmp_path):
 
 @given(key=st.one_of(st.builds("{}.{}".format, words, words), st.text(max_size=12)), value=values)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_override_gives_configurations_or_one_sentence(key, value, tmp_path):
+def test_any_override_gives_configurations_or_one_sentence(key, value, tmp_path: Path) -> None:
     path = tmp_path / "any.toml"
     path.write_text(SMALL)
     _load_or_refuse(path, [f"{key}={toml(value)}"])
 
 
-def _load_or_refuse(path, overrides):
+def _load_or_refuse(path, overrides) -> None:
     try:
         study = load_study(path, overrides)
         check_problems([study])

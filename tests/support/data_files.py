@@ -36,9 +36,7 @@ def write_rows(path, features, targets):
     elif ".csv" in name:
         inner.write_text("\n".join(",".join(row) for row in rows))
     else:
-        inner.write_text(
-            "\n".join(" ".join([r[-1], *(f"{j + 1}:{v}" for j, v in enumerate(r[:-1]))]) for r in rows)
-        )
+        inner.write_text("\n".join(" ".join([r[-1], *(f"{j + 1}:{v}" for j, v in enumerate(r[:-1]))]) for r in rows))
     content = inner.read_bytes()
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return str(path)
@@ -60,9 +58,7 @@ def risk(population, w):
 
 
 def gradient(population, w):
-    return np.mean(
-        [c.features.T @ (c.features @ w - c.targets) / len(c.targets) for c in population.clients], axis=0
-    )
+    return np.mean([c.features.T @ (c.features @ w - c.targets) / len(c.targets) for c in population.clients], axis=0)
 
 
 def one_sentence(error):

@@ -118,7 +118,8 @@ class Launcher:
         """When a worker takes it: slow ones before others, so that none is left with one of them.
 
         One process compiles at a time. So the world that needs most kernels is first, beside files, which need few, and
-        the second MPI's worlds, which need no others than the first's, are last."""
+        the second MPI's worlds, which need no others than the first's, are last.
+        """
         first, *others = self.pythons
         is_world, mpi = share[0] == "[", share[1:].rpartition("-")[0]
         if is_world and mpi in others:

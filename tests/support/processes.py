@@ -11,7 +11,8 @@ from pathlib import Path
 def alive(process: int) -> bool:
     """Whether any of its threads still runs, and may hold files.
 
-    One that has ended stays listed until its parent asks how, which an orphan's new parent may do seconds later."""
+    One that has ended stays listed until its parent asks how, which an orphan's new parent may do seconds later.
+    """
     threads = list(Path(f"/proc/{process}/task").glob("*/stat"))
     return any(_state(thread) not in ("Z", "X", None) for thread in threads)
 

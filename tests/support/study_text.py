@@ -25,7 +25,8 @@ GAUSSIAN = {"kind": "gaussian", "dimension": 4}
 def study_text(*compressors: Table, downlinks: Sequence[Table] = (), **tables: Any) -> str:
     """The TOML of a study: `problem`, `algorithm`, `route` and `log` are tables, other keywords are keys of [study].
 
-    The compressor is "none" where no other is given."""
+    The compressor is "none" where no other is given.
+    """
     blocks = [(f"[{name}]", table) for name, table in single_tables(**tables).items()]
     blocks += [("[[compressor]]", as_mapping(table)) for table in compressors or ("none",)]
     blocks += [("[[downlink]]", as_mapping(table)) for table in downlinks]

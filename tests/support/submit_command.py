@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mpi_fed.cli.main import main
 from mpi_fed.launch import launcher
 from support.study_text import write_study
@@ -31,7 +33,7 @@ sys.exit(int(statuses[number]) if number < len(statuses) else 0)
 """
 
 
-def use_library(monkeypatch, vendor):
+def use_library(monkeypatch: pytest.MonkeyPatch, vendor) -> None:
     monkeypatch.setattr(launcher, "find_library", lambda: launcher.Library(vendor, "1", None))
     monkeypatch.setattr(launcher, "find_launcher", lambda: launcher.Launcher("/mpi/bin/mpiexec", vendor, "1"))
 
@@ -42,7 +44,7 @@ def write_grid(path="study.toml", dimensions=(10, 20), clients=2):
     return path
 
 
-def scripts(capsys, *options, study=None):
+def scripts(capsys: pytest.CaptureFixture[str], *options, study=None):
     """What --dry-run prints, which is sound bash, and what it says beside it."""
     assert main(["submit", study or write_grid(), "--dry-run", *options]) == 0
     output = capsys.readouterr()
@@ -62,7 +64,7 @@ def directives(script):
     return found
 
 
-def refusal(capsys, *options, study=None):
+def refusal(capsys: pytest.CaptureFixture[str], *options, study=None):
     study = study or write_grid()
     before = sorted(Path().rglob("*"))
     assert main(["submit", study, "--dry-run", *options]) == 2
@@ -87,7 +89,7 @@ def calls():
     return [json.loads(line) for line in Path("calls").read_text().splitlines()]
 
 
-def program(name, text):
+def program(name, text) -> None:
     """A program on the path of scripts."""
     Path("bin").mkdir(exist_ok=True)
     path = Path("bin", name)

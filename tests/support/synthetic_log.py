@@ -58,9 +58,7 @@ def power_law(rounds, scale=1.0, slope=-1.0):
     return scale * np.maximum(rounds, 1).astype(float) ** slope
 
 
-def write_log(
-    path, configuration=None, risk=None, reached=None, averages=None, payload=PAYLOAD, **attributes
-):
+def write_log(path, configuration=None, risk=None, reached=None, averages=None, payload=PAYLOAD, **attributes):
     """A log of averaged risks `risk` (R, P), else a power law, of which `reached` (R) log points are held.
 
     Every message has BITS information bits and `payload` bytes. Returns the contents as arrays by name.
@@ -79,9 +77,7 @@ def write_log(
         "uplink_payload_bytes": messages * payload,
         "uplink_transported_bytes": messages * payload,
         "downlink_transported_bytes": np.broadcast_to(rounds * dimension * 8 * RANKS, shape).copy(),
-        "client_uplink_payload_bytes": np.repeat(
-            (messages // clients * payload)[:, :, None], clients, axis=2
-        ),
+        "client_uplink_payload_bytes": np.repeat((messages // clients * payload)[:, :, None], clients, axis=2),
     }
     for r, held in enumerate(reached if reached is not None else []):
         for array in arrays.values():
@@ -102,7 +98,7 @@ def write_log(
     return arrays
 
 
-def _write(path, arrays, configuration, attributes):
+def _write(path, arrays, configuration, attributes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():

@@ -52,7 +52,8 @@ def simulate(
     """Iterates (K+1, R, d) of R repetitions from `start` (R, d), one round for each of the K steps `gammas`.
 
     With `alpha` clients have memories, `downlink` compresses the direction of the step, and where gradients are
-    `delayed` they are taken at the iterate before."""
+    `delayed` they are taken at the iterate before.
+    """
     w, memories = [start], np.zeros((len(population.clients), *start.shape))
     for gamma in gammas:
         total = np.zeros_like(start)

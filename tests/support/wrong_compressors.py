@@ -25,7 +25,7 @@ class WithReplacementKernel(NamedTuple):
 
 
 @compiled
-def draw(kernel, stream, d):
+def draw(kernel, stream, d) -> None:
     """h indices with replacement."""
     uniforms(stream, SHARED, np.uint64(0), kernel.h, kernel.draws)
     for i in range(kernel.h):
@@ -50,7 +50,7 @@ class WithReplacement(RandH):
         return send_kept(kernel.wire, kernel.h, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel, payload, weight, out, message) -> None:
         draw(kernel, message.stream, len(out))
         kept = kernel.wire.kept
         scale = weight * np.float64(len(out)) / np.float64(kernel.h)
@@ -83,7 +83,7 @@ class Scaled(NoCompression):
         return pack(x, kernel.none.value_bits, payload, message.stream, kernel.none.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel, payload, weight, out, message) -> None:
         out.fill(0.0)
         add_dense(payload, kernel.none.value_bits, 1.001 * weight, out, kernel.none.chunk)
 
@@ -119,7 +119,8 @@ class NaturalKernel(NamedTuple):
 class Exponents(Compressor):
     """Natural compression (Horvath et al., 2022): |x_j| is rounded at random to a neighbouring power of two.
 
-    A sign and an exponent in 16 bits a coordinate; omega = 1/8. No closed form is stated."""
+    A sign and an exponent in 16 bits a coordinate; omega = 1/8. No closed form is stated.
+    """
 
     value_bits: Literal[32] = 32
     homogeneous = False
@@ -158,7 +159,7 @@ class Exponents(Compressor):
         return 2 * len(x)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel, payload, weight, out, message) -> None:
         codes = payload[: 2 * len(out)].view(np.int16)
         for j in range(len(out)):
             code = np.int64(codes[j])

@@ -27,12 +27,12 @@ def imported_rooms(source: Path) -> Iterator[str]:
         yield from (name.split(".")[1] for name in names if name.startswith("mpi_fed."))
 
 
-def test_imports_are_found():
+def test_imports_are_found() -> None:
     assert {"compressors", "problems"} <= set(imported_rooms(PACKAGE / "theory" / "run_model.py"))
     assert {"files", "theory"} <= set(imported_rooms(PACKAGE / "theory" / "__init__.py"))
 
 
-def test_the_digest_covers_what_theory_imports():
+def test_the_digest_covers_what_theory_imports() -> None:
     assert "theory" in cache.SOURCES
     for room in cache.SOURCES:
         assert (PACKAGE / room).is_dir()

@@ -7,6 +7,7 @@ Simulation: means over 4000 repetitions at K and halfway, of the averaged and th
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ WAYS = [
 
 @pytest.mark.parametrize("name", POPULATIONS)
 @pytest.mark.parametrize(("kind", "parameters", "batch", "alpha", "back"), WAYS, ids=[way[0] for way in WAYS])
-def test_every_round_is_that_of_a_simulation(name, kind, parameters, batch, alpha, back):
+def test_every_round_is_that_of_a_simulation(name, kind, parameters, batch, alpha, back) -> None:
     population, up, down = POPULATIONS[name], made(kind, **parameters), made(back[0], **back[1])
     recursion, rounds = exact_recursion(RunModel(population, up, batch, alpha, down)), np.array([K // 2, K])
     start = recursion.core_of(-population.optimum, 1.0)
@@ -88,7 +89,7 @@ def test_every_round_is_that_of_a_simulation(name, kind, parameters, batch, alph
     [("bernoulli", {"p": 0.4}, 1), ("sketch", {"h": 1}, 4), ("quantization", {"levels": 1}, 1)],
     ids=["bernoulli", "sketch", "quantization"],
 )
-def test_the_resolvent_gives_the_same_states_and_the_same_end(up, given, batch, kind, parameters, shift):
+def test_the_resolvent_gives_the_same_states_and_the_same_end(up, given, batch, kind, parameters, shift) -> None:
     population, rounds = gaussian(shift), np.array([0, 3, FIRST, 100, 12_345, 10**6])
     model = RunModel(population, made(up, **given), batch, None, made(kind, **parameters))
     recursion = full_recursion(model)
@@ -102,7 +103,7 @@ def test_the_resolvent_gives_the_same_states_and_the_same_end(up, given, batch, 
 
 @pytest.mark.parametrize(("kind", "parameters"), DOWN, ids=[kind for kind, _ in DOWN])
 @pytest.mark.parametrize("up", ["bernoulli", "quantization"])
-def test_the_diagonal_alone_is_the_full_recursion(up, kind, parameters):
+def test_the_diagonal_alone_is_the_full_recursion(up, kind, parameters) -> None:
     population, compressor = gaussian(rotation="diagonal"), made(up, **({"p": 0.4} if up == "bernoulli" else {}))
     model = RunModel(population, compressor, 1, None, made(kind, **parameters))
     recursions = exact_recursion(model), full_recursion(model)
@@ -117,7 +118,7 @@ def test_the_diagonal_alone_is_the_full_recursion(up, kind, parameters):
     np.testing.assert_allclose(*found, rtol=1e-9)
 
 
-def test_compressing_on_one_way_or_the_other_is_the_same_for_one_client():
+def test_compressing_on_one_way_or_the_other_is_the_same_for_one_client() -> None:
     population = gaussian(clients=1)
     there = exact_recursion(RunModel(population, made("rand-h", h=1), 1))
     back = exact_recursion(RunModel(population, made("none"), 1, None, made("rand-h", h=1)))
@@ -125,7 +126,7 @@ def test_compressing_on_one_way_or_the_other_is_the_same_for_one_client():
     np.testing.assert_allclose(back.core_step(cores[1][None], 0.1), there.core_step(cores[0][None], 0.1), rtol=1e-12)
 
 
-def test_memories_with_a_downlink_tend_to_their_limit():
+def test_memories_with_a_downlink_tend_to_their_limit() -> None:
     population, up, down = gaussian("optimum"), made("bernoulli", p=0.4), made("rand-h", h=2)
     model = RunModel(population, up, 1, 0.2, down)
     settled, ideal = control_variates_limits(model)
@@ -140,7 +141,7 @@ def test_memories_with_a_downlink_tend_to_their_limit():
 class Skewed(compressors["none"]):
     """C(x) = x + b A x, b = +-1: no map of projections, so that its second moment is not its own adjoint."""
 
-    def moment_coefficients(self, dimension):
+    def moment_coefficients(self, dimension) -> None:
         return None
 
     def second_moment(self, moment):
@@ -152,7 +153,7 @@ LINEAR = [made("sketch", h=2), made("rand-h", h=1), Skewed()]
 
 
 @pytest.mark.parametrize("down", LINEAR, ids=["sketch", "rand-h", "skewed"])
-def test_the_limit_without_an_exact_recursion_is_that_of_the_messages(down):
+def test_the_limit_without_an_exact_recursion_is_that_of_the_messages(down) -> None:
     """Quantization of batches, whose gradients are sampled: c_down of the same C, from its adjoint at H^-1."""
     population = gaussian("optimum")
     rng = np.random.default_rng(0)
@@ -167,13 +168,13 @@ def test_the_limit_without_an_exact_recursion_is_that_of_the_messages(down):
     assert abs(values.mean() - found.value) < 4.5 * error
 
 
-def predicted(tmp_path, downlink, problem="", compressor="none", clients=1):
+def predicted(tmp_path: Path, downlink, problem="", compressor="none", clients=1):
     study = loaded_study(tmp_path, compressor, downlinks=[downlink], problem=problem, rounds=100, clients=clients)
     (configuration,) = study.configurations
     return compute(configuration, configuration.problem.prepare(clients))
 
 
-def test_predictions_tell_of_the_downlink(tmp_path):
+def test_predictions_tell_of_the_downlink(tmp_path: Path) -> None:
     """The limit of partial participation and Bernoulli on the diagonal in closed form: d/(p N) and again 1/p."""
     found = predicted(
         tmp_path, 'kind = "bernoulli"\np = 0.5', 'rotation = "diagonal"', 'kind = "partial-participation"\np = 0.25', 2
@@ -188,7 +189,7 @@ def test_predictions_tell_of_the_downlink(tmp_path):
     assert "the downlink to float16" in rounded.note
 
 
-def test_quantization_on_the_downlink_has_a_limit_alone(tmp_path):
+def test_quantization_on_the_downlink_has_a_limit_alone(tmp_path: Path) -> None:
     found = predicted(tmp_path, 'kind = "quantization"')
     assert (found.excess_risk_averaged, found.prediction_kind) == (None, None)
     assert "quantization on the downlink" in found.note
@@ -210,7 +211,7 @@ def test_quantization_on_the_downlink_has_a_limit_alone(tmp_path):
     ],
     ids=str,
 )
-def test_the_limit_with_quantization_on_the_downlink_is_that_of_the_messages(population, batch, compressor):
+def test_the_limit_with_quantization_on_the_downlink_is_that_of_the_messages(population, batch, compressor) -> None:
     """Directions at w* by the plain simulation, 200,000 of them. A false alarm in 1 of 10^4 (6 scores, |z| < 4.3)."""
     chosen, down, rng = POPULATIONS[population], made("quantization", levels=1), np.random.default_rng(2)
     up = made(compressor[0], **compressor[1])
@@ -229,7 +230,7 @@ def test_the_limit_with_quantization_on_the_downlink_is_that_of_the_messages(pop
 
 
 @pytest.mark.parametrize("kind", [kind for kind in compressors if not compressors[kind].biased])
-def test_draws_have_the_moments_of_the_compressor(kind):
+def test_draws_have_the_moments_of_the_compressor(kind) -> None:
     """E C(x) = x, and Cov C(x), over 40,000 draws (|z| < 5; 14 scores a case, at most 9 cases)."""
     rng, x = np.random.default_rng(4), np.array([1.0, -2.0, 0.0, 3.0])
     for parameters in compressors[kind].examples:
@@ -244,14 +245,14 @@ def test_draws_have_the_moments_of_the_compressor(kind):
         assert (np.abs(outer.mean(axis=0) - one.covariance(x)) <= 5 * outer.std(axis=0) / 200 + 1e-12).all()
 
 
-def test_a_common_mask_and_a_downlink(tmp_path):
+def test_a_common_mask_and_a_downlink(tmp_path: Path) -> None:
     """c_down(c_up(v)) for the mean gradient v: here (1/p_up)(1/p_down) sigma^2 d/N on the diagonal of H."""
     compressor, problem = 'kind = "bernoulli"\np = 0.5\nmask = "common"', 'rotation = "diagonal"'
     found = predicted(tmp_path, 'kind = "bernoulli"\np = 0.25', problem, compressor, clients=2)
     assert found.limit_trace == pytest.approx(4 / 2 / 0.5 / 0.25)
 
 
-def test_what_is_compressed_in_the_simulation_is_what_the_package_compresses():
+def test_what_is_compressed_in_the_simulation_is_what_the_package_compresses() -> None:
     """The simulation's downlink has E C(x) = x, and the second moment that theory takes (|z| < 5 over 3 x 10)."""
     rng, x = np.random.default_rng(1), np.array([1.0, -2.0, 0.5, 3.0])
     for kind, parameters in DOWN[:3]:

@@ -59,7 +59,7 @@ def joint_step(population, compressor, batch, alpha, gamma, mean, second):
 @pytest.mark.parametrize("kind", ["rand-h", "bernoulli", "sketch", "partial-participation"])
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("batch", [1, None])
-def test_blocks_are_the_joint_moment(kind, shift, batch):
+def test_blocks_are_the_joint_moment(kind, shift, batch) -> None:
     population, compressor, alpha, gamma = population_of(shift), compressor_of(kind), 0.2, 0.15
     recursion: Recursion = control_variates_recursion(RunModel(population, compressor, batch, alpha))
     start = -population.optimum
@@ -77,7 +77,7 @@ def test_blocks_are_the_joint_moment(kind, shift, batch):
 
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("batch", [1, 8])
-def test_the_plateau_tends_to_the_limit(shift, batch):
+def test_the_plateau_tends_to_the_limit(shift, batch) -> None:
     """As the step vanishes; and memories that are still noisy cost, ideal ones do not."""
     model = RunModel(population_of(shift), compressor_of("rand-h"), batch, 0.2)
     settled, ideal = (weights.sum() for weights in control_variates_limits(model))
@@ -86,14 +86,14 @@ def test_the_plateau_tends_to_the_limit(shift, batch):
     assert ideal < settled
 
 
-def test_memories_that_learn_too_fast_have_no_limit():
+def test_memories_that_learn_too_fast_have_no_limit() -> None:
     """2 V = alpha c(Theta + V) has a solution as long as alpha (1 + omega) < 2."""
     population, compressor = population_of("both"), compressor_of("rand-h")  # omega = 2
     assert control_variates_limits(RunModel(population, compressor, 1, 0.6))[0] is not None
     assert control_variates_limits(RunModel(population, compressor, 1, 0.7))[0] is None
 
 
-def test_with_true_gradients_memories_leave_no_noise():
+def test_with_true_gradients_memories_leave_no_noise() -> None:
     settled, ideal = control_variates_limits(RunModel(population_of("both"), compressor_of("bernoulli"), None, 0.2))
     assert not settled.any()
     assert not ideal.any()
@@ -113,7 +113,7 @@ def test_with_true_gradients_memories_leave_no_noise():
         ("quantization", {"levels": 1}),
     ],
 )
-def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, clients, shift, batch):
+def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, clients, shift, batch) -> None:
     population = Gaussian(dimension=4, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(clients)
     compressor = compressors[kind](**parameters).resolve(4)
     model = RunModel(population, compressor, batch, 0.1)

@@ -31,7 +31,7 @@ def predicted(model, steps, start=0, rounds=(K // 2, K)):
 
 @pytest.mark.parametrize(("kind", "parameters"), [*LINEAR, ("quantization", {"levels": 1})], **ids)
 @pytest.mark.parametrize("clients", [homogeneous, shifted, rows])
-def test_simulation(clients, kind, parameters):
+def test_simulation(clients, kind, parameters) -> None:
     """The average begins at round 5; w_0 is standard normal; steps at which the delay is seen."""
     population, repetitions = clients(), 4000
     compressor = compressors[kind](**parameters).resolve(DIMENSION)
@@ -48,7 +48,7 @@ def test_simulation(clients, kind, parameters):
     assert np.abs(z).max() < 5
 
 
-def test_true_gradients_without_compression():
+def test_true_gradients_without_compression() -> None:
     """eta_{k+1} = eta_k - gamma lambda eta_{k-1}, to the last bits, at a decreasing step."""
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.3])), np.array([2.0, -1.0]), 0.0)] * 2)
     model = RunModel(population, compressors["none"](), None, delayed=True)
@@ -66,7 +66,7 @@ def test_true_gradients_without_compression():
     np.testing.assert_allclose(found.averaged, averaged, rtol=1e-10)
 
 
-def test_the_diagonal_and_the_full_recursion_agree():
+def test_the_diagonal_and_the_full_recursion_agree() -> None:
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.5, 0.1])), np.ones(3), 0.5)] * 3)
     model = RunModel(population, compressors["bernoulli"](p=0.4).resolve(3), 2, delayed=True)
     on_diagonal, whole = exact_recursion(model), DelayedFull(full_recursion(replace(model, delayed=False)))
@@ -81,7 +81,7 @@ def test_the_diagonal_and_the_full_recursion_agree():
     assert plateaus[0] == pytest.approx(plateaus[1], rel=1e-9)
 
 
-def test_small_steps_make_the_delay_vanish():
+def test_small_steps_make_the_delay_vanish() -> None:
     """The noise that a fixed step settles at tends to the plain recursion's, and to the limit trace, as gamma does."""
     model = RunModel(shifted(), compressors["rand-h"](h=2), 1)
     gaps = []
@@ -95,7 +95,7 @@ def test_small_steps_make_the_delay_vanish():
     assert gaps[1] < gaps[0] / 5
 
 
-def test_delayed_steps_are_stable_up_to_half_the_plain_step():
+def test_delayed_steps_are_stable_up_to_half_the_plain_step() -> None:
     """Without noise in the gradients the edge is gamma lambda = 1, where that of plain steps is 2."""
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.2])), np.zeros(2), 1.0)])
     model = RunModel(population, compressors["none"](), None, delayed=True)

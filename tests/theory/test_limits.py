@@ -46,7 +46,7 @@ def star_trace(population, compressor, batch=1):
 
 
 @pytest.mark.parametrize(("decay", "rotation"), TRACES)
-def test_limit_traces(decay, rotation):
+def test_limit_traces(decay, rotation) -> None:
     population = Gaussian(dimension=4, eigenvalue_decay=float(decay), rotation=rotation).prepare(1)
     chosen = [compressors[kind](**parameters).resolve(4) for kind, parameters in COLUMNS]
     expected = TRACES[decay, rotation]
@@ -60,7 +60,7 @@ def test_limit_traces(decay, rotation):
     ("kind", "parameters", "plateau"),
     [("none", {}, 6.158), ("bernoulli", {"p": 1 / 3}, 22.883), ("rand-h", {"h": 1}, 32.540)],
 )
-def test_plateaus(kind, parameters, plateau):
+def test_plateaus(kind, parameters, plateau) -> None:
     population = Gaussian(dimension=4).prepare(1)
     compressor = compressors[kind](**parameters).resolve(4)
     steps = Steps(1 / (2 * (compressor.omega_bound(4) + 1) * population.trace))
@@ -69,7 +69,7 @@ def test_plateaus(kind, parameters, plateau):
     assert found.plateau_trace == pytest.approx(plateau, rel=3e-5)
 
 
-def test_limit_scales_with_clients_noise_and_batch():
+def test_limit_scales_with_clients_noise_and_batch() -> None:
     """C_ania = sigma^2/(N b) times that of one sample and client, for every homogeneous compressor."""
     one = Gaussian(dimension=5).prepare(1)
     many = Gaussian(dimension=5, noise_variance=3.0).prepare(6)
@@ -80,7 +80,7 @@ def test_limit_scales_with_clients_noise_and_batch():
         assert several == pytest.approx(single * 3.0 / 12, rel=1e-12)
 
 
-def test_participation_is_immune_to_covariate_shift():
+def test_participation_is_immune_to_covariate_shift() -> None:
     """sigma^2 d/(p N), whatever the clients' covariances."""
     population = Gaussian(dimension=6, shift="covariate").prepare(3)
     compressor = compressors["partial-participation"](p=0.25)
@@ -88,7 +88,7 @@ def test_participation_is_immune_to_covariate_shift():
 
 
 @pytest.mark.parametrize("bucket", [None, 1, 2, 3])
-def test_norm_products_against_monte_carlo(bucket):
+def test_norm_products_against_monte_carlo(bucket) -> None:
     """Each of 44 means within 5 standard errors: wrong once in 4 * 10^4 seeds."""
     h = Gaussian(dimension=4, eigenvalue_decay=2.0).prepare(1).covariance.dense
     rng = np.random.default_rng(0)
@@ -106,21 +106,21 @@ def test_norm_products_against_monte_carlo(bucket):
 
 
 @pytest.mark.parametrize("bucket", [None, 2])
-def test_diagonal_norm_products_are_those_of_the_tensor(bucket):
+def test_diagonal_norm_products_are_those_of_the_tensor(bucket) -> None:
     eigenvalues = np.array([1.0, 0.3, 0.01, 2.0, 0.5])
     tensor = unpack(norm_product_tensor(np.diag(eigenvalues), bucket), 5)
     expected = np.diagonal(tensor, axis1=1, axis2=2)
     np.testing.assert_allclose(norm_product_diagonals(eigenvalues, bucket), expected, rtol=1e-12)
 
 
-def test_norm_products_of_large_condition():
+def test_norm_products_of_large_condition() -> None:
     """x = (a, b) with b tiny: E[||x|| |b|] = E|a| E|b|, E[||x|| |b| a^2] = E|a|^3 E|b|."""
     h = np.diag([1.0, 1e-16])
     assert mean_norm_products(h)[1] == pytest.approx(2 / np.pi * 1e-8, rel=1e-12)
     assert norm_product_tensor(h)[1, 0] == pytest.approx(4 / np.pi * 1e-8, rel=1e-12)
 
 
-def test_more_levels_by_control_variates():
+def test_more_levels_by_control_variates() -> None:
     """s = 3, where a part is sampled: against plain Monte Carlo, |z| < 5; the controls leave a smaller error."""
     population = Gaussian(dimension=4).prepare(1)
     compressor = compressors["quantization"](levels=3).resolve(4)
@@ -136,7 +136,7 @@ def test_more_levels_by_control_variates():
 
 
 @pytest.mark.parametrize("empirical", [False, True])
-def test_sampled_limit_is_the_exact_one(empirical):
+def test_sampled_limit_is_the_exact_one(empirical) -> None:
     """Batch 1 has both: the law of g at w* sampled, and the recursion's closed form. |z| < 5."""
     rng = np.random.default_rng(2)
     if empirical:
@@ -154,7 +154,7 @@ def test_sampled_limit_is_the_exact_one(empirical):
 
 
 @pytest.mark.parametrize("empirical", [False, True])
-def test_limit_of_batches_against_samples(empirical):
+def test_limit_of_batches_against_samples(empirical) -> None:
     """Shifted clients, b = 3, 1-quantization: batches drawn plainly. |z| < 5."""
     rng = np.random.default_rng(3)
     if empirical:
@@ -185,7 +185,7 @@ def test_limit_of_batches_against_samples(empirical):
 
 
 @pytest.mark.parametrize("rotation", ["diagonal", "dct", "householder"])
-def test_the_limit_law_knows_that_optima_lie_off_the_eigenvectors(rotation):
+def test_the_limit_law_knows_that_optima_lie_off_the_eigenvectors(rotation) -> None:
     """Without compression a client's gradient has Cov = H D D^T H + (sigma^2 + D^T H D) H at w*, D = w* - w*_i."""
     given = configuration(clients=3, problem={"dimension": 3, "rotation": rotation, "shift": "optimum"})
     population = given.problem.prepare(3)

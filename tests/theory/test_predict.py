@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,14 +28,14 @@ FIELDS = [
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("MPI_FED_CACHE_DIR", raising=False)
     return tmp_path / "cache" / "mpi_fed" / "theory"
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path):
     """A study of 200 rounds, with some keys of the tables set."""
     return functools.partial(loaded_study, tmp_path, rounds=200)
 
@@ -43,7 +44,7 @@ def predicted(study):
     return next(command.predictions(study.configurations))
 
 
-def test_json_has_the_fields_of_the_interface(study, capsys):
+def test_json_has_the_fields_of_the_interface(study, capsys: pytest.CaptureFixture[str]) -> None:
     given = study('kind = ["none", "quantization"]')
     assert command.predict_studies([given, given], json=True) == 0
     listed = json.loads(capsys.readouterr().out)
@@ -59,7 +60,7 @@ def test_json_has_the_fields_of_the_interface(study, capsys):
     assert first["excess_risk_averaged"][:2] == [pytest.approx(w0), pytest.approx(w0)]  # rounds 0 and 1: w_0
 
 
-def test_the_library_gives_what_the_command_prints(study, capsys):
+def test_the_library_gives_what_the_command_prints(study, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = study('kind = ["none", "quantization"]')
     listed = mpi_fed.predict(loaded)
     assert [prediction["compressor"]["kind"] for prediction in listed] == ["none", "quantization"]
@@ -67,7 +68,7 @@ def test_the_library_gives_what_the_command_prints(study, capsys):
     assert json.loads(capsys.readouterr().out) == listed * 2
 
 
-def test_the_table_is_for_people(study, capsys):
+def test_the_table_is_for_people(study, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = study('kind = "quantization"\nlevels = [1, 2]', algorithm="step_size = 5.0")
     assert command.predict_studies([loaded], json=False) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -75,7 +76,7 @@ def test_the_table_is_for_people(study, capsys):
     assert "this step is too large" in printed
 
 
-def test_a_step_too_large_gives_null(study):
+def test_a_step_too_large_gives_null(study) -> None:
     found = predicted(study("none", rounds=100_000, algorithm="step_size = 5.0"))
     assert found.stable is False
     assert found.plateau_trace is None
@@ -95,7 +96,7 @@ def test_a_step_too_large_gives_null(study):
         ('kind = "quantization"', 'batch_size = "full"', "approximate"),
     ],
 )
-def test_which_predictions_are_exact(study, compressor, problem, kind):
+def test_which_predictions_are_exact(study, compressor, problem, kind) -> None:
     found = predicted(study(compressor, problem=problem))
     assert found.prediction_kind == kind
     assert (found.note is None) is (kind == "exact")
@@ -106,13 +107,13 @@ def test_which_predictions_are_exact(study, compressor, problem, kind):
     ("algorithm", "problem", "words"),
     [("ridge = 0.1", "dimension = 4", "ridge"), ("", "dimension = 400", "dimension 300")],
 )
-def test_predictions_out_of_reach_say_why(study, algorithm, problem, words):
+def test_predictions_out_of_reach_say_why(study, algorithm, problem, words) -> None:
     found = predicted(study("quantization", algorithm=algorithm, problem=problem))
     assert words in found.note
     assert found.prediction_kind is found.log_rounds is found.excess_risk_averaged is None
 
 
-def test_the_limit_is_known_beyond_the_recursion(study):
+def test_the_limit_is_known_beyond_the_recursion(study) -> None:
     problem = {"dimension": [4, 400], "rotation": "dct"}
     small, large = command.predictions(study("quantization", problem=problem).configurations)
     assert small.limit_trace == pytest.approx(7.7865, rel=1e-4)
@@ -122,7 +123,7 @@ def test_the_limit_is_known_beyond_the_recursion(study):
 @pytest.mark.parametrize(
     ("averaging", "initial"), [("all", "normal"), ("tail", [1.0, 0.0, -1.0, 2.0]), ("tail", "zeros")]
 )
-def test_averaging_and_start(study, averaging, initial):
+def test_averaging_and_start(study, averaging, initial) -> None:
     """Four scores against 4,000 simulated repetitions, |z| < 5 each."""
     given = study(
         'kind = "bernoulli"\np = 0.5',
@@ -149,7 +150,7 @@ def test_averaging_and_start(study, averaging, initial):
 
 
 @pytest.mark.parametrize(("batch", "shift"), [(2, "none"), (8, "both"), (None, "both"), (None, "none")])
-def test_approximations_are_close(study, batch, shift):
+def test_approximations_are_close(study, batch, shift) -> None:
     """1-quantization beyond single samples: within 5% of 4,000 simulated repetitions, whose own error is about 1%."""
     problem = {"shift": shift, "optimum_spread": 1.0, "batch_size": batch or "full"}
     given = study("quantization", rounds=60, clients=2, algorithm={"initial": "normal"}, problem=problem)
@@ -163,7 +164,7 @@ def test_approximations_are_close(study, batch, shift):
     np.testing.assert_allclose(found.excess_risk_averaged, averaged, rtol=0.05)
 
 
-def test_predictions_are_cached(study, cache_folder, monkeypatch):
+def test_predictions_are_cached(study, cache_folder, monkeypatch: pytest.MonkeyPatch) -> None:
     given = study("quantization")
     first = predicted(given)
     (file,) = cache_folder.iterdir()
@@ -184,7 +185,7 @@ def test_predictions_are_cached(study, cache_folder, monkeypatch):
     assert json.loads(file.read_text()) == first.to_json()
 
 
-def test_the_key_follows_the_data_behind_a_path(tmp_path, study):
+def test_the_key_follows_the_data_behind_a_path(tmp_path: Path, study) -> None:
     path = tmp_path / "clients.npz"
     keys = []
     for noise in (1.0, 2.0):
@@ -194,7 +195,7 @@ def test_the_key_follows_the_data_behind_a_path(tmp_path, study):
     assert keys[0] != keys[1]
 
 
-def test_an_unwritable_cache_is_ignored(study, tmp_path, monkeypatch):
+def test_an_unwritable_cache_is_ignored(study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert predicted(study("none")).prediction_kind == "exact"
@@ -202,7 +203,7 @@ def test_an_unwritable_cache_is_ignored(study, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shift", ["none", "both"])
 @pytest.mark.parametrize("algorithm", ["sgd", "control-variates"])
-def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm):
+def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm) -> None:
     problem = {"rotation": "haar", "shift": shift}
     given = study('kind = "rand-h"\nh = 2', problem=problem, algorithm=algorithm)
     found = predicted(given)
@@ -212,7 +213,7 @@ def test_the_weights_of_the_limit_law_add_up_to_its_mean(study, shift, algorithm
 
 
 @pytest.mark.parametrize(("dimension", "decay"), [(20, 14), (20, 20), (3, 400)])
-def test_eigenvalues_beyond_float64_make_no_run_diverge(study, dimension, decay):
+def test_eigenvalues_beyond_float64_make_no_run_diverge(study, dimension, decay) -> None:
     """Whether their moments settle cannot be told; a default step is never called too large."""
     problem = {"dimension": dimension, "eigenvalue_decay": decay, "rotation": "diagonal"}
     found = predicted(study("none", problem=problem))
@@ -221,7 +222,7 @@ def test_eigenvalues_beyond_float64_make_no_run_diverge(study, dimension, decay)
     assert found.prediction_kind == "exact"
 
 
-def test_theory_needs_no_mpi():
+def test_theory_needs_no_mpi() -> None:
     code = "import sys, mpi_fed.theory.command; assert not {'mpi4py', 'matplotlib', 'sklearn'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -235,7 +236,9 @@ def test_theory_needs_no_mpi():
         ("batch_size = 4", 'kind = "control-variates"', 0.0, "held at the start"),
     ],
 )
-def test_an_approximate_prediction_says_how_it_holds_the_noise(study, monkeypatch, problem, algorithm, seconds, how):
+def test_an_approximate_prediction_says_how_it_holds_the_noise(
+    study, monkeypatch: pytest.MonkeyPatch, problem, algorithm, seconds, how
+) -> None:
     monkeypatch.setattr(trajectory, "REFREEZE_SECONDS", seconds)
     found = predicted(study("quantization", problem=problem, algorithm=algorithm))
     assert found.prediction_kind == "approximate"
@@ -244,7 +247,9 @@ def test_an_approximate_prediction_says_how_it_holds_the_noise(study, monkeypatc
 
 
 @pytest.mark.parametrize(("batch", "plateau"), [(1, True), (4, False)])
-def test_predictions_that_take_too_long_are_null_and_say_so(study, monkeypatch, batch, plateau):
+def test_predictions_that_take_too_long_are_null_and_say_so(
+    study, monkeypatch: pytest.MonkeyPatch, batch, plateau
+) -> None:
     """Limits are there all the same, and the plateau where it is exact."""
     monkeypatch.setattr(propagate, "TIME_LIMIT", 1e-3)
     monkeypatch.setattr(propagate, "doubling_seconds", lambda *_: np.inf)

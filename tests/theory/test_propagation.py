@@ -51,7 +51,7 @@ def start_of(recursion, population):
 @pytest.mark.parametrize(
     ("kind", "parameters"), [("rand-h", {"h": 2}), ("quantization", {"levels": 1}), ("sketch", {"h": 2})]
 )
-def test_powers_of_two_are_single_steps(kind, parameters, shift):
+def test_powers_of_two_are_single_steps(kind, parameters, shift) -> None:
     population = Gaussian(dimension=5, eigenvalue_decay=2.0, shift=shift).prepare(3)
     recursion = full_recursion(population, compressors[kind](**parameters).resolve(5), 1)
     start = start_of(recursion, population)
@@ -74,7 +74,7 @@ LATE = np.array([0, 3, FIRST, 100, 1000, 12_345, 10**6])
         ("quantization", {"levels": 1}),
     ],
 )
-def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, shift, batch):
+def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, shift, batch) -> None:
     population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(3)
     compressor = compressors[kind](**parameters).resolve(6)
     groups, u = client_groups(population), np.append(-population.optimum, 1.0)
@@ -94,7 +94,7 @@ def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, 
 
 
 @pytest.mark.parametrize("averaging_start", [0, 700])
-def test_risks_by_the_contour_are_those_by_powers(averaging_start, monkeypatch):
+def test_risks_by_the_contour_are_those_by_powers(averaging_start, monkeypatch: pytest.MonkeyPatch) -> None:
     population = Gaussian(dimension=6, eigenvalue_decay=2.0, shift="optimum", optimum_spread=1.0).prepare(3)
     recursion = full_recursion(population, compressors["rand-h"](h=2).resolve(6), 1)
     core, rounds = recursion.core_of(-population.optimum, 0.5), np.array([0, 30, 64, 700, 764, 5_000, 200_000])
@@ -114,7 +114,7 @@ def test_risks_by_the_contour_are_those_by_powers(averaging_start, monkeypatch):
     np.testing.assert_allclose(found.core, expected.core, rtol=1e-9, atol=1e-12)
 
 
-def test_a_contour_that_does_not_fit_is_seen_and_another_way_taken():
+def test_a_contour_that_does_not_fit_is_seen_and_another_way_taken() -> None:
     population = Gaussian(dimension=6, eigenvalue_decay=2.0).prepare(3)
     recursion = full_recursion(population, compressors["rand-h"](h=1).resolve(6), 1)
     start, unstable = start_of(recursion, population), Steps(0.6)
@@ -128,7 +128,7 @@ def test_a_contour_that_does_not_fit_is_seen_and_another_way_taken():
     np.testing.assert_allclose(grown, single, rtol=1e-9, atol=1e-12)
 
 
-def test_a_contour_that_does_not_fit_is_named_where_no_other_way_is_left(monkeypatch):
+def test_a_contour_that_does_not_fit_is_named_where_no_other_way_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     population = Gaussian(dimension=6, eigenvalue_decay=2.0).prepare(3)
     recursion = full_recursion(population, compressors["rand-h"](h=1).resolve(6), 1)
     monkeypatch.setattr(ways, "stepping_seconds", lambda *_: np.inf)
@@ -138,14 +138,14 @@ def test_a_contour_that_does_not_fit_is_named_where_no_other_way_is_left(monkeyp
         propagate(recursion, start_of(recursion, population), Steps(0.6), 0, np.array([300]))
 
 
-def test_a_step_beyond_the_largest_eigenvalue_is_not_for_the_contour():
+def test_a_step_beyond_the_largest_eigenvalue_is_not_for_the_contour() -> None:
     population = Gaussian(dimension=6).prepare(1)
     recursion = full_recursion(population, compressors["rand-h"](h=3).resolve(6), 1)
     assert np.isfinite(contour_seconds(recursion, 0.5, 10**6))
     assert contour_seconds(recursion, 1.01 / recursion.eigenvalues.max(), 10**6) == np.inf
 
 
-def test_at_dimension_100_the_resolvent_is_taken_and_agrees_with_single_steps():
+def test_at_dimension_100_the_resolvent_is_taken_and_agrees_with_single_steps() -> None:
     population = Gaussian(dimension=100, eigenvalue_decay=4.0).prepare(1)
     recursion = full_recursion(population, compressors["bernoulli"](p=1 / 11).resolve(100), 1)
     start, step, rounds = start_of(recursion, population), Steps(0.02), np.array([64, 500, 1500])
@@ -170,7 +170,7 @@ def test_at_dimension_100_the_resolvent_is_taken_and_agrees_with_single_steps():
     ],
 )
 @pytest.mark.parametrize("batch", [1, 4, None])
-def test_the_diagonal_closes(kind, parameters, rotation, shift, batch):
+def test_the_diagonal_closes(kind, parameters, rotation, shift, batch) -> None:
     population = Gaussian(dimension=5, rotation=rotation, shift=shift, optimum_spread=1.0).prepare(2)
     compressor = compressors[kind](**parameters).resolve(5)
     diagonal = diagonal_recursion(client_groups(population), compressor, batch)
@@ -180,9 +180,7 @@ def test_the_diagonal_closes(kind, parameters, rotation, shift, batch):
     full = full_recursion(population, compressor, batch)
     steps, tolerance = Steps(0.05, 0.3), 1e-9 if parameters.get("levels") != 2 else 2e-3
     start = -population.optimum, 0.5
-    found = [
-        expected_risks(r, exact_evolution(r, steps), r.core_of(*start), 0, ROUNDS) for r in (diagonal, full)
-    ]
+    found = [expected_risks(r, exact_evolution(r, steps), r.core_of(*start), 0, ROUNDS) for r in (diagonal, full)]
     np.testing.assert_allclose(found[0].averaged, found[1].averaged, rtol=tolerance)
     np.testing.assert_allclose(found[0].last, found[1].last, rtol=tolerance)
     fixed = [fixed_step(r, Steps(0.05)) for r in (diagonal, full)]
@@ -190,14 +188,14 @@ def test_the_diagonal_closes(kind, parameters, rotation, shift, batch):
     assert fixed[0].plateau_trace == pytest.approx(fixed[1].plateau_trace, rel=tolerance)
 
 
-def test_coordinatewise_compressors_do_not_close_on_the_diagonal_of_a_rotated_covariance():
+def test_coordinatewise_compressors_do_not_close_on_the_diagonal_of_a_rotated_covariance() -> None:
     groups = client_groups(Gaussian(dimension=5, rotation="dct").prepare(1))
     for kind, parameters in [("bernoulli", {"p": 0.3}), ("rand-h", {"h": 2}), ("quantization", {"levels": 1})]:
         assert diagonal_recursion(groups, compressors[kind](**parameters).resolve(5), 1) is None
 
 
 @pytest.mark.parametrize("kind", ["none", "bernoulli", "quantization"])
-def test_the_scaled_risk_tends_to_the_plateau_and_that_to_the_limit(kind):
+def test_the_scaled_risk_tends_to_the_plateau_and_that_to_the_limit(kind) -> None:
     population = Gaussian(dimension=4).prepare(1)
     compressor = compressors[kind](**({"p": 0.3} if kind == "bernoulli" else {})).resolve(4)
     recursion = exact_recursion(RunModel(population, compressor, 1))
@@ -213,7 +211,7 @@ def test_the_scaled_risk_tends_to_the_plateau_and_that_to_the_limit(kind):
     assert traces[0] > traces[1] == pytest.approx(limit, rel=1e-3)
 
 
-def test_the_bound_of_the_theorem_holds():
+def test_the_bound_of_the_theorem_holds() -> None:
     """E F(mean) - F* <= (B + sqrt(T) + sqrt(3 V T)/sigma)^2 / (2K), linear compressors, gamma (omega+1) R^2 <= 1."""
     population = Gaussian(dimension=6).prepare(1)
     trace = population.trace + 2 * population.covariance.eigenvalues[0]
@@ -229,7 +227,7 @@ def test_the_bound_of_the_theorem_holds():
     assert (found.averaged <= (bias + np.sqrt(limit) + np.sqrt(3 * v * limit)) ** 2 / (2 * rounds)).all()
 
 
-def test_steps_too_large_are_unstable():
+def test_steps_too_large_are_unstable() -> None:
     """Gaussian data, no compression: the moments stay bounded exactly if sum_j g l_j / (2 (1 - g l_j)) < 1."""
     population = Gaussian(dimension=5, rotation="haar").prepare(1)
     eigenvalues = population.covariance.eigenvalues
@@ -245,7 +243,7 @@ def test_steps_too_large_are_unstable():
         assert fixed_step(recursion, Steps(edge * 1.002)) == FixedStep(stable=False)
 
 
-def test_tail_averages_start_late():
+def test_tail_averages_start_late() -> None:
     """By hand: the mean of w_3 .. w_{k-1} of a linear system without noise."""
     population = Gaussian(dimension=3, noise_variance=0.0, batch_size="full").prepare(1)
     recursion = exact_recursion(RunModel(population, compressors["none"](), None))
@@ -283,7 +281,7 @@ class Reflected(Compressor):
 direction = np.array([0.6, 0.0, 0.8])
 
 
-def test_plugins_with_a_second_moment_alone():
+def test_plugins_with_a_second_moment_alone() -> None:
     population = Gaussian(dimension=3, shift="both").prepare(2)
     recursion = exact_recursion(RunModel(population, Mirrored(), 2))
     assert isinstance(recursion.compression, LinearCovariance)
@@ -298,7 +296,7 @@ def test_plugins_with_a_second_moment_alone():
     assert recursion.noise_trace(star) == pytest.approx(expected, rel=1e-12)
 
 
-def test_plugins_with_a_covariance_alone():
+def test_plugins_with_a_covariance_alone() -> None:
     """E[(z^T u)^2 |x|^2] u u^T is known; 8,192 samples are within 5 standard errors of it."""
     population = Gaussian(dimension=3, rotation="haar").prepare(1)
     recursion = exact_recursion(RunModel(population, Reflected(), 1))

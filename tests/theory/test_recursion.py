@@ -38,7 +38,7 @@ def measured_z(population, kind, parameters, batch, steps, predict=None, seed=0,
 
 @pytest.mark.parametrize(("kind", "parameters"), LINEAR + QUANTIZED, **ids)
 @pytest.mark.parametrize("clients", [homogeneous, shifted, rows])
-def test_single_samples(clients, kind, parameters):
+def test_single_samples(clients, kind, parameters) -> None:
     population = clients()
     assert np.abs(measured_z(population, kind, parameters, 1, step(population, kind, parameters))).max() < 5
 
@@ -46,12 +46,12 @@ def test_single_samples(clients, kind, parameters):
 @pytest.mark.parametrize(("kind", "parameters"), LINEAR, **ids)
 @pytest.mark.parametrize("batch", [3, None])
 @pytest.mark.parametrize("clients", [shifted, rows])
-def test_batches_and_true_gradients(clients, batch, kind, parameters):
+def test_batches_and_true_gradients(clients, batch, kind, parameters) -> None:
     population = clients()
     assert np.abs(measured_z(population, kind, parameters, batch, step(population, kind, parameters))).max() < 5
 
 
-def test_decreasing_steps():
+def test_decreasing_steps() -> None:
     population = shifted()
     steps = Steps(2 * step(population, "rand-h", {"h": 2}).scale, 0.6)
     assert np.abs(measured_z(population, "rand-h", {"h": 2}, 1, steps)).max() < 5

@@ -37,7 +37,8 @@ def line_of(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> L
 def break_even(line: Line, others: Sequence[Line]) -> tuple[float, float] | None:
     """The bandwidths (low, high) between which `line` is faster than each of the others; 0 and infinity are ends too.
 
-    fixed + wire x is linear in x = 1/B, so that against one other the end is (wire - wire')/(fixed' - fixed)."""
+    fixed + wire x is linear in x = 1/B, so that against one other the end is (wire - wire')/(fixed' - fixed).
+    """
     low, high = 0.0, math.inf  # of x
     for other in others:
         head, gain = other.fixed - line.fixed, other.wire - line.wire  # faster where head + gain x > 0
@@ -55,7 +56,8 @@ def break_even(line: Line, others: Sequence[Line]) -> tuple[float, float] | None
 def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk: float) -> list[Row]:
     """A row for each compressor and what comes back, each by its fastest route.
 
-    Each says how many times as fast as each of the BASELINES it is."""
+    Each says how many times as fast as each of the BASELINES it is.
+    """
     possible = [s for s in costs.schemes if _can(s, machine) and costs.covers(s, dimension, machine)]
     groups: dict[tuple[Any, ...], list[Scheme]] = {}
     for scheme in possible:
@@ -153,7 +155,8 @@ def answers(
 ) -> Iterator[MachineEntry]:
     """Each machine with the rows of all dimensions, where there are any.
 
-    Raises InputError where there are none for any machine."""
+    Raises InputError where there are none for any machine.
+    """
     any_rows = False
     for machine in machines:
         rows = [row for dimension in dimensions for row in answer(costs, traces, machine, dimension, risk)]

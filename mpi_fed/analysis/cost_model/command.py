@@ -27,7 +27,8 @@ LARGEST = 100_000_000
 def model(options: Namespace) -> int:
     """Print what compression costs and brings on machines, from results of `mpi-fed bench`; 0.
 
-    Raises InputError where a file, an option or a machine is wrong."""
+    Raises InputError where a file, an option or a machine is wrong.
+    """
     machines = [_changed(machine, options) for machine in _machines(options)]
     risk = _risk(options.risk)
     measured, facts = points(options.results)
@@ -139,5 +140,3 @@ def _problem(options: Namespace, measured: Sequence[Point]) -> tuple[Traces, lis
     if options.dimension and options.dimension != [dimension]:
         raise InputError(f"--dimension: the problem of {options.study} has dimension {dimension}; leave the option out")
     return traces, [dimension]
-
-

@@ -53,7 +53,8 @@ class Transfer(NamedTuple):
 class Costs:
     """Compute: of a phase, and for encode and decode of a recipe, up or down, seconds
 
-        a + b d + c max(0, d - CACHE) + e (bytes of a message);    gradient and update have e = 0."""
+    a + b d + c max(0, d - CACHE) + e (bytes of a message);    gradient and update have e = 0.
+    """
 
     compute: dict[tuple[str, Recipe | None], Array]
     ways: dict[tuple[str, Hashable], Transfer]
@@ -241,5 +242,3 @@ def is_clear(point: Point) -> bool:
 def predicted(costs: Costs, point: Point) -> float:
     """Seconds of the round that a point is of."""
     return costs.seconds(scheme_of(point), point.dimension, machine_of(point))
-
-

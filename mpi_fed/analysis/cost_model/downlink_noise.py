@@ -27,7 +27,8 @@ the same for 16 clients as for 256, at 7 levels 13% less for 64. LARGEST: the mo
 def downlink_noise(up: Compressor, down: Compressor, eigenvalues: Array, clients: int) -> tuple[float, float] | None:
     """N A for H = diag(eigenvalues), and its standard error; None where C(x) cannot be drawn.
 
-    A ratio estimate: the mean of A's sample over that of |t|^2, times E|t|^2, in which e_i has been averaged."""
+    A ratio estimate: the mean of A's sample over that of |t|^2, times E|t|^2, in which e_i has been averaged.
+    """
     d = len(eigenvalues)
     known = up.uncorrelated or up.moment_coefficients(d) is not None
     if d > LARGEST or up.biased or not (known and up.homogeneous and down.uncorrelated and down.homogeneous):
@@ -48,7 +49,8 @@ def downlink_noise(up: Compressor, down: Compressor, eigenvalues: Array, clients
 def _noise(clients: int, share: float, rng: np.random.Generator) -> Array:
     """e, but of length sqrt(N): A is of degree 2 in it, and its length does not depend on its direction.
 
-    Of two clients the direction is an angle, of which each draw gets its share: on it A depends most."""
+    Of two clients the direction is an angle, of which each draw gets its share: on it A depends most.
+    """
     if clients == 2:
         return math.sqrt(2) * np.array([math.cos(share * math.pi / 2), math.sin(share * math.pi / 2)])
     drawn = rng.standard_normal(clients)

@@ -17,7 +17,8 @@ def fit(features: Array, values: Array) -> Array:
     """c >= 0, (k,), that makes sum |log(features c / values)| small; features (n, k), values (n,) above 0.
 
     Half of a time is as wrong as twice the time, and a point that is far off pulls no harder than one that is near.
-    By reweighted non-negative least squares."""
+    By reweighted non-negative least squares.
+    """
     from scipy.optimize import nnls
 
     scaled = features / values[:, None]

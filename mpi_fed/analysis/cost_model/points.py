@@ -56,7 +56,8 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
 
     A file from a virtual cluster says how fast the links were, others from several hosts do not.
 
-    Raises InputError where a file is none of a bench, or says nothing that can be fitted."""
+    Raises InputError where a file is none of a bench, or says nothing that can be fitted.
+    """
     measured, machines = [], []
     for word in words:
         file, link = _place(word)
@@ -153,7 +154,8 @@ def _is_phase(phase: PhaseTimes | None) -> bool:
 def _seconds(phases: dict[str, PhaseTimes], whole: Number, everywhere: bool) -> dict[str, float]:
     """Each phase on the rank on which it takes longest; but on the way back those wait for the root's work.
 
-    So the downlink is what of the round the other phases leave, and at least what the root takes for it."""
+    So the downlink is what of the round the other phases leave, and at least what the root takes for it.
+    """
     times = {name: phases[name].max if name in phases else 0.0 for name in (*PHASES, *DOWN)}
     others = sum(value for name, value in times.items() if name != "downlink")
     times["downlink"] = 0.0 if everywhere else max(whole - others, phases["downlink"].min)

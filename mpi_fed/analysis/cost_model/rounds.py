@@ -3,7 +3,8 @@
 T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client; masks that all have in
 common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is
 a mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed
-form, and what quantization adds depends on N (`downlink_noise.py`)."""
+form, and what quantization adds depends on N (`downlink_noise.py`).
+"""
 
 from __future__ import annotations
 
@@ -93,7 +94,8 @@ def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Tra
 def study_traces(study: Study) -> tuple[Traces, int]:
     """T for the problem and algorithm of a study's first configuration, and the one dimension that it has.
 
-    T of all its clients, times how many they are: where they differ, it is taken to fall as 1/N all the same."""
+    T of all its clients, times how many they are: where they differ, it is taken to fall as 1/N all the same.
+    """
     from ...theory import predict
 
     first: Configuration = study.configurations[0]

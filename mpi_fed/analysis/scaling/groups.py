@@ -40,7 +40,8 @@ def groups_of(points: Sequence[Point]) -> list[Group]:
 def gathered(points: Sequence[Point], sign: Sign, apart: bool) -> list[list[Point]]:
     """Points of one configuration and sign, where there is more than one number of ranks among them.
 
-    Settings are kept `apart`, or not looked at."""
+    Settings are kept `apart`, or not looked at.
+    """
     groups: dict[Any, list[Point]] = {}
     for point in points:
         groups.setdefault((point.key, sign(point), apart and point.setting), []).append(point)

@@ -130,7 +130,8 @@ def interval(seconds: Floats) -> Estimate:
 def speed_up(point: Point, first: Point) -> Estimate:
     """How many times as many clients a second are served: N T_0 / (N_0 T), with Welch's interval for the logarithms.
 
-    For the same clients this is how many times as fast a round is. The fewest ranks have 1, and no interval."""
+    For the same clients this is how many times as fast a round is. The fewest ranks have 1, and no interval.
+    """
     if point is first:
         return Estimate(1.0, None, None)
     low = high = None

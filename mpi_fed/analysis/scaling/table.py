@@ -29,7 +29,8 @@ UNBOUNDED = 1000
 def print_tables(document: Scaling, file: IO[str] | None = None) -> None:
     """Of each kind of scaling the times and the phases, then what has to be known of them, and the verdict.
 
-    A terminal that is too narrow gets no intervals but those of speed-ups."""
+    A terminal that is too narrow gets no intervals but those of speed-ups.
+    """
     out = console() if file is None else _plain(file)
     narrow = False
     for kind in TITLES:

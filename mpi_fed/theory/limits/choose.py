@@ -42,7 +42,8 @@ def limit(model: RunModel, recursion: Recursion | None) -> Limit:
 def limit_covariance(model: RunModel) -> Array | None:
     """C_ania, (d, d): the covariance at w* of the mean message, of the clients' gradients and of compression.
 
-    None with memories, and where the compressor's covariance has no exact form. Raises OutOfReachError."""
+    None with memories, and where the compressor's covariance has no exact form. Raises OutOfReachError.
+    """
     recursion = full_recursion(model)
     if recursion is None:
         return None
@@ -91,7 +92,8 @@ def _with_common_mask(model: RunModel) -> Limit:
 
     The mean message is C(mean g_i), and mean g_i has mean 0 at w*, whatever the clients' optima: with the covariance
     of a run without compression C_ania is E[C(v)C(v)^T] for v of that law. Without memory, then, optima that differ
-    cost nothing in the limit, and with true gradients it is 0."""
+    cost nothing in the limit, and with true gradients it is 0.
+    """
     try:
         uncompressed = limit_covariance(replace(model, compressor=NoCompression(), downlink=None))
     except OutOfReachError:

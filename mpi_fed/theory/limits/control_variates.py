@@ -20,7 +20,8 @@ def control_variates_limits(model: RunModel) -> tuple[Array | None, Array]:
     First of memories as they are in the end at w*, then of ideal ones, h_i = m_i.
 
     V_i = Cov(h_i) solves 2 V = alpha c(Theta_i + V), None where it has no solution, and C_ania = N^-2 sum_i
-    (1 - alpha/2) c(Theta_i + V_i); ideal memories have V = 0, N^-2 sum_i c(Theta_i)."""
+    (1 - alpha/2) c(Theta_i + V_i); ideal memories have V = 0, N^-2 sum_i c(Theta_i).
+    """
     recursion, d = control_variates_recursion(model), model.population.dimension
     star = np.zeros((1, d + 1, d + 1))
     star[0, -1, -1] = 1.0

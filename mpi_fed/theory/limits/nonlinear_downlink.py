@@ -27,7 +27,8 @@ def added_by_downlink(
     """E Tr(Cov(C_down(t) | t) H^-1) for the mean message t at w*, drawn; to be added to the limit without a downlink.
 
     For a downlink that is not linear, for which the whole distribution of t matters. None where messages cannot be
-    drawn, or the clients are too many."""
+    drawn, or the clients are too many.
+    """
     groups = [single for group in groups for single in group.single_clients()]
     clients, inverse = round(sum(group.weight for group in groups)), covariance_inverse(covariance)
     d, rng = len(inverse), np.random.Generator(np.random.PCG64(7))

@@ -26,7 +26,8 @@ def no_covariance(moments: Array) -> Array:
 
 def covariance_from_input(compressor: Compressor, moment: Array, rotation: Covariance | None) -> CovarianceFromInput:
     """W, of D and W original in the eigenbasis of `rotation` (None: as they are); its shape frozen at D = `moment`
-    (d, d), what is compressed taken for Gaussian, where the compressor is not linear."""
+    (d, d), what is compressed taken for Gaussian, where the compressor is not linear.
+    """
     if compressor.linear:
         return linear_covariance_from_input(compressor, len(moment), rotation)
     return _frozen_covariance(compressor, moment, rotation)

@@ -26,7 +26,8 @@ ROUNDING = 1e-11
 def control_variates_recursion(model: RunModel, core: Array | None = None) -> ControlVariatesRecursion:
     """The recursion: exact for linear compressors, else with the noise's shape frozen at `core`.
 
-    Without a core, compression adds nothing."""
+    Without a core, compression adds nothing.
+    """
     population, compressor = model.population, model.compressor
     groups, rotation = _groups(population)
     assert model.alpha is not None

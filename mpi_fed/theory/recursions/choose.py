@@ -40,7 +40,8 @@ def exact_recursion(model: RunModel) -> Recursion | None:
 def full_recursion(model: RunModel) -> FullMomentsRecursion | None:
     """The exact recursion on full moments, even where the diagonal would do, without delay; None where there is none.
 
-    Raises OutOfReachError where it is too large."""
+    Raises OutOfReachError where it is too large.
+    """
     groups = client_groups(model.population)
     if model.alpha is not None or not has_exact(model):
         return None
@@ -94,7 +95,8 @@ def _frozen_at(model: RunModel, second: Array) -> Recursion:
 def reference_recursion(model: RunModel, mean: Array, variance: float) -> Recursion:
     """The recursion frozen at w*, or at the start where gradients vanish at w* or memories are empty.
 
-    The start is an eta with this mean (d,) and covariance `variance` I."""
+    The start is an eta with this mean (d,) and covariance `variance` I.
+    """
     d = model.population.dimension
     if model.alpha is not None:
         return control_variates_recursion(model, empty_memories(model, mean, variance))

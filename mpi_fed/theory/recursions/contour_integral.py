@@ -62,9 +62,7 @@ def windows(last: int) -> list[tuple[int, int]]:
     return pieces
 
 
-def by_contour(
-    resolvent: Resolvent, start: Array, near: Array, counts: NDArray[np.int64], whole: bool = True
-) -> Array:
+def by_contour(resolvent: Resolvent, start: Array, near: Array, counts: NDArray[np.int64], whole: bool = True) -> Array:
     """The states after `counts` > FIRST steps; `near` is the one after FIRST steps.
 
     Moments may fade below what sums over a contour can tell. Then, unless the states are wanted `whole`, what counts

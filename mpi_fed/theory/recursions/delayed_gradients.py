@@ -27,7 +27,8 @@ from .full_moments import FullMomentsRecursion
 class DelayedRecursion(Recursion):
     """The core: that of `plain` a round ago without its constant, X, and that of `plain` now.
 
-    X takes `cross_size` numbers."""
+    X takes `cross_size` numbers.
+    """
 
     def __init__(self, plain: Recursion, cross_size: int) -> None:
         self.plain, self.cross_size = plain, cross_size

@@ -85,7 +85,8 @@ class FullMomentsResolvent:
     def _send_back(self, coefficients: tuple[float, float, float], forms: Array, columns: Array) -> None:
         """The noise N = E o B + sum_k y_k columns_k becomes a N + (a-1) l l^T o S + b Diag(M) + c Tr(M) I.
 
-        M = N + l l^T o S, the second moment of what the downlink compresses; Diag in the original basis."""
+        M = N + l l^T o S, the second moment of what the downlink compresses; Diag in the original basis.
+        """
         a, b, c = coefficients
         d = len(self.eigenvalues)
         weights = b * columns[:d] + c * np.eye(d)

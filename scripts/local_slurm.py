@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A real Slurm on this machine, with several nodes that are all this machine: to try batch files, and for the tests.
 
-    eval "$(sudo scripts/local_slurm start --nodes 4)"    sinfo, sbatch and srun now talk to it
-    scripts/local_slurm status
-    sudo scripts/local_slurm stop                         ends its jobs and daemons, and removes its folder
+    eval "$(sudo scripts/local_slurm.py start --nodes 4)"    sinfo, sbatch and srun now talk to it
+    scripts/local_slurm.py status
+    sudo scripts/local_slurm.py stop                         ends its jobs and daemons, and removes its folder
 
 Everything it writes lies in one folder; it listens on loopback addresses alone, on free ports. Needs root, and of
 Debian or Ubuntu the packages slurm-wlm and munge. What a killed one has left is cleared away by the next start.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Several hosts on this machine, each with a network of its own, and a command's ranks on them, over real TCP.
 
-    sudo scripts/virtual_cluster run --hosts 4 --rate 100mbit -- .venv-mpich/bin/mpi-fed run STUDY.toml
-    sudo scripts/virtual_cluster run --up 10mbit --down 100mbit --root-rate none -- .venv-mpich/bin/mpi-fed ...
+    sudo scripts/virtual_cluster.py run --hosts 4 --rate 100mbit -- .venv-mpich/bin/mpi-fed run STUDY.toml
+    sudo scripts/virtual_cluster.py run --up 10mbit --down 100mbit --root-rate none -- .venv-mpich/bin/mpi-fed ...
 
 A host is a network namespace with one interface, e0, on a cable to a bridge; rank 0 is on h1. Both ways of a cable may
 have a rate, "up" being that from the host to the bridge. There is no delay but what the queues make. Needs root, MPICH,
@@ -410,7 +410,8 @@ def write(path: Path, facts: dict[str, Any]) -> None:
 def identity(process: int) -> str:
     """A running process of this machine, told apart from any that later gets its number; empty for one that has ended.
 
-    "namespace number-start"."""
+    "namespace number-start".
+    """
     try:
         state, *numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
