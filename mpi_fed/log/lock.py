@@ -1,4 +1,4 @@
-"""A lock that lets one run at a time write a log. The kernel releases it when the process ends, even if it is killed."""
+"""A lock that lets one run at a time write a log. The kernel releases it when the process ends or is killed."""
 
 from __future__ import annotations
 

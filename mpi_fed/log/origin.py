@@ -30,7 +30,9 @@ def origin_of(configuration: Configuration) -> dict[str, Any]:
     parts = (configuration.problem, configuration.algorithm, configuration.compressor, configuration.route)
     modules = {type(part).__module__ for part in (*parts, configuration.downlink)}
     if plugin_modules := sorted(modules & plugins.loaded.keys()):
-        attributes[schema.PLUGIN_MODULES.name] = " ".join(plugin_modules)  # a plugin module's name contains a digest of its source
+        attributes[schema.PLUGIN_MODULES.name] = " ".join(
+            plugin_modules
+        )  # a plugin module's name contains a digest of its source
     start = getattr(configuration.algorithm, "initial", None)
     if isinstance(start, str) and os.path.isfile(start):
         attributes[schema.INITIAL_DIGEST.name] = hashlib.sha256(Path(start).read_bytes()).hexdigest()

@@ -154,10 +154,7 @@ class Log:
         last, every = schema.LAST_ITERATE_AVERAGED.name, schema.ITERATE_AVERAGED.name
         average: Floats | None
         with open_log(self.path) as file:
-            if last in file:
-                average = file[last][()]
-            else:
-                average = file[every][:, -1, :] if every in file else None
+            average = file[last][()] if last in file else (file[every][:, -1, :] if every in file else None)
         return average
 
 

@@ -208,7 +208,10 @@ def log_path(folder: Path, configuration: Configuration) -> Path:
 
 
 def is_finished(path: Path, configuration: Configuration) -> bool:
-    """Return whether the log exists and has every repetition. Raises InputError if their data or plugins were others."""
+    """Return whether the log exists and has every repetition.
+
+    Raises InputError if its repetitions used other data, another start or other code of a plugin.
+    """
     if not path.exists():
         return False
     file, status = _open(path, configuration)
