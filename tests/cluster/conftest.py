@@ -13,7 +13,7 @@ from mpi_fed.engine import compile_switch
 
 
 @pytest.fixture
-def elsewhere(alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def elsewhere(alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, Open MPI, no Slurm, and rounds of a millisecond."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)

@@ -39,7 +39,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_stay_words(capsys: pytest.CaptureFixture[str], tmp_path: Path, text) -> None:
+def test_hostile_names_stay_words(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> None:
     """Of the folder, the study, an override, a plugin: the script hands them on as they are, and runs none."""
     Path(text).mkdir()
     study = write_grid(f"./{text}/{text}.toml")
@@ -104,7 +104,7 @@ def test_a_task_that_saved_is_requeued_by_its_own_name(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("restarts", "words"), [(batch_script.MOST_RESTARTS, "the limit"), (batch_script.IDLE_RESTARTS, "nothing was done")]
 )
-def test_a_task_without_progress_is_not_requeued(capsys: pytest.CaptureFixture[str], restarts, words) -> None:
+def test_a_task_without_progress_is_not_requeued(capsys: pytest.CaptureFixture[str], restarts: int, words: str) -> None:
     Path("statuses").write_text("85")
     said = run_script(scripts(capsys, *recording_launcher())[0], status=85, SLURM_RESTART_COUNT=str(restarts))
     assert words in said
@@ -148,7 +148,7 @@ def test_a_setup_that_fails_is_noted_for_each_configuration(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(("signum", "back"), [(signal.SIGUSR1, ["requeue 12_0"]), (signal.SIGTERM, [])])
-def test_signals(capsys: pytest.CaptureFixture[str], signum, back) -> None:
+def test_signals(capsys: pytest.CaptureFixture[str], signum: signal.Signals, back: list[str]) -> None:
     """A warning is passed on, and the job comes back; a cancelled job does not."""
     Path("listen").touch()
     with start_script(scripts(capsys, *recording_launcher())[0]) as process:

@@ -37,7 +37,7 @@ def shellcheck(script: str) -> str:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_files_are_made_from_the_template(name) -> None:
+def test_files_are_made_from_the_template(name: str) -> None:
     assert (FOLDER / name).read_text() == example(name), "write it again: python -m mpi_fed.cluster.examples slurm"
 
 
@@ -51,12 +51,12 @@ def test_there_are_no_other_files() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_files_are_sound_shell(name) -> None:
+def test_files_are_sound_shell(name: str) -> None:
     assert shellcheck(example(name)) == ""
 
 
 @pytest.mark.parametrize("profile", ["", PROFILE], ids=["plain", "profile"])
-def test_a_job_is_sound_shell(elsewhere, capsys: pytest.CaptureFixture[str], profile) -> None:
+def test_a_job_is_sound_shell(elsewhere: Path, capsys: pytest.CaptureFixture[str], profile: str) -> None:
     Path("site.toml").write_text(profile)
     script, _ = scripts(capsys, "--profile=site.toml", "--bundle-minutes=0", "--array-limit=7")
     assert shellcheck(script) == ""
@@ -70,7 +70,9 @@ def test_a_job_is_sound_shell(elsewhere, capsys: pytest.CaptureFixture[str], pro
         ("array.sbatch", "run study.toml --out runs --only b.h5 --no-analyze", "5_1"),
     ],
 )
-def test_a_file_runs_its_configurations_and_goes_back_when_saved(elsewhere, name, words, job, status, requeued) -> None:
+def test_a_file_runs_its_configurations_and_goes_back_when_saved(
+    elsewhere: Path, name: str, words: str, job: str, status: int, requeued: bool
+) -> None:
     program("mpi-fed", MPI_FED)
     program("mpirun", 'exec "$@"')
     program("scontrol", 'echo "$*" >> requeued')

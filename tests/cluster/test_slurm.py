@@ -72,7 +72,7 @@ def here() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def configuration(here) -> Iterator[str]:
+def configuration(here: Path) -> Iterator[str]:
     """The slurm.conf of a Slurm that runs."""
     folder = here / "slurm"
     said = local(folder, "start", "--nodes=4", "--cpus=2").stdout
@@ -84,7 +84,7 @@ def configuration(here) -> Iterator[str]:
 
 
 @pytest.fixture
-def slurm(configuration, alone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+def slurm(configuration: str, alone: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """A Slurm without jobs, an empty current folder, and what its jobs inherit."""
     for name, value in {**SURROUNDINGS, "SLURM_CONF": configuration}.items():
         monkeypatch.setenv(name, value)
@@ -165,7 +165,7 @@ def launcher_words(python: str) -> str:
 
 
 @pytest.mark.parametrize("nodes", [1, 2], ids=["one-node", "two-nodes"])
-def test_an_array_does_a_study_through_a_warning_and_again_nothing(slurm, mpi_python, nodes) -> None:
+def test_an_array_does_a_study_through_a_warning_and_again_nothing(slurm: str, mpi_python: str, nodes: int) -> None:
     """The first task is warned as at its time limit: it saves, comes back, and ends. The folder's name is hostile.
 
     MPICH's ranks are started by srun on one node, by its own mpiexec on two.
@@ -193,7 +193,7 @@ def test_an_array_does_a_study_through_a_warning_and_again_nothing(slurm, mpi_py
     assert not list(Path().rglob("pwned"))
 
 
-def test_a_killed_rank_ends_its_job_which_says_where(slurm, mpi_python) -> None:
+def test_a_killed_rank_ends_its_job_which_says_where(slurm: str, mpi_python: str) -> None:
     submit(mpi_python, "--only=none", rounds=LONG)
     wait(lambda: any(row.rounds_done for row in status.examine(Path("runs"))))
     assert states()[0] == "running"
@@ -212,7 +212,7 @@ def test_a_killed_rank_ends_its_job_which_says_where(slurm, mpi_python) -> None:
     assert rank_processes(0) == []
 
 
-def test_ranks_that_do_not_meet_fail_and_status_says_so(slurm, mpi_python) -> None:
+def test_ranks_that_do_not_meet_fail_and_status_says_so(slurm: str, mpi_python: str) -> None:
     """Both are refused, as worlds of one; the study is whole, so it is the launcher that is wrong."""
     Path("site.toml").write_text('launcher = "srun -K1 --mpi=none"')
     submit(mpi_python, "--profile=site.toml", "--only=none")
@@ -223,7 +223,7 @@ def test_ranks_that_do_not_meet_fail_and_status_says_so(slurm, mpi_python) -> No
     assert row.exit_status in (3, 143)  # srun tells the status of the rank that it ended, if there was time to end it
 
 
-def test_a_study_that_was_spoilt_after_it_was_submitted_fails(slurm, mpi_python) -> None:
+def test_a_study_that_was_spoilt_after_it_was_submitted_fails(slurm: str, mpi_python: str) -> None:
     submit(mpi_python, "--sbatch=--hold")
     assert states() == ["queued", "queued"]
     Path("study.toml").write_text("[study]\nname = 3\n")
@@ -236,7 +236,7 @@ def test_a_study_that_was_spoilt_after_it_was_submitted_fails(slurm, mpi_python)
         assert row.exit_status in (2, 137)  # under srun an abort is a kill
 
 
-def test_a_cancelled_job_does_not_come_back(slurm, mpi_python) -> None:
+def test_a_cancelled_job_does_not_come_back(slurm: str, mpi_python: str) -> None:
     submit(mpi_python, "--only=none", rounds=LONG)
     wait(lambda: any(row.rounds_done for row in status.examine(Path("runs"))))
     ask("scancel", status.examine(Path("runs"))[0].job or "")
@@ -245,7 +245,7 @@ def test_a_cancelled_job_does_not_come_back(slurm, mpi_python) -> None:
     wait(lambda: not rank_processes(0) + rank_processes(1))
 
 
-def test_a_template_runs_through_a_warning(slurm, mpi_python, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_runs_through_a_warning(slurm: str, mpi_python: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study as one job by mpirun, or as an array by srun."""
     monkeypatch.setenv("PATH", f"{Path(mpi_python).parent}:{os.environ['PATH']}")
     words = launcher_words(mpi_python)
@@ -264,7 +264,7 @@ def test_a_template_runs_through_a_warning(slurm, mpi_python, monkeypatch: pytes
     assert len(list(Path().glob("mpi-fed-*.out"))) == (2 if options else 1)
 
 
-def test_a_job_whose_node_dies_goes_on_elsewhere(slurm, mpi_python) -> None:
+def test_a_job_whose_node_dies_goes_on_elsewhere(slurm: str, mpi_python: str) -> None:
     """Slurm is told, to save the time until it notices, and all on the node is killed."""
     submit(mpi_python, "--only=none", "--checkpoint-seconds=0.2", rounds=SECONDS_LONG)
     wait(lambda: list(Path().glob("runs/test/*.checkpoint")))
@@ -306,7 +306,7 @@ def is_step(path: Path, node: str) -> bool:
     return is_one and node in map(node_of, children(int(path.name)))
 
 
-def test_local_slurm_says_what_it_is(slurm, here) -> None:
+def test_local_slurm_says_what_it_is(slurm: str, here: Path) -> None:
     said = local(here / "slurm", "status").stdout
     assert re.findall("^n[1-4] ", said, re.MULTILINE) == ["n1 ", "n2 ", "n3 ", "n4 "]
     assert "one runs already" in local(here / "slurm", "start", status=2).stderr
@@ -314,7 +314,7 @@ def test_local_slurm_says_what_it_is(slurm, here) -> None:
     assert not (here / "other").exists()
 
 
-def test_local_slurm_listens_on_loopback_alone(slurm, here) -> None:
+def test_local_slurm_listens_on_loopback_alone(slurm: str, here: Path) -> None:
     daemons = [int(path.read_text()) for path in (here / "slurm").glob("*.pid")]
     assert len(daemons) == 5
     inodes = {os.readlink(fd) for process in daemons for fd in Path(f"/proc/{process}/fd").iterdir()}
@@ -325,7 +325,7 @@ def test_local_slurm_listens_on_loopback_alone(slurm, here) -> None:
         assert table != "tcp" or len(heard) == 5
 
 
-def test_local_slurm_starts_over_what_was_killed_and_leaves_nothing(here) -> None:
+def test_local_slurm_starts_over_what_was_killed_and_leaves_nothing(here: Path) -> None:
     folder = here / "killed"
     local(folder, "start", "--nodes=1")
     files = [folder / "slurmctld.pid", folder / "slurmd-n1.pid", folder / "munge" / "pid"]
@@ -341,7 +341,7 @@ def test_local_slurm_starts_over_what_was_killed_and_leaves_nothing(here) -> Non
     assert not folder.exists()
 
 
-def test_local_slurm_takes_no_folder_of_others(here) -> None:
+def test_local_slurm_takes_no_folder_of_others(here: Path) -> None:
     (here / "mine").mkdir(exist_ok=True)
     (here / "mine" / "file").touch()
     for what in ("start", "stop"):

@@ -56,7 +56,7 @@ def test_a_file_that_is_not_a_log_is_skipped() -> None:
 
 
 @pytest.fixture
-def real(monkeypatch: pytest.MonkeyPatch):
+def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The MPI of this environment, and rounds that are measured, uncompiled."""
     with monkeypatch.context() as own:
         own.setattr(launcher, "find_library", LIBRARY)
@@ -66,7 +66,7 @@ def real(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.slow
-def test_a_calibration_measures_each_configuration(real) -> None:
+def test_a_calibration_measures_each_configuration(real: None) -> None:
     configurations = load_study(write_grid()).configurations
     found = CALIBRATE(configurations, 2, [])
     assert list(found) == [c.id for c in configurations]
@@ -74,7 +74,7 @@ def test_a_calibration_measures_each_configuration(real) -> None:
 
 
 @pytest.mark.slow
-def test_a_calibration_that_fails_says_why(real) -> None:
+def test_a_calibration_that_fails_says_why(real: None) -> None:
     configurations = load_study(write_grid()).configurations
     with pytest.raises(InputError, match=r"no round can be measured here: exit status 2, saying: .*--no-estimate"):
         CALIBRATE(configurations, 1, ["nowhere.py"])

@@ -35,23 +35,23 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 
 
-def remember(*entries) -> None:
+def remember(*entries: Entry) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     submission.save(FOLDER, Submission("test", "/study.toml", list(entries)))
 
 
-def log(reached=None, **attributes) -> None:
+def log(reached: list[int] | None = None, **attributes: object) -> None:
     write_log(LOG, reached=reached, label="none", **attributes)
 
 
-def leave(text) -> None:
+def leave(text: str) -> None:
     """What the batch script leaves of a run that failed, after it."""
     path = LOG.with_name(f".{LOG.name}.exit")
     path.write_text(text)
     os.utime(path, (2e9, 2e9))
 
 
-def only_row(folder="runs"):
+def only_row(folder: str = "runs") -> Row:
     (row,) = status.examine(Path(folder))
     return row
 
@@ -64,7 +64,7 @@ def test_missing() -> None:
 
 @pytest.mark.parametrize("submitted", [True, False])
 @pytest.mark.parametrize("folder", ["runs", "runs/test", "runs/test/"])
-def test_done(submitted, folder) -> None:
+def test_done(submitted: bool, folder: str) -> None:
     log()
     if submitted:
         remember(ENTRY)
@@ -89,7 +89,7 @@ def test_a_repetition_that_was_not_submitted_is_not_wanted() -> None:
 @pytest.mark.parametrize(
     ("state", "expected"), [("PENDING", "queued"), ("RUNNING", "running"), ("COMPLETING", "running")]
 )
-def test_in_the_queue(state, expected) -> None:
+def test_in_the_queue(state: str, expected: str) -> None:
     remember(replace(ENTRY, job="12_3"))
     Path("queue").write_text(f"12_1|RUNNING\n12_3|{state}\n")
     assert (only_row().state, only_row().job) == (expected, "12_3")
@@ -134,7 +134,7 @@ def test_killed_without_a_job_can_be_continued() -> None:
 
 
 @pytest.mark.parametrize("has_log", [True, False])
-def test_failed_with_its_exit_status(has_log) -> None:
+def test_failed_with_its_exit_status(has_log: bool) -> None:
     remember(replace(ENTRY, job="12_3"))
     if has_log:
         log(reached=[5, 0, 0], status="running")
@@ -173,7 +173,7 @@ def test_an_exit_file_cannot_name_other_files() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x y z", "1 2"])
-def test_a_torn_exit_file_is_ignored(text) -> None:
+def test_a_torn_exit_file_is_ignored(text: str) -> None:
     log(reached=[5, 0, 0], status="interrupted")
     leave(text)
     assert only_row().state == "interrupted"
@@ -228,7 +228,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("folder", ["nowhere", ".", "file"])
-def test_a_folder_without_anything_is_refused(capsys: pytest.CaptureFixture[str], folder) -> None:
+def test_a_folder_without_anything_is_refused(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     Path("file").touch()
     assert main(["status", folder]) == 2
     output = capsys.readouterr()

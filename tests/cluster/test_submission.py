@@ -27,15 +27,15 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path('bin').absolute()}:{os.environ['PATH']}")
 
 
-def submitted():
+def submitted() -> list[str]:
     return [Path(f"submitted{n}").read_text() for n in range(len(list(Path().glob("submitted*"))))]
 
 
-def do_submit(*options):
+def do_submit(*options: str) -> int:
     return main(["submit", write_grid(), "--bundle-minutes=0", *options])
 
 
-def test_a_submission_is_remembered(slurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_submission_is_remembered(slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert do_submit() == 0
     (script,) = submitted()
     held = json.loads(Path("runs/test/submission.json").read_text())
@@ -52,7 +52,7 @@ def test_a_submission_is_remembered(slurm, capsys: pytest.CaptureFixture[str]) -
     assert scripts(capsys, "--bundle-minutes=0")[0] == script
 
 
-def test_what_is_queued_or_running_is_not_submitted_again(slurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_queued_or_running_is_not_submitted_again(slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     do_submit()
     Path("queue").write_text("100_0|PENDING\n100_1|RUNNING\n")
     do_submit()
@@ -68,7 +68,7 @@ def test_what_is_queued_or_running_is_not_submitted_again(slurm, capsys: pytest.
     assert [entry.job for entry in submission.load(Path("runs/test")).entries] == ["100_0", "101_0"]
 
 
-def test_what_is_done_is_not_submitted_again(slurm) -> None:
+def test_what_is_done_is_not_submitted_again(slurm: None) -> None:
     done = load_study(write_grid()).configurations[0]
     write_log(Path("runs/test") / done.file_name, done.tables, configuration_id=done.id, label=done.label)
     do_submit()
@@ -76,12 +76,12 @@ def test_what_is_done_is_not_submitted_again(slurm) -> None:
     assert [entry.job for entry in submission.load(Path("runs/test")).entries] == [None, "100_0"]
 
 
-def test_only_some_are_submitted_and_all_are_remembered(slurm) -> None:
+def test_only_some_are_submitted_and_all_are_remembered(slurm: None) -> None:
     do_submit("--only=dimension=20")
     assert [entry.job for entry in submission.load(Path("runs/test")).entries] == [None, "100_0"]
 
 
-def test_nothing_missing_submits_nothing(slurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_missing_submits_nothing(slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     for c in load_study(write_grid()).configurations:
         write_log(Path("runs/test") / c.file_name, c.tables, configuration_id=c.id, label=c.label)
     assert do_submit() == 0
@@ -89,7 +89,7 @@ def test_nothing_missing_submits_nothing(slurm, capsys: pytest.CaptureFixture[st
     assert "2 done, 0 queued or running, 0 to submit" in capsys.readouterr().err
 
 
-def test_squeue_that_fails_stops_a_submission(slurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_squeue_that_fails_stops_a_submission(slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     do_submit()
     Path("squeue-status").write_text("1")
     assert do_submit() == 2
@@ -99,7 +99,7 @@ def test_squeue_that_fails_stops_a_submission(slurm, capsys: pytest.CaptureFixtu
     assert len(submitted()) == 2
 
 
-def test_sbatch_that_refuses_is_quoted(slurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sbatch_that_refuses_is_quoted(slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     program("sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1")
     assert do_submit("--partition=x") == 2
     assert "sbatch does not take the job, saying: sbatch: error: invalid partition" in capsys.readouterr().err
@@ -115,7 +115,7 @@ def test_without_sbatch_a_dry_run_is_offered(
     assert not Path("runs").exists()
 
 
-def test_two_submissions_at_once_are_one(slurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_submissions_at_once_are_one(slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     with submission.lock_submission(Path("runs/test")):
         assert do_submit() == 2
     assert "is being submitted by another command" in capsys.readouterr().err
@@ -123,14 +123,16 @@ def test_two_submissions_at_once_are_one(slurm, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "mpi-fed submission", "format_version": 2}'])
-def test_a_submission_that_cannot_be_read_stops_another(slurm, capsys: pytest.CaptureFixture[str], text) -> None:
+def test_a_submission_that_cannot_be_read_stops_another(
+    slurm: None, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     Path("runs/test").mkdir(parents=True)
     Path("runs/test/submission.json").write_text(text)
     assert do_submit() == 2
     assert "submission.json: cannot be read" in capsys.readouterr().err
 
 
-def test_a_submission_names_no_other_files(slurm, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_submission_names_no_other_files(slurm: None, capsys: pytest.CaptureFixture[str]) -> None:
     do_submit()
     path = Path("runs/test/submission.json")
     path.write_text(re.sub(r'"file_name": "[^"]*"', '"file_name": "../../x.h5"', path.read_text()))

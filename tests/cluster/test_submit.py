@@ -59,7 +59,7 @@ def test_long_arrays_are_several(capsys: pytest.CaptureFixture[str], monkeypatch
     ],
 )
 def test_the_launcher_is_that_of_the_mpi(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, vendor, nodes, words
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, vendor: str, nodes: int, words: str
 ) -> None:
     use_library(monkeypatch, vendor)
     script, _ = scripts(capsys, f"--nodes={nodes}")
@@ -78,7 +78,9 @@ def test_the_launcher_is_that_of_the_mpi(
         (None, ["--nodes=2", "--tasks-per-node=3"], 2, 3),
     ],
 )
-def test_ranks(capsys: pytest.CaptureFixture[str], clients, options, nodes, tasks) -> None:
+def test_ranks(
+    capsys: pytest.CaptureFixture[str], clients: int | None, options: list[str], nodes: int, tasks: int
+) -> None:
     if clients is None:
         write_grid(dimensions=[10], clients=None)
     else:

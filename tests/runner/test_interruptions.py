@@ -40,7 +40,7 @@ GONE = 2.0
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Path:
     return write_study(tmp_path / "test.toml", repetitions=MOST, **STUDY)
 
 
@@ -49,7 +49,7 @@ def start(study: Path) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory):
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The log of a run that nothing interrupts."""
     folder = tmp_path_factory.mktemp("whole")
     study = write_study(folder / "test.toml", repetitions=MOST, **STUDY)
@@ -85,7 +85,7 @@ def check(path: Path, status: bytes = b"running") -> dict[str, np.ndarray]:
     return log
 
 
-def test_killed_many_times(study, whole, tmp_path: Path) -> None:
+def test_killed_many_times(study: Path, whole: dict[str, Any], tmp_path: Path) -> None:
     """Each kill leaves a sound log, no repetition that is done is done again, and the end is as if none had been."""
     random.seed(1)
     folder = tmp_path / "runs" / "test"
@@ -120,7 +120,7 @@ def test_killed_many_times(study, whole, tmp_path: Path) -> None:
         assert tuple(log["wall_seconds"][r]) == row
 
 
-def test_frozen_at_many_moments(study, whole, tmp_path: Path) -> None:
+def test_frozen_at_many_moments(study: Path, whole: dict[str, Any], tmp_path: Path) -> None:
     """What lies on the disk while the root is stopped is what a kill at that moment would leave.
 
     After 100 copies only what has changed is looked at, up to 200 in all: a slow machine may not have ended a
@@ -165,7 +165,7 @@ def status(path: Path) -> bytes:
         return file.attrs["status"]
 
 
-def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path: Path) -> None:
+def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python: str, tmp_path: Path) -> None:
     """Its peers wait for it in a collective; the log is sound, and the next run goes on."""
     study = write_study(tmp_path / "test.toml", repetitions=2, **STUDY)
     options = ["run", study, f"--out={tmp_path / 'runs'}", "--no-analyze", "--ranks=2"]
@@ -203,7 +203,7 @@ BY_FAMILY = {"Open MPI": [signal.SIGUSR1], "MPICH": [signal.SIGUSR1, signal.SIGT
 """Signals on which a bare launcher leaves its ranks the time to save."""
 
 
-def test_signals_to_a_bare_launcher(mpi_python, tmp_path: Path) -> None:
+def test_signals_to_a_bare_launcher(mpi_python: str, tmp_path: Path) -> None:
     """Each saves, and the run goes on from there."""
     write_study(tmp_path / "test.toml", repetitions=1, **STUDY)
     mpiexec = launcher.find_launcher(mpi_python)
@@ -234,7 +234,7 @@ def rounds_done(folder: Path) -> int:
     return 0
 
 
-def test_a_disk_that_may_only_be_read(mpi_python, small_disk, study) -> None:
+def test_a_disk_that_may_only_be_read(mpi_python: str, small_disk: Path, study: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     ended = command.run("run", study, *options, python=mpi_python, status=2)
@@ -243,7 +243,7 @@ def test_a_disk_that_may_only_be_read(mpi_python, small_disk, study) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def wait_for(job, condition):
+def wait_for(job: subprocess.Popen[str], condition: Callable[[], T]) -> T:
     """What the condition gives, once it gives something; the job must not end before."""
     end = time.monotonic() + command.PATIENCE
     while not (found := condition()):
@@ -253,7 +253,7 @@ def wait_for(job, condition):
     return found
 
 
-def test_a_disk_without_room_for_a_checkpoint(mpi_python, small_disk, study) -> None:
+def test_a_disk_without_room_for_a_checkpoint(mpi_python: str, small_disk: Path, study: Path) -> None:
     """One sentence; the checkpoint before and the log stay as they are, and are gone on from."""
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     options += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='none'", "--checkpoint-seconds=0.2"]
@@ -279,7 +279,7 @@ def test_a_disk_without_room_for_a_checkpoint(mpi_python, small_disk, study) -> 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path):
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -307,7 +307,7 @@ def sentence(errors: str) -> str:
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 100_000])
-def test_a_disk_without_room_for_the_log(mpi_python, small_disk, study, leave) -> None:
+def test_a_disk_without_room_for_the_log(mpi_python: str, small_disk: Path, study: Path, leave: int) -> None:
     fill(small_disk, leave)
     options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=2"]
     ended = command.run("run", study, *options, python=mpi_python, status=2)
@@ -318,7 +318,7 @@ def test_a_disk_without_room_for_the_log(mpi_python, small_disk, study, leave) -
     assert not list(small_disk.glob("test/.*"))
 
 
-def test_a_disk_that_is_full_for_the_second_log(mpi_python, small_disk, study) -> None:
+def test_a_disk_that_is_full_for_the_second_log(mpi_python: str, small_disk: Path, study: Path) -> None:
     """The first configuration's log is whole, the second's is not begun."""
     options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=2"]
     options += ["--set=study.rounds=[3000, 3_000_000]", "--set=log.points_per_decade=500", "--set=log.iterates='all'"]
@@ -329,7 +329,7 @@ def test_a_disk_that_is_full_for_the_second_log(mpi_python, small_disk, study) -
     assert "rounds-3000000" in sentence(ended.stderr)
 
 
-def test_a_log_that_cannot_grow_stays_as_it_is(mpi_python, small_disk, study) -> None:
+def test_a_log_that_cannot_grow_stays_as_it_is(mpi_python: str, small_disk: Path, study: Path) -> None:
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze"]
     command.run(*options, "--set=study.repetitions=2", python=mpi_python)
     (path,) = (small_disk / "test").iterdir()
@@ -341,7 +341,7 @@ def test_a_log_that_cannot_grow_stays_as_it_is(mpi_python, small_disk, study) ->
     assert list((small_disk / "test").iterdir()) == [path]
 
 
-def test_room_that_a_running_log_loses(mpi_python, small_disk, study) -> None:
+def test_room_that_a_running_log_loses(mpi_python: str, small_disk: Path, study: Path) -> None:
     """As on file systems that need room to write anew what they hold; here a hole is punched into the log."""
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     options += ["--set=study.rounds=1_000_000_000", "--set=log.points_per_decade=200", "--set=log.iterates='all'"]

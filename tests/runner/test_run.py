@@ -25,7 +25,7 @@ BERNOULLI = {"kind": "bernoulli", "p": 0.5}
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Path:
     """A study, and the folder in which its commands run."""
     write_study(tmp_path / "test.toml", "none", BERNOULLI, **STUDY)
     return tmp_path
@@ -48,7 +48,7 @@ def mpirun(python: str, ranks: int, *arguments: object, folder: object) -> None:
 
 
 @pytest.mark.slow
-def test_both_ways_to_start_are_one_run(mpi_python, study) -> None:
+def test_both_ways_to_start_are_one_run(mpi_python: str, study: Path) -> None:
     """Three clients, on two ranks and on one: the logs are equal but for what depends on ranks or time."""
     mpirun(mpi_python, 2, "test.toml", "--out=mpirun", "--no-analyze", folder=study)
     options = ["run", "test.toml", "--no-analyze"]
@@ -66,7 +66,7 @@ def test_both_ways_to_start_are_one_run(mpi_python, study) -> None:
         assert b" run test.toml" in file.attrs["command_line"]
 
 
-def test_a_finished_run_prints_the_table_and_writes_the_report(study) -> None:
+def test_a_finished_run_prints_the_table_and_writes_the_report(study: Path) -> None:
     ended = command.run("run", "test.toml", "--ranks=2", folder=study)
     assert "none" in ended.stdout
     assert "bernoulli" in ended.stdout
@@ -79,7 +79,7 @@ def test_a_finished_run_prints_the_table_and_writes_the_report(study) -> None:
 
 
 @pytest.mark.slow
-def test_a_terminal_that_tells_no_width_gets_bar_and_table(study) -> None:
+def test_a_terminal_that_tells_no_width_gets_bar_and_table(study: Path) -> None:
     ours, theirs = pty.openpty()  # 0 columns
     words = [sys.executable, "-P", "-m", "mpi_fed", "run", "test.toml", "--ranks=1", "--only=none"]
     with subprocess.Popen(words, cwd=study, stdin=theirs, stdout=theirs, stderr=theirs) as process:
@@ -97,7 +97,7 @@ def test_a_terminal_that_tells_no_width_gets_bar_and_table(study) -> None:
 
 
 @pytest.mark.slow
-def test_only_set_and_jobs(study) -> None:
+def test_only_set_and_jobs(study: Path) -> None:
     """Side by side, what is asked for alone; each log knows its place in the whole grid."""
     options = ["--jobs=2", "--ranks=1", "--no-analyze", "--set=problem.eigenvalue_decay=[1, 2]"]
     command.run("run", "test.toml", *options, "--set=study.rounds=50", "--only=bernoulli", folder=study)
@@ -112,7 +112,7 @@ def test_only_set_and_jobs(study) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_diverges_says_so(study) -> None:
+def test_a_run_that_diverges_says_so(study: Path) -> None:
     """The other configuration is run all the same."""
     options = ["--ranks=2", "--set=algorithm.step_size=[0.01, 3.0]", "--only=none"]
     ended = command.run("run", "test.toml", *options, folder=study)
@@ -141,7 +141,7 @@ def test_a_run_that_diverges_says_so(study) -> None:
     [("compressor.value_bits=16", ["in round 0 client ", "give this compressor value_bits = 32"]),
      ("route.downlink_bits=16", ["the root had to send", "give the route downlink_bits = 32"])],
 )  # fmt: skip
-def test_a_number_beyond_float16_ends_the_run(mpi_python, study, short, said) -> None:
+def test_a_number_beyond_float16_ends_the_run(mpi_python: str, study: Path, short: str, said: list[str]) -> None:
     far = ["--set=problem.shift='optimum'", "--set=problem.optimum_spread=1e6"]
     options = ["--ranks=2", "--only=none", f"--set={short}", *far]
     ended = command.run("run", "test.toml", *options, status=2, python=mpi_python, folder=study)
@@ -154,7 +154,7 @@ def test_a_number_beyond_float16_ends_the_run(mpi_python, study, short, said) ->
 
 
 @pytest.mark.slow
-def test_a_foreign_file_in_the_way_is_refused_in_one_sentence(study) -> None:
+def test_a_foreign_file_in_the_way_is_refused_in_one_sentence(study: Path) -> None:
     command.run("run", "test.toml", "--ranks=1", "--only=none", "--no-analyze", folder=study)
     (path,) = (study / "runs" / "test").glob("*.h5")
     path.write_text("my notes")
@@ -199,7 +199,7 @@ class Fails(NoCompression):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["python", "kernel"])
-def test_a_plugin_that_fails_on_one_rank_ends_the_job(mpi_python, study, where):
+def test_a_plugin_that_fails_on_one_rank_ends_the_job(mpi_python: str, study: Path, where: str) -> None:
     """In Python, and in compiled code while the root waits in a collective: with that rank's message."""
     (study / "plugin.py").write_text(PLUGIN)
     write_study(study / "test.toml", {"kind": "fails", "where": where}, BERNOULLI, **STUDY)

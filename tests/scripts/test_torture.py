@@ -23,7 +23,7 @@ def torture(folder: Path, *options: str) -> str:
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_others(alone, tmp_path: Path) -> None:
+def test_killed_runs_end_as_others(alone: None, tmp_path: Path) -> None:
     """10 kills -9 at random moments, each followed by a start; logs are readable in between, the end is the same."""
     said = torture(tmp_path, "--kills=10", "--rounds=500000", "--mutations=0")
     names, numbers = (re.split("  +", line.strip()) for line in said.splitlines()[:2])
@@ -34,7 +34,7 @@ def test_killed_runs_end_as_others(alone, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mutated_files(alone, tmp_path: Path) -> None:
+def test_mutated_files(alone: None, tmp_path: Path) -> None:
     """500 study files, logs and checkpoints. Logs differ from run to run, and so do these mutations of them."""
     said = torture(tmp_path, "--kills=0", "--mutations=500")
     for kind in ("study", "log", "checkpoint"):

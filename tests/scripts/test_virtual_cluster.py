@@ -115,7 +115,7 @@ def refused() -> str | None:
 
 
 @pytest.fixture
-def mpich(mpi_pythons, alone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def mpich(mpi_pythons: list[str], alone: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The Python that has MPICH, in an empty current folder."""
     if reason := unavailable():
         pytest.fail(reason, pytrace=False) if MUST_HAVE_BOTH else pytest.skip(reason)
@@ -155,7 +155,7 @@ def wait(done: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def staying(mpich) -> Iterator[subprocess.Popen[str]]:
+def staying(mpich: str) -> Iterator[subprocess.Popen[str]]:
     """A cluster whose two ranks stay, each with a child that no launcher knows."""
     with stay(mpich) as process:
         yield process
@@ -186,7 +186,7 @@ def inhabitants(net: str) -> list[int]:
 
 
 @pytest.mark.parametrize(("hosts", "ranks_per_host"), [(3, 1), (2, 2)])
-def test_ranks_on_different_hosts_meet(mpich, hosts, ranks_per_host) -> None:
+def test_ranks_on_different_hosts_meet(mpich: str, hosts: int, ranks_per_host: int) -> None:
     size = hosts * ranks_per_host
     rates = ("--up=8mbit", "--root-rate=none")
     run(f"--hosts={hosts}", f"--ranks-per-host={ranks_per_host}", *rates, "--", mpich, "-P", "-c", MEET)
@@ -201,7 +201,7 @@ def test_ranks_on_different_hosts_meet(mpich, hosts, ranks_per_host) -> None:
     assert all(json.loads(one["cables"])[:2] == cables for one in ranks)
 
 
-def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich) -> None:
+def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich: str) -> None:
     """Two runs of different length: what start-up sends is the same, and goes out of the difference.
 
     Each packet that carries something is answered by at most one that carries nothing; a fiftieth more is for the
@@ -264,7 +264,7 @@ sys.exit(main())
 calls, and else how often depends on how fast rounds are."""
 
 
-def test_leaders_alone_talk_between_hosts(mpich) -> None:
+def test_leaders_alone_talk_between_hosts(mpich: str) -> None:
     """Two hosts of two ranks, each of a client: h2 sends one message a round in a tree, and two without.
 
     A message, also a leader's, fits into one packet; a fifth more is for log points, and for what start-up varies by,
@@ -331,7 +331,9 @@ def gone(host: dict[str, Any], name: str) -> int:
         (["--rate=40000kbit", "--up=50mbit"], [(50, 40), (50, 40)]),
     ],
 )
-def test_nothing_is_faster_than_its_cable(mpich, options, rates) -> None:
+def test_nothing_is_faster_than_its_cable(
+    mpich: str, options: list[str], rates: list[tuple[int | None, int | None]]
+) -> None:
     """A million bytes one way, then the other; a cable may be ahead of its rate by two packets alone."""
     run(*options, "--json=facts.json", "--", mpich, "-P", "-c", TIME)
     root, _ = told()
@@ -344,14 +346,14 @@ def test_nothing_is_faster_than_its_cable(mpich, options, rates) -> None:
     assert root["down"] >= bits / 10**6 / min(rate for rate in (root_up, down) if rate)
 
 
-def test_the_exit_status_is_the_commands(mpich) -> None:
+def test_the_exit_status_is_the_commands(mpich: str) -> None:
     run("--json=facts.json", "--", mpich, "-c", "import os; os._exit(7 * int(os.environ['PMI_RANK']))", status=7)
     facts = json.loads(Path("facts.json").read_text())
     assert facts["exit_status"] == 7
     assert [host["name"] for host in facts["hosts"]] == ["h1", "h2"]
 
 
-def test_ranks_are_of_the_user_who_called_sudo(mpich) -> None:
+def test_ranks_are_of_the_user_who_called_sudo(mpich: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         shutil.copy("/bin/sh", folder)
@@ -362,7 +364,7 @@ def test_ranks_are_of_the_user_who_called_sudo(mpich) -> None:
     assert os.stat("facts.json").st_uid == 65534
 
 
-def test_nothing_is_in_the_machines_own_network(staying) -> None:
+def test_nothing_is_in_the_machines_own_network(staying: subprocess.Popen[str]) -> None:
     own = os.readlink("/proc/self/ns/net")
     others = [process for process in family(staying.pid) if process != staying.pid]
     assert len(others) > 6  # holders, launcher, proxies, ranks
@@ -374,14 +376,14 @@ def test_nothing_is_in_the_machines_own_network(staying) -> None:
     assert not {"e0", "h1", "bridge"} & set(os.listdir("/sys/class/net"))
 
 
-def test_clusters_side_by_side_leave_each_other_alone(staying, mpich) -> None:
+def test_clusters_side_by_side_leave_each_other_alone(staying: subprocess.Popen[str], mpich: str) -> None:
     ranks = told()
     run("--", mpich, "-c", "")
     assert all(alive(one["process"]) and alive(one["child"]) for one in ranks)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
-def test_nothing_is_left_however_it_ends(staying, mpich, signum) -> None:
+def test_nothing_is_left_however_it_ends(staying: subprocess.Popen[str], mpich: str, signum: signal.Signals) -> None:
     """Of one that is killed a rank's child may be left, until the next one starts."""
     ranks = told()
     processes = list(family(staying.pid))
@@ -395,7 +397,7 @@ def test_nothing_is_left_however_it_ends(staying, mpich, signum) -> None:
     assert not [process for one in ranks for process in inhabitants(one["net"])]
 
 
-def test_a_second_signal_kills(mpich) -> None:
+def test_a_second_signal_kills(mpich: str) -> None:
     with stay(mpich, DEAF="1") as process:
         ranks = told()
         process.send_signal(signal.SIGINT)
@@ -406,7 +408,7 @@ def test_a_second_signal_kills(mpich) -> None:
         assert not any(alive(one["process"]) or alive(one["child"]) for one in ranks)
 
 
-def test_a_run_saves_on_sigterm(mpich) -> None:
+def test_a_run_saves_on_sigterm(mpich: str) -> None:
     endless = {"rounds": 10**9, "problem": {"dimension": 5, "rotation": "householder"}}
     write_study("study.toml", *COMPRESSORS, **(STUDY | endless))
     mpi_fed = [mpich, "-P", "-m", "mpi_fed", "run", "study.toml", "--only=none", "--no-analyze", "--out=runs"]
@@ -434,19 +436,19 @@ def test_a_run_saves_on_sigterm(mpich) -> None:
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )
-def test_bad_input_is_refused_in_one_sentence(mpich, words, sentence) -> None:
+def test_bad_input_is_refused_in_one_sentence(mpich: str, words: list[str], sentence: str) -> None:
     (line,) = [line for line in run(*words, status=2).stderr.splitlines() if not line.startswith("usage:")]
     assert sentence in line
 
 
-def test_another_mpi_is_refused(mpich, mpi_pythons) -> None:
+def test_another_mpi_is_refused(mpich: str, mpi_pythons: list[str]) -> None:
     (other,) = (python for python in mpi_pythons if python != mpich)
     said = run("--", other, "-c", "", status=2).stderr
     assert "MPICH is needed" in said
     assert said.count("\n") == 1
 
 
-def test_without_root_it_says_so(mpich) -> None:
+def test_without_root_it_says_so(mpich: str) -> None:
     """In a user namespace of its own nobody is root."""
     words = ["unshare", "--user", sys.executable, SCRIPT, "run", "--", mpich]
     answer = subprocess.run(words, capture_output=True, text=True)
