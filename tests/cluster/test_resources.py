@@ -1,4 +1,4 @@
-"""Options and profiles that the resources of a job come from, and those that are refused."""
+"""Resources of a job from options and profiles, and values that are refused."""
 
 from __future__ import annotations
 

@@ -208,7 +208,9 @@ def test_bytes_of_messages_of_varying_length(all_logs: Logs, world: World) -> No
     np.testing.assert_array_equal(participation["uplink_payload_bytes"][:, -1], 80 * messages)
     np.testing.assert_array_equal(participation["uplink_information_bits"], 8 * participation["uplink_payload_bytes"])
     within_six_sigma(messages, N * K, 0.3)
-    rounds = participation["downlink_transported_bytes"][:, -1] / (8 * D * RANKS)  # in which at least one client takes part
+    rounds = participation["downlink_transported_bytes"][:, -1] / (
+        8 * D * RANKS
+    )  # in which at least one client takes part
     within_six_sigma(rounds, K, 1 - 0.7**N)
 
 

@@ -88,7 +88,9 @@ def test_a_log_that_grows_keeps_its_last_iterates(
     np.testing.assert_array_equal(after["last_iterate_averaged"][0], before["iterate_averaged"][0, -1])
     with h5py.File(path, "r+") as file:
         file["repetition_status"][1] = 0
-    run_in_world(world.comm, tmp_path, study, "study.repetitions=2")  # "auto" now means all, but the log does not change
+    run_in_world(
+        world.comm, tmp_path, study, "study.repetitions=2"
+    )  # "auto" now means all, but the log does not change
     assert_same(arrays(path), after)
 
 
@@ -106,7 +108,9 @@ def create(configuration: Configuration, path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "difference"), sorted((attribute.name, text) for attribute, text in ORIGIN.items()))
-def test_repetitions_of_different_origin_are_not_mixed(place: tuple[Configuration, Path], name: str, difference: str) -> None:
+def test_repetitions_of_different_origin_are_not_mixed(
+    place: tuple[Configuration, Path], name: str, difference: str
+) -> None:
     configuration, path = place
     layout, optimum = Layout.of(configuration, D, 5, 1), np.zeros(D)
     open_writer(path, configuration, layout, optimum, {name: "before"}).close(Status.INTERRUPTED)

@@ -90,7 +90,9 @@ def check(path: Path, status: bytes = b"running") -> dict[str, NDArray[Any]]:
     return log
 
 
-def test_a_run_that_is_killed_many_times_ends_like_an_uninterrupted_one(study: Path, whole: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_that_is_killed_many_times_ends_like_an_uninterrupted_one(
+    study: Path, whole: dict[str, Any], tmp_path: Path
+) -> None:
     """Each kill leaves an undamaged log, and no finished repetition is run again."""
     random.seed(1)
     folder = tmp_path / "runs" / "test"
