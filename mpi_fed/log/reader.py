@@ -179,7 +179,7 @@ def open_log(path: Path) -> Iterator[h5py.File]:
 
 
 def load(path: str | Path) -> Log:
-    """Load the log of one configuration.
+    """Load the log of one configuration as NumPy arrays. `mpi_fed.load` gives an `xarray.Dataset` instead.
 
     Parameters
     ----------
@@ -199,6 +199,7 @@ def load(path: str | Path) -> Log:
 
     See Also
     --------
+    mpi_fed.load : Load logs as an `xarray.Dataset`, with the prediction of theory.
     load_all : Load the logs of files and folders.
 
     Notes
@@ -224,22 +225,14 @@ def load(path: str | Path) -> Log:
     --------
     The mean curve of the averaged iterate, against the bytes that the clients sent:
 
-    >>> import mpi_fed
-    >>> log = mpi_fed.load("tests/recorded/logs/finished/none-6d8f94.h5")
+    >>> from mpi_fed.log.reader import load
+    >>> log = load("tests/recorded/logs/finished/none-6d8f94.h5")
     >>> log.label, log.status, log.rounds
     ('none', 'complete', 2000)
     >>> log.excess_risk_averaged.shape  # repetitions, log points
     (2, 19)
     >>> risk = log.excess_risk_averaged[log.complete].mean(axis=0)
     >>> sent = log.uplink_payload_bytes[log.complete].mean(axis=0)
-
-    The same curve as an `xarray.DataArray`:
-
-    >>> import xarray
-    >>> with xarray.open_dataset(log.path, engine="h5netcdf") as dataset:
-    ...     curve = dataset["excess_risk_averaged"].mean("repetition")
-    >>> curve.dims
-    ('round',)
     """
     path = Path(path)
     with open_log(path) as file:
