@@ -63,8 +63,8 @@ def run(
 
     Notes
     -----
-    During the run, NumPy's BLAS is limited to one thread, because its results depend on the number of threads. With more
-    than one rank, an error during the run ends all ranks, because the others may be waiting inside a collective.
+    During the run, NumPy's BLAS is limited to one thread, because its results depend on the number of threads. With
+    more than one rank, an error during the run ends all ranks, because the others may be waiting inside a collective.
 
     Examples
     --------

@@ -274,6 +274,7 @@ def test_a_job_whose_node_fails_continues_on_another_node(slurm: str, mpi_python
     wait(lambda: list(Path().glob("runs/test/*.checkpoint")))
     (process,) = rank_processes(1)
     node = node_of(process)
+    assert node is not None
     daemon = int((Path(slurm).parent / f"slurmd-{node}.pid").read_text())
     steps = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_step(path, node)]
     assert steps

@@ -36,7 +36,7 @@ def test_short_configurations_share_a_task(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_task_has_consecutive_configurations_up_to_its_longest_time() -> None:
     configurations = load_study(write_grid(dimensions=(1, 2, 3, 4, 5, 6))).configurations
-    seconds = {c.id: s for c, s in zip(configurations, [30, 30, 100, 10, 60], strict=False)}
+    seconds = {c.id: s for c, s in zip(configurations, [30.0, 30.0, 100.0, 10.0, 60.0], strict=False)}
     tasks = missing_work.bundles(configurations, seconds, 60)
     assert [[c.position for c in task] for task in tasks] == [[0, 1], [2], [3], [4], [5]]
     assert [len(task) for task in missing_work.bundles(configurations, {}, 600)] == [1] * 6

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5netcdf
+import h5netcdf  # type: ignore[import-untyped]
 import h5py
 import numpy as np
 import pytest

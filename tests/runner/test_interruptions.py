@@ -123,8 +123,8 @@ def test_a_run_that_is_killed_many_times_ends_like_an_uninterrupted_one(
     (path,) = folder.iterdir()  # no other file is left
     log = check(path, b"complete")
     assert_same(log, whole)
-    for r, row in finished.items():
-        assert tuple(log["wall_seconds"][r]) == row
+    for repetition, seconds in finished.items():
+        assert tuple(log["wall_seconds"][repetition]) == seconds
 
 
 def test_the_log_on_the_disk_is_undamaged_at_any_moment(study: Path, whole: dict[str, Any], tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def fill(disk: Path, leave: int = 0) -> None:
         with contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
-        file.truncate(max(0, file.tell() - leave))
+        file.truncate(max(0, os.fstat(file.fileno()).st_size - leave))
 
 
 def sentence(errors: str) -> str:

@@ -93,8 +93,8 @@ def test_a_terminal_without_a_width_gets_bar_and_table(study: Path) -> None:
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
     assert text != shown.decode()
-    for words in ("test: none: complete", "excess risk", "VALID", "report: "):
-        assert words in text
+    for part_of_text in ("test: none: complete", "excess risk", "VALID", "report: "):
+        assert part_of_text in text
 
 
 @pytest.mark.slow

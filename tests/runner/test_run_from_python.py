@@ -76,7 +76,8 @@ except mpi_fed.InputError as error:
     print(json.dumps(str(error)))
 """
     message = python(code, tmp_path)
-    assert message.startswith("<mapping>: [[compressor]] 3 kind is") and 'did you mean "quantization"?' in message
+    assert message.startswith("<mapping>: [[compressor]] 3 kind is")
+    assert 'did you mean "quantization"?' in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,7 +106,8 @@ except KeyboardInterrupt as error:
     assert load(path).status == "interrupted"
     subprocess.run(words, cwd=tmp_path, env=UNCOMPILED, capture_output=True, check=True)
     log = load(path)
-    assert log.status == "complete" and log.attributes["restarts"] == 1
+    assert log.status == "complete"
+    assert log.attributes["restarts"] == 1
 
 
 @pytest.mark.mpi(ranks=2)
