@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
     return text.replace("\n", ", ")
 
 
-def made(world: World, configuration: Configuration) -> Simulation:
+def new_simulation(world: World, configuration: Configuration) -> Simulation:
     population = configuration.problem.prepare(configuration.clients)
     simulation = Simulation(configuration, population, world.comm, np.arange(0, configuration.rounds + 1, 10))
     simulation.compile()
@@ -63,14 +63,14 @@ def test_a_repetition_continues_from_a_checkpoint(
     """In this world, and on the root alone. All clients' memories, averages and the ledger are compared."""
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
     log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
-    simulation = made(world, configuration)
+    simulation = new_simulation(world, configuration)
     simulation.start(0)
     simulation.advance(BEFORE)
     checkpoint.save(world, log, simulation)
     simulation.advance(ROUNDS)
     whole = everything(simulation)
 
-    other = made(world, configuration)
+    other = new_simulation(world, configuration)
     other.start(0)
     other.advance(3)  # its earlier state must not matter
     checkpoint.restore(world, checkpoint.load(log, configuration) if world.is_root else None, other)
@@ -82,7 +82,7 @@ def test_a_repetition_continues_from_a_checkpoint(
 
     if world.is_root:
         here = alone(world)
-        single = made(here, configuration)
+        single = new_simulation(here, configuration)
         checkpoint.restore(here, checkpoint.load(log, configuration), single)
         single.advance(ROUNDS)
         for name in ("w", "sum", "client_payload", "histogram"):
@@ -97,7 +97,7 @@ def test_contents_of_a_checkpoint(world: World, tmp_path: Path) -> None:
     """NumPy opens it without pickle, and it holds the clients' rows in order, also those of other ranks."""
     problem, compressor, algorithm = ALGORITHMS[0]
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
-    simulation = made(world, configuration)
+    simulation = new_simulation(world, configuration)
     simulation.start(0)
     simulation.advance(BEFORE)
     checkpoint.save(world, tmp_path / "a.h5", simulation)
@@ -115,7 +115,7 @@ def test_contents_of_a_checkpoint(world: World, tmp_path: Path) -> None:
 @pytest.mark.mpi(ranks=3)
 def test_ranks_whose_iterates_differ_are_named(world: World, tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
-    simulation = made(world, configuration)
+    simulation = new_simulation(world, configuration)
     simulation.start(0)
     simulation.advance(BEFORE)
     checkpoint.compare_iterates(world, simulation)
@@ -236,7 +236,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(study: Path) -> None:
     options = ("--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze")
     sound = path.read_bytes()
 
-    def refused(**changes: object) -> str:
+    def refusal(**changes: object) -> str:
         rewrite(path, sound, **changes)
         ended = command.run("run", study, *options, status=2)
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("mpi-fed: "))
@@ -245,13 +245,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused(study: Path) -> None:
         assert path.exists()
         return line
 
-    assert "was written by mpi-fed 0.0.1" in refused(package_version="0.0.1")
+    assert "was written by mpi-fed 0.0.1" in refusal(package_version="0.0.1")
     meta = meta_of(sound)
     tables = meta["configuration"]
     for table, key, value in (("study", "clients", 3), ("problem", "dimension", 7), ("compressor", "p", 0.5)):
         other = {**tables, table: {**tables[table], key: value}}
-        assert f"[{table}] {key} was {value}" in refused(configuration=other)
-    assert "had a table [downlink]" in refused(configuration={**tables, "downlink": {"kind": "none"}})
+        assert f"[{table}] {key} was {value}" in refusal(configuration=other)
+    assert "had a table [downlink]" in refusal(configuration={**tables, "downlink": {"kind": "none"}})
     path.write_bytes(sound[:-100])
     ended = command.run("run", study, *options, status=2)
     assert "cannot be read as a checkpoint" in ended.stderr
