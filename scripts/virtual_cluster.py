@@ -127,11 +127,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hosts", default="2", metavar="N", help="hosts h1 .. hN (default: 2)")
     parser.add_argument("--ranks-per-host", default="1", metavar="K", help="ranks on each host (default: 1)")
     parser.add_argument(
-        "--rate", default="none", metavar="R", help="rate of each cable, such as 100mbit (default: none)"
+        "--rate", default="none", metavar="R", help="rate of each cable, both ways: 100mbit, ... (default: none)"
     )
     parser.add_argument("--up", metavar="R", help="rate from a host to the bridge (default: --rate)")
     parser.add_argument("--down", metavar="R", help="rate from the bridge to a host (default: --rate)")
-    parser.add_argument("--root-rate", metavar="R", help="rate of h1's cable (default: as the other cables)")
+    parser.add_argument("--root-rate", metavar="R", help="rate of h1's cable, both ways (default: as other cables)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write hosts, rates and counters into a file")
     place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     arguments = parser.parse_args(sys.argv[1:place])

@@ -272,9 +272,9 @@ def test_only_leaders_send_between_hosts(mpich: str) -> None:
 
     Each message, also a leader's, fits into one packet. A fifth more packets and 20,000 more bytes are allowed, for log
     points and for differences between start-ups. The bytes of h2 cross the cable. Without a tree, these are half of the
-    ledger's messages and one of four w. In a tree, they are a quarter of the messages, because these count twice (or one
-    of six sums), and one of six w. Each packet has headers, and may be answered by a packet that has only headers; the
-    same number of bytes is allowed for MPI's own messages.
+    ledger's messages and one of four w. In a tree, they are a quarter of the messages, because these count twice (or
+    one of six sums), and one of six w. Each packet has headers, and may be answered by a packet that has only headers;
+    the same number of bytes is allowed for MPI's own messages.
     """
     write_study("study.toml", *COMPRESSORS, **STUDY)
     settings = ("problem.dimension=150", "study.clients=4", "log.points_per_decade=3")
