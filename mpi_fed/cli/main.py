@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Print an error of the user as one line on standard error."""
     try:
         arguments = options.parse(sys.argv[1:] if argv is None else argv, COMMANDS)
-        status = arguments.command(arguments)
+        status: int = arguments.command(arguments)
         sys.stdout.flush()
         return status
     except (InputError, WorldError) as error:

@@ -44,7 +44,7 @@ def _run_as_rank(options: RunOptions) -> int:
     with world.guard(here):
         if options.ranks not in (None, here.size):
             raise WorldError(
-                f"--ranks {options.ranks} was given, but the launcher started {here.size} ranks; give both the same number"
+                f"--ranks {options.ranks} was given, but the launcher started {here.size}; give both the same number"
             )
         from .. import plugins
 
