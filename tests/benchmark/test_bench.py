@@ -215,7 +215,7 @@ def test_too_few_rounds_are_invalid(bench) -> None:
         (["bench", "--compressor", ""], ["--compressor", 'kind is ""']),
         (
             ["bench", "--dimension", "10000000", "--compressor", "sketch", "--route", "gather"],
-            ["sketch h=3161 needs", "vectors 762 GB of it", "give a smaller --dimension"],
+            ["sketch h=3161 needs", "762 GB of it for vectors", "give a smaller --dimension"],
         ),
         (["bench", "--dimension", "20000000"], ["--dimension 20000000", "1 to 10,000,000"]),
         (["bench", "--dimension", "0"], ["--dimension", "not an integer of at least 1"]),
