@@ -23,7 +23,20 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class StudyOptions(BaseModel):
-    """Keys of the table [study]."""
+    """Keys of the table [study].
+
+    Parameters
+    ----------
+    name : str
+        Name of the study: 1 to 100 letters, digits, `.`, `_` and `-`. The logs go to `runs/NAME/`.
+    rounds : int
+        Number of rounds K, from 1 to 10^15.
+    repetitions : int or list of int, default 1
+        Number of repetitions R, up to 10^6, with the seeds 0 to R - 1; or a list of distinct seeds, each at least 0 and
+        below 2^31. All compressors of a study see the same samples.
+    clients : int, optional
+        Number of clients N, up to 10^9 and at least the number of ranks; one per rank if the key is missing.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -55,7 +68,15 @@ class StudyOptions(BaseModel):
 
 
 class LogOptions(BaseModel):
-    """Keys of the table [log]."""
+    """Keys of the table [log].
+
+    Parameters
+    ----------
+    points_per_decade : int, default 100
+        Log points for each factor of 10 in rounds, from 1 to 10,000. Round 0 and the last round are always logged.
+    iterates : {"auto", "all", "last", "none"}, default "auto"
+        Iterates that the log stores; auto: all, if they take at most 100 MB, otherwise the last.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -7,7 +7,7 @@ InputError, with one sentence that names the file, the table, the key and the al
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -30,6 +30,7 @@ from .toml_tables import (
     check_grid_size,
     check_tables,
     expand_grid,
+    plain_tables,
     read_toml,
 )
 
@@ -37,20 +38,22 @@ __all__ = ["Configuration", "LogOptions", "Study", "configuration_from_tables", 
 
 KINDS: dict[str, Table] = {"algorithm": {"kind": "sgd"}, "route": {"kind": "auto"}}
 """Kind of a table that has no key `kind`."""
+MAPPING = Path("<mapping>")
+"""Path, in messages, of a study that is given as a mapping."""
 PATHS = frozenset({"path", "initial"})
 """Keys whose text is a path relative to the study file, unless it is one of the fixed words of the key."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The configurations of a study file.
+    """The configurations of a study.
 
     Attributes
     ----------
     name : str
         Name of the study; its logs go to a folder of this name.
     path : Path
-        The study file.
+        The study file, or `<mapping>` if the study was given as a mapping.
     configurations : tuple of Configuration
         All configurations, in the order of the file.
 
@@ -82,33 +85,34 @@ class Alternative(NamedTuple):
 
 
 def load_study(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Sequence[str] = (),
     default_clients: int = 1,
     variant: str | None = None,
 ) -> Study:
-    """Load a study file: check it, write out its grids and resolve every parameter.
+    """Load a study from a TOML file, or from a mapping with the same tables: check it and write out its grids.
 
     Parameters
     ----------
-    path : str or path
-        The study file, in TOML.
+    source : str, os.PathLike or mapping
+        The study file, or its tables as a mapping of mappings, `compressor` and `downlink` as lists of them. Paths in
+        a file are relative to its folder, paths in a mapping to the current folder.
     overrides : sequence of str, optional
-        Texts such as `problem.dimension=50`, each of which sets one key.
-    default_clients : int, optional
-        Number of clients if the study does not set `study.clients`.
+        Texts such as `"problem.dimension=50"`, each of which sets one key; `compressor` means every compressor.
+    default_clients : int, default 1
+        Number of clients if the study does not set `clients`.
     variant : str, optional
-        Name of a variant of the study file, such as `small`.
+        Name of a variant of the study, such as `"small"`.
 
     Returns
     -------
     Study
-        The study, with one configuration for each point of its grid.
+        The study, with one configuration for each point of its grid, in the order of the file.
 
     Raises
     ------
     InputError
-        If the file cannot be read or anything in it is wrong. The message names the file, the table, the key and the
+        If the file cannot be read, or a table, key or value is wrong. The message names the place, the key and the
         allowed values.
 
     Notes
@@ -123,9 +127,24 @@ def load_study(
     12
     >>> study.configurations[1].label
     'quantization levels=1 dimension=10'
+
+    Without a file:
+
+    >>> study = load_study(
+    ...     {
+    ...         "study": {"name": "two", "rounds": 1000},
+    ...         "problem": {"kind": "gaussian", "dimension": 10},
+    ...         "compressor": [{"kind": "none"}, {"kind": "rand-h", "h": [2, 5]}],
+    ...     }
+    ... )
+    >>> [configuration.label for configuration in study.configurations]
+    ['none', 'rand-h h=2', 'rand-h h=5']
     """
-    path = Path(path)
-    tables = read_toml(path)
+    if isinstance(source, Mapping):
+        path, tables = MAPPING, plain_tables(source)
+    else:
+        path = Path(source)
+        tables = read_toml(path)
     apply_variant(tables, variant, plain(str(path)))
     apply_overrides(tables, overrides)
     options = [f"--variant {variant}"] if variant else []
