@@ -473,7 +473,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class HeterogeneityAnswer:
-    """The answer, over all problems: do projections tolerate heterogeneity better than quantization?
+    """The answer over all problems to whether projections tolerate heterogeneity better than quantization.
 
     Attributes
     ----------
