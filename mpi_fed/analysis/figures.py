@@ -36,8 +36,8 @@ PICTURES = (
         "rounds",
         "rounds $k$",
         "$2k$ · excess risk",
-        "Excess risk times 2k, against rounds. It tends to the limit trace Tr(C H⁻¹), marked at the right edge, for step sizes "
-        "that tend to 0, and levels out above it at a fixed step size.",
+        "Excess risk times 2k, against rounds. It tends to the limit trace Tr(C H⁻¹), marked at the right edge, for "
+        "step sizes that tend to 0, and levels out above it at a fixed step size.",
         scaled=True,
     ),
     Picture(

@@ -61,7 +61,7 @@ class Card(NamedTuple):
 
 
 def _half_width(value: float | None, interval: Interval | None) -> float:
-    """Return about one standard error: half the distance from the interval's lower end, the finite one, to the value."""
+    """Return about one standard error: half the distance from the value to the interval's lower, finite end."""
     return (value - interval.low) / 2 if value and interval and interval.low else 0.0
 
 
