@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -108,7 +108,10 @@ def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path: Path
     logs = []
     for shift, distance in (("none", 0.5), ("covariate", 0.0)):
         for kind in ("quantization", "rand-h"):
-            changes = {"problem": {"shift": shift}, "study": {"repetitions": list(range(SEEDS))}}
+            changes: dict[str, dict[str, Any]] = {
+                "problem": {"shift": shift},
+                "study": {"repetitions": list(range(SEEDS))},
+            }
             made = tables(compressor={"kind": kind}, **changes)
             path = tmp_path / f"{shift}-{kind}.h5"
             write_log(path, made, averages=1 + distance + noise, label=kind, omega=3.0)
@@ -166,7 +169,10 @@ def shifted(folder: Path, made: dict[str, tuple[Floats, Floats]]) -> list[Log]:
     logs = []
     for number, (kind, pair) in enumerate(made.items()):
         for shift, risks in zip(("none", "covariate"), pair, strict=True):
-            changes = {"study": {"repetitions": list(range(len(risks)))}, "problem": {"shift": shift}}
+            changes: dict[str, dict[str, Any]] = {
+                "study": {"repetitions": list(range(len(risks)))},
+                "problem": {"shift": shift},
+            }
             path = folder / f"{shift}{number}.h5"
             write_log(path, tables(compressor={"kind": kind}, **changes), risks, label=kind, omega=3.0)
             logs.append(load(path))
