@@ -8,6 +8,7 @@ renders. A test compares the files with what this script writes.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import sys
@@ -76,8 +77,9 @@ def _cli_blocks() -> Iterator[str]:
 
 def _usage(parser: argparse.ArgumentParser) -> str:
     """Return the usage, wrapped the same in every terminal."""
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=WIDTH)
-    return parser.format_usage().removeprefix("usage: ").strip()
+    formatter = argparse.HelpFormatter(parser.prog, width=WIDTH)
+    formatter.add_usage(None, [action for action in parser._actions if action.dest != "help"], [], prefix="")
+    return formatter.format_help().strip()
 
 
 def _option(action: argparse.Action) -> str:
@@ -143,16 +145,10 @@ def described_keys(model: type[BaseModel]) -> dict[str, str]:
     """Return what the Parameters sections of a class and its bases say of each key."""
     keys: dict[str, str] = {}
     for each in reversed(model.__mro__):
-        for section in Docstring(_dedented(each.__doc__ or ""), parser=Parser.numpy).parsed:
+        for section in Docstring(inspect.cleandoc(each.__doc__ or ""), parser=Parser.numpy).parsed:
             if section.kind is DocstringSectionKind.parameters:
                 keys.update({item.name: " ".join(item.description.split()) for item in section.value})
     return keys
-
-
-def _dedented(text: str) -> str:
-    import inspect
-
-    return inspect.cleandoc(text)
 
 
 def api_page(family: str) -> str:

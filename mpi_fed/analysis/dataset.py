@@ -43,9 +43,9 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
         or approximate.
 
         For a folder every variable has a leading dimension `configuration`, whose coordinate is the label.
-        The further coordinates `compressor`, `downlink`, `algorithm`, `problem` and `route` hold each kind, `clients` and
-        `rounds` the two counts, `status` the state of the log and `prediction_kind` that of the prediction. Where
-        configurations differ in rounds, seeds or dimension, what one of them lacks is NaN.
+        Further coordinates hold the kinds (`compressor`, `downlink`, `algorithm`, `problem`, `route`), the counts
+        (`clients`, `rounds`), the `status` of the log and the `prediction_kind`. Where configurations differ in
+        rounds, seeds or dimension, missing values are NaN.
 
     Raises
     ------
@@ -66,15 +66,18 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
     logs = load_all([path])
     if not logs:
         raise InputError(f"{path}: this folder holds no log; give a folder that mpi-fed run wrote")
-    datasets = [_labelled(log, _dataset(log, theory)) for log in logs]
+    names = _names(logs)
+    datasets = [_labelled(log, name, _dataset(log, theory)) for log, name in zip(logs, names, strict=True)]
     joined = xarray.concat(datasets, CONFIGURATION, data_vars="all", join="outer", combine_attrs="drop_conflicts")
-    return joined.assign_attrs(schema_attributes(logs))
+    return joined
 
 
-def schema_attributes(logs: list[Log]) -> dict[str, Any]:
-    """Return the root attributes that all logs share."""
-    first, *others = (log.attributes for log in logs)
-    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+def _names(logs: list[Log]) -> list[str]:
+    """Return the labels, with the study's name in front where logs of several studies share one."""
+    labels = [log.label for log in logs]
+    if len(set(labels)) == len(labels):
+        return labels
+    return [f"{log.configuration['study']['name']}: {log.label}" for log in logs]
 
 
 def _dataset(log: Log, theory: bool) -> xarray.Dataset:
@@ -107,12 +110,12 @@ def _values(coordinate: np.ndarray) -> np.ndarray:
     return coordinate.astype(str) if coordinate.dtype.kind in "SO" else coordinate
 
 
-def _labelled(log: Log, data: xarray.Dataset) -> xarray.Dataset:
+def _labelled(log: Log, name: str, data: xarray.Dataset) -> xarray.Dataset:
     """Return the dataset of a log as one entry along `configuration`."""
     kinds = {family: log.configuration.get(family, {}).get("kind", "none") for family in _FAMILIES}
     facts = {**kinds, "clients": log.clients, "rounds": log.rounds, "status": log.status}
     if PREDICTED in data:
         facts["prediction_kind"] = data[PREDICTED].attrs.pop("prediction_kind")
-    return data.expand_dims({CONFIGURATION: [log.label]}).assign_coords(
+    return data.expand_dims({CONFIGURATION: [name]}).assign_coords(
         {name: (CONFIGURATION, [value]) for name, value in facts.items()}
     )
