@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from docstring_text import escaped
 from griffe import Docstring, DocstringSectionKind, Parser
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -138,7 +139,7 @@ def _row(name: str, field: FieldInfo, meaning: str) -> str:
 
 def summary(model: type[BaseModel]) -> str:
     """Return the first paragraph of a class's docstring."""
-    return " ".join((model.__doc__ or "").strip().split("\n\n")[0].split())
+    return escaped(" ".join((model.__doc__ or "").strip().split("\n\n")[0].split()))
 
 
 def described_keys(model: type[BaseModel]) -> dict[str, str]:
@@ -147,7 +148,7 @@ def described_keys(model: type[BaseModel]) -> dict[str, str]:
     for each in reversed(model.__mro__):
         for section in Docstring(inspect.cleandoc(each.__doc__ or ""), parser=Parser.numpy).parsed:
             if section.kind is DocstringSectionKind.parameters:
-                keys.update({item.name: " ".join(item.description.split()) for item in section.value})
+                keys.update({item.name: escaped(" ".join(item.description.split())) for item in section.value})
     return keys
 
 
@@ -162,12 +163,11 @@ def _api_blocks(family: str) -> Iterator[str]:
     yield f"Each class is one `kind` of the study table `[{family}]`; its fields are the keys."
     yield _directive(base)
     for component in REGISTRIES[family].values():
-        yield _directive(component)
+        yield f"{_directive(component)}\n    options: {{members: false, show_bases: false}}"
 
 
 def _directive(component: type[BaseModel]) -> str:
-    path = f"{component.__module__}.{component.__qualname__}"
-    return f"::: {path}"
+    return f"::: {component.__module__}.{component.__qualname__}"
 
 
 if __name__ == "__main__":
