@@ -54,7 +54,8 @@ def test_theory_can_be_left_out() -> None:
 def test_every_dataset_of_the_schema_is_loaded() -> None:
     names = {dataset.name for dataset in schema.DATASETS}
     loaded = {str(name) for path in LOGS.rglob("*.h5") for name in mpi_fed.load(path, theory=False)}
-    assert loaded <= names and {"iterate", "last_iterate", "message_count", "phase_seconds"} <= loaded
+    assert loaded <= names
+    assert {"iterate", "last_iterate", "message_count", "phase_seconds"} <= loaded
 
 
 @pytest.mark.parametrize(
