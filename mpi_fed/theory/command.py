@@ -1,4 +1,4 @@
-"""`mpi-fed predict`: what theory says of a study, without running anything."""
+"""`mpi-fed predict`: the predictions for a study, without running it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,47 @@ __all__ = ["Prediction", "predict", "predict_studies", "predictions"]
 
 
 def predict(study: Study) -> list[dict[str, Any]]:
-    """What `mpi-fed predict --json` prints of a study: an object for each configuration. Raises InputError."""
+    """Return the predictions for all configurations of a study, as `mpi-fed predict --json` prints them.
+
+    Parameters
+    ----------
+    study : Study
+        A study, such as `load_study(path)` returns.
+
+    Returns
+    -------
+    list of dict
+        One dictionary for each configuration, in the order of the study: the fields of `Prediction`, ready for JSON.
+        Risks and traces have the unit of y^2. A field that theory does not give is None; `note` says why.
+
+    Raises
+    ------
+    InputError
+        If a problem of the study cannot be prepared.
+
+    See Also
+    --------
+    mpi_fed.theory.predict : The prediction for one configuration, with the formulas.
+
+    References
+    ----------
+    C. Philippenko and A. Dieuleveut, "Compressed and distributed least-squares regression: convergence rates with
+    applications to Federated Learning", arXiv 2308.01358, 2023.
+
+    Examples
+    --------
+    >>> import mpi_fed
+    >>> study = mpi_fed.load_study("studies/quick.toml")  # doctest: +SKIP
+    >>> [(p["label"], p["limit_trace"]) for p in mpi_fed.predict(study)]  # doctest: +SKIP
+    """
     check_problems([study])
     return _objects(study)
 
 
 def predict_studies(studies: Sequence[Study], json: bool) -> int:
-    """Print the predictions of studies, as a table each or as one JSON list. Returns the exit status.
+    """Print the predictions for studies, as one table a study or as one JSON list, and return the exit status.
 
-    Raises InputError.
+    Raises InputError if a problem cannot be prepared.
     """
     check_problems(studies)
     if json:
@@ -43,7 +75,7 @@ def _objects(study: Study) -> list[dict[str, Any]]:
 
 
 def predictions(configurations: Sequence[Configuration]) -> Iterator[Prediction]:
-    """The predictions, in order; a problem is prepared once as long as configurations that share it follow on."""
+    """Yield the predictions in order. Consecutive configurations that share a problem prepare it once."""
     shared: str | None = None
     population: Population | None = None
     for configuration in configurations:
@@ -74,9 +106,9 @@ def _print_table(study: Study) -> None:
     console.print(table)
     rounds = sorted({f"{configuration.rounds:,}" for configuration in study.configurations})
     console.print(
-        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds; it tends "
-        "to (limit trace) / (2 rounds) as the step vanishes, to (plateau trace) / (2 rounds) at this step. "
-        "bits: expected length of a message. More with --json."
+        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds. For many rounds "
+        "it tends to (limit trace) / (2 rounds) as the step size vanishes, and to (plateau trace) / (2 rounds) at this "
+        "step size. bits: expected length of a message. --json prints all fields."
     )
     for note, labels in notes.items():
         console.print(f"{', '.join(labels) if len(labels) < 4 else f'{len(labels)} configurations'}: {note}")
@@ -92,7 +124,7 @@ def _notes(p: Prediction) -> Iterator[str]:
     if p.note:
         yield p.note
     if p.stable is False:
-        yield "this step is too large: the second moments grow without bounds, so that runs diverge"
+        yield "the step size is too large: the second moments grow without bound, and runs diverge"
 
 
 def _number(value: float | None) -> str:
