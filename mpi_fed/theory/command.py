@@ -106,9 +106,9 @@ def _print_table(study: Study) -> None:
     console.print(table)
     rounds = sorted({f"{configuration.rounds:,}" for configuration in study.configurations})
     console.print(
-        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds. For many rounds "
-        "it tends to (limit trace) / (2 rounds) as the step size vanishes, and to (plateau trace) / (2 rounds) at this "
-        "step size. bits: expected length of a message. --json prints all fields."
+        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds. For many "
+        "rounds it tends to (limit trace) / (2 rounds) as the step size vanishes, and to (plateau trace) / (2 rounds) "
+        "at this step size. bits: expected length of a message. --json prints all fields."
     )
     for note, labels in notes.items():
         console.print(f"{', '.join(labels) if len(labels) < 4 else f'{len(labels)} configurations'}: {note}")

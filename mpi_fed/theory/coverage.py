@@ -6,7 +6,9 @@ from ..study.configuration import Configuration
 from .run_model import RunModel
 
 COMMON_MASK = "no finite-K prediction for a mask that all clients share"
-NONLINEAR_DOWNLINK = "no finite-K prediction for {} on the downlink: its noise depends on the distribution of the mean message"
+NONLINEAR_DOWNLINK = (
+    "no finite-K prediction for {} on the downlink: its noise depends on the distribution of the mean message"
+)
 
 
 def reason_for_nothing(configuration: Configuration) -> str | None:

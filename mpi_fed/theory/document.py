@@ -48,7 +48,7 @@ class Limit:
     """The limit as the step size vanishes."""
 
     limit_trace: float | None = None
-    """Tr(C_ania H^-1), in the unit of y^2: the expected excess risk of the averaged iterate tends to limit_trace / (2 K)
+    """Tr(C_ania H^-1), in the unit of y^2: the expected excess risk of the averaged iterate tends to limit_trace/(2 K)
     as K grows and the step size vanishes."""
     limit_trace_error: float | None = None
     """Standard error of limit_trace if a part of it is estimated by Monte Carlo, else 0."""
@@ -65,7 +65,7 @@ class FixedStep:
     """The limit of many rounds at a fixed step size. The fields are None for decreasing step sizes."""
 
     plateau_trace: float | None = None
-    """Limit of 2 K times the expected excess risk of the averaged iterate at this fixed step size, in the unit of y^2."""
+    """Limit of 2 K times the expected excess risk of the averaged iterate at this step size, in the unit of y^2."""
     stable: bool | None = None
     """True if the second moments stay bounded at this fixed step size."""
 
@@ -77,10 +77,10 @@ class FiniteRounds:
     log_rounds: list[int] | None = None
     """The numbers of rounds, ascending."""
     excess_risk_averaged: list[float | None] | None = None
-    """Expected excess risk of the averaged iterate at each of `log_rounds`, in the unit of y^2; None if it overflows."""
+    """Expected excess risk of the averaged iterate at each of `log_rounds`, in the unit of y^2; None if infinite."""
     excess_risk_last: list[float | None] | None = None
-    """Expected excess risk of the iterate at each of `log_rounds`, in the unit of y^2; None if it overflows or may have
-    fallen below 1e-7 of its initial value."""
+    """Expected excess risk of the iterate at each of `log_rounds`, in the unit of y^2; None if it is infinite or may
+    have fallen below 1e-7 of its initial value."""
     prediction_kind: Literal["exact", "approximate"] | None = None
     """The kind of the risks; None if there are no risks."""
     relative_error: float | None = None

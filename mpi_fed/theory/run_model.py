@@ -33,9 +33,7 @@ class RunModel:
 
     @property
     def nonlinear_downlink(self) -> bool:
-        """True if the noise of the downlink depends on the distribution of the mean message, not only on its second
-        moment.
-        """
+        """True if the downlink's noise depends on more of the mean message's distribution than its second moment."""
         return self.downlink is not None and not self.downlink.linear
 
 

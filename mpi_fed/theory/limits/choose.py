@@ -95,8 +95,8 @@ def _with_common_mask(model: RunModel) -> Limit:
     """Return Tr(C_ania H^-1) for clients that share a linear map: C_ania = c(C_0).
 
     The mean message is C(mean g_i), and mean g_i has mean 0 at w* for all optima of the clients. So C_ania is
-    E[C(v) C(v)^T] for a v whose covariance C_0 is the C_ania of a run without compression. Different optima cost nothing
-    in this limit, even without memories, and with true gradients it is 0.
+    E[C(v) C(v)^T] for a v whose covariance C_0 is the C_ania of a run without compression. Different optima cost
+    nothing in this limit, even without memories, and with true gradients it is 0.
     """
     try:
         uncompressed = limit_covariance(replace(model, compressor=NoCompression(), downlink=None))

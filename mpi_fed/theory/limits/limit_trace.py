@@ -102,7 +102,8 @@ def compression_traces(compressor: Compressor, gradients: Array, inverse: Array)
     if compressor.uncorrelated:
         return compressor.variances(gradients) @ np.diag(inverse)
     covariances = unpack(conditional_covariances(compressor, gradients), len(inverse))
-    return np.einsum("njk,jk->n", covariances, inverse)
+    traces: Array = np.einsum("njk,jk->n", covariances, inverse)
+    return traces
 
 
 def _drawn_trace(

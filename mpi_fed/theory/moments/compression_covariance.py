@@ -128,7 +128,8 @@ def noise_shape(compressor: Compressor, gradient: Array) -> Array:
         means = FittedVariances(compressor, covariance, FROZEN_SAMPLES).means()
         return np.divide(means, scale, out=np.zeros_like(means), where=scale > 0)
     mean = SampledCovariances(compressor, covariance, FROZEN_SAMPLES // 4).mean()
-    return mean / max(scale.sum(), np.finfo(float).tiny)
+    shape: Array = mean / max(scale.sum(), np.finfo(float).tiny)
+    return shape
 
 
 def diagonal_matrices(diagonals: Array) -> Array:

@@ -139,7 +139,9 @@ class FittedVariances:
 
     def residual(self, x: Array) -> Array:
         """Return v minus its fit at x (n, d), (n, d)."""
-        return self.variances(x) - np.einsum("cnj,cj->nj", _control_values(x, self.bucket), self.coefficients)
+        fit = np.einsum("cnj,cj->nj", _control_values(x, self.bucket), self.coefficients)
+        residual: Array = self.variances(x) - fit
+        return residual
 
     def means(self) -> Array:
         """Return E[v_j(x)], (d,)."""
@@ -148,7 +150,8 @@ class FittedVariances:
         for b in buckets(len(h), self.bucket):
             traces[b] = np.trace(h[b, b])
         total = (self.coefficients * [mean_norm_products(h, self.bucket), np.diag(h), traces]).sum(axis=0)
-        return total + sum(self.residual(x).sum(axis=0) for x in self.samples) / max(1, self.samples.count)
+        means: Array = total + sum(self.residual(x).sum(axis=0) for x in self.samples) / max(1, self.samples.count)
+        return means
 
     def response(self, pairs: CoordinateProducts) -> Array:
         """Return E[v_j(x) z z^T] with the multiplicity of each pair, z = (x, 1): (count(d+1), d)."""

@@ -78,7 +78,8 @@ class DiagonalCovariance:
             diagonals = self.b * np.diagonal(moments, axis1=1, axis2=2) + traces
             return self.a * moments + diagonal_matrices(diagonals)
         diagonals = self.b * ((self.q @ moments) * self.q).sum(axis=2) + traces
-        return self.a * moments + (self.q.T * diagonals[:, None, :]) @ self.q
+        covariances: Array = self.a * moments + (self.q.T * diagonals[:, None, :]) @ self.q
+        return covariances
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ class EmpiricalClients:
         return unpack(pack(second) @ self.fourth_moment, len(self.optimum)) - mean
 
     def gradient_moment(self, second: Array, batch: int | None) -> Array:
-        mean = self.mean_moment(second[None])[0]
+        mean: Array = self.mean_moment(second[None])[0]
         if not batch:
             return mean
         single = np.zeros_like(mean)
@@ -81,7 +81,8 @@ class EmpiricalClients:
             rows = self.rows(client)
             square = ((rows @ second) * rows).sum(axis=1)
             single += weight / len(rows) * ((square[:, None] * client.features).T @ client.features)
-        return mean + (single - mean) / batch
+        moment: Array = mean + (single - mean) / batch
+        return moment
 
     def squares_map(self, batch: int | None) -> Array:
         mean = np.zeros((len(self.optimum), packed_size(len(self.optimum) + 1)))

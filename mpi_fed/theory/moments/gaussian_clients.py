@@ -90,7 +90,8 @@ class GaussianClients:
 
     def gradient_moment(self, second: Array, batch: int | None) -> Array:
         mean = self.mean_moment(second[None])
-        return (mean + self.sampling_covariance(second[None], mean) / batch if batch else mean)[0]
+        moment: Array = (mean + self.sampling_covariance(second[None], mean) / batch if batch else mean)[0]
+        return moment
 
     def squares_map(self, batch: int | None) -> Array:
         h = self.covariance.dense

@@ -20,7 +20,8 @@ from .symmetric_packing import Array
 def mean_gradient(group: ClientGroup) -> Array:
     """Return E g at w*, (d,), for a group of one distinct client."""
     if isinstance(group, EmpiricalClients):
-        return group.sample_gradients(group.clients[0]).mean(axis=0)
+        mean: Array = group.sample_gradients(group.clients[0]).mean(axis=0)
+        return mean
     assert isinstance(group, GaussianClients)
     return group.covariance.apply(group.shift)
 
@@ -42,7 +43,8 @@ def draw_gradients(group: ClientGroup, batch: int, count: int, rng: np.random.Ge
     """Return `count` stochastic gradients at w*, (count, d)."""
     if isinstance(group, EmpiricalClients):
         g = group.sample_gradients(group.clients[0])
-        return g[rng.integers(len(g), size=(count, batch))].mean(axis=1)
+        means: Array = g[rng.integers(len(g), size=(count, batch))].mean(axis=1)
+        return means
     assert isinstance(group, GaussianClients)
     delta = group.shift
     image = group.covariance.apply(delta)
@@ -55,4 +57,5 @@ def draw_gradients(group: ClientGroup, batch: int, count: int, rng: np.random.Ge
     if scale > 0:  # the component of x along Delta must be the one in the residuals
         products = (along * residual).sum(axis=1)
         g += np.outer((products - g @ delta) / scale, image)
-    return g / batch
+    gradients: Array = g / batch
+    return gradients

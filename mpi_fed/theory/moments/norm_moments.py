@@ -77,7 +77,8 @@ def _bucket_tensor(covariance: Array, b: slice) -> Array:
         columns = (shrink * basis[k]) @ loading.T  # S_j at each node, (nodes, d)
         inside = columns.T @ ((weight * root / deviation[:, k])[:, None] * columns)
         tensor[k] += pack(np.outer(column, column) * (weight.sum() / start[k]) - inside)
-    return np.sqrt(2 / np.pi) * tensor
+    scaled: Array = np.sqrt(2 / np.pi) * tensor
+    return scaled
 
 
 def norm_product_diagonals(eigenvalues: Array, bucket: int | None = None) -> Array:
