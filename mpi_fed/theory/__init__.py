@@ -57,7 +57,7 @@ def predict(
     Notes
     -----
     Risks and traces have the unit of y^2. With H (d, d) the mean of the clients' covariances, w* the minimiser,
-    eta_k = w_k - w*, U = E[(eta, 1)(eta, 1)^T] and w_bar_k the averaged iterate::
+    eta_k = w_k - w*, U = E[(eta, 1)(eta, 1)^T] and w_bar_k the averaged iterate:
 
         excess risk           F(w) - F(w*) = 1/2 (w - w*)^T H (w - w*)
         excess_risk_averaged  E F(w_bar_k) - F(w*)  at each k of log_rounds
@@ -65,28 +65,27 @@ def predict(
         limit_trace           Tr(C_ania H^-1) = lim 2K (E F(w_bar_K) - F(w*)),  K -> infinity, gamma -> 0
         plateau_trace         Tr(C(U) H^-1) = lim 2K (E F(w_bar_K) - F(w*)),    K -> infinity, gamma fixed
 
-    C_ania is the covariance of the mean compressed gradient at w* [1]_; U in C(U) is the stationary one. The limit
-    follows from the central limit theorem for averaged iterates [2]_. The risks come from a linear recursion of the
+    C_ania is the covariance of the mean compressed gradient at w* [1]; U in C(U) is the stationary one. The limit
+    follows from the central limit theorem for averaged iterates [2]. The risks come from a linear recursion of the
     moments of eta, which is exact for linear compressors at every batch size, and for homogeneous ones at batch size 1.
 
     References
     ----------
-    .. [1] C. Philippenko and A. Dieuleveut, "Compressed and distributed least-squares regression: convergence rates
-       with applications to Federated Learning", arXiv 2308.01358, 2023.
-    .. [2] B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on Control
-       and Optimization 30(4), 1992.
+    1. C. Philippenko and A. Dieuleveut, "Compressed and distributed least-squares regression: convergence rates with
+       applications to Federated Learning", arXiv 2308.01358, 2023.
+    2. B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on Control and
+       Optimization 30(4), 1992.
 
     Examples
     --------
-    >>> from mpi_fed.study.configuration import configuration_from_tables
+    >>> from mpi_fed import load_study
     >>> from mpi_fed.theory import predict
-    >>> configuration = configuration_from_tables({
+    >>> study = load_study({
     ...     "study": {"name": "example", "rounds": 1000},
     ...     "problem": {"kind": "gaussian", "dimension": 4},
-    ...     "compressor": {"kind": "rand-h", "h": 1},
-    ...     "algorithm": {"kind": "sgd"},
-    ...     "route": {"kind": "gatherv"},
+    ...     "compressor": [{"kind": "rand-h", "h": 1}],
     ... })
+    >>> configuration = study.configurations[0]
     >>> prediction = predict(configuration, log_rounds=[1000])
     >>> prediction.prediction_kind
     'exact'

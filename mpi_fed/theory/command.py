@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json as json_text
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..problems.population import Population
 from ..study.configuration import Configuration
-from ..study.load import Study
+from ..study.load import Study, load_study
 from ..study.plan import check_problems
 from . import Prediction
 from . import predict as predict_configuration
@@ -17,24 +18,28 @@ from . import predict as predict_configuration
 __all__ = ["Prediction", "predict", "predict_studies", "predictions"]
 
 
-def predict(study: Study) -> list[dict[str, Any]]:
-    """Return the predictions for all configurations of a study, as `mpi-fed predict --json` prints them.
+def predict(study: Study | str | os.PathLike[str] | Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Predict the risk of every configuration of a study from theory, without running it.
 
     Parameters
     ----------
-    study : Study
-        A study, such as `load_study(path)` returns.
+    study : Study, path or mapping
+        A study, or an argument that `load_study` accepts.
 
     Returns
     -------
     list of dict
-        One dictionary for each configuration, in the order of the study: the fields of `Prediction`, ready for JSON.
-        Risks and traces have the unit of y^2. A field that theory does not give is None; `note` says why.
+        One dictionary for each configuration, in the order of the study, as `mpi-fed predict --json` prints it: the
+        fields of `mpi_fed.theory.Prediction`. `limit_trace` is Tr(C_ania H^-1): the expected excess risk of the
+        averaged iterate tends to limit_trace / (2 K) as the rounds K grow and the step size vanishes.
+        `excess_risk_averaged` and `excess_risk_last` are lists of the expected excess risks after `log_rounds` rounds.
+        `prediction_kind` says whether these are `"exact"` or `"approximate"`. Risks and traces have the unit of y^2. A
+        field that theory does not give is None, and `note` gives the reason.
 
     Raises
     ------
     InputError
-        If a problem of the study cannot be prepared.
+        If the study or its data are wrong.
 
     See Also
     --------
@@ -48,8 +53,14 @@ def predict(study: Study) -> list[dict[str, Any]]:
     Examples
     --------
     >>> import mpi_fed
-    >>> study = mpi_fed.load_study("studies/quick.toml")  # doctest: +SKIP
-    >>> [(p["label"], p["limit_trace"]) for p in mpi_fed.predict(study)]  # doctest: +SKIP
+    >>> study = {
+    ...     "study": {"name": "one", "rounds": 1000},
+    ...     "problem": {"kind": "gaussian", "dimension": 10},
+    ...     "compressor": [{"kind": "none"}],
+    ... }
+    >>> prediction = mpi_fed.predict(study)[0]
+    >>> round(prediction["limit_trace"], 6), prediction["prediction_kind"]
+    (10.0, 'exact')
     """
     check_problems([study])
     return _objects(study)

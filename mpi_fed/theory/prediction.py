@@ -81,15 +81,14 @@ def prediction_seconds(configuration: Configuration) -> float:
 
     Examples
     --------
-    >>> from mpi_fed.study.configuration import configuration_from_tables
+    >>> from mpi_fed import load_study
     >>> from mpi_fed.theory import prediction_seconds
-    >>> configuration = configuration_from_tables({
+    >>> study = load_study({
     ...     "study": {"name": "example", "rounds": 1000},
     ...     "problem": {"kind": "gaussian", "dimension": 4},
-    ...     "compressor": {"kind": "rand-h", "h": 1},
-    ...     "algorithm": {"kind": "sgd"},
-    ...     "route": {"kind": "gatherv"},
+    ...     "compressor": [{"kind": "rand-h", "h": 1}],
     ... })
+    >>> configuration = study.configurations[0]
     >>> prediction_seconds(configuration) < 1
     True
     """
@@ -136,7 +135,7 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     Notes
     -----
     With m_i the mean and Theta_i the covariance of client i's gradient at w*, and c(M) = E[C(g) C(g)^T] for
-    E[g g^T] = M::
+    E[g g^T] = M:
 
         C_ania = (1/N^2) sum_i [c(Theta_i + m_i m_i^T) - m_i m_i^T]
 
@@ -154,15 +153,14 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     Without compression C_ania = (sigma^2/N) H:
 
     >>> import numpy as np
-    >>> from mpi_fed.study.configuration import configuration_from_tables
+    >>> from mpi_fed import load_study
     >>> from mpi_fed.theory import limit_covariance
-    >>> configuration = configuration_from_tables({
+    >>> study = load_study({
     ...     "study": {"name": "example", "rounds": 1000},
     ...     "problem": {"kind": "gaussian", "dimension": 3, "noise_variance": 2.0},
-    ...     "compressor": {"kind": "none"},
-    ...     "algorithm": {"kind": "sgd"},
-    ...     "route": {"kind": "gatherv"},
+    ...     "compressor": [{"kind": "none"}],
     ... })
+    >>> configuration = study.configurations[0]
     >>> population = configuration.problem.prepare(configuration.clients)
     >>> np.allclose(limit_covariance(configuration), 2 * population.covariance.dense)
     True
