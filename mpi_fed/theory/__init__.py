@@ -90,7 +90,7 @@ def predict(
     >>> prediction.prediction_kind
     'exact'
     >>> print(f"{prediction.limit_trace:.3f} {prediction.plateau_trace:.3f} {prediction.excess_risk_averaged[0]:.4f}")
-    20.583 32.540 0.0191
+    20.583 32.540 0.0165
     """
     if population is None:
         population = configuration.problem.prepare(configuration.clients)

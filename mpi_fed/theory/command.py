@@ -62,6 +62,7 @@ def predict(study: Study | str | os.PathLike[str] | Mapping[str, Any]) -> list[d
     >>> round(prediction["limit_trace"], 6), prediction["prediction_kind"]
     (10.0, 'exact')
     """
+    study = study if isinstance(study, Study) else load_study(study)
     check_problems([study])
     return _objects(study)
 
