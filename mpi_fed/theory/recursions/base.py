@@ -105,7 +105,7 @@ class Recursion(ABC):
         return None
 
     def operations_of_resolvent(self) -> float:
-        """Return the approximate operations of one use of the resolvent; infinite if there is none."""
+        """Return the approximate operations of one use of the resolvent; infinite if it does not exist."""
         return math.inf
 
     def state(self, core: Array) -> Array:

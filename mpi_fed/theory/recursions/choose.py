@@ -25,7 +25,7 @@ WORK = 2e13
 
 
 def exact_recursion(model: RunModel) -> Recursion | None:
-    """Return the exact recursion, or None if there is none. Raises OutOfReachError if it is too large."""
+    """Return the exact recursion, or None if it does not exist. Raises OutOfReachError if it is too large."""
     plain: Recursion | None
     groups = client_groups(model.population)
     if model.alpha is not None:
@@ -38,7 +38,7 @@ def exact_recursion(model: RunModel) -> Recursion | None:
 
 
 def full_recursion(model: RunModel) -> FullMomentsRecursion | None:
-    """Return the exact recursion on full moments, without delay, or None if there is none.
+    """Return the exact recursion on full moments, without delay, or None if it does not exist.
 
     It is returned even if the recursion on the diagonal is exact. Raises OutOfReachError if it is too large.
     """

@@ -43,7 +43,7 @@ def stepping_seconds(recursion: Recursion, rounds: int) -> float:
 
 
 def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
-    """Return the approximate seconds of the resolvent; infinite if there is none, or if the step size is too large."""
+    """Return the approximate seconds of the resolvent; infinite if it does not exist or the step size is too large."""
     if rounds <= FIRST or gamma * recursion.eigenvalues.max() > 1:
         return math.inf
     each = recursion.operations_of_resolvent()
