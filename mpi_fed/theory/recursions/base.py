@@ -129,7 +129,8 @@ class Recursion(ABC):
         """
         core, after = self.stationary_means(), self.matrix(gamma)[: self.core_size, self.second_places]
         right = np.stack([core @ after, self.identity()], axis=1)
-        solution: Array = np.linalg.solve((np.eye(len(self.second_places)) - after[self.second_places]).T, right)
+        gap = (np.eye(len(self.second_places)) - after[self.second_places]).T
+        solution: Array = np.asarray(np.linalg.solve(gap, right), dtype=np.float64)
         if not np.isfinite(solution).all() or not self.is_positive(solution[:, 1]):
             return None
         core[self.second_places] = solution[:, 0]
