@@ -21,9 +21,9 @@ class Setup:
     problem: dict[str, Any]
     """The study's table of the problem."""
     clients: int
-    """N."""
+    """Number of clients N."""
     dimension: int
-    """d."""
+    """Dimension d."""
     omega: float
     """The variance bound that enters the step size: E||C(x) - x||^2 <= omega ||x||^2. With a compressed downlink
     omega + 1 = (omega_up + 1) (omega_down + 1)."""
@@ -32,7 +32,7 @@ class Setup:
     step_exponent: float
     """Exponent of the decrease; 0 for a fixed step size."""
     rounds: int
-    """K."""
+    """Number of rounds K."""
     payload_bits: float
     """Expected bits of an uplink message."""
     payload_bytes_max: int
