@@ -62,7 +62,8 @@ def frozen_evolution(model: RunModel, recursion: Recursion, steps: Steps, last: 
     for factor in INTERVALS:
         cost = sum(propagation_seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
         if cost < REFREEZE_SECONDS:
-            return _RenewedShapes(model, recursion, steps, factor), f"renewed at rounds that grow by a factor of {factor}"
+            text = f"renewed at rounds that grow by a factor of {factor}"
+            return _RenewedShapes(model, recursion, steps, factor), text
     return exact_evolution(recursion, steps), f"held at {reference_name(model)}"
 
 
