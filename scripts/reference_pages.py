@@ -8,12 +8,14 @@ renders. A test compares the files with what this script writes.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from docstring_text import escaped
 from griffe import Docstring, DocstringSectionKind, Parser
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -76,8 +78,9 @@ def _cli_blocks() -> Iterator[str]:
 
 def _usage(parser: argparse.ArgumentParser) -> str:
     """Return the usage, wrapped the same in every terminal."""
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=WIDTH)
-    return parser.format_usage().removeprefix("usage: ").strip()
+    formatter = argparse.HelpFormatter(parser.prog, width=WIDTH)
+    formatter.add_usage(None, [action for action in parser._actions if action.dest != "help"], [], prefix="")
+    return formatter.format_help().strip()
 
 
 def _option(action: argparse.Action) -> str:
@@ -136,23 +139,17 @@ def _row(name: str, field: FieldInfo, meaning: str) -> str:
 
 def summary(model: type[BaseModel]) -> str:
     """Return the first paragraph of a class's docstring."""
-    return " ".join((model.__doc__ or "").strip().split("\n\n")[0].split())
+    return escaped(" ".join((model.__doc__ or "").strip().split("\n\n")[0].split()))
 
 
 def described_keys(model: type[BaseModel]) -> dict[str, str]:
     """Return what the Parameters sections of a class and its bases say of each key."""
     keys: dict[str, str] = {}
     for each in reversed(model.__mro__):
-        for section in Docstring(_dedented(each.__doc__ or ""), parser=Parser.numpy).parsed:
+        for section in Docstring(inspect.cleandoc(each.__doc__ or ""), parser=Parser.numpy).parsed:
             if section.kind is DocstringSectionKind.parameters:
-                keys.update({item.name: " ".join(item.description.split()) for item in section.value})
+                keys.update({item.name: escaped(" ".join(item.description.split())) for item in section.value})
     return keys
-
-
-def _dedented(text: str) -> str:
-    import inspect
-
-    return inspect.cleandoc(text)
 
 
 def api_page(family: str) -> str:
@@ -166,12 +163,11 @@ def _api_blocks(family: str) -> Iterator[str]:
     yield f"Each class is one `kind` of the study table `[{family}]`; its fields are the keys."
     yield _directive(base)
     for component in REGISTRIES[family].values():
-        yield _directive(component)
+        yield f"{_directive(component)}\n    options: {{members: false, show_bases: false}}"
 
 
 def _directive(component: type[BaseModel]) -> str:
-    path = f"{component.__module__}.{component.__qualname__}"
-    return f"::: {path}"
+    return f"::: {component.__module__}.{component.__qualname__}"
 
 
 if __name__ == "__main__":
