@@ -89,7 +89,14 @@ def _label(axes: Axes, log: Dataset, height: float, colour: str) -> None:
         color=tuple(0.75 * part for part in to_rgb(colour)),
         va="center",
         annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.9, "shrinkA": 2, "shrinkB": 1},
+        arrowprops={
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.9,
+            "shrinkA": 2,
+            "shrinkB": 1,
+            "relpos": (0, 0.5),
+        },
     )
 
 

@@ -32,12 +32,13 @@ Rows = dict[str, tuple[str, str]]
 def described() -> dict[tuple[str, str | None], Rows]:
     """Return the rows of docs/study-file.md by table and kind; the kind is None for keys of all kinds."""
     found: dict[tuple[str, str | None], Rows] = {}
-    places: list[tuple[str, str | None]] = []
+    table, places = "", list[tuple[str, str | None]]()
     for line in (ROOT / "docs" / "study-file.md").read_text().splitlines():
         if line.startswith("## "):
-            places = [(line.strip("# []`"), None)]
+            table = line.strip("# []`")
+            places = [(table, None)] if "`[" in line else []
         elif line.startswith("### "):
-            places = [(places[0][0], kind) for kind in re.findall("`(.+?)`", line)]
+            places = [(table, kind) for kind in re.findall("`(.+?)`", line)]
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         for place in places:
             found.setdefault(place, {})
