@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -41,7 +42,7 @@ def remember(*entries: Entry) -> None:
     submission.save(FOLDER, Submission("test", "/study.toml", list(entries)))
 
 
-def log(reached: list[int] | None = None, **attributes: object) -> None:
+def log(reached: list[int] | None = None, **attributes: Any) -> None:
     write_log(LOG, reached=reached, label="none", **attributes)
 
 
