@@ -1,4 +1,4 @@
-"""What an algorithm does inside the compiled round."""
+"""The operations of an algorithm in the compiled round."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class Client(NamedTuple):
 
 @operation(required=True)
 def outgoing(kernel: Any, client: Client, round: int, w: Vector, g: Vector) -> None:
-    """Turn g, the client's gradient at w, into the vector that it compresses, in place. Both are (d,)."""
+    """Replace g, the client's gradient at w, by the vector that it compresses. Both are (d,)."""
     raise NotImplementedError
 
 
 @operation
 def sent(kernel: Any, client: Client, compressor: Any, payload: Bytes, message: Message) -> None:
-    """Tell the client, after it packed a message, what the root will decode."""
+    """Update the client's memory, after it packed a message, with the vector that the root will decode."""
     return
 
 
 @operation
 def direction(kernel: Any, round: int, total: Vector) -> None:
-    """Turn `total`, (d,), the mean of the decoded messages, into the step's direction, in place, at the root.
+    """Replace `total`, (d,), the mean of the decoded messages, by the direction of the step, at the root.
 
-    It is what `update` takes, and what a compressed downlink compresses.
+    `update` takes this direction, and a compressed downlink compresses it.
     """
     return
 
 
 @operation(required=True)
 def update(kernel: Any, round: int, total: Vector, w: Vector) -> None:
-    """Step from the iterate w to the next one, in place, along the direction `total`."""
+    """Replace the iterate w by the next one, with a step along the direction `total`. Both are (d,)."""
     raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""What a problem does inside the compiled round."""
+"""The operations of a problem in the compiled round."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .compressor import Vector
 def gradient(kernel: Any, schedule: Schedule, job: int, seed: np.uint64, w: Vector, g: Vector) -> None:
     """Write the stochastic gradient of the job's client in the job's round at w, (d,), into g, (d,).
 
-    A problem may look ahead in the schedule (Gaussian features are drawn for many jobs at once), since no sample
-    depends on w.
+    A problem may draw samples for later jobs of the schedule (Gaussian features are drawn for many jobs at once), since
+    no sample depends on w.
     """
     raise NotImplementedError
 
