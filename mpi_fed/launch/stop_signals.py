@@ -1,4 +1,4 @@
-"""Signals that ask a rank to stop. They are noted here; all ranks act on them together, between two rounds."""
+"""Signals that ask a rank to stop. They are recorded here; all ranks act on them together, between two rounds."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from types import FrameType
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 _SAME = 1.0
-"""Seconds within which a second signal is the same one, delivered twice (by the terminal and by the launcher)."""
+"""Seconds within which two signals count as one, sent twice (by the terminal and by the launcher)."""
 _times: list[float] = []
-"""When each signal came."""
+"""The times at which signals arrived."""
 
 
 def watch() -> None:
-    """Note SIGUSR1, SIGTERM and SIGINT from now on. A second SIGTERM or SIGINT acts at once."""
+    """Record SIGUSR1, SIGTERM and SIGINT from now on. A second SIGTERM or SIGINT has its default effect at once."""
     for signum in SIGNALS:
         signal.signal(signum, _note)
 
 
 def stop_requested() -> bool:
-    """Whether a signal has come."""
+    """Return whether a signal has arrived."""
     return bool(_times)
 
 
 def restore_defaults() -> None:
-    """Give the signals back what they do by default."""
+    """Restore the default effects of the signals."""
     for signum in SIGNALS:
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
