@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
@@ -18,6 +21,26 @@ def watch() -> None:
     """Record SIGUSR1, SIGTERM and SIGINT from now on. A second SIGTERM or SIGINT has its default effect at once."""
     for signum in SIGNALS:
         signal.signal(signum, _note)
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Record signals within the block, and restore their handlers afterwards.
+
+    Does nothing outside the main thread, where Python does not allow handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    _times.clear()
+    watch()
+    try:
+        yield
+    finally:
+        _times.clear()
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 def stop_requested() -> bool:

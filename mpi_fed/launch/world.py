@@ -72,7 +72,7 @@ def start() -> World:
             environment.die_with_launcher(os.environ)
         _prepare()
         _sweep_shared_memory()
-        world = _world(_mpi())
+        world = world_of(_mpi().COMM_WORLD)
         environment.record_process(os.environ, world.rank)
         _unlink_shared_memory(world)
         _check_size(world)
@@ -139,15 +139,17 @@ def _unwarned() -> warnings.catch_warnings:
     return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
 
 
-def _world(mpi: Any) -> World:
-    vendor, version = mpi.get_vendor()
-    comm = mpi.COMM_WORLD
-    node = comm.Split_type(mpi.COMM_TYPE_SHARED)
+def world_of(comm: MPI.Intracomm) -> World:
+    """Return the world of an existing communicator. Collective: every rank of `comm` calls it."""
+    from mpi4py import MPI
+
+    vendor, version = MPI.get_vendor()
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     levels = {
-        mpi.THREAD_SINGLE: "single",
-        mpi.THREAD_FUNNELED: "funneled",
-        mpi.THREAD_SERIALIZED: "serialized",
-        mpi.THREAD_MULTIPLE: "multiple",
+        MPI.THREAD_SINGLE: "single",
+        MPI.THREAD_FUNNELED: "funneled",
+        MPI.THREAD_SERIALIZED: "serialized",
+        MPI.THREAD_MULTIPLE: "multiple",
     }
     return World(
         comm=comm,
@@ -156,9 +158,9 @@ def _world(mpi: Any) -> World:
         size=comm.Get_size(),
         node_rank=node.Get_rank(),
         node_size=node.Get_size(),
-        host=mpi.Get_processor_name(),
+        host=MPI.Get_processor_name(),
         library=f"{vendor} {'.'.join(map(str, version))}",
-        thread_level=levels[mpi.Query_thread()],
+        thread_level=levels[MPI.Query_thread()],
     )
 
 
@@ -230,7 +232,7 @@ def _end_job(world: World, error: BaseException) -> None:
 
 
 def await_reader() -> None:
-    """Wait until the pipe of standard error is empty, or for a second, as a launcher that ends a job drops its content."""
+    """Wait, at most a second, until the pipe of standard error is empty: a launcher drops its content at the end."""
     end = time.monotonic() + 1
     waiting = array.array("i", [1])
     with contextlib.suppress(OSError):  # standard error is not a pipe
