@@ -178,7 +178,20 @@ references to arrays: for a dozen arrays of a kernel tuple, counting would cost 
 def kernel(function: F) -> F:
     """Compile a function, and cache its code on disk.
 
-    Division by zero gives inf, as in NumPy, and the GIL is released.
+    Parameters
+    ----------
+    function : function
+        A function of numbers, arrays and named tuples of these. It may call other kernels and operations. It cannot
+        create arrays or return slices of arrays.
+
+    Returns
+    -------
+    function
+        The compiled function, or the function itself with NUMBA_DISABLE_JIT=1.
+
+    Notes
+    -----
+    Division by zero gives inf, as in NumPy. The GIL is released.
     """
     return _cached(function, OPTIONS) if COMPILED else function
 

@@ -11,7 +11,19 @@ from .wire import INFORMATION_BITS, PAYLOAD_BYTES, Wire
 
 @kernel
 def enter(wire: Wire, compressor: Any, client: Integer, size: Integer) -> None:
-    """Enter a message of `size` bytes in the ledger."""
+    """Enter a message in the ledger.
+
+    Parameters
+    ----------
+    wire : Wire
+        The buffers and the ledger of this rank.
+    compressor : NamedTuple
+        The kernel of the compressor.
+    client : int
+        The number of the sender.
+    size : int
+        The bytes of the message.
+    """
     size -= checksum_bytes(compressor)
     bits = wire.fixed_bits if wire.fixed_size >= 0 else information_bits(compressor, size)
     wire.totals[INFORMATION_BITS] += bits

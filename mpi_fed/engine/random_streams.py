@@ -148,9 +148,20 @@ def padded(count: int) -> int:
 
 @kernel
 def normals(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, out: Array) -> None:
-    """Fill at least the first `count` elements of out with N(0,1) numbers, in groups of 64.
+    """Fill an array with independent N(0,1) numbers.
 
-    Elements 2m and 2m+1 come from index block + m.
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as SHARED.
+    block : uint64
+        The first index: elements 2m and 2m+1 come from index block + m.
+    count : int
+        The number of elements needed. Numbers are drawn in groups of GROUP = 64, so up to 63 more are written.
+    out : (m,) array of float64
+        The array to fill; m is at least `count` rounded up to a multiple of 64.
     """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 1) // 2, GROUP // 2):
@@ -162,11 +173,25 @@ def normals(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, ou
 
 @kernel
 def dithers(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, out: Array) -> None:
-    """Fill at least the first `count` elements of out with uniforms in [0, 1) for rounding, in groups of 128.
+    """Fill an array with uniforms in [0, 1) for rounding at random.
 
-    Elements 4m .. 4m+3 come from index block + m. Each word is used twice, the second time with its halves swapped:
-    every number is exactly uniform on its 52 bits, and two numbers of one word are dependent only through bits below
-    the 32nd.
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as PRIVATE.
+    block : uint64
+        The first index: elements 4m .. 4m+3 come from index block + m.
+    count : int
+        The number of elements needed. Numbers are drawn in groups of 2 GROUP = 128, so up to 127 more are written.
+    out : (m,) array of float64
+        The array to fill; m is at least `padded(count)`, that is `count` rounded up to a multiple of 128.
+
+    Notes
+    -----
+    Each word is used twice, the second time with its halves swapped: every number is exactly uniform on its 52 bits,
+    and two numbers of one word are dependent only through bits below the 32nd.
     """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 3) // 4, GROUP // 2):
@@ -181,9 +206,20 @@ def dithers(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, ou
 
 @kernel
 def uniforms(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, out: Array) -> None:
-    """Fill at least the first `count` elements of out with independent uniforms in [0, 1), in groups of 64.
+    """Fill an array with independent uniforms in [0, 1).
 
-    Elements 2m and 2m+1 come from index block + m.
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as SHARED.
+    block : uint64
+        The first index: elements 2m and 2m+1 come from index block + m.
+    count : int
+        The number of elements needed. Numbers are drawn in groups of GROUP = 64, so up to 63 more are written.
+    out : (m,) array of float64
+        The array to fill; m is at least `count` rounded up to a multiple of 64.
     """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 1) // 2, GROUP // 2):
@@ -196,10 +232,32 @@ def uniforms(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, o
 
 @kernel
 def successes(stream: Stream, purpose: np.uint64, p: float, n: int, scratch: Array, out: NDArray[np.int64]) -> int:
-    """Write the indices j < n of the successes of independent Bernoulli(p) trials into out, ascending.
+    """Draw n independent Bernoulli(p) trials, and write the indices of the successes.
 
-    Return their number. The gaps between successes are geometric, floor(log(u)/log(1-p)), so the time is proportional
-    to the number of successes. scratch: (FEW,).
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as SHARED.
+    p : float
+        The probability of a success, 0 < p <= 1.
+    n : int
+        The number of trials.
+    scratch : (FEW,) array of float64
+        Scratch space.
+    out : (n,) array of int64
+        The buffer for the indices, ascending.
+
+    Returns
+    -------
+    int
+        The number of successes.
+
+    Notes
+    -----
+    The gaps between successes are geometric, floor(log(u)/log(1-p)) with u uniform, so the time is proportional to the
+    number of successes.
     """
     if p >= 1.0:
         for j in range(n):

@@ -53,10 +53,27 @@ def of_half(half: np.uint16) -> float:
 
 @kernel
 def pack(values: Array, bits: int, payload: NDArray[np.uint8], stream: Stream, dither: Array) -> int:
-    """Write values, (n,), as floats of `bits` bits at the start of the payload; return the number of bytes written.
+    """Write numbers as floats at the start of the payload.
 
-    A number beyond the range of these floats is written as NaN or infinity, and the number of bytes is negated.
-    Call it once a message, since the rounding depends on the position in `values`. dither: scratch, (CHUNK,).
+    Parameters
+    ----------
+    values : (n,) array of float64
+        The numbers. Not changed.
+    bits : int
+        The bits of a float: 16, 32 or 64.
+    payload : array of uint8
+        The buffer, of at least n bits/8 bytes.
+    stream : Stream
+        The stream of the message. Rounding to 16 bits depends on it and on the position in `values`, so call `pack` at
+        most once a message.
+    dither : (CHUNK,) array of float64
+        Scratch space.
+
+    Returns
+    -------
+    int
+        The number of bytes written, negated if a number is beyond the range of these floats. That number is written as
+        NaN or infinity.
     """
     n = len(values)
     if bits == 64:
@@ -85,7 +102,17 @@ def pack(values: Array, bits: int, payload: NDArray[np.uint8], stream: Stream, d
 
 @kernel
 def unpack(payload: NDArray[np.uint8], bits: int, out: Array) -> None:
-    """Read len(out) floats of `bits` bits from the start of the payload into `out`."""
+    """Read floats from the start of the payload.
+
+    Parameters
+    ----------
+    payload : array of uint8
+        The bytes that `pack` wrote.
+    bits : int
+        The bits of a float: 16, 32 or 64.
+    out : (n,) array of float64
+        The array that receives the n numbers.
+    """
     n = len(out)
     if bits == 64:
         wide = payload[: 8 * n].view(np.float64)

@@ -44,7 +44,7 @@ class World:
     """The ranks of the job (communicator `comm`), and those on this rank's node (communicator `node`)."""
 
     comm: MPI.Intracomm = field(repr=False)
-    node: MPI.Intracomm = field(repr=False)
+    node: MPI.Comm = field(repr=False)
     rank: int
     size: int
     node_rank: int

@@ -27,31 +27,82 @@ class Message(NamedTuple):
 
 @operation(required=True)
 def encode(kernel: Any, x: Vector, payload: Bytes, message: Message) -> int:
-    """Write C(x), for x of shape (d,), into the byte buffer `payload`.
+    """Write C(x) into the payload.
 
-    Return the number of bytes written, negated if a number overflowed the wire's floats.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    x : (d,) array of float64
+        The vector to compress. Not changed.
+    payload : array of uint8
+        The buffer, of at least `payload_bytes_max` bytes.
+    message : Message
+        The message's random numbers.
+
+    Returns
+    -------
+    int
+        The number of bytes written, negated if a number overflowed the wire's floats.
     """
     raise NotImplementedError
 
 
 @operation(required=True)
 def decode(kernel: Any, payload: Bytes, weight: float, out: Vector, message: Message) -> None:
-    """Add weight C(x) to `out`, (d,), computed from exactly the bytes sent and the shared random numbers."""
+    """Add weight C(x) to a vector: out <- out + weight C(x).
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    payload : array of uint8
+        Exactly the bytes that `encode` wrote.
+    weight : float
+        The factor, 1/N for the mean over the clients.
+    out : (d,) array of float64
+        The vector to add to.
+    message : Message
+        The message's random numbers. Only SHARED ones are known to the receiver.
+    """
     raise NotImplementedError
 
 
 @operation
 def length(kernel: Any, message: Message) -> int:
-    """Return the bytes of a message if its shared random numbers determine them, else UNKNOWN.
+    """Return the length of a message if its shared random numbers determine it. Called only if lengths vary.
 
-    Called only if lengths vary.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    message : Message
+        The message's random numbers.
+
+    Returns
+    -------
+    int
+        The number of bytes, or UNKNOWN (the default) if only the sender knows it.
     """
     return UNKNOWN
 
 
 @operation
 def information_bits(kernel: Any, size: int) -> int:
-    """Return the bits of a message of `size` bytes before rounding to bytes. Called only if lengths vary."""
+    """Return the bits of a message before rounding to bytes. Called only if lengths vary.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    size : int
+        The number of bytes of the message.
+
+    Returns
+    -------
+    int
+        The number of bits; the default is 8 `size`.
+    """
     return 8 * size
 
 
@@ -63,7 +114,26 @@ def checksum_bytes(kernel: Any) -> int:
 
 @operation
 def participants(kernel: Any, seed: np.uint64, round: np.uint64, clients: int, out: NDArray[np.int64]) -> int:
-    """Write the clients that take part in a round into `out`, ascending, and return their number."""
+    """Write the clients that take part in a round. The default writes all.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    seed : uint64
+        The seed of the repetition.
+    round : uint64
+        k, the number of the round.
+    clients : int
+        N, the number of clients.
+    out : array of int64
+        The buffer for the numbers of the clients, ascending, with room for N.
+
+    Returns
+    -------
+    int
+        The number of clients written.
+    """
     for i in range(clients):
         out[i] = i
     return clients

@@ -30,19 +30,47 @@ class Round(NamedTuple):
 
 @operation(required=True)
 def uplink(kernel: Any, round: Round, total: Vector) -> int:
-    """Bring the packed messages of all ranks to the root, decode and average them there, and return MPI's error code.
+    """Bring the packed messages of all ranks to the root, and decode and average them there.
 
-    The root adds each decoded message, weighted 1/N, to `total`, (d,), enters it in the ledger (`enter`) and counts the
-    bytes handed to MPI (`enter_transported`). If the route reaches all ranks, every rank decodes.
+    The root adds each decoded message, weighted 1/N, to `total`, enters it in the ledger (`enter`) and counts the bytes
+    handed to MPI (`enter_transported`). If the route reaches all ranks, every rank decodes.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the route on this rank.
+    round : Round
+        The round, with the messages of this rank in `round.wire.send`.
+    total : (d,) array of float64
+        Zeros; on return, the mean of the messages at the root.
+
+    Returns
+    -------
+    int
+        MPI's error code, 0 for success.
     """
     raise NotImplementedError
 
 
 @operation
 def bare_uplink(kernel: Any, comm: Comm, wire: Wire, size: int) -> int:
-    """Make only the MPI calls of `uplink`, for `mpi-fed bench`, outside of rounds; return MPI's error code.
+    """Make only the MPI calls of `uplink`, for `mpi-fed bench`, outside of rounds.
 
-    The sizes are those that the last round left in the wire. The default returns NOT_DEFINED.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the route on this rank.
+    comm : Comm
+        The communicator.
+    wire : Wire
+        The buffers, with the sizes of messages that the last round left.
+    size : int
+        The bytes of this rank's messages.
+
+    Returns
+    -------
+    int
+        MPI's error code, or NOT_DEFINED (the default).
     """
     return NOT_DEFINED
 
@@ -55,9 +83,19 @@ def overlaps(kernel: Any) -> bool:
 
 @operation
 def begin_uplink(kernel: Any, round: Round) -> int:
-    """Start to send the round's messages, and return MPI's error code; `uplink` then waits for their arrival.
+    """Start to send the round's messages; `uplink` then waits for their arrival.
 
-    The messages are in wire.send from `start_of_messages` on.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the route on this rank.
+    round : Round
+        The round; its messages are in `round.wire.send` from `start_of_messages` on.
+
+    Returns
+    -------
+    int
+        MPI's error code, 0 for success.
     """
     return 0
 
