@@ -92,7 +92,7 @@ def _execute(name: str, path: Path, source: bytes) -> None:
 
 
 def _line(error: BaseException, path: Path) -> str:
-    """Return the plugin's innermost line that failed, as `line 7: `; empty if there is none."""
+    """Return the plugin's innermost line that failed, as `line 7: `, or an empty text."""
     lines = []
     trace = error.__traceback__
     while trace is not None:

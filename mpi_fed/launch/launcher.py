@@ -99,7 +99,7 @@ def find_library(python: str = sys.executable) -> Library:
 def find_launcher(python: str = sys.executable) -> Launcher:
     """Return the launcher of mpi4py's MPI library, searched for beside Python, beside the library, then on PATH.
 
-    Raises WorldError if there is none.
+    Raises WorldError if no launcher of this MPI is found.
     """
     library = find_library(python)
     others = []
