@@ -191,7 +191,7 @@ def end_block(comm: Comm, wire: Wire, state: State, snapshots: Snapshots, done: 
 
 
 @kernel
-def advance(  # noqa: C901 (one loop without calls, for speed)
+def advance(  # noqa: C901 (the compiled loop)
     kernels: Kernels,
     comm: Comm,
     wire: Wire,

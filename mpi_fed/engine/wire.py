@@ -21,10 +21,10 @@ SLACK = 4096
 class Wire(NamedTuple):
     """Buffers and ledger of one configuration on one rank."""
 
-    longest: int  # bytes of a message, checksums included
-    max_messages: int  # of a round
-    fixed_size: int  # bytes of every message, or -1 where lengths vary
-    fixed_bits: int  # its information bits
+    longest: int  # bytes of the longest message, checksums included
+    max_messages: int  # largest number of messages in a round
+    fixed_size: int  # bytes of every message, or -1 if lengths vary
+    fixed_bits: int  # information bits of every message, if lengths do not vary
     lengths_exchanged: bool  # true if only senders know the lengths of their messages, so that these are exchanged
     max_clients_per_rank: int  # slots of each rank if all ranks send the same number of bytes
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]

@@ -60,7 +60,7 @@ class CompressedBroadcast(NamedTuple):
 
     path: Path
     compressor: Any  # its kernel
-    fixed_size: int  # bytes of every message, or -1 where lengths vary
+    fixed_size: int  # bytes of every message, or -1 if lengths vary
     length_sent: bool  # true if only the root knows the length, so that the length is broadcast too
     payload: NDArray[np.uint8]
     length: NDArray[np.int32]  # (1,)
