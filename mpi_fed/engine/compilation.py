@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -116,6 +117,9 @@ if COMPILED:
                 super().save_overload(sig, data)
 
 
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # in numba's messages if colorama is installed
+
+
 @contextlib.contextmanager
 def compiling(*what: Any) -> Iterator[None]:
     """Let one process compile the kernels that the block calls first, while the others wait and then load them.
@@ -131,11 +135,12 @@ def compiling(*what: Any) -> Iterator[None]:
         try:
             yield
         except numba.core.errors.NumbaError as error:
-            place = plugins.place_in(str(error))
+            message = _COLOURS.sub("", str(error))
+            place = plugins.place_in(message)
             if place is None:
                 raise
             raise InputError(
-                f"--plugin {place[0]}: this line cannot be compiled: {_reason(str(error), place[1])}"
+                f"--plugin {place[0]}: this line cannot be compiled: {_reason(message, place[1])}"
             ) from error
 
 

@@ -176,8 +176,8 @@ class Natural(Exponents):
     """Correct; it states only its bound omega."""
 
     kind = "natural"
-    encode = staticmethod(Exponents.encode)
-    decode = staticmethod(Exponents.decode)
+    encode: ClassVar[Any] = staticmethod(Exponents.encode)
+    decode: ClassVar[Any] = staticmethod(Exponents.decode)
 
 
 @compressors.register
