@@ -17,7 +17,7 @@ from .rounds import Traces, rounds
 
 
 class Line(NamedTuple):
-    """Seconds as fixed + wire / B, where B is the rate from a client to the root; other rates are proportional to it."""
+    """Seconds as fixed + wire / B, where B is the rate from a client to the root; other rates grow in proportion."""
 
     fixed: float
     wire: float

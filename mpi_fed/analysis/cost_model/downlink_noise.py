@@ -1,8 +1,8 @@
 """Estimate the addition to the limit trace by a nonlinear compression of the mean message, at w*, for equal clients.
 
-The direction is t = (1/N) sum_i C(e_i x_i), with the noise e_i ~ N(0, 1) of client i's sample and x_i ~ N(0, H). Its own
-compression adds A = E sum_j Var(C_down(t)_j | t) / lambda_j to the trace. A depends on the distribution of t, which is
-not Gaussian: with few levels, most entries of t are 0. A falls about as 1/N, so the functions return N A.
+The direction is t = (1/N) sum_i C(e_i x_i), with the noise e_i ~ N(0, 1) of client i's sample and x_i ~ N(0, H).
+Its compression adds A = E sum_j Var(C_down(t)_j | t) / lambda_j to the trace. A depends on the distribution of t, which
+is not Gaussian: with few levels, most entries of t are 0. A falls about as 1/N, so `downlink_noise` returns N A.
 """
 
 from __future__ import annotations

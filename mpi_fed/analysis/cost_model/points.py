@@ -70,9 +70,7 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
         if link is None and len(hosts) > 1:
             raise InputError(f"{file} was measured on several hosts; give the rate of their links, as in {file}@1gbit")
         if link is not None and any(result.ranks != len(hosts) for result in bench.results):
-            raise InputError(
-                f"{file}: with links, the model needs one rank a host; measure with as many ranks as hosts"
-            )
+            raise InputError(f"{file}: over links, the model needs one rank a host; measure with a rank on each host")
         machines.append({"file": file, "link": link_in_json(link), **bench.machine})
         for number, result in enumerate(bench.results, start=1):
             if result.verdict == VALID:
