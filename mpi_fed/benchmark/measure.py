@@ -54,7 +54,7 @@ Rounds = NDArray[np.int64]
 
 
 @kernel
-def sending_rounds(compressor: Any, seed: int, clients: int, everyone: Rounds, rounds: Rounds) -> int:
+def sending_rounds(compressor: Any, seed: np.uint64, clients: int, everyone: Rounds, rounds: Rounds) -> int:
     """rounds <- the first timed rounds after round 0 in which a client sends, (R,); return how many were found."""
     count = 0
     for i in range(1, TRIES):
@@ -67,7 +67,7 @@ def sending_rounds(compressor: Any, seed: int, clients: int, everyone: Rounds, r
 
 
 @kernel
-def count_sending(compressor: Any, seed: int, clients: int, everyone: Rounds, start: int, stop: int) -> int:
+def count_sending(compressor: Any, seed: np.uint64, clients: int, everyone: Rounds, start: int, stop: int) -> int:
     """Return the number of rounds start <= k < stop in which at least one client sends."""
     count = 0
     for k in range(start, stop):

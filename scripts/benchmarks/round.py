@@ -98,7 +98,7 @@ def floor(h: int) -> Callable[[], float]:
 
 @kernel
 def client_work(
-    problem: Any, compressor: Any, schedule: Schedule, wire: Wire, state: State, rounds: int, seed: int
+    problem: Any, compressor: Any, schedule: Schedule, wire: Wire, state: State, rounds: int, seed: np.uint64
 ) -> None:
     """Compute gradients and encode messages, without communication."""
     for k in range(rounds):
@@ -112,7 +112,7 @@ def client_work(
 
 
 @kernel
-def list_sizes(compressor: Any, schedule: Schedule, wire: Wire, sizes: Sizes, seed: int) -> None:
+def list_sizes(compressor: Any, schedule: Schedule, wire: Wire, sizes: Sizes, seed: np.uint64) -> None:
     """sizes[k, i] <- the bytes of client i's message in round k, or -1 if the client takes no part."""
     sizes.fill(-1)
     for k in range(len(sizes)):
@@ -126,7 +126,9 @@ def list_sizes(compressor: Any, schedule: Schedule, wire: Wire, sizes: Sizes, se
 
 
 @kernel
-def root_work(compressor: Any, algorithm: Any, wire: Wire, state: State, sizes: Sizes, rounds: int, seed: int) -> None:
+def root_work(
+    compressor: Any, algorithm: Any, wire: Wire, state: State, sizes: Sizes, rounds: int, seed: np.uint64
+) -> None:
     """Decode and average every client's message, and update the iterate."""
     for k in range(rounds):
         state.total.fill(0.0)
@@ -144,7 +146,7 @@ def root_work(compressor: Any, algorithm: Any, wire: Wire, state: State, sizes: 
 @kernel
 def bare_collectives(comm: Comm, wire: Wire, w: Vector, sizes: Sizes, rounds: int) -> int:
     """Make the MPI calls of rounds with these sizes and no other work, and return the sum of their error codes."""
-    code = barrier(comm)
+    code: int = barrier(comm)
     for k in range(rounds):
         any_sends = False
         for client in range(sizes.shape[1]):
