@@ -167,7 +167,7 @@ def far(costs: Costs) -> Iterator[str]:
                 f"{machine.name}: {machine}",
                 f"{seconds_text(base.round_seconds)} ({base.compressor}, {base.route})",
                 cell(winner(all_rows, "round"), "round"),
-                seconds_text(base.seconds_to_risk),
+                "-" if base.seconds_to_risk is None else seconds_text(base.seconds_to_risk),
                 cell(winner(all_rows, "to_risk"), "to_risk"),
             ])  # fmt: skip
         heads = [f"d = {dimension:,}", "a round", "compressed", "to the risk", "compressed"]

@@ -94,9 +94,9 @@ def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
     if wins:
         row = max((r for s in wins for r in _levels(s)), key=lambda row: gain(row, "to_risk") or 0.0)
         value = gain(row, "to_risk") or 0.0
-        most = f"{factor(value)} times, {_at(row)}"
+        largest = f"{factor(value)} times, {_at(row)}"
         where = "; ".join(f"{s.title}, {s.machine.clients} clients" for s in wins)
-        text += f"and pays, at most {most}: {where}."
+        text += f"and pays, at most {largest}: {where}."
     else:
         text += "and does not pay here either."
     yield from paragraph(text, bullet=True)

@@ -346,7 +346,7 @@ def test_points_rest_on_no_other_field_than_they_need(saved) -> None:
         (["route.json"], ["route.json: result 1: route pigeon is not known here"]),
         (["kind.json"], ["kind.json: result 1:", "no compressor known here"]),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_bad_input(saved, capsys: pytest.CaptureFixture[str], words, sentences) -> None:
     def changed(**keys):
