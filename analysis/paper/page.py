@@ -40,7 +40,9 @@ def answer(figures: Sequence[Figure], analyses: Sequence[Analysis], paper_size: 
     if p_values:
         level = 0.05 / len(p_values)
         differing = sum(p < level for p in p_values)
-        outcome = f"{differing} measured risks differ" if differing else "no measured risk differs"
+        outcome = "no measured risk differs"
+        if differing:
+            outcome = f"{differing} measured risk{'s differ' if differing > 1 else ' differs'}"
         texts.append(
             f"In these runs, {outcome} significantly from the exact expectation by theory ({len(p_values)} tests, "
             f"smallest p {min(p_values):.2g}, threshold 0.05/{len(p_values)})."
