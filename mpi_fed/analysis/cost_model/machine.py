@@ -89,7 +89,7 @@ PRESETS = {
 
 
 def preset(name: str) -> Machine:
-    """Return the machine of this name. Raises InputError if there is none."""
+    """Return the machine of this name. Raises InputError if the name is unknown."""
     if name not in PRESETS:
         raise InputError(f"--preset {name}: unknown machine; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
