@@ -1,15 +1,16 @@
-"""`mpi-fed predict`: what theory says of a study, without running anything."""
+"""`mpi-fed predict`: the predictions for a study, without running it."""
 
 from __future__ import annotations
 
 import json as json_text
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..problems.population import Population
 from ..study.configuration import Configuration
-from ..study.load import Study
+from ..study.load import Study, load_study
 from ..study.plan import check_problems
 from . import Prediction
 from . import predict as predict_configuration
@@ -17,16 +18,59 @@ from . import predict as predict_configuration
 __all__ = ["Prediction", "predict", "predict_studies", "predictions"]
 
 
-def predict(study: Study) -> list[dict[str, Any]]:
-    """What `mpi-fed predict --json` prints of a study: an object for each configuration. Raises InputError."""
+def predict(study: Study | str | os.PathLike[str] | Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Predict the risk of every configuration of a study from theory, without running it.
+
+    Parameters
+    ----------
+    study : Study, path or mapping
+        A study, or an argument that `load_study` accepts.
+
+    Returns
+    -------
+    list of dict
+        One dictionary for each configuration, in the order of the study, as `mpi-fed predict --json` prints it: the
+        fields of `mpi_fed.theory.Prediction`. `limit_trace` is Tr(C_ania H^-1): the expected excess risk of the
+        averaged iterate tends to limit_trace / (2 K) as the rounds K grow and the step size vanishes.
+        `excess_risk_averaged` and `excess_risk_last` are lists of the expected excess risks after `log_rounds` rounds.
+        `prediction_kind` says whether these are `"exact"` or `"approximate"`. Risks and traces have the unit of y^2. A
+        field that theory does not give is None, and `note` gives the reason.
+
+    Raises
+    ------
+    InputError
+        If the study or its data are wrong.
+
+    See Also
+    --------
+    mpi_fed.theory.predict : The prediction for one configuration, with the formulas.
+
+    References
+    ----------
+    C. Philippenko and A. Dieuleveut, "Compressed and distributed least-squares regression: convergence rates with
+    applications to Federated Learning", arXiv 2308.01358, 2023.
+
+    Examples
+    --------
+    >>> import mpi_fed
+    >>> study = {
+    ...     "study": {"name": "one", "rounds": 1000},
+    ...     "problem": {"kind": "gaussian", "dimension": 10},
+    ...     "compressor": [{"kind": "none"}],
+    ... }
+    >>> prediction = mpi_fed.predict(study)[0]
+    >>> round(prediction["limit_trace"], 6), prediction["prediction_kind"]
+    (10.0, 'exact')
+    """
+    study = study if isinstance(study, Study) else load_study(study)
     check_problems([study])
     return _objects(study)
 
 
 def predict_studies(studies: Sequence[Study], json: bool) -> int:
-    """Print the predictions of studies, as a table each or as one JSON list. Returns the exit status.
+    """Print the predictions for studies, as one table a study or as one JSON list, and return the exit status.
 
-    Raises InputError.
+    Raises InputError if a problem cannot be prepared.
     """
     check_problems(studies)
     if json:
@@ -43,7 +87,7 @@ def _objects(study: Study) -> list[dict[str, Any]]:
 
 
 def predictions(configurations: Sequence[Configuration]) -> Iterator[Prediction]:
-    """The predictions, in order; a problem is prepared once as long as configurations that share it follow on."""
+    """Yield the predictions in order. Consecutive configurations that share a problem prepare it once."""
     shared: str | None = None
     population: Population | None = None
     for configuration in configurations:
@@ -74,9 +118,9 @@ def _print_table(study: Study) -> None:
     console.print(table)
     rounds = sorted({f"{configuration.rounds:,}" for configuration in study.configurations})
     console.print(
-        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds; it tends "
-        "to (limit trace) / (2 rounds) as the step vanishes, to (plateau trace) / (2 rounds) at this step. "
-        "bits: expected length of a message. More with --json."
+        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds. For many "
+        "rounds it tends to (limit trace) / (2 rounds) as the step size vanishes, and to (plateau trace) / (2 rounds) "
+        "at this step size. bits: expected length of a message. --json prints all fields."
     )
     for note, labels in notes.items():
         console.print(f"{', '.join(labels) if len(labels) < 4 else f'{len(labels)} configurations'}: {note}")
@@ -92,7 +136,7 @@ def _notes(p: Prediction) -> Iterator[str]:
     if p.note:
         yield p.note
     if p.stable is False:
-        yield "this step is too large: the second moments grow without bounds, so that runs diverge"
+        yield "the step size is too large: the second moments grow without bound, and runs diverge"
 
 
 def _number(value: float | None) -> str:
