@@ -124,8 +124,8 @@ def test_rounds_near_the_burst_of_a_link_are_not_checked(saved: Saved, measured:
 
 def test_break_even_is_where_two_lines_meet() -> None:
     plain, packed = Line(1e-3, 8e5), Line(3e-3, 1e5)
-    assert break_even(packed, [plain]) == (0.0, pytest.approx(7e5 / 2e-3))
-    assert break_even(plain, [packed]) == (pytest.approx(7e5 / 2e-3), math.inf)
+    assert break_even(packed, [plain]) == pytest.approx((0.0, 7e5 / 2e-3))
+    assert break_even(plain, [packed]) == pytest.approx((7e5 / 2e-3, math.inf))
     assert break_even(Line(1e-3, 1e5), [plain]) == (0.0, math.inf), "equal fixed costs, fewer bytes"
     assert break_even(Line(5e-4, 1e5), [plain]) == (0.0, math.inf)
     assert break_even(Line(2e-3, 9e5), [plain]) is None
@@ -381,7 +381,7 @@ def test_bad_input_is_refused(
         document["results"][0] |= keys
         return document
 
-    empty = {"machine": {}, "results": []}
+    empty: dict[str, Any] = {"machine": {}, "results": []}
     saved(good=made_up((1_000,)), empty=empty, hosts=made_up((1_000,), link=1e9), phases=changed(phases={}))
     saved(list=changed(phases=[1]))
     sums = made_up((1_000,))
@@ -403,7 +403,7 @@ def test_bad_input_is_refused(
 @pytest.mark.usefixtures("alone")
 def test_from_a_bench_to_an_answer(tmp_path: Path) -> None:
     """The bench runs uncompiled, so its times are meaningless."""
-    plain = {"NUMBA_DISABLE_JIT": "1"}
+    plain: dict[str, Any] = {"NUMBA_DISABLE_JIT": "1"}
     words = ("--launches=1", "--repetitions=20", "--dimension", "5", "9", "--downlink-bits", "32", "16")
     kinds = ("--compressor", "none", "quantization levels=3", "--route", "auto", "--out", "bench.json")
     run("bench", *words, *kinds, folder=tmp_path, **plain)
