@@ -88,7 +88,7 @@ def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
     if starred < PAYS:
         text += (
             "A compressor with omega = sqrt(d) needs so many more rounds on this problem (eigenvalues 1/i; see the "
-            "table below) that it pays over no link. "
+            "table below) that it does not pay over any link. "
         )
     text += "Quantization with many levels needs few more rounds, "
     if wins:

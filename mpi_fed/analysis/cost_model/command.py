@@ -70,15 +70,15 @@ def fit_entry(costs: Costs) -> Fit:
             ComputeCost(phase, name_of(recipe), *map(float, seconds))
             for (phase, recipe), seconds in costs.compute.items()
         ],
-        ways=[_way_cost(medium, what, transfer) for (medium, what), transfer in costs.ways.items()],
+        ways=[_way_cost(medium, key, transfer) for (medium, key), transfer in costs.ways.items()],
     )
 
 
-def _way_cost(medium: str, what: Hashable, transfer: Transfer) -> UplinkCost | IterateCost | DirectionCost:
+def _way_cost(medium: str, key: Hashable, transfer: Transfer) -> UplinkCost | IterateCost | DirectionCost:
     numbers = float(transfer.alpha), float(transfer.copy), float(transfer.stretch)
-    if isinstance(what, int):
-        return IterateCost(medium, what, *numbers)
-    return (DirectionCost if what == PACKED else UplinkCost)(medium, str(what), *numbers)
+    if isinstance(key, int):
+        return IterateCost(medium, key, *numbers)
+    return (DirectionCost if key == PACKED else UplinkCost)(medium, str(key), *numbers)
 
 
 def _machines(options: Namespace) -> list[Machine]:

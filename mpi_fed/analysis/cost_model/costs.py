@@ -123,24 +123,24 @@ class Costs:
             raise InputError(f"no result has the time of {phase} of {recipe.name if recipe else 'a round'}")
         return float(self.compute[phase, recipe] @ np.array(_features(dimension, size)))
 
-    def _way(self, machine: Machine, what: Hashable) -> Transfer:
+    def _way(self, machine: Machine, key: Hashable) -> Transfer:
         """Return the costs of a transfer, measured over TCP for a machine with links and else in shared memory.
 
         If no point is from that medium, the costs of the other are returned; software costs less in shared memory.
         """
         wanted, other = (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY)
         medium = wanted if any(medium == wanted for medium, _ in self.ways) else other
-        if (medium, what) in self.ways:
-            way = self.ways[medium, what]
+        if (medium, key) in self.ways:
+            way = self.ways[medium, key]
             return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
-        raise InputError(f"no result has the time of {_called(what)}")
+        raise InputError(f"no result has the time of {_called(key)}")
 
 
-def _called(what: Hashable) -> str:
+def _called(key: Hashable) -> str:
     """Return the name of a transfer for messages."""
-    if isinstance(what, int):
-        return f"a downlink of {what} bits"
-    return str(what) if what == PACKED else f"the route {what}"
+    if isinstance(key, int):
+        return f"a downlink of {key} bits"
+    return str(key) if key == PACKED else f"the route {key}"
 
 
 def busy(presence: float, machine: Machine) -> float:

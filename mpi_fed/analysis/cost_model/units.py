@@ -47,9 +47,9 @@ def seconds_text(value: float) -> str:
     return _prefixed(value, (("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)), "s")
 
 
-def _prefixed(value: float, units: tuple[tuple[str, float], ...], what: str) -> str:
-    prefix, size = next(((p, s) for p, s in units if value >= 0.9995 * s), units[-1])
-    return f"{_three(value / size)} {prefix}{what}"
+def _prefixed(value: float, prefixes: tuple[tuple[str, float], ...], unit: str) -> str:
+    prefix, size = next(((p, s) for p, s in prefixes if value >= 0.9995 * s), prefixes[-1])
+    return f"{_three(value / size)} {prefix}{unit}"
 
 
 def _three(value: float) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLES = {STRONG: "strong scaling: the same clients", WEAK: "weak scaling: as many clients a rank"}
+TITLES = {STRONG: "strong scaling: the same clients", WEAK: "weak scaling: the same clients a rank"}
 HOLLOW = "more ranks than cores"
 
 

@@ -17,7 +17,7 @@ Cells = Callable[[PointEntry, bool], list[str]]
 
 TITLES = {
     STRONG: "STRONG SCALING: the same clients on more ranks",
-    WEAK: "WEAK SCALING: as many clients on each rank, so that clients grow with the ranks",
+    WEAK: "WEAK SCALING: the same number of clients on each rank, so more clients on more ranks",
 }
 WHERE = "Where a round's time goes, us"
 TIMES = ("clients", "hosts", "cores", "round, us", "speed-up", "efficiency, %")
