@@ -4,7 +4,7 @@
     python -m analysis.read_a_log runs/quickstart --first 1000         rounds 1,000 to the last one
     python -m analysis.read_a_log runs/quickstart/a.h5 --out rate.png  one log
 
-A starting point for an analysis of your own: copy it and change it. docs/log-format.md says what else a log holds.
+Copy and change it for your own analysis. docs/log-format.md lists all that a log contains.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from mpi_fed.log.reader import Log, load_all, usable
 
 
 def rate(log: Log, first_round: int | None = None) -> Slope | None:
-    """The slope of log risk against log rounds, with its 95% interval; None where too little is known."""
-    # A row of excess_risk_averaged is a repetition, a column a log point; log.round has the rounds of the columns.
-    # Repetitions that did not reach the last round are left out: their later columns are NaN.
+    """Return the slope of log risk against log rounds with its 95% interval, or None with too little data."""
+    # Each row of excess_risk_averaged is a repetition and each column a log point; log.round has the columns' rounds.
+    # Repetitions that did not reach the last round are left out, because their later columns are NaN.
     risks = log.excess_risk_averaged[usable(log)]
     # The points of one curve are not independent, so a regression's own error would be far too small. fit_slope fits
-    # each repetition by itself; repetitions are independent, so the scatter of their slopes gives the interval.
+    # each repetition separately; repetitions are independent, so the scatter of their slopes gives the interval.
     return fit_slope(log.round, risks, first_round=first_round)
 
 
 def describe(slope: Slope | None) -> str:
-    """The slope as text: -1.02 (-1.05 to -0.99) over rounds 1,000 to 10,000."""
+    """Return the slope as text: -1.02 (-1.05 to -0.99) over rounds 1,000 to 10,000."""
     if slope is None:
         return "no rate: fewer than three log points in the window, or a risk that is 0"
     interval = "" if slope.low is None or slope.high is None else f" ({slope.low:.2f} to {slope.high:.2f})"
@@ -39,14 +39,14 @@ def describe(slope: Slope | None) -> str:
 
 
 def draw(logs: list[Log], slopes: list[Slope | None], file: Path) -> None:
-    """The mean risk of each log, and dashed the fitted line through it over its window."""
+    """Draw the mean risk of each log and, dashed, the fitted line over its window."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for log, slope in zip(logs, slopes, strict=True):
         mean = log.excess_risk_averaged[usable(log)].mean(axis=0)
         label = log.label if slope is None else f"{log.label}: slope {slope.estimate:.2f}"
-        axes.plot(log.round[1:], mean[1:], label=label)  # round 0 has no place on a logarithmic axis
+        axes.plot(log.round[1:], mean[1:], label=label)  # a logarithmic axis cannot show round 0
         if slope is not None:
-            # In log-log the line log risk = slope * log k + c, with c such that it goes through the window's points.
+            # The line is log risk = slope * log k + c, with c such that it goes through the window's mean point.
             window = log.round >= slope.first_round
             x, y = np.log(log.round[window]), np.log(mean[window])
             line = np.exp(slope.estimate * x + np.mean(y - slope.estimate * x))
@@ -57,14 +57,15 @@ def draw(logs: list[Log], slopes: list[Slope | None], file: Path) -> None:
 
 
 def main() -> None:
+    """Print the rate of each log and draw the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("paths", nargs="+", metavar="PATH", help="logs (.h5), or folders of them")
     parser.add_argument("--first", type=int, metavar="K", help="the first round of the fit (default: the last / 10)")
-    parser.add_argument("--out", type=Path, default=Path("rates.png"), metavar="FILE", help="the picture")
+    parser.add_argument("--out", type=Path, default=Path("rates.png"), metavar="FILE", help="file of the picture")
     options = parser.parse_args()
-    logs = [log for log in load_all(options.paths) if usable(log).any()]  # unsound files are named and left out
+    logs = [log for log in load_all(options.paths) if usable(log).any()]  # load_all names and leaves out damaged files
     if not logs:
-        raise SystemExit("no log of a complete repetition: give logs (.h5), or folders of them")
+        raise SystemExit("no log has a complete repetition; give logs (.h5) of finished runs, or folders of them")
     slopes = [rate(log, options.first) for log in logs]
     for log, slope in zip(logs, slopes, strict=True):
         print(f"{log.label}: {describe(slope)}")

@@ -1,1 +1,1 @@
-"""What `python -m analysis.does_it_pay` measures, and how it writes it up."""
+"""The program `python -m analysis.does_it_pay`: its benches, and the page that it writes from their results."""

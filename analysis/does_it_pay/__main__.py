@@ -1,10 +1,10 @@
-"""Where compression pays, measured and modelled: python -m analysis.does_it_pay [--out DIR] [--page FILE]
+"""Measure and model where compression pays: python -m analysis.does_it_pay [--out DIR] [--page FILE].
 
-Benches shared memory, and links of several rates on a virtual cluster where that is permitted (root, MPICH in
-.venv-mpich, iproute2: docs/virtual-cluster.md), about a quarter of an hour on two cores that have nothing else
-to do. Fits the model of docs/model.md to some of it, holds it against the rest, and writes the page FILE
-(docs/does-it-pay.md) with its pictures beside it. What is in DIR already is not measured again: so the page can be made
-again from saved results.
+It benches shared memory and, if permitted (root, MPICH in .venv-mpich, iproute2: docs/virtual-cluster.md), links of
+several rates on a virtual cluster. This takes about a quarter of an hour on two otherwise idle cores. It fits the model
+of docs/model.md to some results, compares it with the others, and writes the page FILE (docs/does-it-pay.md) with its
+pictures beside it. Results that DIR already contains are not measured again, so the page can be written again from
+saved results.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from .results import read
 
 
 def main() -> None:
+    """Measure what is missing and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/does-it-pay"), metavar="DIR", help="of saved results")
+    out = Path("runs/does-it-pay")
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="folder of saved results")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "does-it-pay.md", metavar="FILE")
-    parser.add_argument("--mpich", type=Path, default=ROOT / ".venv-mpich", metavar="DIR", help="with MPICH")
-    parser.add_argument("--launches", type=int, default=3, metavar="L", help="in shared memory (default: 3)")
-    parser.add_argument("--small", action="store_true", help="a look at the page in a minute; its figures mean little")
-    parser.add_argument("--no-measuring", action="store_true", help="the page alone, from what is in DIR")
+    mpich = ROOT / ".venv-mpich"
+    parser.add_argument("--mpich", type=Path, default=mpich, metavar="DIR", help="environment with MPICH")
+    parser.add_argument("--launches", type=int, default=3, metavar="L", help="launches in shared memory (default: 3)")
+    parser.add_argument("--small", action="store_true", help="write a test page in a minute; its numbers mean little")
+    parser.add_argument("--no-measuring", action="store_true", help="only write the page from the results in DIR")
     options = parser.parse_args()
     benches = small(BENCHES) if options.small else BENCHES
     if not options.no_measuring:

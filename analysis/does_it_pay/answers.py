@@ -1,4 +1,4 @@
-"""What the page tells of a link: rows of the model over dimensions, and ratios that were measured."""
+"""Compute the page's answers for a link: rows of the model over dimensions, and measured ratios."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from mpi_fed.analysis.cost_model.rounds import bench_trace
 
 RISK = 1e-3
 DECADES = (1_000, 10_000, 100_000, 1_000_000)
+"""Dimensions of a table."""
 GRID = tuple(sorted({*DECADES, *np.rint(10 ** np.arange(3, 6.01, 0.125)).astype(int).tolist()}))
 """Dimensions of a curve."""
 PAYS = 1.05
-"""A gain that is worth a word: model and machine are not known better than that."""
+"""The smallest gain that counts, given the accuracy of the model and of the measurements."""
 
 
 COMMON, SHARED, BOTH_WAYS = ", common mask", ", shared scale", " both ways"
-"""What a name ends with where all clients keep the same coordinates, where levels are summed as integers, and where the
-direction comes back compressed as the messages are."""
+"""Ends of names: all clients keep the same coordinates; MPI sums levels as integers; the downlink has the uplink's
+compressor."""
 
 
 def short(name: str, downlink: str | None = None) -> str:
-    """A compressor's name for tables; the star says omega = sqrt(d)."""
+    """Return a compressor's name for tables; a star stands for omega = sqrt(d)."""
     name = name.replace(", omega = sqrt(d)", "*").replace(" levels=", " ")
     if " mask=common" in name:
         name = name.replace(" mask=common", "") + COMMON
@@ -38,7 +39,7 @@ def short(name: str, downlink: str | None = None) -> str:
 
 
 def name_of(row: Row) -> str:
-    """The same of a row."""
+    """Return the name of a row's compressor for tables."""
     return short(row.compressor, row.downlink)
 
 
@@ -48,7 +49,7 @@ def _name_of_point(point: Point) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """A machine, and the model's answers for it."""
+    """A machine and the model's rows for it."""
 
     title: str
     machine: Machine
@@ -56,33 +57,34 @@ class Setup:
 
     @property
     def link(self) -> float | None:
-        """As points have it, for two hosts."""
+        """The rate of the links, as measured points have it."""
         return self.machine.up
 
     @functools.cached_property
     def rows(self) -> dict[int, list[Row]]:
-        """By dimension."""
+        """The rows of each dimension of GRID."""
         return {d: answer(self.costs, bench_trace, self.machine, d, RISK) for d in GRID}
 
     def at(self, dimension: int) -> list[Row]:
+        """Return the rows of a dimension."""
         return self.rows[dimension]
 
     def best(self, name: str, key: str = "round") -> list[tuple[int, Row]]:
-        """Of a compressor at each dimension the row of the better downlink."""
+        """Return a compressor's row with the faster downlink at each dimension."""
         best = []
         for dimension, rows in self.rows.items():
-            its_rows = [row for row in rows if name_of(row) == name and gain(row, key) is not None]
-            if its_rows:
-                best.append((dimension, max(its_rows, key=lambda row: gain(row, key) or 0.0)))
+            of_name = [row for row in rows if name_of(row) == name and gain(row, key) is not None]
+            if of_name:
+                best.append((dimension, max(of_name, key=lambda row: gain(row, key) or 0.0)))
         return best
 
     def gains(self, name: str, key: str) -> list[tuple[int, float]]:
-        """How many times as fast as without compression, at each dimension."""
+        """Return the speed relative to no compression at each dimension."""
         return [(dimension, gain(row, key) or 0.0) for dimension, row in self.best(name, key)]
 
 
 def gain(row: Row, key: str) -> float | None:
-    """Over the faster of float32 and float16; `key` is "round" or "to_risk"."""
+    """Return the speed relative to the faster of float32 and float16; `key` is "round" or "to_risk"."""
     base = row.uncompressed
     if base is None:
         return None
@@ -90,12 +92,12 @@ def gain(row: Row, key: str) -> float | None:
 
 
 def rounds_needed(row: Row) -> float | None:
-    """The rounds to a risk, over those without compression."""
+    """Return the rounds to a risk, over those without compression."""
     return None if row.uncompressed is None else row.uncompressed.rounds_needed
 
 
 def rates(row: Row, key: str) -> RateInterval:
-    """Between which rates of the links it is faster than float32 and float16; `key` is "round" or "to_risk"."""
+    """Return the interval of link rates where the row beats float32 and float16; `key` is "round" or "to_risk"."""
     base = row.uncompressed
     if base is None:
         return None
@@ -103,21 +105,19 @@ def rates(row: Row, key: str) -> RateInterval:
 
 
 def winner(rows: Sequence[Row], key: str) -> Row | None:
-    """The compressor that is fastest, whatever it is against no compression."""
+    """Return the row of the fastest compressor, even if no compression is faster."""
     eligible = [row for row in rows if _counts(row, key)]
     return max(eligible, key=lambda row: gain(row, key) or 0.0) if eligible else None
 
 
 def _counts(row: Row, key: str) -> bool:
-    """A client that is absent does not make a round faster, so that rounds of it are not told."""
+    """Return whether a row may win; an absent client does not make a round faster, so it counts only to a risk."""
     absent = row.compressor.startswith("partial-participation")
     return not row.compressor.startswith("float") and gain(row, key) is not None and not (absent and key == "round")
 
 
 def span(curve: Sequence[tuple[int, float]]) -> str:
-    """Where a curve lies above PAYS: "from 2,000", "up to 30,000", "everywhere", "nowhere"; a dash where
-    there is none.
-    """
+    """Return where a curve lies above PAYS, such as "from 2,000", "up to 30,000" or "nowhere"; a dash if empty."""
     if not curve:
         return "-"
     above = [value >= PAYS for _, value in curve]
@@ -133,25 +133,28 @@ def span(curve: Sequence[tuple[int, float]]) -> str:
 
 
 def about(value: int) -> str:
+    """Return a number rounded to two digits."""
     return f"{float(f'{value:.2g}'):,.0f}"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A round of a compressor beside those of floats, all three measured over the same link."""
+    """The speed of a compressor's round relative to those of floats, all measured over the same link."""
 
     link: float | None
     hosts: int
     name: str
     dimension: int
     gain: float
-    """Over the faster of float32 and float16."""
+    """Measured speed relative to the faster of float32 and float16."""
     modelled: float
+    """The same by the model."""
     seconds: float
+    """Measured seconds of a round."""
 
 
 def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
-    """Every compressor where floats were measured with it; the better downlink of the two."""
+    """Return the gains of every compressor measured beside floats, with the faster of its downlinks."""
     groups: dict[tuple[Any, ...], list[Point]] = {}
     for point in points:
         if not point.may_be_absent and _is_long(point):
@@ -181,23 +184,23 @@ def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
 
 
 def _is_plain(point: Point) -> bool:
-    """Floats of one length both ways, or added up."""
+    """Return whether a point has floats of the same length up and down, or adds them up."""
     bits = point.recipe.at(1).value_bits if point.recipe.is_baseline else 0
     return point.recipe.is_baseline and not point.down and point.bits in (None, bits)
 
 
 def _is_long(point: Point) -> bool:
-    """A round over a cable waits for it; one of short messages, which go at once, says nothing of a real link."""
+    """Return whether the round waits for the link; short messages pass in a burst, unlike on a real link."""
     load = downlink_of(point) if point.bits else uplink_of(point)
     return is_clear(point) and load.root >= point.burst
 
 
 def names(costs: Costs) -> list[str]:
-    """Compressors, as they were measured."""
+    """Return the names of the measured compressors, in order."""
     schemes = [s for s in costs.schemes if not s.recipe.is_baseline]
     return list(dict.fromkeys(short(s.recipe.name, None if s.down is None else s.down.name) for s in schemes))
 
 
 def downlinks(setup: Setup, name: str, dimension: int) -> dict[int, Row]:
-    """Of a compressor the rows by bits on the way back, where the iterate comes back."""
+    """Return a compressor's rows by the bits of the iterate on the downlink."""
     return {row.downlink_bits: row for row in setup.at(dimension) if name_of(row) == name and row.downlink_bits}

@@ -1,4 +1,4 @@
-"""Which benches are run: in shared memory, and on a virtual cluster at several rates, where that is permitted."""
+"""Run the benches: in shared memory and, if permitted, on a virtual cluster at several rates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "scripts" / "virtual_cluster.py"
@@ -18,7 +19,7 @@ SHARED = ("quantization levels=7", "quantization levels=1023")
 QUANTIZED = ("quantization levels=1", "quantization levels=127", "quantization levels=1023")
 ALL = (*FLOATS, *QUANTIZED, *LINEAR)
 REFUSED = 2
-"""The exit status of virtual_cluster where it cannot make one."""
+"""The exit status of virtual_cluster if it cannot create a cluster."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,19 @@ class Bench:
     compressors: tuple[str, ...]
     dimensions: tuple[int, ...]
     downlinks: tuple[int, ...] = (32, 16)
-    """Bits of the iterate on its way back."""
+    """Bits of a float of the iterate on the downlink."""
     both_ways: bool = False
-    """The direction comes back compressed as the messages are, in place of the iterate."""
+    """True if the downlink sends the direction, compressed as the messages are, in place of the iterate."""
     route: str = "auto"
     rate: str | None = None
-    """Of the hosts' cables; None in shared memory."""
+    """Rate of the hosts' links; None in shared memory."""
     hosts: int = 2
     repetitions: int | None = None
     checks: bool = False
-    """It is held against the model, which is fitted to the others."""
+    """True if the results are left out of the fit and compared with the model."""
 
     def words(self, file: Path, launches: int) -> list[str]:
-        """The arguments of mpi-fed."""
+        """Return the arguments of mpi-fed."""
         words = ["bench", "--route", self.route, "--compressor", *self.compressors]
         words += ["--dimension", *map(str, self.dimensions)]
         words += ["--downlink", "same"] if self.both_ways else ["--downlink-bits", *map(str, self.downlinks)]
@@ -50,9 +51,19 @@ class Bench:
 
 
 SIZES, HELD, FEW_SIZES = (1_000, 10_000, 100_000, 1_000_000), (30_000, 100_000), (1_000, 30_000, 100_000)
-SUMMED = {"compressors": ("none value_bits=32",), "downlinks": (32,), "route": "allreduce"}
-MASKED = {"compressors": COMMON, "downlinks": (32,), "route": "allreduce"}
-LEVELS = {"compressors": SHARED, "downlinks": (16,), "route": "reduce-levels"}
+
+
+class Choice(TypedDict):
+    """Fields of a bench that several benches share."""
+
+    compressors: tuple[str, ...]
+    downlinks: tuple[int, ...]
+    route: str
+
+
+SUMMED: Choice = {"compressors": ("none value_bits=32",), "downlinks": (32,), "route": "allreduce"}
+MASKED: Choice = {"compressors": COMMON, "downlinks": (32,), "route": "allreduce"}
+LEVELS: Choice = {"compressors": SHARED, "downlinks": (16,), "route": "reduce-levels"}
 BENCHES = (
     Bench("memory", (*ALL, "partial-participation"), SIZES),
     Bench("memory-allreduce", dimensions=SIZES, **SUMMED),
@@ -83,7 +94,7 @@ BENCHES = (
 
 
 def small(benches: tuple[Bench, ...]) -> tuple[Bench, ...]:
-    """What takes seconds, for a look at the page: its figures mean little."""
+    """Return benches that take seconds, for a test page whose numbers mean little."""
     chosen = [b for b in benches if b.rate is None or b.name in ("1gbit", "300mbit")]
     return tuple(
         replace(b, compressors=FEW if len(b.compressors) > 3 else b.compressors, dimensions=FEW_SIZES, repetitions=20)
@@ -92,7 +103,7 @@ def small(benches: tuple[Bench, ...]) -> tuple[Bench, ...]:
 
 
 def measure(benches: tuple[Bench, ...], out: Path, mpich: Path, launches: int) -> None:
-    """Run what is not in `out` yet; without links where none can be shaped, which is said."""
+    """Run the benches whose results `out` lacks; print a line and leave out links if no link can be shaped."""
     out.mkdir(parents=True, exist_ok=True)
     for bench in benches:
         file = out / f"{bench.name}.json"
@@ -100,12 +111,12 @@ def measure(benches: tuple[Bench, ...], out: Path, mpich: Path, launches: int) -
             continue
         command = _command(bench, file, mpich, launches)
         print(shlex.join(command), flush=True)
-        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        if bench.rate and ended.returncode == REFUSED:
-            print("does_it_pay: no link can be shaped here (the line above says why); the page will lack them")
+        completed = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+        if bench.rate and completed.returncode == REFUSED:
+            print("does_it_pay: no link can be shaped here (the line above says why); the page will lack links")
             return
-        if ended.returncode:
-            raise SystemExit(f"does_it_pay: the bench ended with status {ended.returncode}")
+        if completed.returncode:
+            raise SystemExit(f"does_it_pay: the bench ended with status {completed.returncode}; see the lines above")
 
 
 def _command(bench: Bench, file: Path, mpich: Path, launches: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The page docs/does-it-pay.md, from saved results."""
+"""Write the page docs/does-it-pay.md from saved results."""
 
 from __future__ import annotations
 
@@ -18,31 +18,49 @@ from .trust import trust
 
 LINKS = ("10gbit", "1gbit", "100mbit", "10mbit")
 MANY = 16
+"""The larger number of clients."""
 ABSENT = "partial-participation*"
 LIMITS = (
-    "Two cores: a shared memory with more clients is not measured, nor are more than 4 hosts, nor any "
-    "rate between 1 Gbit/s and what the kernel copies from host to host without a limit.",
-    "The links have no latency of their own, no loss and no other traffic. Latencies of presets are assumed: 10 µs at "
-    "10 Gbit/s, 30 µs at 1 Gbit/s, 100 µs below, 20 ms to homes; TCP's slow start and MPI's handshakes come on top.",
-    "A cable of the virtual cluster lets the first 0.25 ms of a message through at once. Rounds with messages of about "
-    "that length are left out of fits, checks and dots: those of omega = sqrt(d) are no longer over most links, so "
-    "that what is said of them where nothing longer travels is the model's.",
-    "The gradients are cheap here, O(d) for one sample of a diagonal covariance. Where they cost more, as in a neural "
-    "network, the share of communication in a round is smaller, and so is what compression can gain.",
-    "Rounds to a risk are those of plain SGD on this least-squares problem (Gaussian, eigenvalues 1/i, clients alike), "
-    "after its start is forgotten. Other spectra need other numbers of rounds: `mpi-fed model --study STUDY.toml` "
-    "takes yours. Biased compressors with error feedback (top-k) have no such theory.",
-    "MPI adds no float16, so that there is no float16 allreduce here; where there is one, it would be the baseline.",
-    "Where a direction comes back compressed, every client must get every one: with some of many clients a round, as "
-    "in homes, that is not told. Rounds to a risk of quantization both ways are by simulation of the noise at w*; "
-    "those of a shared scale are not known.",
-    "A round in which no client sends takes no time here: partial participation gets by with fewer rounds that take "
-    "time, so that it is told to a risk alone.",
+    (
+        "Two cores: there are no measurements of a shared memory with more clients, of more than 4 hosts, or of "
+        "rates between 1 Gbit/s and links without a limit, at which the kernel copies from host to host."
+    ),
+    (
+        "The links have no latency of their own, no loss and no other traffic. Latencies of presets are assumed: 10 µs "
+        "at 10 Gbit/s, 30 µs at 1 Gbit/s, 100 µs below, 20 ms to homes; TCP's slow start and MPI's handshakes are not "
+        "included."
+    ),
+    (
+        "A link of the virtual cluster transmits the first 0.25 ms of a message at once. Rounds with messages of about "
+        "that length are left out of fits, checks and dots. Over most links, messages of omega = sqrt(d) are not "
+        "longer, so the results for them are the model's unless something longer travels."
+    ),
+    (
+        "The gradients are cheap here, O(d) for one sample of a diagonal covariance. If they cost more, as in a neural "
+        "network, communication takes a smaller share of a round, and compression can gain less."
+    ),
+    (
+        "Rounds to a risk are those of plain SGD on this least-squares problem (Gaussian, eigenvalues 1/i, clients "
+        "with the same distribution), after its start is forgotten. Other spectra need other numbers of rounds: "
+        "`mpi-fed model --study STUDY.toml` uses yours. Biased compressors with error feedback (top-k) have no such "
+        "theory."
+    ),
+    "MPI cannot add float16, so there is no float16 allreduce here; where one exists, it would be the baseline.",
+    (
+        "A compressed downlink requires that every client receives every direction, so there are no results for it if "
+        "only some clients take part in a round, as with homes. Rounds to a risk of quantization both ways are "
+        "by simulation of the noise at w*; those of a shared scale are not known."
+    ),
+    (
+        "A round in which no client sends takes no time here. Fewer rounds of partial participation take time, so it "
+        "has results only to a risk."
+    ),
 )
+"""Limits of the results, in the last part of the page."""
 
 
 def write(page: Path, results: Results) -> None:
-    """The page, and its pictures beside it."""
+    """Write the page, and its pictures beside it."""
     page.parent.mkdir(parents=True, exist_ok=True)
     costs = results.costs
     memory = [point for point in results.fitted if point.link is None]
@@ -76,7 +94,7 @@ def _head(results: Results) -> Iterator[str]:
     yield ""
     where = f"{memory.get('cores', '?')} cores, {', '.join(memory.get('cpu', ['unknown']))}"
     text = (
-        "`python -m analysis.does_it_pay` has measured what is on this page, and written it, pictures and all. In "
+        "`python -m analysis.does_it_pay` measured the results on this page, and wrote it with its pictures. In "
         f"shared memory: {memory.get('mpi_library', 'MPI')} on {where}. "
     )
     if linked:
@@ -88,17 +106,17 @@ def _head(results: Results) -> Iterator[str]:
             f"cores, with cables of {rates}. "
         )
     else:
-        text += "**No link could be shaped there**, so that all about links is the model's, from shared memory alone. "
-    yield from paragraph(text + "The [model](model.md) is fitted to some of these results and held against the rest.")
+        text += "**No link could be shaped there**, so all results for links are the model's, fitted to shared memory. "
+    yield from paragraph(text + "The [model](model.md) is fitted to some of these results and compared with the rest.")
 
 
 def _limits() -> Iterator[str]:
-    yield "## What this does not say"
+    yield "## Limits of these results"
     yield ""
     for text in LIMITS:
         yield from paragraph(text, bullet=True)
     yield ""
     yield from paragraph(
         "`mpi-fed model runs/does-it-pay/*.json` prints the whole table; `--bandwidth`, `--latency` and `--clients` "
-        "make it that of another machine."
+        "print it for another machine."
     )

@@ -1,4 +1,4 @@
-"""The parts of the page: a round, to a risk, break-even, and larger machines."""
+"""Write the parts of the page: a round, to a risk, break-even, and larger machines."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ LARGE = (
 def rounds(
     few: Sequence[Setup], many: Sequence[Setup], shown: Sequence[str], dots: Sequence[Measured], page: Path
 ) -> Iterator[str]:
+    """Yield the part on the speed of a round."""
     yield "## A round"
     yield ""
     file, link = picture(page, "round", "Times as fast a round, over dimensions, for each link")
@@ -63,7 +64,7 @@ def rounds(
     rows = []
     for name in shown:
         if not any(downlinks(setup, name, 100_000) for setup in few):
-            continue  # what comes back is no iterate
+            continue  # the iterate is not sent back
         cells = []
         for setup in few:
             by_bits = downlinks(setup, name, 100_000)
@@ -75,7 +76,7 @@ def rounds(
 
 
 def _spans(setups: Sequence[Setup], title: str, names: Sequence[str], key: str) -> Iterator[str]:
-    """Where it pays: a row for each name that does anywhere, and the others in a sentence."""
+    """Yield a table of the dimensions where each compressor pays, and a sentence on those that never do."""
     rows = [[name, *(span(setup.gains(name, key)) for setup in setups)] for name in names]
     known = [row for row in rows if set(row[1:]) != {"-"}]
     paying = [row for row in known if not {*row[1:]} <= {"nowhere", "-"}]
@@ -90,6 +91,7 @@ def _spans(setups: Sequence[Setup], title: str, names: Sequence[str], key: str) 
 
 
 def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], page: Path) -> Iterator[str]:
+    """Yield the part on the time to a risk."""
     yield "## To a risk"
     yield ""
     file, link = picture(page, "risk", "Times as fast to the same risk, over dimensions, for each link")
@@ -97,9 +99,9 @@ def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], p
     yield link
     yield ""
     yield from paragraph(
-        "What is slower than 0.01 times is cut off. 2 clients. Rounds to a risk eps are (limit trace) / (2 eps) by "
-        "theory, for small eps, so that how many times as fast a compressor is does not depend on eps. Its rounds, "
-        "times those without compression:"
+        "2 clients; factors below 0.01 are cut off. Rounds to a risk eps are (limit trace) / (2 eps) by theory, for "
+        "small eps, so the factor by which a compressor is faster does not depend on eps. Its rounds, relative to "
+        "those without compression:"
     )
     rows = []
     for name in kinds:
@@ -119,6 +121,7 @@ def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], p
 def break_even(
     pair: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], shown: Sequence[str], page: Path
 ) -> Iterator[str]:
+    """Yield the part on the rates below which compression pays."""
     yield "## Break-even"
     yield ""
     file, link = picture(page, "break-even", "Rates below which each compressor is faster than no compression")
@@ -126,9 +129,9 @@ def break_even(
     yield link
     yield ""
     yield from paragraph(
-        "At which rates of all links a compressor is faster than float32 and float16 both ways, at d = 100,000 and "
-        "with the latency of the 1 Gbit/s preset. Rates above 1 Gbit/s were not measured. In the picture what is "
-        "faster at any rate stands at the top."
+        "The rates of all links at which a compressor is faster than float32 and float16 both ways, at d = 100,000 and "
+        "with the latency of the 1 Gbit/s preset. Rates above 1 Gbit/s were not measured. In the picture, compressors "
+        "that are faster at any rate are at the top."
     )
     rows = []
     for name in kinds:
@@ -139,11 +142,12 @@ def break_even(
                 cells.append(between(rates(row, key)) if row else "-")
         rows.append([name, *cells])
     counts = pair[0].machine.clients, many[0].machine.clients
-    heads = [f"{count} clients, {what}" for count in counts for what in ("a round", "to a risk")]
+    heads = [f"{count} clients, {column}" for count in counts for column in ("a round", "to a risk")]
     yield from table(["", *heads], rows)
 
 
 def far(costs: Costs) -> Iterator[str]:
+    """Yield the part on machines from a laptop to a million homes."""
     yield "## From a laptop to a million homes"
     yield ""
     yield from paragraph(
@@ -163,7 +167,7 @@ def far(costs: Costs) -> Iterator[str]:
                 f"{machine.name}: {machine}",
                 f"{seconds_text(base.round_seconds)} ({base.compressor}, {base.route})",
                 cell(winner(all_rows, "round"), "round"),
-                seconds_text(base.seconds_to_risk),
+                "-" if base.seconds_to_risk is None else seconds_text(base.seconds_to_risk),
                 cell(winner(all_rows, "to_risk"), "to_risk"),
             ])  # fmt: skip
         heads = [f"d = {dimension:,}", "a round", "compressed", "to the risk", "compressed"]
@@ -171,10 +175,12 @@ def far(costs: Costs) -> Iterator[str]:
 
 
 def winners(setup: Setup, key: str) -> list[str]:
+    """Return a table row with the fastest compressor of each dimension."""
     return [setup.title, *(cell(winner(setup.at(d), key), key) for d in DECADES)]
 
 
 def cell(row: Row | None, key: str) -> str:
+    """Return the gain and the name of a compressor, in bold if it pays; a dash without a row."""
     if row is None:
         return "-"
     value = gain(row, key) or 0.0

@@ -1,4 +1,4 @@
-"""Pictures of the page."""
+"""Draw the pictures of the page."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .results import Results
 COLOURS = ("#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
 MARKS = ("o", "s", "D", "^", "v", "P", "X")
 LINES = {BOTH_WAYS: "--", COMMON: ":", SHARED: "-."}
-"""By what a name ends with; other lines are whole."""
+"""Line styles by the end of a name; other lines are solid."""
 DPI = 110
 HIGHEST = 1e12
-"""What is faster at any rate is drawn at this one, bits a second."""
+"""The rate, in bits a second, at which a compressor is drawn that is faster at any rate."""
 
 
 def gains(setups: Sequence[Setup], names: Sequence[str], key: str, measured: Sequence[Measured], file: Path) -> None:
-    """A panel a link: how many times as fast as without compression, over dimensions; dots were measured."""
+    """Draw a panel for each link: the speed relative to no compression over dimensions; dots are measurements."""
     figure, axes = _panels(len(setups))
     for panel, setup in zip(axes, setups, strict=False):
         panel.axhline(1, color="black", lw=0.8)
@@ -47,7 +47,7 @@ def gains(setups: Sequence[Setup], names: Sequence[str], key: str, measured: Seq
 
 
 def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> None:
-    """Below which rate a compressor is faster than floats, over dimensions: a round, and to a risk."""
+    """Draw the rates below which a compressor is faster than floats over dimensions: a round, and to a risk."""
     figure, axes = _panels(3)
     for panel, (setup, key, title) in zip(
         axes,
@@ -83,7 +83,7 @@ def _ends(setup: Setup, name: str, key: str) -> Iterator[tuple[int, float]]:
 
 
 def errors(results: Results, file: Path) -> None:
-    """Predicted over measured seconds of a round: held-out sizes, and what no fit has seen."""
+    """Draw predicted over measured seconds of a round: for held-out sizes, and for results left out of the fit."""
     figure, axes = _panels(2)
     parts = [
         (axes[0], results.held_out, "sizes left out of the fit"),
@@ -96,9 +96,9 @@ def errors(results: Results, file: Path) -> None:
             link = "shared memory" if miss.point.link is None else f"links, {rate_text(miss.point.link)}"
             hosts = f", {miss.point.ranks} hosts" if miss.point.link and miss.point.ranks > 2 else ""
             groups.setdefault(link + hosts, []).append(miss)
-        for (name, own), colour, mark in zip(groups.items(), COLOURS, MARKS, strict=False):
+        for (name, of_group), colour, mark in zip(groups.items(), COLOURS, MARKS, strict=False):
             for beyond in (False, True):
-                dots = [(1e3 * m.point.seconds["round"], 1 + m.error) for m in own if m.beyond == beyond]
+                dots = [(1e3 * m.point.seconds["round"], 1 + m.error) for m in of_group if m.beyond == beyond]
                 if dots:
                     face = "none" if beyond else colour
                     panel.plot(*zip(*dots, strict=True), mark, color=colour, mfc=face, ms=5, alpha=0.8, label=name)
@@ -119,15 +119,15 @@ def errors(results: Results, file: Path) -> None:
 
 
 def _panels(count: int) -> tuple[Any, Any]:
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
 
     columns = min(3, count) if count != 5 else 3
     rows = -(-count // columns)
     size = 3.4 * columns + 0.4, 2.9 * rows + 0.3
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     return figure, axes.ravel()
 
 
@@ -141,7 +141,7 @@ def _label(axes: Any, x: str, y: str) -> None:
 
 
 def _plain(panel: Any) -> None:
-    """Factors as 0.5, 1, 2, not as powers of ten, where the axis is short."""
+    """Write factors as 0.5, 1, 2 rather than as powers of ten if the axis is short."""
     low, high = panel.get_ylim()
     choices = {2.5: (1, 1.2, 1.4, 1.6, 2, 6, 7, 8, 9), 5: (1, 1.5, 2, 3, 5, 7), 300: (1, 2, 5), float("inf"): (1,)}
     choice = next(factors for most, factors in choices.items() if high / low <= most)
@@ -160,7 +160,7 @@ def _handles(names: Sequence[str]) -> tuple[list[Any], list[str]]:
 
 
 def _styles(names: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Colour and mark by the compressor, the line by what comes back or is added up."""
+    """Yield names with colour and mark by the compressor, and the line style by the end of the name."""
     known: dict[str, int] = {}
     for name in names:
         end = next((end for end in LINES if name.endswith(end)), "")
@@ -169,7 +169,7 @@ def _styles(names: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _legend(figure: Any, spare: Any, names: Sequence[str]) -> None:
-    """In the panel that is left over, or below."""
+    """Put the legend into a spare panel, or below the panels."""
     for panel in spare:
         panel.axis("off")
     lines, texts = _handles(names)
@@ -180,7 +180,7 @@ def _legend(figure: Any, spare: Any, names: Sequence[str]) -> None:
 
 
 def _save(figure: Any, file: Path) -> None:
-    from matplotlib import pyplot
+    import matplotlib.pyplot as plt
 
     figure.savefig(file, dpi=DPI, metadata={"Software": None})
-    pyplot.close(figure)
+    plt.close(figure)

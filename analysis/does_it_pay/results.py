@@ -1,4 +1,4 @@
-"""Saved results as a fitted model and what it is held against."""
+"""Read saved results, fit the model to some of them, and compare it with the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .measure import Bench
 
 @dataclass(frozen=True)
 class Results:
-    """All that the page is made from."""
+    """All data of the page."""
 
     fitted: list[Point]
     others: list[Point]
@@ -25,11 +25,11 @@ class Results:
     held_out: list[Miss]
     checks: list[Miss]
     machines: list[dict[str, Any]]
-    """Of each file, what it says of where it was measured."""
+    """For each file, its facts about the machine."""
 
 
 def read(benches: Sequence[Bench], folder: Path) -> Results:
-    """What is saved. Exits where the shared memory is not."""
+    """Return the saved results. Raises SystemExit if there are none to fit."""
     try:
         fitted, machines = _read([bench for bench in benches if not bench.checks], folder)
         others, more = _read([bench for bench in benches if bench.checks], folder)

@@ -1,4 +1,4 @@
-"""How wrong the model is, and what was measured beside it."""
+"""Write the part on the errors of the model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ SHOWN = (
     "quantization*", "quantization 127", "rand-h*", "quantization 127 both ways", "rand-h* both ways",
     "bernoulli p=0.1, common mask",
 )  # fmt: skip
-"""Compressors of the table of measured gains."""
+"""Compressors in the table of measured gains."""
 
 
 def trust(results: Results, dots: Sequence[Measured], page: Path) -> Iterator[str]:
+    """Yield the part on the errors of the model."""
     yield "## How far to trust it"
     yield ""
     file, link = picture(page, "error", "Predicted over measured seconds of a round")
@@ -29,10 +30,10 @@ def trust(results: Results, dots: Sequence[Measured], page: Path) -> Iterator[st
     yield link
     yield ""
     yield from paragraph(
-        "Rounds that the model predicted without having seen them; hollow: beyond the sizes that it had seen. What "
-        "this page says of 1,000 to 1,000,000 dimensions and of 30 Mbit/s to 1 Gbit/s lies between measured ones; 10 "
-        "Gbit/s lies between 1 Gbit/s and links without a limit, if those were measured. That fewer than 8 ranks pass "
-        "the whole iterate down a tree is known from the 4 hosts: of their rounds the uplink alone is a test."
+        "The picture has rounds that were left out of the fit; hollow: beyond the sizes of the fit. The results for "
+        "1,000 to 1,000,000 dimensions and for 30 Mbit/s to 1 Gbit/s lie between measured ones; 10 Gbit/s lies between "
+        "1 Gbit/s and links without a limit, if those were measured. The model uses an observation on the 4 hosts: "
+        "fewer than 8 ranks pass the whole iterate down a tree. So only the uplink of their rounds is a test."
     )
     rows = []
     held_out = results.held_out
@@ -44,11 +45,11 @@ def trust(results: Results, dots: Sequence[Measured], page: Path) -> Iterator[st
             chosen = [m for m in misses if m.beyond == beyond]
             rows += _error_row(f"a size left out, {medium}, {where}", chosen)
     for (rate, hosts), chosen in _by_link(results.checks).items():
-        rows += _error_row(f"{rate_text(rate)}, {hosts} hosts: no such rate or number in the fit", chosen)
+        rows += _error_row(f"{rate_text(rate)}, {hosts} hosts: rate or number of hosts not in the fit", chosen)
     yield from table(["left out of the fit", "rounds", "median error", "worst", "which"], rows)
     linked = [dot for dot in dots if dot.link is not None and dot.dimension >= 30_000]
     if linked:
-        yield "Measured over shaped links, how many times as fast a round as without compression, and the model's word:"
+        yield "The speed of a round relative to no compression over shaped links, as measured and by the model:"
         yield ""
         compared = [
             [f"{rate_text(m.link or 0)}, {m.hosts} hosts", f"{m.dimension:,}", m.name, seconds_text(m.seconds),

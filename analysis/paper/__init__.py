@@ -1,1 +1,1 @@
-"""What the paper shows, and how the page of its experiments is written; __main__.py puts it together."""
+"""The paper's experiments: run by __main__.py, with the paper's figures, written up as a page."""

@@ -1,10 +1,11 @@
-"""The paper's experiments, run and written up: python -m analysis.paper [--paper-size] [--out DIR] [--page FILE]
+"""Repeat the paper's experiments: python -m analysis.paper [--paper-size] [--out DIR] [--page FILE].
 
-Runs every study of studies/paper (the variant `small`, minutes on two cores; with --paper-size all but four of them as
-they are, which takes hours), analyses the logs, and writes the page FILE (docs/reproduction.md):
-figure by figure the final excess risk with its standard error, the expectation by theory, and what the paper's picture
-shows. What is in DIR already is not run again. DIR/report.html shows all figures together; each study's folder has its
-own. The paper is Philippenko and Dieuleveut, arXiv 2308.01358; its curves were read off its pictures, to about 0.02.
+It runs every study of studies/paper in its variant `small`, which takes minutes on two cores; with --paper-size, all
+but four in full size, which takes hours. It analyses the logs and writes the page FILE (docs/reproduction.md). For each
+figure, the page has the final excess risk with its standard error, the expectation by theory, and the value in the
+paper's picture. Runs that DIR already contains are not repeated. DIR/report.html shows all figures together; each
+study's folder has its own report. The paper is Philippenko and Dieuleveut, arXiv 2308.01358; its values were read from
+its pictures, to about 0.02.
 """
 
 from __future__ import annotations
@@ -21,30 +22,34 @@ from mpi_fed.study.load import load_study
 
 from .ellipses import ellipses
 from .figures import FIGURES, STUDIES, Figure, name
-from .page import head, scores, section, traces
+from .page import answer, head, scores, section, traces
 
 ROOT = Path(__file__).resolve().parents[2]
 ALWAYS_SMALL = ("real-single", "real-clustered", "clt", "ellipses")
-"""The paper has no curves to compare with these, and the last two would take hours."""
+"""Studies that run only in their small variant: the paper has no curves for them, and the last two take hours."""
 
 
 def main() -> None:
+    """Run the studies and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--paper-size", action="store_true", help="the studies as they are, not their variant `small`")
-    parser.add_argument("--out", type=Path, default=Path("runs/paper"), metavar="DIR")
+    parser.add_argument("--paper-size", action="store_true", help="run the full studies, not their variant `small`")
+    parser.add_argument("--out", type=Path, default=Path("runs/paper"), metavar="DIR", help="folder of the logs")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reproduction.md", metavar="FILE")
     options = parser.parse_args()
     whole = {figure.study for figure in FIGURES if options.paper_size} - {*ALWAYS_SMALL}
     sizes = [(figure, None if figure.study in whole else "small") for figure in FIGURES]
-    lines = list(head(options.paper_size))
+    lines: list[str] = []
+    analyses = []
     for figure, variant in sizes:
         folder = run(figure, variant, options.out)
-        lines += section(figure, read_analysis(folder / "analysis.json"), options.paper_size)
+        analyses.append(read_analysis(folder / "analysis.json"))
+        lines += section(figure, analyses[-1], options.paper_size)
         if figure.study == "ellipses":
             lines += ellipses(folder, options.page.with_name("ellipses.png"))
-    lines += scores([options.out / name(*size) for size in sizes])
-    lines += traces()
-    options.page.write_text("\n".join(lines) + "\n")
+    figures = [figure for figure, _ in sizes]
+    opening = [*answer(figures, analyses, options.paper_size), *head(options.paper_size)]
+    text = "\n".join([*opening, *lines, *scores(analyses), *traces()])
+    options.page.write_text(text + "\n")
     print(f"page: {options.page}")
     folders = [str(options.out / name(*size)) for size in sizes]
     command = [sys.executable, "-m", "mpi_fed", "analyze", *folders, f"--out={options.out}"]
@@ -53,7 +58,7 @@ def main() -> None:
 
 
 def run(figure: Figure, variant: str | None, out: Path) -> Path:
-    """Run the study, or what is missing of it, and analyse it; the folder of its logs."""
+    """Run the missing parts of the study, analyse it, and return the folder of its logs."""
     options = [f"--variant={variant}"] if variant else []
     path = STUDIES / f"{figure.study}.toml"
     clients = load_study(path, variant=variant).configurations[0].clients

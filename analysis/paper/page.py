@@ -1,16 +1,15 @@
-"""The page of the paper's experiments, part by part, as lines of Markdown."""
+"""Write the page of the paper's experiments, part by part, as lines of Markdown."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from mpi_fed.analysis import load
-from mpi_fed.analysis.document import Analysis, Entry, read_analysis
+from mpi_fed.analysis.document import Analysis, Entry
 from mpi_fed.analysis.limit_law import compare_with_limit_law, draw_limit_law
 from mpi_fed.study.configuration import Configuration
 from mpi_fed.study.load import configuration_from_tables, load_study
@@ -19,54 +18,106 @@ from mpi_fed.theory import predict, prediction_seconds
 from .figures import SGD, STUDIES, Figure, reading
 
 READING, MARGIN, FAR = 0.02, 0.05, 3
-"""About how well the paper's pictures can be read; measured and paper differ beyond MARGIN and FAR standard errors."""
+"""Accuracy of readings from the paper's pictures; measured and paper differ beyond MARGIN and FAR standard errors."""
+AS_EXPECTED = "as theory expects"
+"""The remark on a measurement that differs from the paper and agrees with theory."""
 SMALL = ("configuration", "measured", "expected", "ratio", "z", "expected at the paper's size", "paper")
 WHOLE = ("configuration", "measured", "expected", "ratio", "z", "paper", "measured - paper", "remark")
 """The columns at the small and at the paper's size."""
 DRAWS, DRAW_SECONDS, VISIBLE = 12, 1.0, 0.01
-"""Other draws of a problem are looked at where theory takes no longer for each, and told where they scatter visibly."""
+"""Number of other draws of a problem, the longest time for the theory of a draw, and the smallest scatter reported."""
 THEORY_SECONDS = 200.0
-"""An expectation at the paper's size that takes longer, about, is left out of the page of the small size."""
+"""Longest time for an expectation at the paper's size on the page of the small size."""
+
+
+def answer(figures: Sequence[Figure], analyses: Sequence[Analysis], paper_size: bool) -> Iterator[str]:
+    """Yield the title and the result in a few sentences."""
+    yield "# Reproduction of the paper's experiments"
+    yield ""
+    entries = [entry for analysis in analyses for entry in analysis.configurations]
+    p_values = [entry.p_value for entry in entries if entry.prediction_kind == "exact" and entry.p_value is not None]
+    texts = list(agreement(figures, analyses)) if paper_size else []
+    if p_values:
+        level = 0.05 / len(p_values)
+        differing = sum(p < level for p in p_values)
+        outcome = "no measured risk differs"
+        if differing:
+            outcome = f"{differing} measured risk{'s differ' if differing > 1 else ' differs'}"
+        texts.append(
+            f"In these runs, {outcome} significantly from the exact expectation by theory ({len(p_values)} tests, "
+            f"smallest p {min(p_values):.2g}, threshold 0.05/{len(p_values)})."
+        )
+    yield from paragraph(" ".join(texts))
+
+
+def agreement(figures: Sequence[Figure], analyses: Sequence[Analysis]) -> Iterator[str]:
+    """Yield sentences on the agreement of the measurements with the paper's pictures."""
+    remarks = [
+        against(entry, read)[-1]
+        for figure, analysis in zip(figures, analyses, strict=True)
+        for entry in at_the_end(analysis)
+        if (read := reading(figure, entry.algorithm["kind"], entry.compressor["kind"])) is not None
+        and entry.excess_risk_averaged.mean
+    ]
+    differing = [text for text in remarks if text]
+    expected = sum(text.endswith(AS_EXPECTED) for text in differing)
+    yield (
+        f"{len(remarks) - len(differing)} of the {len(remarks)} final risks that can be compared with the paper's "
+        f"pictures agree with them to within {FAR} standard errors or {MARGIN} in log10."
+    )
+    if differing:
+        theory = "theory for this project's random draw of the problem"
+        others = f"The other {len(differing)} agree with {theory}."
+        if expected < len(differing):
+            others = f"Of the other {len(differing)}, {expected} agree with {theory}."
+        yield others
+
+
+def at_the_end(analysis: Analysis) -> list[Entry]:
+    """Return the entries with the largest number of rounds, which the paper's readings are for."""
+    last = max(entry.rounds for entry in analysis.configurations)
+    return [entry for entry in analysis.configurations if entry.rounds == last]
 
 
 def head(paper_size: bool) -> Iterator[str]:
-    yield "# The paper's experiments, again"
-    yield ""
+    """Yield the source of the page and the meaning of its columns."""
     command = f"python -m analysis.paper{' --paper-size' if paper_size else ''}"
     yield from paragraph(
-        f"Written by `{command}` from the logs of its runs; the studies with their sizes are in `studies/paper/`. The "
-        'paper is Philippenko and Dieuleveut, "Compressed and distributed least-squares regression: convergence rates '
-        'with applications to Federated Learning" (arXiv 2308.01358).'
+        f"`{command}` wrote this page from the logs of its runs; `studies/paper/` has the studies with their sizes. "
+        'The paper is Philippenko and Dieuleveut, "Compressed and distributed least-squares regression: convergence '
+        'rates with applications to Federated Learning" (arXiv 2308.01358).'
     )
     yield from paragraph(
         "All risks are log10 of the final excess risk F(w_bar_K) - F(w*) of the averaged iterate. *measured*: the mean "
-        "over repetitions, with its standard error carried over to the logarithm. *expected*: its expectation by "
-        "theory at the same K (~: approximate). *ratio*, *z*: measured over expected, and their difference in standard "
-        f"errors. *paper*: read off its pictures, to about {READING}."
+        "over repetitions, with its standard error converted to the logarithm. *expected*: its expectation by theory "
+        "at the same K (~: approximate). *ratio*: measured over expected. *z*: their difference in standard errors. "
+        f"*paper*: the value read from the paper's pictures, to about {READING}."
     )
     if paper_size:
         yield from paragraph(
-            "These runs have the paper's dimension, clients, rounds and repetitions, but for real data and the laws "
-            "at the end, which are smaller. *measured - paper*: difference "
-            f"of the logarithms. Where it is beyond {FAR} standard errors and {MARGIN}, which leaves room for the "
-            "reading, the table says so, and whether theory is with the measurement; below the table stands what "
-            "differs between the two experiments. The paper's curves are means of five repetitions, too, and scatter "
-            "as these do."
+            "These runs have the paper's dimension, clients, rounds and repetitions; only the runs on real data, on "
+            "the distribution of the averaged iterate and in two dimensions are smaller. *measured - paper*: the "
+            f"difference of the logarithms. If it exceeds both {FAR} standard errors and {MARGIN}, which allows for "
+            "the accuracy of the readings, the *remark* says so, and whether theory agrees with the measurement; the "
+            "text below the table names the differences between the two experiments. The paper's curves are also "
+            "means of five repetitions, and scatter as much."
         )
     else:
         yield from paragraph(
-            "These are scale models, in 20 dimensions and fewer rounds, so it is not the measured numbers that compare "
-            "with the paper's, but *expected at the paper's size*: theory for the study as it is, given where it takes "
-            f"less than about {THEORY_SECONDS:.0f} s."
+            "These are scale models, with 20 dimensions and fewer rounds. So compare the paper's values with *expected "
+            "at the paper's size*, not with *measured*: it is the expectation by theory for the full study, where "
+            f"computing it takes less than about {THEORY_SECONDS:.0f} s."
         )
 
 
 def paragraph(text: str) -> Iterator[str]:
+    """Yield the lines of a paragraph, and an empty one."""
     yield from textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
     yield ""
 
 
 def section(figure: Figure, analysis: Analysis, paper_size: bool) -> Iterator[str]:
+    """Yield the section of a figure: its table, and the remarks below it."""
     entries = analysis.configurations
     yield f"## {figure.title}"
     yield ""
@@ -105,7 +156,7 @@ def section(figure: Figure, analysis: Analysis, paper_size: bool) -> Iterator[st
 
 
 def facts(entry: Entry) -> list[str]:
-    """A configuration, its measured risk, and theory's beside it."""
+    """Return the cells of a configuration: its label, the measured risk, the expected one, their ratio and z."""
     mean, error = entry.excess_risk_averaged.mean, log_error(entry)
     measured = "diverged" if mean is None else logarithm(mean)
     if error is not None:
@@ -122,13 +173,13 @@ def facts(entry: Entry) -> list[str]:
 
 
 def log_error(entry: Entry) -> float | None:
-    """The standard error of log10 of the mean risk."""
+    """Return the standard error of log10 of the mean risk."""
     mean, error = entry.excess_risk_averaged.mean, entry.excess_risk_averaged.standard_error
     return error / mean / math.log(10) if mean and error is not None else None
 
 
 def against(entry: Entry, read: float | None) -> list[str]:
-    """The paper's reading, the difference to it, and a remark where that is large."""
+    """Return the cells of the paper's reading, the difference from it, and a remark if that is large."""
     mean = entry.excess_risk_averaged.mean
     if read is None or not mean:
         return [number(read), "-", ""]
@@ -137,27 +188,30 @@ def against(entry: Entry, read: float | None) -> list[str]:
 
 
 def remark(entry: Entry, difference: float, error: float) -> str:
+    """Return a remark on a large difference from the paper, and on the agreement with theory; else an empty text."""
     if abs(difference) <= max(MARGIN, FAR * error):
         return ""
     errors = f", {abs(difference) / error:.0f} standard errors" if error else ""
     text = f"{'above' if difference > 0 else 'below'} the paper{errors}"
-    expected = entry.predicted_excess_risk_averaged
-    if not expected:
+    mean, expected = entry.excess_risk_averaged.mean, entry.predicted_excess_risk_averaged
+    if not expected or not mean:
         return text
-    away = abs(math.log10(entry.excess_risk_averaged.mean / expected))
-    return f"{text}; {'as theory expects' if away <= max(MARGIN, FAR * error) else 'and theory expects neither'}"
+    away = abs(math.log10(mean / expected))
+    return f"{text}; {AS_EXPECTED if away <= max(MARGIN, FAR * error) else 'theory agrees with neither'}"
 
 
 def number(value: float | None) -> str:
+    """Return a number with two decimals, or a dash for None."""
     return "-" if value is None else f"{value:.2f}"
 
 
 def logarithm(value: float) -> str:
+    """Return log10 of a number with two decimals, or 0 for 0."""
     return f"{math.log10(value):.2f}" if value > 0 else "0"
 
 
 def paper_sized(figure: Figure) -> dict[tuple[str, str], str]:
-    """What theory expects of the study as it is: (algorithm, compressor) -> text, at its largest K."""
+    """Return the expectations for the full study at its largest K: (algorithm, compressor) -> text."""
     if not figure.readings:
         return {}
     study = load_study(STUDIES / f"{figure.study}.toml")
@@ -175,7 +229,7 @@ def paper_sized(figure: Figure) -> dict[tuple[str, str], str]:
 
 
 def draws(figure: Figure) -> Iterator[str]:
-    """How far the expectation depends on the draw of rotation and optima, of which the paper has another."""
+    """Yield the expectations over other draws of rotation and optima, because the paper's draw is another one."""
     study = load_study(STUDIES / f"{figure.study}.toml")
     last = max(configuration.rounds for configuration in study.configurations)
     texts = []
@@ -192,28 +246,29 @@ def draws(figure: Figure) -> Iterator[str]:
             )
     if texts:
         yield from paragraph(
-            f"The paper's rotation and optima are other draws than this project's. At the paper's size theory expects, "
-            f"over {DRAWS} draws: {'; '.join(texts)}."
+            f"The paper's rotation and optima are other random draws than this project's. At the paper's size, the "
+            f"expectations by theory over {DRAWS} draws are: {'; '.join(texts)}."
         )
 
 
 def redrawn(configuration: Configuration, seed: int) -> Configuration:
-    """The same with another draw of the problem."""
+    """Return the configuration with another draw of the problem."""
     tables = configuration.tables
     return configuration_from_tables({**tables, "problem": {**tables["problem"], "seed": seed}})
 
 
 def expectation(configuration: Configuration) -> float | None:
-    """The expected final risk of the averaged iterate."""
+    """Return the expected final risk of the averaged iterate, or None without a prediction."""
     risks = predict(configuration, log_rounds=[configuration.rounds]).excess_risk_averaged
     return risks[-1] if risks else None
 
 
 def laws(entries: Sequence[Entry]) -> Iterator[str]:
-    """Over repetitions, 2K times the excess risk against its limit law."""
+    """Yield the comparison of 2K times the excess risk, over repetitions, with its limit distribution."""
     yield from paragraph(
-        "2K times the excess risk has in the limit the law of a sum of weighted chi squares (*limit*, by theory), with "
-        "mean Tr(C_ania H^-1). Kolmogorov and Smirnov's distance and p over the repetitions, and quantiles:"
+        "In the limit, 2K times the excess risk has the distribution of a sum of weighted chi squares (*limit*, by "
+        "theory), with mean Tr(C_ania H^-1). The table has the Kolmogorov-Smirnov distance and its p-value over the "
+        "repetitions, and quantiles:"
     )
     yield "| compressor | mean | limit trace | distance | p | 10 % | limit | 50 % | limit | 90 % | limit |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
@@ -231,9 +286,9 @@ def laws(entries: Sequence[Entry]) -> Iterator[str]:
     yield ""
 
 
-def scores(folders: Sequence[Path]) -> Iterator[str]:
-    """All z-scores against exact predictions, together."""
-    entries = [e for folder in folders for e in read_analysis(folder / "analysis.json").configurations]
+def scores(analyses: Sequence[Analysis]) -> Iterator[str]:
+    """Yield the summary of all z-scores against exact expectations."""
+    entries = [entry for analysis in analyses for entry in analysis.configurations]
     exact = [e.z for e in entries if e.prediction_kind == "exact" and e.z is not None]
     p_values = [e.p_value for e in entries if e.prediction_kind == "exact" and e.p_value is not None]
     invalid = sum(not e.valid for e in entries)
@@ -242,15 +297,15 @@ def scores(folders: Sequence[Path]) -> Iterator[str]:
     text = f"{len(entries)} configurations, {invalid} of them INVALID. "
     if exact:
         text += (
-            f"{len(exact)} stand against an exact expectation: mean z {np.mean(exact):.2f}, mean z^2 "
-            f"{np.mean(np.square(exact)):.2f} (z of few repetitions of a skewed quantity is no normal score; "
-            f"docs/analysis.md tells of the test by p), smallest p {min(p_values):.2g}."
+            f"{len(exact)} have an exact expectation: mean z {np.mean(exact):.2f}, mean z^2 "
+            f"{np.mean(np.square(exact)):.2f}, smallest p {min(p_values):.2g}. With few repetitions of a skewed "
+            "quantity, z is not standard normal; [the analysis](analysis.md) describes the test behind p."
         )
     yield from paragraph(text)
 
 
 def traces() -> Iterator[str]:
-    """The figures that are theory alone."""
+    """Yield the figures that need theory only."""
     for file, key, title in (
         ("trace-omega", "omega", "The trace against omega, three preprocessings"),
         ("trace-dimension", "dimension", "The trace against the dimension"),
@@ -258,7 +313,7 @@ def traces() -> Iterator[str]:
         study = load_study(STUDIES / f"{file}.toml")
         yield f"## {title}"
         yield ""
-        yield f"`mpi-fed predict studies/paper/{file}.toml`: Tr(C_ania H^-1), nothing is run."
+        yield f"`mpi-fed predict studies/paper/{file}.toml` computes Tr(C_ania H^-1) by theory; nothing is run."
         yield ""
         table: dict[str, dict[str, str]] = {}
         for configuration in study.configurations:

@@ -1,6 +1,6 @@
-"""A rank of `mpi-fed bench`: python -m mpi_fed.benchmark ORDER ANSWER
+"""Run one rank of `mpi-fed bench`: `python -m mpi_fed.benchmark ORDER ANSWER`.
 
-ORDER is the JSON of what to measure; into ANSWER the root pickles (machine, measurements).
+ORDER is a JSON file with the configurations to measure; the root pickles (machine, measurements) to ANSWER.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..terminal.width import TERMINAL_WIDTH
 
 
 def main(order_file: str, answer_file: str) -> None:
-    """Measure everything asked for on this world."""
+    """Measure all configurations of the order on the ranks of this world."""
     world = start()
     with guard(world):
         from .. import plugins
@@ -29,7 +29,7 @@ def main(order_file: str, answer_file: str) -> None:
         from .measure import measure_all
 
         configurations = [configuration_from_tables(tables) for tables in order["configurations"]]
-        shown = world.is_root and TERMINAL_WIDTH in os.environ  # a file would get a line a result
+        shown = world.is_root and TERMINAL_WIDTH in os.environ  # in a file, each result would add a line
         progress = Progress(len(configurations), enabled=shown)
         machine = describe(world)
         measurements = measure_all(configurations, order["repetitions"], world, progress, order["note"])

@@ -1,4 +1,4 @@
-"""Choose what is timed: at each dimension every compressor, on every route that can carry it."""
+"""Choose the cases to time: at each dimension, every compressor on every route that can carry its messages."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from ..study.toml_tables import parse_value
 
 DIMENSIONS = (100, 10_000, 1_000_000)
 LARGEST = 10_000_000
-"""The most dimensions."""
+"""The largest dimension."""
 LARGEST_BY_DEFAULT = {"sketch": 1_000}
-"""A sketch draws h d numbers a message, and makes a matrix of h^2."""
+"""Largest dimension by kind, unless asked for: a sketch draws h d numbers a message and makes an h x h matrix."""
 FEWEST, MOST, SHARE = 20, 1_000, 2_000_000
-"""Timed rounds of a launch: SHARE / d of them, within these bounds."""
+"""Timed rounds of a launch: SHARE / d, at least FEWEST and at most MOST."""
 DOWNLINKS = (64,)
-"""Bits of the floats in which the iterate comes back, where nothing is said."""
+"""Default bits of a float of the iterate on the downlink."""
 SAME = "same"
-"""In the place of what compresses the way back: whatever compresses the way up."""
+"""Value of --downlink that stands for the compressor of the uplink."""
 SIZELESS = frozenset({"value_bits", "mask", "indices"})
-"""Parameters that do not say how much a compressor leaves."""
+"""Parameters that do not determine how much of a vector a compressor keeps."""
 ROUNDS = 10**12
-"""More than are ever done: nothing depends on them, for steps are constant."""
+"""Rounds of each configuration, more than any bench runs. Steps are constant, so nothing depends on this number."""
 
 
 def repetitions_at(dimension: int) -> int:
-    """Timed rounds of a launch where no number is asked for."""
+    """Return the default number of timed rounds of a launch."""
     return min(MOST, max(FEWEST, SHARE // dimension))
 
 
 class Way(NamedTuple):
-    """A route, and what compresses the direction that comes back; None where w does, or nothing."""
+    """A route and the compressor of its downlink; None where w travels uncompressed, or nothing travels."""
 
     route: Route
     back: str | None
 
 
 class Chosen(NamedTuple):
-    """The configurations that are timed, and a sentence for each that was asked for by name and cannot be."""
+    """The configurations to time, and a sentence for each combination that was requested but is impossible."""
 
     configurations: list[Configuration]
     left_out: list[str]
@@ -63,10 +63,10 @@ def cases(
     bits: Sequence[int] | None = None,
     backs: Sequence[str] | None = None,
 ) -> Chosen:
-    """The configurations, with one client a rank. What cannot work is left out.
+    """Return the configurations to time, with one client a rank; impossible combinations are left out.
 
-    `bits` of a float of w on its way back, and `backs`, what compresses the step's direction in its place, each make a
-    case of their own; a route on which nothing comes back is there once. Raises InputError where nothing is left.
+    Each of `bits` (bits of a float of w on the downlink) and each of `backs` (compressors of the step's direction on
+    the downlink) makes its own case; a route without a downlink occurs once. Raises InputError if no case is left.
     """
     for dimension in dimensions or ():
         if dimension > LARGEST:
@@ -90,7 +90,7 @@ def cases(
                     configuration = _configuration(compressor, route, downlink, d, ranks)
                     configurations.setdefault(configuration.id, configuration)
     if not configurations:
-        nothing = "no route that was asked for carries any of the compressors at any dimension; ask for others"
+        nothing = "none of these routes can carry any of these compressors at any dimension; choose others"
         raise InputError(next(iter(left_out), nothing))
     return Chosen(list(configurations.values()), list(left_out))
 
@@ -101,7 +101,7 @@ def _check_kinds(option: str, texts: Sequence[str]) -> None:
 
 
 def _ways(kinds: Sequence[str] | None, bits: Sequence[int], backs: Sequence[str]) -> Iterator[Way]:
-    """Routes asked for, or all that need no parameters, with each way back that they have."""
+    """Yield the requested routes, or all that need no parameters, each with every downlink to time it with."""
     for kind in kinds or routes:
         place = f"--route {kind}:"
         try:
@@ -118,7 +118,7 @@ def _ways(kinds: Sequence[str] | None, bits: Sequence[int], backs: Sequence[str]
 
 
 def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[tuple[str, Compressor]]:
-    """Those asked for, or all that are unbiased, fitted to the dimension, with names for messages."""
+    """Yield the requested compressors, or all unbiased ones, resolved for the dimension, with names for messages."""
     for text in dict.fromkeys(kinds or compressors):
         kind = _words("--compressor", text)[0]
         if kinds is None and (compressors[kind].biased or dimension > LARGEST_BY_DEFAULT.get(kind, LARGEST)):
@@ -132,9 +132,9 @@ def _compressors(dimension: int, kinds: Sequence[str] | None) -> Iterator[tuple[
 def _downlinks(
     text: str | None, name: str, compressor: Compressor, route: Route, dimension: int
 ) -> Iterator[Compressor | None]:
-    """What compresses the direction on its way back; None where there is no `text`.
+    """Yield the compressors of the downlink that `text` stands for; None if there is no `text`.
 
-    Raises _Cannot where the same cannot do it, and InputError where what is named cannot.
+    Raises _Cannot if `text` is SAME and the uplink's compressor cannot serve, and InputError if a named one cannot.
     """
     if text is None:
         yield None
@@ -145,15 +145,15 @@ def _downlinks(
             raise _Cannot(f"--downlink {SAME} --compressor {name}: {error}", is_back=True) from None
         yield compressor
     else:
-        for _, downlink in _fitted("--downlink", text, dimension):
+        for _, fitted in _fitted("--downlink", text, dimension):
             with input_errors(f"--downlink {text}:"):
-                downlink = downlink.resolve(dimension)
+                downlink = fitted.resolve(dimension)
                 check_downlink(downlink, Sgd.model_validate({}), route)
             yield downlink
 
 
 def _fitted(option: str, text: str, dimension: int) -> Iterator[tuple[str, Compressor]]:
-    """The compressors that "quantization levels=127" or a kind stands for, not resolved yet."""
+    """Yield the compressors that `text` (a kind, or "quantization levels=127") stands for, not resolved yet."""
     kind, parameters = _words(option, text)
     for table in recipes(kind, dimension, parameters):
         added = [f"{key}={value}" for key, value in table.items() if key not in (*parameters, "omega")]
@@ -162,13 +162,13 @@ def _fitted(option: str, text: str, dimension: int) -> Iterator[tuple[str, Compr
 
 
 def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
-    """The kind and the parameters of "quantization levels=127"."""
+    """Return the kind and the parameters of a text such as "quantization levels=127"."""
     kind, *rest = text.split() or [text]
     parameters = {}
     for word in rest:
         key, equals, value = word.partition("=")
         if not equals:
-            raise InputError(f'{option} "{text}": {word} is no KEY=VALUE, such as levels=127')
+            raise InputError(f'{option} "{text}": {word} is not of the form KEY=VALUE; write levels=127, for example')
         parameters[key] = parse_value(value)
     return kind, parameters
 
@@ -176,9 +176,10 @@ def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
 def recipes(
     kind: str, dimension: int, parameters: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[dict[str, Any]]:
-    """The parameters; where they leave the size open omega = sqrt(d), or the first example that serves.
+    """Yield the parameters, completed where they do not determine how much of a vector the compressor keeps.
 
-    A kind without the key omega has its size in its parameters, if there are any.
+    They are completed by omega = sqrt(d) where the kind has this key. A kind without it takes the given parameters; if
+    there are none, those of the first of its examples that fits the dimension.
     """
     model = compressors[kind]
     if "omega" in model.model_fields and parameters.keys() <= SIZELESS:
@@ -194,7 +195,7 @@ def recipes(
 
 
 class _Cannot(Exception):
-    """A case that cannot be, in one sentence; `is_back`: for what should come back."""
+    """An impossible case, described in one sentence; `is_back`: True if the downlink is the reason."""
 
     def __init__(self, sentence: str, is_back: bool = False) -> None:
         super().__init__(sentence)
@@ -202,7 +203,7 @@ class _Cannot(Exception):
 
 
 def _carrying(route: Route, name: str, compressor: Compressor, dimension: int, ranks: int) -> Route:
-    """The route, resolved for this compressor. Raises _Cannot where it cannot carry it."""
+    """Return the route resolved for this compressor. Raises _Cannot if it cannot carry its messages."""
     try:
         resolved = route.resolve(compressor)
         _check_count(resolved, compressor, dimension, ranks)
@@ -216,7 +217,7 @@ def _check_count(route: Route, compressor: Compressor, dimension: int, ranks: in
     if everything > COUNT_LIMIT:
         raise ValueError(
             f"the root would gather {everything:,} bytes a round at dimension {dimension}, more than an MPI call "
-            f"counts ({COUNT_LIMIT:,}); give a smaller one"
+            f"can count ({COUNT_LIMIT:,}); give a smaller dimension"
         )
 
 

@@ -26,7 +26,7 @@ RANKS, LAUNCHES = 2, 5
 
 
 def bench(options: Namespace) -> int:
-    """Time rounds on ranks started for it, several times over; 0 where every result is VALID, else 1.
+    """Start ranks, time rounds on them in several launches, and return 0 if every result is VALID, else 1.
 
     Raises InputError and WorldError.
     """
@@ -42,7 +42,7 @@ def bench(options: Namespace) -> int:
     _print_left_out(left_out)
     times = "once" if launches == 1 else f"in each of {launches} launches"
     count = f"{len(configurations)} result{'s' * (len(configurations) > 1)}"
-    say(f"{count}, {times}, on {ranks} rank{'s' * (ranks > 1)}; what is not compiled yet takes minutes")
+    say(f"{count}, {times}, on {ranks} rank{'s' * (ranks > 1)}; compiling new configurations takes minutes")
     machine: dict[str, Any] = {}
     measured: list[list[Measured]] = []
     with tempfile.TemporaryDirectory(prefix="mpi-fed-bench-") as folder:
@@ -64,7 +64,7 @@ def bench(options: Namespace) -> int:
 
 
 def bench_here(options: Namespace) -> int:
-    """Time rounds on the ranks of this world, which a launcher has started. Every rank calls it; the exit status."""
+    """Time rounds on the ranks that a launcher has started, and return the exit status. Every rank calls it."""
     from ..launch.world import await_reader, start
     from ..terminal.progress import Progress
     from ..terminal.width import TERMINAL_WIDTH
@@ -75,9 +75,10 @@ def bench_here(options: Namespace) -> int:
 
     world = start()
     if options.ranks not in (None, world.size):
-        raise WorldError(f"--ranks {options.ranks} was asked for, and the launcher started {world.size}")
+        started = f"the launcher started {world.size} rank{'s' * (world.size > 1)}"
+        raise WorldError(f"--ranks {options.ranks}: {started}; leave --ranks out or give {world.size}")
     if options.launches not in (None, 1):
-        raise InputError(f"--launches {options.launches}: inside a launcher there is one; start without it")
+        raise InputError(f"--launches {options.launches}: under a launcher there is one launch; start bench without it")
     configurations, left_out = cases(world.size, *_choice(options))
     if world.is_root:
         _check_place(options.out)
@@ -89,14 +90,14 @@ def bench_here(options: Namespace) -> int:
     status = _report(bench_document(machine, [measurements]), options) if world.is_root else 0
     sys.stdout.flush()
     await_reader()
-    world.comm.Barrier()  # a launcher ends the others as soon as one has failed
+    world.comm.Barrier()  # a launcher ends all ranks as soon as one exits with an error
     return status
 
 
 def compare(first: str, second: str, threshold: float = 1.1, json: bool = False) -> int:
-    """Compare two files of `mpi-fed bench --out`; 1 where something is slower in the second, else 0.
+    """Compare two files of `mpi-fed bench --out`, and return 1 if anything is slower in the second, else 0.
 
-    Raises InputError where a file is none, or where the two have no result in common.
+    Raises InputError if a file is not a bench result, or if the two have no result in common.
     """
     from .compare import compare_benches
     from .compare_table import print_comparison
@@ -104,8 +105,8 @@ def compare(first: str, second: str, threshold: float = 1.1, json: bool = False)
 
     comparison = compare_benches(load_bench(first), load_bench(second), threshold)
     if not comparison.lines and not comparison.invalid:
-        common = "no route, compressor, dimension, ranks and downlink"
-        raise InputError(f"{first} and {second} have no result in common: {common}")
+        keys = "the same route, compressor, dimension, number of ranks and downlink"
+        raise InputError(f"{first} and {second} have no result in common; time {keys} for both")
     if json:
         print(json_format.dumps(asdict(comparison), indent=2, allow_nan=False))
     else:
@@ -123,17 +124,17 @@ def _print_left_out(sentences: Sequence[str]) -> None:
 
 
 def _check_place(out: str | None) -> None:
-    """Refuse a file that cannot be written before anything is measured."""
+    """Raise InputError before anything is measured if the file cannot be written."""
     if out is None:
         return
     file, folder = Path(out), Path(out).absolute().parent
     place = file if file.exists() else folder
     if file.is_dir() or not folder.is_dir() or not os.access(place, os.W_OK):
-        raise InputError(f"--out {out}: no file can be written there; name one in a folder that is there")
+        raise InputError(f"--out {out}: cannot write a file there; name one in an existing folder")
 
 
 def _check_memory(configurations: Sequence[Configuration], ranks: int, here: int) -> None:
-    """Refuse what cannot fit, one dimension after the other, so that the sentence names the smallest."""
+    """Raise InputError if a case does not fit into memory; the message names the smallest dimension that does not."""
     from ..study.memory_estimate import check
 
     for configuration in sorted(configurations, key=lambda each: each.problem.dimension_of()):
@@ -142,7 +143,7 @@ def _check_memory(configurations: Sequence[Configuration], ranks: int, here: int
 
 
 def _report(document: Bench, options: Namespace) -> int:
-    """Print and save the document; the exit status."""
+    """Print and save the document, and return the exit status."""
     from . import VALID
     from .table import print_bench
 

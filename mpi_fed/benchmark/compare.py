@@ -1,4 +1,4 @@
-"""Compare two bench documents: what is slower or faster in the second, and how sure that is."""
+"""Compare two bench documents: find the results that are slower or faster in the second, with intervals."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from .document import Bench, ComparedResult, Comparison, Result
 from .load import key_of
 
 CONFIDENCE = 0.95
-"""With which all intervals of a comparison hold together."""
+"""Confidence at which all intervals of a comparison hold jointly."""
 FASTER, SLOWER, NEITHER = "faster", "slower", "no difference shown"
 SINGLE = "within a launch"
 SEVERAL = "between launches"
 
 
 def compare_benches(first: Bench, second: Bench, threshold: float) -> Comparison:
-    """The comparison of two documents.
+    """Return the comparison of two documents.
 
-    Slower: the interval of the ratio of medians, second over first, lies above 1, and the ratio reaches `threshold`.
+    A result is slower if the interval of the ratio of medians (second over first) lies above 1 and the ratio reaches
+    `threshold`.
     """
     before, after = ({key_of(result): result for result in bench.results} for bench in (first, second))
     common = [key for key in before if key in after]
@@ -43,14 +44,14 @@ def compare_benches(first: Bench, second: Bench, threshold: float) -> Comparison
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, list[Any]]:
-    """By name the facts in which two machines differ, as a pair."""
+    """Return the facts in which two machines differ: name to [first, second]."""
     facts = [_flat(machine) for machine in (first, second)]
     pairs = {name: [machine.get(name) for machine in facts] for name in sorted({*facts[0], *facts[1]})}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _flat(machine: dict[str, Any]) -> dict[str, Any]:
-    """The facts of a machine; each entry of a table in it is one by itself."""
+    """Return the facts of a machine; each entry of a nested table becomes a fact of its own."""
     facts: dict[str, Any] = {}
     for name, value in machine.items():
         facts |= {f"{name} {key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
@@ -58,7 +59,7 @@ def _flat(machine: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(before: Result, after: Result, error: float, threshold: float) -> ComparedResult:
-    """One result, twice: the ratio of its medians and an interval that misses it with probability `error`."""
+    """Compare one result: the ratio of its medians, and an interval that misses it with probability `error`."""
     launches = before.launch_medians, after.launch_medians
     several = min(map(len, launches)) > 1
     ratio, low, high = between_launches(*launches, error) if several else within(before, after, error)
@@ -90,7 +91,10 @@ def _line(before: Result, after: Result, error: float, threshold: float) -> Comp
 def between_launches(
     before: Sequence[float], after: Sequence[float], error: float
 ) -> tuple[float, float | None, float | None]:
-    """The ratio of the geometric means of launches' medians, with Welch's interval for the logarithm's difference."""
+    """Return the ratio of the geometric means of the launches' medians, and the ends of its interval.
+
+    The interval is Welch's t interval for the difference of the mean logarithms; it misses with probability `error`.
+    """
     from scipy import stats
 
     logs = [np.log(medians) for medians in (before, after)]
@@ -105,25 +109,28 @@ def between_launches(
 
 
 def _finite(logarithm: float) -> float | None:
-    """e to this power; None where floats do not hold it."""
+    """Return exp(logarithm), or None if it is too large or too small for a float."""
     return math.exp(logarithm) if abs(logarithm) < 700 else None
 
 
 def within(before: Result, after: Result, error: float) -> tuple[float, float | None, float | None]:
-    """The ratio of medians, with an interval from the order statistics that enclose each, whatever the law."""
+    """Return the ratio of the medians of rounds, and the ends of its interval, for any distribution.
+
+    The interval comes from the order statistics that enclose each median; it misses with probability `error`.
+    """
     assert before.microseconds is not None
     assert after.microseconds is not None
-    (low, high), (its_low, its_high) = (_enclosing(result, error / 2) for result in (before, after))
+    (low, high), (after_low, after_high) = (_enclosing(result, error / 2) for result in (before, after))
     ratio = after.microseconds.median / before.microseconds.median
     return (
         ratio,
-        None if its_low is None or high is None else its_low / high,
-        None if its_high is None or low is None else its_high / low,
+        None if after_low is None or high is None else after_low / high,
+        None if after_high is None or low is None else after_high / low,
     )
 
 
 def _enclosing(result: Result, error: float) -> tuple[float | None, float | None]:
-    """Two samples between which the law's median lies but with probability `error`; None where there are too few."""
+    """Return two samples that enclose the distribution's median with probability 1 - `error`; None if too few."""
     from scipy import stats
 
     count, quantiles = result.repetitions, result.quantiles

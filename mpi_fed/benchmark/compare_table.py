@@ -1,4 +1,4 @@
-"""A comparison of two benches as a table for a terminal."""
+"""Print a comparison of two benches as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .table import console, number, route_label
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """A row for each result, then the remarks."""
+    """Print a row for each result, then the remarks."""
     from rich import box
     from rich.table import Table
 
@@ -34,7 +34,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
-    """How sure it is, what was left out, and the outcome as the last line."""
+    """Yield the differences between the machines, the results left out, the confidence, and the outcome last."""
     for name, (first, second) in comparison.machine_differs.items():
         yield f"machine differs, {name}: {json.dumps(first)} in A, {json.dumps(second)} in B"
     for names, text in (
@@ -47,14 +47,14 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
     single = sum(line.uncertainty == SINGLE for line in comparison.lines)
     if single:
         yield (
-            f"{single} of {len(comparison.lines)} from a single launch: its interval is of the rounds of that launch, "
-            "and how much launches differ is unknown; give `mpi-fed bench --launches 5`"
+            f"{single} of {len(comparison.lines)} from a single launch: the interval covers the rounds of that launch "
+            "only; how much launches differ is unknown; run `mpi-fed bench --launches 5`"
         )
     count = comparison.comparisons
     yield (
-        f"All {count} intervals hold together with {100 * comparison.confidence:.0f}% (each with "
-        f"{100 * (1 - (1 - comparison.confidence) / max(1, count)):.3g}%). Slower or faster: the interval leaves out "
-        f"1, and the ratio is {comparison.threshold:g} or more, or its inverse or less."
+        f"All {count} intervals hold jointly with {100 * comparison.confidence:.0f}% confidence (each with "
+        f"{100 * (1 - (1 - comparison.confidence) / max(1, count)):.3g}%). Slower or faster: the interval excludes "
+        f"1, and the ratio is at least {comparison.threshold:g} or at most its inverse."
     )
     slower, faster = comparison.slower, comparison.faster
     yield f"{slower} slower, {faster} faster, {count - slower - faster} {NEITHER}"

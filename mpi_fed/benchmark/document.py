@@ -1,7 +1,7 @@
 """The JSON documents of `mpi-fed bench` and `mpi-fed compare`: each field, in the order in which it is written.
 
-`docs/bench.md` says what the fields mean. A field with a default may be missing in a file, or of another type: another
-version wrote it, or the result is not VALID.
+`docs/bench.md` defines the fields. In a file, a field with a default may be missing or have another type, because
+another version wrote the file or the result is not VALID.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from . import CONVENTION
 
 Number = int | float
-"""A figure of six digits; a whole one is written as an integer."""
+"""A number rounded to six digits; a whole number is written as an integer."""
 Table = dict[str, Any]
 """A table of a study file, such as `{"kind": "quantization", "levels": 1}`."""
 
@@ -30,7 +30,7 @@ class Percentiles:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseTimes:
-    """Microseconds of a phase: the least, mean and greatest of the ranks' medians."""
+    """Microseconds of a phase: the minimum, mean and maximum of the ranks' medians."""
 
     min: Number
     mean: Number | None = None
@@ -39,7 +39,7 @@ class PhaseTimes:
 
 @dataclass(frozen=True)
 class TransportedBytes:
-    """Bytes handed to MPI in a round, the mean over the rounds in which anybody sends."""
+    """Bytes passed to MPI in a round, the mean over the rounds in which at least one client sends."""
 
     uplink: Number
     downlink: Number
@@ -83,13 +83,13 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """The document of `mpi-fed bench`."""
+    """The document of `mpi-fed bench`: the machine and one result per case."""
 
     format: str = "mpi-fed bench"
     format_version: int = 1
     start_time: str | None = None
     machine: dict[str, Any]
-    """Facts of the machine, an open list: `compare` names whichever differ."""
+    """Facts about the machine, an open list: `compare` names all that differ."""
     conventions: str = CONVENTION
     verdict: str | None = None
     results: list[Result]
@@ -97,7 +97,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class ComparedResult:
-    """A result that two documents have in common; low and high are the ends of the interval of `ratio`."""
+    """A result that two documents have in common; `low` and `high` are the ends of the interval of `ratio`."""
 
     route: str
     compressor: Table
@@ -106,8 +106,8 @@ class ComparedResult:
     downlink_bits: Number | None
     downlink: Table | None
     label: str
-    microseconds: Sequence[Number]
-    launches: Sequence[int]
+    microseconds: Sequence[Number]  # [A, B], median of a round
+    launches: Sequence[int]  # [A, B]
     ratio: float
     low: float | None
     high: float | None

@@ -1,7 +1,7 @@
-/* The collectives of a round and nothing else, from C: floor CASES FOUND
+/* Time the collectives of a round and nothing else: floor CASES RESULTS
 
-Each line of CASES: collective, bytes of uplink a rank, bits of a float that is summed, bytes of downlink, repetitions. Into FOUND rank 0 writes a line
-for each: the median of its microseconds from a barrier on. */
+Each line of CASES has the collective, the uplink's bytes of a rank, the bits of a float that MPI sums, the downlink's bytes and the repetitions.
+Rank 0 writes a line for each to RESULTS: the median of its microseconds, counted from a barrier. */
 
 #include <mpi.h>
 #include <stdio.h>
@@ -49,8 +49,8 @@ int main(int argc, char **argv)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     FILE *cases = argc == 3 ? fopen(argv[1], "r") : NULL;
-    FILE *found = cases && rank == 0 ? fopen(argv[2], "w") : cases;
-    if (!found || ranks > MOST_RANKS)
+    FILE *results = cases && rank == 0 ? fopen(argv[2], "w") : cases;
+    if (!results || ranks > MOST_RANKS)
         MPI_Abort(MPI_COMM_WORLD, 2);
     while (fscanf(cases, "%31s %d %d %d %d", kind, &up, &bits, &down, &repetitions) == 5) {
         char *send = calloc((size_t)up + 8, 1), *receive = calloc((size_t)up * ranks + 8, 1);
@@ -69,14 +69,14 @@ int main(int argc, char **argv)
         }
         qsort(taken, (size_t)repetitions, sizeof *taken, ascending);
         if (rank == 0)
-            fprintf(found, "%.9g\n", 1e6 * taken[(repetitions - 1) / 2]);
+            fprintf(results, "%.9g\n", 1e6 * taken[(repetitions - 1) / 2]);
         free(send);
         free(receive);
         free(model);
         free(taken);
     }
     if (rank == 0)
-        fclose(found);
+        fclose(results);
     fclose(cases);
     MPI_Finalize();
     return 0;

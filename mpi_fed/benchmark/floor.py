@@ -1,4 +1,7 @@
-"""The bare collectives from C, where the MPI has brought its compiler: what a round of that size cannot undercut."""
+"""Time the bare collectives from a program in C: a lower bound for the communication of a round.
+
+It needs the `mpicc` of the MPI in use.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,16 @@ from ..routes import routes
 from .document import Result
 
 COLLECTIVES = ("gather", "gatherv", "allgather", "allgatherv", "reduce", "allreduce")
-"""What floor.c knows: a route of this kind is this collective."""
+"""The collectives that floor.c times; the route of the same name calls this one on its uplink."""
 SOURCE = Path(__file__).with_name("floor.c")
 
 
 def with_floors(results: Sequence[Result], folder: Path) -> list[Result]:
-    """The results with `floor_microseconds` where that can be measured: the collectives in C, in as many launches.
+    """Return the results with `floor_microseconds` filled in where the collectives can be timed in C.
 
-    The bytes are those that the ledger found a rank to hand to MPI, the mean over rounds. The figure is the median over
-    launches of the root's median. Call it from the main thread; `folder` is for files.
+    The bytes are those that a rank passed to MPI according to the ledger, the mean over rounds. There are as many
+    launches as for the result; the figure is the median over launches of the root's median. Call it from the main
+    thread; `folder` takes temporary files.
     """
     chosen = [result for result in results if result.route in COLLECTIVES and result.repetitions]
     program = compiled(folder) if chosen else None
@@ -42,14 +46,14 @@ def with_floors(results: Sequence[Result], folder: Path) -> list[Result]:
 
 
 def compiled(folder: Path) -> Path | None:
-    """The program, made by the mpicc that stands beside the launcher; None where there is none, or it fails."""
+    """Compile floor.c with the mpicc beside the launcher, and return the program; None without mpicc or on failure."""
     mpicc = shutil.which("mpicc", path=str(Path(launcher.find_launcher().path).parent))
     if mpicc is None:
         return None
     program = folder / "floor"
     words = [mpicc, "-O2", "-o", str(program), str(SOURCE)]
-    ended = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL)
-    return program if ended.returncode == 0 else None
+    completed = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    return program if completed.returncode == 0 else None
 
 
 def _case(result: Result) -> str:

@@ -1,6 +1,6 @@
-"""Read a saved document of `mpi-fed bench`, and check what `mpi-fed compare` and `mpi-fed model` rest on.
+"""Read a saved document of `mpi-fed bench`, and check the fields that `mpi-fed compare` and `mpi-fed model` use.
 
-Any other field may be missing or of any type, and then has its default: older and newer versions write other fields.
+Any other field may be missing or of another type and then takes its default: other versions write other fields.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import VALID
 from .document import Bench, Result
 
 MOST = 10**15
-"""All numbers in a file are below this: a larger one is taken for a mistake."""
+"""Upper bound of all numbers in a file; a larger one is taken for a mistake."""
 KINDS: dict[str, type[Any]] = {
     "route": str,
     "compressor": dict,
@@ -31,9 +31,9 @@ KINDS: dict[str, type[Any]] = {
 }
 """The type of each key that every result has."""
 LIMITS = {"dimension": (1, 10**8), "ranks": (1, 10**9), "repetitions": (0, MOST)}
-"""The least and the greatest value of a key."""
+"""The smallest and the largest value of a key."""
 TIMES = ("microseconds", "launch_medians", "quantiles")
-"""The keys that a VALID result has, too."""
+"""The keys that only a VALID result must have."""
 FLOAT_BITS = (None, 64, 32, 16)
 PERCENTILES = 101
 
@@ -43,21 +43,21 @@ _types_of = functools.cache(get_type_hints)
 
 
 def load_bench(file: str) -> Bench:
-    """The document in a file of `mpi-fed bench --out`. Raises InputError where it is none."""
+    """Return the document in a file of `mpi-fed bench --out`. Raises InputError if it is not one."""
     try:
         value = json.loads(Path(file).read_text(), parse_constant=_refuse, parse_float=_finite_float)
     except OSError as error:
         raise InputError(f"{file}: cannot read the file ({error.strerror or error})") from None
     except (ValueError, RecursionError):
-        raise InputError(f"{file}: no bench result: it is not JSON; `mpi-fed bench --out FILE` writes one") from None
+        raise InputError(f"{file}: not a bench result: it is not JSON; `mpi-fed bench --out FILE` writes one") from None
     try:
         return bench_of(value)
     except ValueError as error:
-        raise InputError(f"{file}: no bench result: {error}; `mpi-fed bench --out FILE` writes one") from None
+        raise InputError(f"{file}: not a bench result: {error}; `mpi-fed bench --out FILE` writes one") from None
 
 
 def bench_of(value: Any) -> Bench:
-    """The document that a JSON value is. Raises ValueError, which says what is wrong."""
+    """Return the document that a JSON value represents. Raises ValueError, which says what is wrong."""
     for fault in _faults(value):
         raise ValueError(fault)
     results: dict[ResultKey, Result] = {}
@@ -66,18 +66,18 @@ def bench_of(value: Any) -> Bench:
             raise ValueError(f"result {number} {fault}")
         result: Result = _read(Result, entry)
         if key_of(result) in results:
-            raise ValueError(f"result {number} is there twice")
+            raise ValueError(f"result {number} repeats an earlier one")
         results[key_of(result)] = result
     bench: Bench = _read(Bench, value | {"results": []})
     return replace(bench, results=list(results.values()))
 
 
 class _Mismatch(Exception):
-    """A value of another type than the schema's."""
+    """Raised for a value whose type is not the schema's."""
 
 
 def _read(kind: Any, value: Any) -> Any:
-    """The value as the type `kind`: a dataclass, a list, a dict, a union or a plain type. Raises _Mismatch."""
+    """Return the value as the type `kind`: a dataclass, list, dict, union or plain type. Raises _Mismatch."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         for each in arguments:
@@ -89,13 +89,13 @@ def _read(kind: Any, value: Any) -> Any:
         return [_read(arguments[0], item) for item in value]
     elif origin is dict and isinstance(value, dict):
         return dict(_matching(dict.fromkeys(value, arguments[1]), value))
-    elif kind is Any or type(value) is kind:  # so that true and false are no numbers
+    elif kind is Any or type(value) is kind:  # not isinstance, so that true and false are not numbers
         return value
     raise _Mismatch
 
 
 def _read_object(kind: Any, value: dict[str, Any]) -> Any:
-    """An instance of the dataclass `kind`. Raises _Mismatch where a field without a default is missing."""
+    """Return an instance of the dataclass `kind`. Raises _Mismatch if a field without a default is missing."""
     values = dict(_matching(_types_of(kind), value))
     for field in fields(kind):
         if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
@@ -104,7 +104,7 @@ def _read_object(kind: Any, value: dict[str, Any]) -> Any:
 
 
 def _matching(types: dict[str, Any], value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The entries whose values are of these types."""
+    """Yield the entries whose values have these types."""
     for name, kind in types.items():
         with suppress(_Mismatch):
             if name in value:
@@ -112,36 +112,37 @@ def _matching(types: dict[str, Any], value: dict[str, Any]) -> Iterator[tuple[st
 
 
 def key_of(result: Result) -> ResultKey:
-    """What two files compare by: the route, the compressors, the dimension and the ranks."""
+    """Return the key that two files match results by: route, compressors, dimension, ranks and downlink bits."""
     up, down = (json.dumps(table, sort_keys=True) for table in (result.compressor, result.downlink))
-    bits = result.downlink_bits or 64  # also where w does not come back, and in files without the key
+    bits = result.downlink_bits or 64  # 64 also where w is not sent back, and in files without the key
     return result.route, up, result.dimension, result.ranks, bits, down
 
 
 def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite_float(text: str) -> float:
-    """Raises ValueError where a float does not hold the number."""
+    """Return the number. Raises ValueError if it is too large for a float."""
     number = float(text)
     return number if math.isfinite(number) else _refuse(text)
 
 
 def _faults(value: Any) -> Iterator[str]:
-    """What is wrong with the document, apart from its results."""
+    """Yield the faults of the document, apart from those of its results."""
     if not isinstance(value, dict):
-        yield "it is no JSON object"
+        yield "it is not a JSON object"
         return
     for name, kind in (("machine", dict), ("results", list)):
         if not isinstance(value.get(name), kind):
-            yield f"its {name} is none" if name in value else f"it lacks the key {name}"
+            wanted = "an object" if kind is dict else "a list"
+            yield f"the value of its key {name} is not {wanted}" if name in value else f"it lacks the key {name}"
 
 
 def _result_faults(result: Any) -> Iterator[str]:
-    """What is wrong with a result; one that is not VALID may lack times."""
+    """Yield the faults of a result; one that is not VALID may lack times."""
     if not isinstance(result, dict):
-        yield "is no JSON object"
+        yield "is not a JSON object"
         return
     for key in KINDS:
         if key not in result:
@@ -158,7 +159,7 @@ def _result_faults(result: Any) -> Iterator[str]:
 
 
 def _unsound(key: str) -> str:
-    return f"has no such {key} as a bench writes"
+    return f"has a value of the key {key} that no bench writes"
 
 
 def _is_sound(key: str, value: Any) -> bool:
@@ -168,7 +169,7 @@ def _is_sound(key: str, value: Any) -> bool:
 
 
 def _wrong_times(result: dict[str, Any]) -> Iterator[str]:
-    """The keys of a VALID result whose values are not what was timed."""
+    """Yield the keys of a VALID result whose values cannot be times."""
     if result["repetitions"] < 1:
         yield "repetitions"
     microseconds, medians, quantiles = (result[key] for key in TIMES)

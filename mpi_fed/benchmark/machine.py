@@ -1,4 +1,4 @@
-"""Describe the machine of a bench, as far as its times depend on it."""
+"""Describe the machine of a bench: the facts that its times depend on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..log import schema
 from ..runner import provenance
 
 CABLES = "VIRTUAL_CLUSTER_CABLES"
-"""Where `scripts/virtual_cluster.py` says how fast the hosts' cables are."""
+"""Environment variable in which `scripts/virtual_cluster.py` describes the speed of the hosts' links."""
 
 
 def describe(world: World) -> dict[str, Any]:
-    """CPU, cores, hosts, MPI and versions; every rank takes part, and the root alone gets more than nothing."""
+    """Return CPU, cores, hosts, MPI and versions at the root, an empty dict elsewhere. Every rank must call it."""
     facts = provenance.collect(world)
     if not facts:
         return {}

@@ -1,28 +1,29 @@
-"""On the ranks: timed rounds of the loop beside the bare collectives, and the same rounds again on one rank.
+"""Run on the ranks: time rounds of the loop and the bare collectives, and repeat the rounds on one rank as a check.
 
 The loop itself times every round whose number is a multiple of TIMED. So it is called for such rounds one by one, with
-a few untimed ones before each, and what its clock has gained is that round's sample. Bare collectives follow on each
-timed round, so that whatever slows the machine down slows both.
+a few untimed ones before each, and the increase of its clock is that round's sample. Bare collectives follow each timed
+round, so that anything that slows the machine down slows both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from ..engine.compilation import COMPILED, compiling, kernel
-from ..engine.mpi_calls import barrier, comm_of, wtime
+from ..engine.mpi_calls import Comm, barrier, comm_of, wtime
 from ..engine.operations.compressor import participants
 from ..engine.operations.downlink import bare_downlink
 from ..engine.operations.route import NOT_DEFINED, bare_uplink
 from ..engine.phase_clock import TIMED
 from ..engine.phases import STEPS
-from ..engine.schedule import place_of_round
-from ..engine.wire import DOWNLINK_BYTES, PAYLOAD_BYTES, UPLINK_BYTES
+from ..engine.schedule import Schedule, place_of_round
+from ..engine.wire import DOWNLINK_BYTES, PAYLOAD_BYTES, UPLINK_BYTES, Wire
 from ..launch.world import World
 from ..problems.population import Population
 from ..routes.auto import Auto
@@ -36,24 +37,25 @@ from .result import Measured
 
 SEED = 0
 WARM_UP = 3
-"""Timed rounds that are thrown away at the start."""
+"""Timed rounds at the start that are discarded."""
 LEAD, LEAD_SHARE = 10, 100_000
-"""Untimed rounds before each timed one, LEAD_SHARE / d, but 1 to LEAD: caches are then as in a run."""
+"""Untimed rounds before each timed one: LEAD_SHARE / d, at least 1, at most LEAD. They fill the caches as in a run."""
 ROUNDING = 1e-4
-"""How far an iterate may differ, relatively or absolutely, where float32 numbers are summed in another order."""
+"""Relative or absolute difference of iterates that is allowed where float32 numbers are summed in another order."""
 OF_HALVES = 2.0**-9
-"""The same where w comes back in float16: numbers that differ a little may be rounded to neighbours, 2^-10 apart."""
+"""The same for w sent back in float16: two close numbers may be rounded to neighbours, which are 2^-10 apart."""
 LEVELS = 0.05
-"""How far it may differ, relatively in norm, where the sum is rounded to levels, now and then to the next one."""
+"""Relative difference in norm that is allowed where the sum is rounded to levels, sometimes to the adjacent one."""
 TRIES = 10**7
-"""Rounds among which those are looked for in which somebody sends."""
+"""Number of timed rounds that are searched for rounds in which a client sends."""
 
+Floats = NDArray[np.float64]
 Rounds = NDArray[np.int64]
 
 
 @kernel
-def sending_rounds(compressor, seed, clients, everyone, rounds):
-    """rounds <- the first rounds that the loop times, but 0, in which anybody sends; how many there are."""
+def sending_rounds(compressor: Any, seed: np.uint64, clients: int, everyone: Rounds, rounds: Rounds) -> int:
+    """rounds <- the first timed rounds after round 0 in which a client sends, (R,); return how many were found."""
     count = 0
     for i in range(1, TRIES):
         if count == len(rounds):
@@ -65,8 +67,8 @@ def sending_rounds(compressor, seed, clients, everyone, rounds):
 
 
 @kernel
-def count_sending(compressor, seed, clients, everyone, start, stop):
-    """How many of the rounds start <= k < stop are such in which anybody sends."""
+def count_sending(compressor: Any, seed: np.uint64, clients: int, everyone: Rounds, start: int, stop: int) -> int:
+    """Return the number of rounds start <= k < stop in which at least one client sends."""
     count = 0
     for k in range(start, stop):
         if participants(compressor, seed, np.uint64(k), clients, everyone) > 0:
@@ -75,18 +77,31 @@ def count_sending(compressor, seed, clients, everyone, start, stop):
 
 
 @kernel
-def as_after_encoding(wire, walked, size):
-    """Leave the caches as a round has them where its uplink begins: vectors walked through, messages just written."""
+def as_after_encoding(wire: Wire, walked: Floats, size: int) -> None:
+    """Bring the caches into the state at the start of a round's uplink: vectors read and messages just written."""
     for j in range(len(walked)):
-        walked[j] += 1.0  # to fill it with one number may go past the caches
-    for _ in range(2):  # and back
+        walked[j] += 1.0  # filling the array with one number may bypass the caches
+    for _ in range(2):  # twice, which restores the bytes
         for i in range(size):
             wire.send[i] ^= np.uint8(255)
 
 
 @kernel
-def bare_round(route, comm, wire, schedule, w, walked, round, repeats, seconds):
-    """The collectives of the last round, `repeats` times; seconds <- the last one's uplink and downlink."""
+def bare_round(
+    route: Any,
+    comm: Comm,
+    wire: Wire,
+    schedule: Schedule,
+    w: Floats,
+    walked: Floats,
+    round: int,
+    repeats: int,
+    seconds: Floats,
+) -> int:
+    """Repeat the collectives of the last round; seconds <- the last repeat's uplink and downlink, (2,).
+
+    Returns MPI's error code.
+    """
     place, size, code = place_of_round(schedule, round), 0, 0
     for slot in range((schedule.start[place + 1] - schedule.start[place]) // schedule.steps):
         size += wire.sizes[slot]
@@ -108,7 +123,7 @@ def bare_round(route, comm, wire, schedule, w, walked, round, repeats, seconds):
 def measure_all(
     configurations: Sequence[Configuration], repetitions: int | None, world: World, progress: Progress, note: str = ""
 ) -> list[Measured]:
-    """Measure each configuration; the root gets the measurements, the others nothing."""
+    """Measure each configuration; return the measurements at the root, an empty list on the other ranks."""
     measurements = []
     with progress:
         for configuration in configurations:
@@ -122,7 +137,7 @@ def measure_all(
 
 
 def measure(configuration: Configuration, repetitions: int, world: World) -> Measured | None:
-    """Samples of one configuration, and what is wrong with it; None on all ranks but the root."""
+    """Return the samples of one configuration and its faults at the root, None on the other ranks."""
     population = configuration.problem.prepare(configuration.clients)
     simulation = Simulation(configuration, population, world.comm, [0, configuration.rounds])
     simulation.compile()
@@ -134,7 +149,8 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
     simulation.close()
     if gathered is None or same is None:
         return None
-    wire, sending, reasons = simulation.wire, 1, []
+    wire, sending = simulation.wire, 1
+    reasons: list[str] = []
     if not all(same):
         reasons.append("ranks differ in the iterate")
     if len(rounds):
@@ -160,7 +176,7 @@ def measure(configuration: Configuration, repetitions: int, world: World) -> Mea
 
 
 def _downlink_bits(configuration: Configuration) -> int | None:
-    """Of a float of w on its way back; None where w does not travel."""
+    """Return the bits of a float of w on the downlink, or None if w is not sent."""
     if configuration.route.reaches_all_ranks or configuration.downlink is not None:
         return None
     return configuration.route.downlink_bits or 64
@@ -176,14 +192,16 @@ def _timed_rounds(simulation: Simulation, count: int) -> Rounds:
         return rounds[: sending_rounds(*arguments, rounds)]
 
 
-def _bare_arguments(simulation: Simulation, numbers: int, comm: object = None) -> tuple:
-    """`numbers`: how many are walked through beforehand."""
+def _bare_arguments(
+    simulation: Simulation, numbers: int, comm: Comm | None = None
+) -> tuple[Any, Comm, Wire, Schedule, Floats, Floats]:
+    """Return the first arguments of `bare_round`, which reads `numbers` numbers before the collectives."""
     route, w, vectors = simulation.kernels.route, simulation.state.w, np.zeros(numbers)
     return route, comm or simulation.comm, simulation.wire, simulation.schedule, w, vectors
 
 
-def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray, NDArray, bool]:
-    """Of each round the seconds of every step, (rounds, 9), and of its bare collectives, (rounds, 2), if there are."""
+def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[Floats, Floats, bool]:
+    """Return the seconds of each round's steps, (R, 9), and bare collectives, (R, 2), and whether the latter exist."""
     phases, bare_seconds = np.zeros((len(rounds), len(STEPS))), np.zeros((len(rounds), 2))
     clock, has_bare = simulation.wire.clock[: len(STEPS)], True
     arguments = _bare_arguments(simulation, walked(simulation.population.dimension))
@@ -202,7 +220,7 @@ def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[NDArray
 
 
 def _agrees(world: World, simulation: Simulation) -> bool:
-    """Whether this rank has the root's iterate, as the downlink has rounded it."""
+    """Return whether this rank has the root's iterate, rounded as on the downlink."""
     roots = simulation.state.model.copy()
     world.comm.Bcast(roots)
     return roots.tobytes() == simulation.state.model.tobytes()
@@ -211,7 +229,10 @@ def _agrees(world: World, simulation: Simulation) -> bool:
 def _compare_with_one_rank(
     simulation: Simulation, population: Population, rounds: Rounds, lead: int
 ) -> tuple[int, list[str]]:
-    """The rounds in which anybody sent, and in what they differ from the same rounds on one rank by the plain route."""
+    """Repeat the rounds on one rank over the plain route (gather or gatherv) and compare.
+
+    Returns the number of rounds in which a client sent, and the differences, one sentence each.
+    """
     configuration = plain = simulation.configuration
     if not configuration.route.joint_messages:
         route = Auto(downlink_bits=configuration.route.downlink_bits).resolve(configuration.compressor)
@@ -232,18 +253,18 @@ def _compare_with_one_rank(
         reasons["the iterate is not finite"] = None
     if fault := _iterate_fault(simulation.state.w, alone.state.w, configuration):
         reasons[fault] = None
-    for what, counts, expected in (
+    for name, counts, expected in (
         ("bits and bytes", simulation.wire.totals[:2], alone.wire.totals[:2]),
         ("bytes of each client", simulation.wire.client_payload, alone.wire.client_payload),
         ("lengths of messages", simulation.wire.histogram, alone.wire.histogram),
     ):
         if not np.array_equal(counts, expected):
-            reasons[f"the ledger's {what} are not those of the same rounds on one rank"] = None
+            reasons[f"the ledger's {name} differ from those of the same rounds on one rank"] = None
     return _sending(simulation, rounds, lead), list(reasons)
 
 
 def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
-    """Among these rounds, each with the `lead` before it, those in which anybody sends."""
+    """Return how many of these rounds, and of the `lead` rounds before each, have a client that sends."""
     if not simulation.configuration.compressor.may_be_absent:
         return len(rounds) * (lead + 1)
     everyone = np.zeros(simulation.configuration.clients, np.int64)
@@ -252,27 +273,29 @@ def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
         return sum(int(count_sending(*arguments, round - lead, round + 1)) for round in rounds)
 
 
-def _iterate_fault(w: NDArray, expected: NDArray, configuration: Configuration) -> str | None:
-    """What is wrong with the iterate, if it is not that of one rank."""
+def _iterate_fault(w: Floats, expected: Floats, configuration: Configuration) -> str | None:
+    """Return a sentence if the iterate differs from that of one rank by more than the route allows, else None."""
     route, downlink = configuration.route, configuration.downlink
     if not route.sums_in_mpi or route.joint_messages:
-        same, but = w.tobytes() == expected.tobytes(), "bit for bit"
+        same, by = w.tobytes() == expected.tobytes(), ""
     elif downlink is None or downlink.linear:
         bits = downlink.value_bits if downlink else route.downlink_bits
         near = OF_HALVES if bits == 16 else ROUNDING
-        same, but = np.allclose(w, expected, rtol=near, atol=near), "but for rounding"
+        same, by = np.allclose(w, expected, rtol=near, atol=near), ", by more than rounding"
     else:
         apart = np.linalg.norm(w - expected) / max(np.linalg.norm(expected), np.finfo(float).tiny)
-        same, but = bool(apart <= LEVELS), "but for levels that rounding has moved"
-    return None if same else f"the iterate is not, {but}, that of the same rounds on one rank"
+        same, by = bool(apart <= LEVELS), f", by more than {LEVELS:.0%} of its norm"
+    return None if same else f"the iterate differs from that of the same rounds on one rank{by}"
 
 
-def _message_faults(packed: NDArray, booked: int, configuration: Configuration, dimension: int) -> list[str]:
-    """What is wrong with the bytes of a round's messages."""
+def _message_faults(
+    packed: NDArray[np.integer[Any]], booked: int, configuration: Configuration, dimension: int
+) -> list[str]:
+    """Return the faults of the bytes of a round's messages, one sentence each."""
     most = configuration.route.payload_bytes(configuration.compressor, dimension, configuration.clients)
     fixed = configuration.compressor.fixed_length
     wrong = [size for size in packed.tolist() if size > most or (fixed and size < most)]
-    reasons = [f"a message of {wrong[0]:,} bytes was packed, where payload_bytes_max says {most:,}"] if wrong else []
+    reasons = [f"a message has {wrong[0]:,} bytes, but payload_bytes_max says {most:,}"] if wrong else []
     if packed.sum() != booked:
-        reasons.append(f"the ledger has {booked:,} bytes for a round in which {packed.sum():,} were packed")
+        reasons.append(f"the ledger counts {booked:,} bytes in a round, but {packed.sum():,} were packed")
     return reasons

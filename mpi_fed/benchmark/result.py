@@ -1,4 +1,4 @@
-"""From samples of one or several launches to the figures of a result. Needs no MPI."""
+"""Compute the figures of a result from the samples of one or several launches, without MPI."""
 
 from __future__ import annotations
 
@@ -37,38 +37,42 @@ class Measured:
     label: str
     dimension: int
     clients: int
-    downlink_bits: int | None  # of a float of w on its way back; None where w does not travel
-    compressed_downlink: dict[str, Any] | None  # what compresses the direction that comes back in its place
+    downlink_bits: int | None  # of a float of w on the downlink; None if w is not sent
+    compressed_downlink: dict[str, Any] | None  # table of the downlink's compressor, if there is one
     phases: Array  # (ranks, samples, 9), seconds of each of STEPS
     bare: Array | None  # (samples, 2), the root's seconds of uplink and downlink
-    payload_bytes: float  # of a message, the mean
-    messages: float  # of a round, the mean over those in which anybody sends; likewise below
-    uplink: float  # bytes handed to MPI
-    downlink: float
+    payload_bytes: float  # mean of a message
+    messages: float  # mean of the rounds in which at least one client sends; likewise uplink and downlink
+    uplink: float  # bytes passed to MPI
+    downlink: float  # bytes passed to MPI
     reasons: list[str]
 
 
 def percentile(samples: Array, percent: float) -> float:
-    """The smallest sample that `percent` per cent of the samples do not exceed."""
+    """Return the smallest sample that `percent` per cent of the samples, (n,), do not exceed."""
     return float(np.percentile(samples, percent, method="inverted_cdf"))
 
 
 def percentiles(samples: Array) -> Percentiles:
-    """The percentiles that a result has of its rounds."""
+    """Return the percentiles of a result's rounds, (n,)."""
     least, median, p90, p99 = (_short(percentile(samples, percent)) for percent in (0, 50, 90, 99))
     return Percentiles(min=least, median=median, p90=p90, p99=p99)
 
 
 def round_seconds(phases: Array) -> Array:
-    """Of each sample: the slowest rank's time up to the wait, and the slowest rank's time after it, (samples,)."""
+    """Return the seconds of each round, (samples,), from those of each rank's steps, (ranks, samples, 9).
+
+    A round takes the slowest rank's time before the wait plus the slowest rank's time after it.
+    """
     work = phases[:, :, [GRADIENT, ENCODE]].sum(axis=2).max(axis=0)
     after = [UPLINK, DECODE, UPDATE, DOWNLINK_ENCODE, DOWNLINK, DOWNLINK_DECODE]
     rest = phases[:, :, after].sum(axis=2).max(axis=0)
-    return work + rest
+    seconds: Array = work + rest
+    return seconds
 
 
 def bench_document(machine: dict[str, Any], launches: Sequence[Sequence[Measured]]) -> Bench:
-    """The document of `mpi-fed bench`, from the measurements of each launch, all in one order."""
+    """Return the document of `mpi-fed bench` from the measurements of each launch, which are in the same order."""
     results = [result_of(measurements) for measurements in zip(*launches, strict=True)]
     return Bench(
         start_time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -79,7 +83,7 @@ def bench_document(machine: dict[str, Any], launches: Sequence[Sequence[Measured
 
 
 def result_of(launches: Sequence[Measured]) -> Result:
-    """The result of one configuration, in microseconds, over all launches."""
+    """Return the result of one configuration over all launches, in microseconds."""
     first = launches[0]
     phases = 1e6 * np.concatenate([launch.phases for launch in launches], axis=1)
     rounds = [1e6 * round_seconds(launch.phases) for launch in launches]
@@ -87,7 +91,7 @@ def result_of(launches: Sequence[Measured]) -> Result:
     reasons = list(dict.fromkeys(reason for launch in launches for reason in launch.reasons))
     count = len(samples)
     if count < FEWEST:
-        reasons.append(f"{count} rounds were timed, and fewer than {FEWEST} say too little")
+        reasons.append(f"{count} rounds were timed; at least {FEWEST} are needed")
     medians = [_short(percentile(seconds, 50)) for seconds in rounds if len(seconds)]
     communication, bare = _communication(phases[0], launches)
     sent = first.payload_bytes * first.messages
@@ -120,7 +124,7 @@ def result_of(launches: Sequence[Measured]) -> Result:
 
 
 def _by_phase(phases: Array) -> dict[str, PhaseTimes]:
-    """Of each phase the least, mean and greatest of the ranks' medians."""
+    """Return the minimum, mean and maximum of the ranks' medians of each phase; `phases`: (ranks, samples, 9)."""
     times = {}
     for phase, name in enumerate(STEPS):
         medians = np.array([percentile(samples[:, phase], 50) for samples in phases])
@@ -129,7 +133,7 @@ def _by_phase(phases: Array) -> dict[str, PhaseTimes]:
 
 
 def _communication(root: Array, launches: Sequence[Measured]) -> tuple[float | None, float | None]:
-    """The median of the root's collectives within rounds, (samples, 9), and that of the bare ones."""
+    """Return the median of the root's collectives in rounds, from `root`, (samples, 9), and that of the bare ones."""
     if not len(root):
         return None, None
     within = percentile(root[:, UPLINK] + root[:, DOWNLINK], 50)
@@ -138,6 +142,6 @@ def _communication(root: Array, launches: Sequence[Measured]) -> tuple[float | N
 
 
 def _short(value: float) -> float:
-    """Six digits; a whole number as such."""
+    """Return the value rounded to six digits; a whole number becomes an integer."""
     value = float(value)
     return int(value) if value.is_integer() else float(f"{value:.6g}")

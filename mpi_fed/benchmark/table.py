@@ -1,23 +1,28 @@
-"""The results of a bench as a table for a terminal."""
+"""Print the results of a bench as a table for a terminal."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..launch import environment
 from . import CONVENTION, VALID
 from .document import Bench, ComparedResult, Result, Table
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 WIDTH = 140
-"""Characters of a line of a file; a terminal has its own."""
+"""Characters of a line in a file; a terminal has its own width."""
 UNSAID = (("value_bits", 32), ("indices", "shared"))
+"""Defaults of compressors that a label leaves out."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+"""Scales of `amount` and their letters."""
 
 
-def console() -> Any:
-    """Standard output; plain and wide where it is no terminal of this process' own."""
+def console() -> Console:
+    """Return a console on standard output; plain and wide unless this process itself writes to a terminal."""
     from rich.console import Console
 
     is_terminal = sys.stdout.isatty() and environment.launched_size(os.environ) is None
@@ -26,7 +31,7 @@ def console() -> Any:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number in so many digits, without a power of ten, or a dash."""
+    """Return a number with this many digits and no power of ten, or a dash for None."""
     if value is None:
         return "-"
     places = max(0, digits - len(f"{abs(value):.0f}")) if abs(value) >= 1 else digits
@@ -34,7 +39,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def amount(value: float | None) -> str:
-    """A number with k, M or G behind it."""
+    """Return a number followed by k, M or G, or a dash for None."""
     if value is None:
         return "-"
     scale, unit = next((pair for pair in UNITS if value >= 0.9995 * pair[0]), UNITS[-1])
@@ -42,7 +47,7 @@ def amount(value: float | None) -> str:
 
 
 def print_bench(bench: Bench) -> None:
-    """A row a result, what is wrong with which, and the verdict as the last line."""
+    """Print a row for each result, the meaning of the columns, and the verdict as the last line."""
     from rich import box
     from rich.table import Table
 
@@ -86,7 +91,7 @@ def _row(result: Result) -> list[str]:
 
 
 def route_label(result: Result | ComparedResult) -> str:
-    """The route, and what comes back, where that is not w in floats of 64 bits: "gather, 16 bits back"."""
+    """Return the route, with its downlink unless that is w in floats of 64 bits: "gather, 16 bits back"."""
     if result.downlink:
         return f"{result.route}, {compressor_words(result.downlink)} back"
     bits = result.downlink_bits or 64
@@ -94,7 +99,7 @@ def route_label(result: Result | ComparedResult) -> str:
 
 
 def compressor_words(table: Table) -> str:
-    """A compressor's table as a person types it: "quantization levels=127"; 32 bits a float are left out."""
+    """Return a compressor's table as a person types it, without defaults: "quantization levels=127"."""
     shown = {key: value for key, value in table.items() if value is not None and (key, value) not in UNSAID}
     return " ".join([str(shown.pop("kind", "?")), *(f"{key}={_text(value)}" for key, value in shown.items())])
 
@@ -104,15 +109,16 @@ def _text(value: Any) -> str:
 
 
 def remarks(bench: Bench) -> list[str]:
-    """The meaning of the columns, and what else a reader must know."""
+    """Return the meaning of the columns, and warnings about this bench."""
     machine, ranks, launches = bench.machine, bench.results[0].ranks, bench.results[0].launches
-    lines = [
+    columns = (
         f"{ranks} rank{'s' * (ranks > 1)}, one client each, {machine['mpi_library']}, {', '.join(machine['cpu'])}, "
         f"{machine['cores']} cores, {launches} launch{'es' * (launches > 1)}: {CONVENTION}; launches differ by: the "
-        "greatest of their medians over the least, less 1; wait: for the slowest rank, the greatest of the ranks' "
+        "largest of their medians over the smallest, minus 1; wait: for the slowest rank, the largest of the ranks' "
         "medians, in no other column; bare: the same collectives without the rest of the round; C: the same from a "
         "program in C, in a launch of its own; goodput: packed bytes over communication."
-    ]
+    )
+    lines = [columns]
     if launches == 1:
         lines.append("A single launch: how much launches differ from each other is unknown.")
     if len(machine["hosts"]) == 1 and ranks > machine["cores"]:
@@ -123,7 +129,7 @@ def remarks(bench: Bench) -> list[str]:
 
 
 def verdict(bench: Bench) -> str:
-    """VALID, or which results are not and why."""
+    """Return VALID, or the results that are INVALID and the reasons."""
     if bench.verdict == VALID:
         return VALID
     faults = [

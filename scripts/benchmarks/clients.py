@@ -1,8 +1,8 @@
-"""Do rounds cost what takes part, or what exists? python scripts/benchmarks/clients.py, or under mpirun
+"""Compare rounds of many and of few clients when equally many take part: python scripts/benchmarks/clients.py.
 
-The rate of rounds of 1,000,000 clients, of which 100 take part in a round on average, over that of 100 clients, of
-which all do; d = 100, float32, sgd and memories (control variates). Both run by turns in one process; printed are the
-quartiles of the ratio over turns.
+It prints the rate of rounds of 1,000,000 clients, of which 100 take part in a round on average, over that of 100
+clients, all of which take part; d = 100, float32, sgd and memories (control variates). Both alternate in one process;
+the quartiles of the ratio are over turns. Run it alone or under mpirun.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DIMENSION, MANY, FEW, ROUNDS, TURNS = 100, 1_000_000, 100, 2_000, 15
 
 
 def prepared(clients: int, algorithm: str) -> Simulation:
-    """With FEW clients a round."""
+    """Return a compiled simulation with FEW clients a round on average."""
     configuration = configuration_from_tables(
         {
             "study": {"name": "benchmark", "rounds": 10**9, "clients": clients},
@@ -41,13 +41,14 @@ def prepared(clients: int, algorithm: str) -> Simulation:
 
 
 def seconds(simulation: Simulation) -> float:
-    """Of a round."""
+    """Return the seconds of a round, the mean over ROUNDS rounds."""
     before = simulation.state.seconds[0]
     simulation.advance(simulation.done + ROUNDS)
     return float(simulation.state.seconds[0] - before) / ROUNDS
 
 
 def main() -> None:
+    """Print the ratio for each algorithm."""
     for algorithm in ("sgd", "control-variates"):
         pair = [prepared(clients, algorithm) for clients in (MANY, FEW)]
         taken = np.array([[seconds(simulation) for simulation in pair] for _ in range(1 + TURNS)])[1:]

@@ -1,8 +1,8 @@
-"""How fast compressors are on large vectors: python scripts/benchmarks/compressors.py [DIMENSION]
+"""Time the compressors on large vectors: python scripts/benchmarks/compressors.py [DIMENSION].
 
-One core, float64 in, d = 10^6 by default. Printed are GB/s of float64 input (encode) and output (decode), the best of
-several runs, memcpy of the same array beside them, each compressor's ratio to it, and for rand-h nanoseconds a kept
-coordinate.
+One core, float64 input, d = 10^6 by default. It prints GB/s of float64 input (encode) and output (decode), the best of
+several runs; those of memcpy of the same array; each compressor's ratio to memcpy; and for rand-h the nanoseconds a
+kept coordinate.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mpi_fed.compressors import compressors
 from mpi_fed.engine.compilation import compiling, kernel
-from mpi_fed.engine.operations.compressor import Message, decode, encode
+from mpi_fed.engine.operations.compressor import Bytes, Message, Vector, decode, encode
 from mpi_fed.engine.random_streams import Stream
 
 RUNS = 9
@@ -41,19 +42,19 @@ COMPRESSORS: list[dict[str, Any]] = [
 
 
 @kernel
-def pack(compressor, x, payload, message):
-    """Encode one message."""
+def pack(compressor: Any, x: Vector, payload: Bytes, message: Message) -> int:
+    """Encode a message, and return its bytes."""
     return encode(compressor, x, payload, message)
 
 
 @kernel
-def unpack(compressor, payload, out, message):
-    """Decode it."""
+def unpack(compressor: Any, payload: Bytes, out: Vector, message: Message) -> None:
+    """Add the decoded message to `out`."""
     decode(compressor, payload, 1.0, out, message)
 
 
 def best(action: Callable[[], object]) -> float:
-    """Seconds of the fastest of several runs."""
+    """Return the seconds of the fastest of several runs."""
     times = []
     for _ in range(RUNS):
         begin = time.perf_counter()
@@ -63,6 +64,7 @@ def best(action: Callable[[], object]) -> float:
 
 
 def main(d: int) -> None:
+    """Print a line for each compressor."""
     x, out, copy = np.random.default_rng(0).standard_normal(d), np.zeros(d), np.empty(d)
     message = Message(Stream(np.uint64(1), np.uint64(2), np.uint64(3)), 1, 0)
     gigabytes = 8 * d / 1e9
@@ -76,11 +78,11 @@ def main(d: int) -> None:
             size = pack(compiled, x, payload, message)
             unpack(compiled, payload[:size], out, message)
         ends = [
-            best(lambda c=compiled, p=payload: pack(c, x, p, message)),
-            best(lambda c=compiled, p=payload[:size]: unpack(c, p, out, message)),
+            best(partial(pack, compiled, x, payload, message)),
+            best(partial(unpack, compiled, payload[:size], out, message)),
         ]
         rates = "   ".join(f"{gigabytes / t:11.2f} ({gigabytes / t / memcpy:.2f})" for t in ends)
-        kept = "  ".join(f"{1e9 * t / compressor.h:.1f}" for t in ends) if table["kind"] == "rand-h" else ""
+        kept = "  ".join(f"{1e9 * t / table['h']:.1f}" for t in ends) if table["kind"] == "rand-h" else ""
         name = " ".join(str(v) if k == "kind" else f"{k}={v}" for k, v in table.items())
         print(f"{name:42} {rates}   {kept and kept + ' ns a kept coordinate'}")
 

@@ -1,9 +1,10 @@
-"""What letting messages travel meanwhile gains: python scripts/benchmarks/overlap.py [OPTIONS], under mpirun
+"""Measure the gain of computing while messages travel: python scripts/benchmarks/overlap.py [OPTIONS], under mpirun.
 
-Rounds of sgd, of delayed-sgd that waits for each message, and of delayed-sgd that does not, by turns in one process;
-1-quantization, --per-rank clients a rank. Printed for each --dimension, --batch and --route are microseconds a round,
-and the quartiles over turns of how many times as fast overlapping is as waiting. On a virtual cluster
-(docs/virtual-cluster.md): scripts/virtual_cluster.py run --hosts 2 --rate 100mbit -- PYTHON scripts/benchmarks/overlap.py
+Rounds of sgd, of delayed-sgd that waits for each message, and of delayed-sgd that does not wait alternate in one
+process; 1-quantization, --per-rank clients a rank. It prints for each --dimension, --batch and --route the microseconds
+a round, and the quartiles over turns of the speed of overlapping relative to waiting. On a virtual cluster
+(docs/virtual-cluster.md):
+scripts/virtual_cluster.py run --hosts 2 --rate 100mbit -- PYTHON scripts/benchmarks/overlap.py
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from mpi_fed.study.configuration import configuration_from_tables  # noqa: E402
 
 TURNS = 11
 SECONDS = 0.1
-"""Of one turn of one of them, about."""
+"""Approximate seconds of one turn of one algorithm."""
 
 
 def prepared(dimension: int, batch: int, route: str, clients: int, algorithm: str, overlap: bool | None) -> Simulation:
+    """Return a compiled simulation at its start."""
     configuration = configuration_from_tables(
         {
             "study": {"name": "benchmark", "rounds": 10**9, "clients": clients},
@@ -44,36 +46,37 @@ def prepared(dimension: int, batch: int, route: str, clients: int, algorithm: st
 
 
 def seconds(simulation: Simulation, rounds: int) -> float:
-    """Of a round."""
+    """Return the seconds of a round, the mean over `rounds` rounds."""
     before = simulation.state.seconds[0]
     simulation.advance(simulation.done + rounds)
     return float(simulation.state.seconds[0] - before) / rounds
 
 
 def main() -> None:
+    """Print a line for each dimension, batch size and route."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--dimension", type=int, nargs="+", default=[1_000, 100_000])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--route", nargs="+", default=["gather", "allgather"])
     parser.add_argument("--per-rank", type=int, default=1, help="clients (default: 1)")
-    given = parser.parse_args()
-    clients = given.per_rank * world.size
+    options = parser.parse_args()
+    clients = options.per_rank * world.size
     cases = (("sgd", None), ("delayed-sgd", False), ("delayed-sgd", True))
-    for case in [(d, batch, route) for d in given.dimension for batch in given.batch for route in given.route]:
-        those = [prepared(*case, clients, *kind) for kind in cases]
-        one = world.comm.bcast(max(seconds(simulation, 20) for simulation in those))
-        rounds = max(5, int(SECONDS / one))
-        taken = np.array([[seconds(simulation, rounds) for simulation in those] for _ in range(TURNS)])
+    for case in [(d, batch, route) for d in options.dimension for batch in options.batch for route in options.route]:
+        simulations = [prepared(*case, clients, *kind) for kind in cases]
+        slowest = world.comm.bcast(max(seconds(simulation, 20) for simulation in simulations))
+        rounds = max(5, int(SECONDS / slowest))
+        taken = np.array([[seconds(simulation, rounds) for simulation in simulations] for _ in range(TURNS)])
         if world.is_root:
             low, middle, high = np.percentile(taken[:, 1] / taken[:, 2], [25, 50, 75])
-            plain, waits, meanwhile = 1e6 * np.median(taken, axis=0)
+            plain, waiting, overlapping = 1e6 * np.median(taken, axis=0)
             print(
                 f"d = {case[0]:9,}  batch {case[1]:4}  {case[2]:10} {world.size} ranks, {clients} clients:  "
-                f"sgd {plain:9.1f}, waiting {waits:9.1f}, overlapping {meanwhile:9.1f} us a round;  "
+                f"sgd {plain:9.1f}, waiting {waiting:9.1f}, overlapping {overlapping:9.1f} us a round;  "
                 f"{low:.2f} / {middle:.2f} / {high:.2f} times as fast as waiting",
                 flush=True,
             )
-        for simulation in those:
+        for simulation in simulations:
             simulation.close()
 
 

@@ -1,8 +1,8 @@
-"""What it costs that one round in 251 is timed phase by phase: python scripts/benchmarks/phases.py, or under mpirun.
+"""Measure the cost of timing one round in 251 phase by phase: python scripts/benchmarks/phases.py.
 
-Stretches of 125 rounds with a timed one among them and without, by turns, each from a round drawn at random, as what is
-drawn ahead makes some rounds dearer than others; d = 100, one client a rank. Printed are the quartiles of what a timed
-round in 251 adds to the time of all, in per cent, from pairs of medians.
+Stretches of 125 rounds with and without a timed round alternate. Each begins at a random round, because numbers are
+drawn ahead, which makes some rounds slower than others; d = 100, one client a rank. It prints the quartiles of the
+per cent that a timed round in 251 adds to the time of all rounds, from pairs of medians. Run it alone or under mpirun.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ COMPRESSORS: list[dict[str, object]] = [{"kind": "none"}, {"kind": "quantization
 
 
 def prepared(compressor: dict[str, object]) -> Simulation:
+    """Return a compiled simulation at its start."""
     configuration = configuration_from_tables(
         {
             "study": {"name": "benchmark", "rounds": 10**9, "clients": world.size},
@@ -45,7 +46,7 @@ def prepared(compressor: dict[str, object]) -> Simulation:
 
 
 def seconds(simulation: Simulation, draw: np.random.Generator, timed: bool) -> float:
-    """Of ROUNDS rounds, the first drawn at random, with one that is timed or without."""
+    """Return the seconds of ROUNDS rounds from a random round on, with or without a timed one among them."""
     least = TIMED - ROUNDS + 1 if timed else 1
     first = int(TIMED * draw.integers(1000) + draw.integers(least, least + ROUNDS))
     simulation.go_to(first)
@@ -55,6 +56,7 @@ def seconds(simulation: Simulation, draw: np.random.Generator, timed: bool) -> f
 
 
 def main() -> None:
+    """Print the quartiles for each compressor."""
     for compressor in COMPRESSORS:
         simulation, excess, draw = prepared(compressor), [], np.random.default_rng(0)
         for _ in range(GROUPS):

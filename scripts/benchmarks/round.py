@@ -1,10 +1,10 @@
-"""What a round costs, as ratios within one process: python scripts/benchmarks/round.py
+"""Measure the cost of a round as ratios of times within one process: python scripts/benchmarks/round.py.
 
-One client on one rank, d = 100, fresh Gaussian features: a round over what NumPy takes to draw its d + 1 normals
-(SFC64) plus what BLAS (one thread, 1,024 rows) takes to colour them; the sketch's floor adds 0.6 times NumPy's drawing
-of h d normals at each end. Two clients on two ranks: a round over the sum of its parts, each measured alone: the bare
-collectives from a compiled loop, one client's own work, the root's decoding. Rounds and what they are compared with
-alternate; printed are the quartiles of the ratio.
+One client on one rank, d = 100, fresh Gaussian features: the time of a round, over NumPy's time to draw its d + 1
+normals (SFC64) plus BLAS's time (one thread, 1,024 rows) to colour them; the sketch's floor adds 0.6 times NumPy's time
+to draw h d normals at each end. Two clients on two ranks: the time of a round, over the sum of its parts, each measured
+alone: the bare collectives from a compiled loop, the work of one client, the root's decoding. Rounds and their
+references alternate; it prints the quartiles of the ratio.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpi_fed.launch.world import World, guard, start
 
@@ -38,20 +41,26 @@ world: World = start()
 
 from mpi4py import MPI  # noqa: E402
 
+from mpi_fed.compressors.sketch import Sketch  # noqa: E402
 from mpi_fed.engine.compilation import compiling, kernel  # noqa: E402
-from mpi_fed.engine.mpi_calls import barrier, bcast, comm_of, gather_bytes, gatherv_bytes  # noqa: E402
+from mpi_fed.engine.mpi_calls import Comm, barrier, bcast, comm_of, gather_bytes, gatherv_bytes  # noqa: E402
 from mpi_fed.engine.operations.algorithm import update  # noqa: E402
-from mpi_fed.engine.operations.compressor import Message, decode, encode, length  # noqa: E402
+from mpi_fed.engine.operations.compressor import Message, Vector, decode, encode, length  # noqa: E402
 from mpi_fed.engine.operations.problem import gradient  # noqa: E402
 from mpi_fed.engine.planner import plan  # noqa: E402
 from mpi_fed.engine.random_streams import Stream  # noqa: E402
-from mpi_fed.engine.round import ELAPSED  # noqa: E402
-from mpi_fed.engine.schedule import is_planned, place_of_round  # noqa: E402
+from mpi_fed.engine.round import ELAPSED, State  # noqa: E402
+from mpi_fed.engine.schedule import Schedule, is_planned, place_of_round  # noqa: E402
+from mpi_fed.engine.wire import Wire  # noqa: E402
 from mpi_fed.runner.simulation import Simulation  # noqa: E402
-from mpi_fed.study.load import Configuration, configuration_from_tables  # noqa: E402
+from mpi_fed.study.configuration import Configuration, configuration_from_tables  # noqa: E402
+
+Sizes = NDArray[np.int64]
+"""Bytes of a message by round and client."""
 
 
 def configuration_of(compressor: dict[str, object], clients: int) -> Configuration:
+    """Return a configuration with its compressor and route resolved."""
     tables = {
         "study": {"name": "benchmark", "rounds": ROUNDS, "clients": clients},
         "problem": {"kind": "gaussian", "dimension": DIMENSION},
@@ -59,19 +68,20 @@ def configuration_of(compressor: dict[str, object], clients: int) -> Configurati
         "compressor": compressor,
         "route": {"kind": "auto"},
     }
-    given = configuration_from_tables(tables)
-    resolved = given.compressor.resolve(DIMENSION)
-    return replace(given, compressor=resolved, route=given.route.resolve(resolved))
+    configuration = configuration_from_tables(tables)
+    resolved = configuration.compressor.resolve(DIMENSION)
+    return replace(configuration, compressor=resolved, route=configuration.route.resolve(resolved))
 
 
 def seconds(action: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
     begin = time.perf_counter()
     action()
     return time.perf_counter() - begin
 
 
 def floor(h: int) -> Callable[[], float]:
-    """Seconds a round that NumPy and BLAS take for the same draws, measured anew at each call."""
+    """Return a function that measures the seconds a round that NumPy and BLAS take for the same draws."""
     rng = np.random.Generator(np.random.SFC64(1))
     normals, rows = np.empty((ROWS, DIMENSION + 1)), rng.standard_normal((ROWS, DIMENSION))
     factor, coloured = rng.standard_normal((DIMENSION, DIMENSION)), np.empty((ROWS, DIMENSION))
@@ -87,8 +97,10 @@ def floor(h: int) -> Callable[[], float]:
 
 
 @kernel
-def client_work(problem, compressor, schedule, wire, state, rounds, seed):
-    """Gradient and encoding, without a word to anyone."""
+def client_work(
+    problem: Any, compressor: Any, schedule: Schedule, wire: Wire, state: State, rounds: int, seed: np.uint64
+) -> None:
+    """Compute gradients and encode messages, without communication."""
     for k in range(rounds):
         if not is_planned(schedule, k):
             plan(schedule, compressor, seed, k)
@@ -100,8 +112,8 @@ def client_work(problem, compressor, schedule, wire, state, rounds, seed):
 
 
 @kernel
-def list_sizes(compressor, schedule, wire, sizes, seed):
-    """sizes[k, i]: the bytes of client i's message in round k, -1 where it takes no part."""
+def list_sizes(compressor: Any, schedule: Schedule, wire: Wire, sizes: Sizes, seed: np.uint64) -> None:
+    """sizes[k, i] <- the bytes of client i's message in round k, or -1 if the client takes no part."""
     sizes.fill(-1)
     for k in range(len(sizes)):
         if not is_planned(schedule, k):
@@ -114,8 +126,10 @@ def list_sizes(compressor, schedule, wire, sizes, seed):
 
 
 @kernel
-def root_work(compressor, algorithm, wire, state, sizes, rounds, seed):
-    """Decoding and averaging every client's message, and the update."""
+def root_work(
+    compressor: Any, algorithm: Any, wire: Wire, state: State, sizes: Sizes, rounds: int, seed: np.uint64
+) -> None:
+    """Decode and average every client's message, and update the iterate."""
     for k in range(rounds):
         state.total.fill(0.0)
         for client in range(sizes.shape[1]):
@@ -130,14 +144,14 @@ def root_work(compressor, algorithm, wire, state, sizes, rounds, seed):
 
 
 @kernel
-def bare_collectives(comm, wire, w, sizes, rounds):
-    """The collectives of the same sizes, without the work."""
-    code = barrier(comm)
+def bare_collectives(comm: Comm, wire: Wire, w: Vector, sizes: Sizes, rounds: int) -> int:
+    """Make the MPI calls of rounds with these sizes and no other work, and return the sum of their error codes."""
+    code: int = barrier(comm)
     for k in range(rounds):
-        anyone = False
+        any_sends = False
         for client in range(sizes.shape[1]):
-            anyone |= sizes[k, client] >= 0
-        if not anyone:
+            any_sends |= sizes[k, client] >= 0
+        if not any_sends:
             continue
         if wire.fixed_size >= 0:
             code += gather_bytes(comm, wire.send, np.int32(wire.max_clients_per_rank * wire.fixed_size), wire.receive)
@@ -145,19 +159,20 @@ def bare_collectives(comm, wire, w, sizes, rounds):
             for client in range(sizes.shape[1]):
                 wire.counts[client] = max(sizes[k, client], 0)
             wire.starts[1] = wire.counts[0]
-            own = wire.counts[comm.rank]
-            code += gatherv_bytes(comm, wire.send, own, wire.receive, wire.counts, wire.starts)
+            count = wire.counts[comm.rank]
+            code += gatherv_bytes(comm, wire.send, count, wire.receive, wire.counts, wire.starts)
         code += bcast(comm, w)
     return code
 
 
 def one_rank() -> None:
+    """Print the ratio of a round to its floor for each compressor."""
     print(f"one client, one rank, d = {DIMENSION}, {world.library}: a round over its floor (25% / median / 75%)")
     for compressor in COMPRESSORS:
         configuration = configuration_of(compressor, 1)
         simulation = Simulation(configuration, configuration.problem.prepare(1), world.comm, [0, ROUNDS])
         simulation.compile()
-        measure = floor(configuration.compressor.h if compressor["kind"] == "sketch" else 0)
+        measure = floor(cast(Sketch, configuration.compressor).h if compressor["kind"] == "sketch" else 0)
         ratios = []
         for seed in range(PAIRS):
             before = measure()
@@ -169,7 +184,7 @@ def one_rank() -> None:
 
 
 def parts_of(simulation: Simulation) -> list[Callable[[int], object]]:
-    """What a round consists of, each as a function of a number of rounds; compiled."""
+    """Compile the parts of a round, and return each as a function of a number of rounds."""
     (problem, codec, algorithm, _), schedule = simulation.kernels, simulation.schedule
     wire, state, seed = simulation.wire, simulation.state, np.uint64(0)
     sizes = np.empty((ROUNDS, 2), np.int64)
@@ -187,6 +202,7 @@ def parts_of(simulation: Simulation) -> list[Callable[[int], object]]:
 
 
 def two_ranks() -> None:
+    """Print the ratio of a round to the sum of its parts for each compressor."""
     if world.is_root:
         print("two clients, two ranks: a round over collectives + a client's work + the root's (25% / median / 75%)")
     for compressor in COMPRESSORS:
@@ -194,7 +210,8 @@ def two_ranks() -> None:
         simulation = Simulation(configuration, configuration.problem.prepare(2), world.comm, [0, ROUNDS])
         simulation.compile()
         parts = parts_of(simulation)
-        ratios, taken = [], []
+        ratios: list[float] = []
+        taken: list[float] = []
         for repetition in range(PAIRS):
             simulation.start(repetition)
             world.comm.Barrier()
@@ -204,8 +221,8 @@ def two_ranks() -> None:
             for part in parts:
                 simulation.schedule.window[:2] = 0
                 world.comm.Barrier()
-                mine = world.is_root or part is not parts[1]
-                taken.append(seconds(lambda part=part: part(ROUNDS)) if mine else 0.0)
+                is_here = world.is_root or part is not parts[1]
+                taken.append(seconds(partial(part, ROUNDS)) if is_here else 0.0)
             taken[0] = world.comm.allreduce(taken[0]) / 2
             ratios.append(whole / sum(taken))
         if world.is_root:
@@ -214,6 +231,7 @@ def two_ranks() -> None:
 
 
 def report(kind: object, ratios: list[float], remark: str) -> None:
+    """Print the quartiles of the ratios."""
     low, middle, high = np.percentile(ratios, [25, 50, 75])
     print(f"  {kind:22} {low:.2f} / {middle:.2f} / {high:.2f}   ({remark})", flush=True)
 

@@ -1,8 +1,8 @@
-"""What surrounds the rounds of a run: python scripts/benchmarks/run.py
+"""Measure the cost of a run apart from its rounds: python scripts/benchmarks/run.py.
 
-Logging: the part of a run's wall time that is not spent in rounds, at 100 log points a decade, 10^6 rounds and d = 100.
-Memory: the largest resident set of a rank after 10^4 and after 10^6 rounds. Second start: seconds from the command to
-the end of a run of one round on two ranks, everything compiled before.
+Logging: the share of a run's wall time outside of rounds, at 100 log points a decade, 10^6 rounds and d = 100. Memory:
+the largest resident set of a rank after 10^4 and after 10^6 rounds. Second start: seconds from the command to the end
+of a run of one round on two ranks, with all kernels compiled before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STARTS = 7
 
 
 def command(study: Path, out: Path, *options: str) -> float:
-    """Seconds that `mpi-fed run` takes on two ranks."""
+    """Return the seconds that `mpi-fed run` takes on two ranks."""
     words = [sys.executable, "-m", "mpi_fed", "run", str(study), "--ranks=2", f"--out={out}", "--no-analyze", *options]
     begin = time.perf_counter()
     subprocess.run(words, check=True, capture_output=True)
@@ -41,7 +41,7 @@ def command(study: Path, out: Path, *options: str) -> float:
 
 
 def logging(study: Path, out: Path) -> None:
-    """On this process alone, whose first repetition has compiled everything."""
+    """Print the share of evaluation and logging, measured in this process after a first repetition has compiled."""
     from mpi_fed.launch.world import start
     from mpi_fed.log import schema
     from mpi_fed.runner.repetitions import run
@@ -64,6 +64,7 @@ def logging(study: Path, out: Path) -> None:
 
 
 def main() -> None:
+    """Print start-up, memory and logging."""
     with tempfile.TemporaryDirectory() as folder:
         study, out = Path(folder) / "benchmark.toml", Path(folder)
         study.write_text(STUDY)

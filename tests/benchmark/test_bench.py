@@ -1,4 +1,4 @@
-"""`mpi-fed bench` times rounds and finds what is wrong with them."""
+"""`mpi-fed bench`: it times rounds and reports faults in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.bench_documents import PLAIN, TINY
@@ -20,33 +22,33 @@ from mpi_fed.launch import launcher
 from mpi_fed.routes import routes
 
 
-def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path: Path) -> None:
+def test_every_route_is_timed_under_both_mpis(bench: Callable[..., Any], mpi_python: str, tmp_path: Path) -> None:
     words = ("--compressor", "none", "bernoulli", "quantization", "--out", "saved.json")
-    told = bench(*words, python=mpi_python)
-    assert json.loads((tmp_path / "saved.json").read_text()) == told
-    assert told["verdict"] == VALID
-    assert {"cpu", "cores", "hosts", "mpi_library", "dependency_versions"} <= set(told["machine"])
-    assert told["machine"]["compiled"] is False
-    by_name = {(one["label"], one["route"]): one for one in told["results"]}
+    document = bench(*words, python=mpi_python)
+    assert json.loads((tmp_path / "saved.json").read_text()) == document
+    assert document["verdict"] == VALID
+    assert {"cpu", "cores", "hosts", "mpi_library", "dependency_versions"} <= set(document["machine"])
+    assert document["machine"]["compiled"] is False
+    by_name = {(result["label"], result["route"]): result for result in document["results"]}
     assert {("none", "gather"), ("none", "gatherv"), ("none value_bits=16", "gather")} <= set(by_name)
     assert ("bernoulli p=0.309017", "gatherv") in by_name
-    assert ("bernoulli p=0.309017", "gather") not in by_name, "it cannot carry that"
-    for one in told["results"]:
-        assert one["verdict"] == VALID, one["reasons"]
-        assert (one["ranks"], one["clients"], one["dimension"]) == (2, 2, 5)
-        assert (one["repetitions"], one["launches"]) == (20, 1)
-        assert set(one["phases"]) == set(STEPS)
-        assert one["phases"]["downlink_encode"]["max"] == 0, "w is sent as it is"
-        assert all(phase["min"] <= phase["mean"] <= phase["max"] for phase in one["phases"].values())
-        times = one["microseconds"]
+    assert ("bernoulli p=0.309017", "gather") not in by_name, "gather cannot carry messages of varying length"
+    for result in document["results"]:
+        assert result["verdict"] == VALID, result["reasons"]
+        assert (result["ranks"], result["clients"], result["dimension"]) == (2, 2, 5)
+        assert (result["repetitions"], result["launches"]) == (20, 1)
+        assert set(result["phases"]) == set(STEPS)
+        assert result["phases"]["downlink_encode"]["max"] == 0, "w is sent uncompressed"
+        assert all(phase["min"] <= phase["mean"] <= phase["max"] for phase in result["phases"].values())
+        times = result["microseconds"]
         assert 0 < times["min"] <= times["median"] <= times["p90"] <= times["p99"]
-        assert len(one["quantiles"]) == 101
-        assert one["launch_medians"] == [times["median"]]
-        assert one["goodput"] > 0
-        has_floor = one["route"] in floor.COLLECTIVES and shutil.which("cc")
-        assert (one["floor_microseconds"] or 0) > 0 if has_floor else one["floor_microseconds"] is None
-        assert one["bare_microseconds"] > 0, "every route of the package says what its bare collectives are"
-        assert one["ratio"] > 0
+        assert len(result["quantiles"]) == 101
+        assert result["launch_medians"] == [times["median"]]
+        assert result["goodput"] > 0
+        has_floor = result["route"] in floor.COLLECTIVES and shutil.which("cc")
+        assert (result["floor_microseconds"] or 0) > 0 if has_floor else result["floor_microseconds"] is None
+        assert result["bare_microseconds"] > 0, "every route of the package defines its bare collectives"
+        assert result["ratio"] > 0
     assert {route for _, route in by_name} == routes.keys() - {"auto"}
     none = by_name["none", "gather"]
     assert none["compressor"] == {"kind": "none", "value_bits": 32}
@@ -57,65 +59,74 @@ def test_every_route_is_timed_under_both_mpis(bench, mpi_python, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_ranks_that_a_launcher_started_are_timed(mpi_python, tmp_path: Path, alone) -> None:
-    """Three of them, here in a table; `--ranks 2` is refused before anything is measured."""
+def test_ranks_that_a_launcher_started_are_timed(mpi_python: str, tmp_path: Path, alone: None) -> None:
+    """Three ranks print a table; `--ranks 2` is refused before anything is measured."""
     words = ("bench", *TINY[:2], "--compressor=quantization", "--route=gather", "--out=three.json")
-    ended = under_launcher(mpi_python, tmp_path, *words)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.rstrip().endswith(f"\n{VALID}")
-    (one,) = json.loads((tmp_path / "three.json").read_text())["results"]
-    assert (one["ranks"], one["messages"], one["launches"]) == (3, 3, 1)
-    ended = under_launcher(mpi_python, tmp_path, *words, "--ranks=2")
-    assert ended.returncode == 3
-    assert "--ranks 2 was asked for, and the launcher started 3" in ended.stderr
+    completed = under_launcher(mpi_python, tmp_path, *words)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.rstrip().endswith(f"\n{VALID}")
+    (result,) = json.loads((tmp_path / "three.json").read_text())["results"]
+    assert (result["ranks"], result["messages"], result["launches"]) == (3, 3, 1)
+    completed = under_launcher(mpi_python, tmp_path, *words, "--ranks=2")
+    assert completed.returncode == 3
+    assert "--ranks 2: the launcher started 3 ranks" in completed.stderr
 
 
-def under_launcher(python, folder, *words):
-    with launcher.command_for(3, [python, "-P", "-m", "mpi_fed", *words], python=python) as (command, surroundings):
-        where = {"cwd": folder, "env": surroundings | PLAIN, "stdin": subprocess.DEVNULL}
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, **where)
-
-
-@pytest.mark.slow
-def test_launches_are_told_apart_and_silent_rounds_left_out(bench, tmp_path: Path) -> None:
-    told = bench("--compressor=partial-participation", "--route=gatherv", "--launches=2")
-    (one,) = told["results"]
-    assert (one["launches"], one["repetitions"], len(one["launch_medians"])) == (2, 40, 2)
-    assert one["launch_spread"] >= 0
-    assert 1 <= one["messages"] <= 2
-    assert one["payload_bytes"] == 20
-    assert told["verdict"] == VALID
+def under_launcher(python: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    with launcher.command_for(3, [python, "-P", "-m", "mpi_fed", *words], python=python) as (command, environment):
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            cwd=folder,
+            env=environment | PLAIN,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 @pytest.mark.slow
-def test_compression_both_ways_is_timed_under_both_mpis(bench, mpi_python) -> None:
-    """Over routes that gather and that add, with messages of a length of their own, and one that only the root has."""
+def test_launches_are_counted_separately_and_rounds_without_senders_left_out(bench: Callable[..., Any]) -> None:
+    document = bench("--compressor=partial-participation", "--route=gatherv", "--launches=2")
+    (result,) = document["results"]
+    assert (result["launches"], result["repetitions"], len(result["launch_medians"])) == (2, 40, 2)
+    assert result["launch_spread"] >= 0
+    assert 1 <= result["messages"] <= 2
+    assert result["payload_bytes"] == 20
+    assert document["verdict"] == VALID
+
+
+@pytest.mark.slow
+def test_compression_both_ways_is_timed_under_both_mpis(bench: Callable[..., Any], mpi_python: str) -> None:
+    """Routes that gather and routes that add, with messages of fixed and varying length."""
     kinds = ("none value_bits=32", "quantization levels=7", "bernoulli", "rand-h mask=common")
-    ways = ("auto", "reduce", "reduce-levels", "tree", "allreduce")
-    backs = ("same", "quantization levels=3", "bernoulli indices=explicit")
-    told = bench("--compressor", *kinds, "--route", *ways, "--downlink", *backs, python=mpi_python)
-    assert told["verdict"] == VALID
-    found = {(one["label"], one["route"], json.dumps(one["downlink"])): one for one in told["results"]}
-    assert len(found) == len(told["results"]) >= 25
-    for one in told["results"]:
-        assert one["verdict"] == VALID, one["reasons"]
-        assert one["downlink_bits"] is None
-        assert (one["downlink"] is None) == (one["route"] == "allreduce")
-        assert one["bare_microseconds"] > 0
+    kinds_of_routes = ("auto", "reduce", "reduce-levels", "tree", "allreduce")
+    downlinks = ("same", "quantization levels=3", "bernoulli indices=explicit")
+    words = ("--compressor", *kinds, "--route", *kinds_of_routes, "--downlink", *downlinks)
+    document = bench(*words, python=mpi_python)
+    assert document["verdict"] == VALID
+    keys = {(result["label"], result["route"], json.dumps(result["downlink"])) for result in document["results"]}
+    assert len(keys) == len(document["results"]) >= 25
+    for result in document["results"]:
+        assert result["verdict"] == VALID, result["reasons"]
+        assert result["downlink_bits"] is None
+        assert (result["downlink"] is None) == (result["route"] == "allreduce")
+        assert result["bare_microseconds"] > 0
         for step in ("downlink_encode", "downlink_decode"):
-            assert (one["phases"][step]["max"] > 0) == (one["downlink"] is not None)
-    three = [one for one in told["results"] if (one["downlink"] or {}).get("levels") == 3]
-    assert {one["transported_bytes"]["downlink"] for one in three if one["route"] == "gather"} == {2 * (4 + 3)}
-    same = [one for one in told["results"] if one["compressor"] == one["downlink"]]
-    assert {one["compressor"]["kind"] for one in same} == {"none", "quantization", "bernoulli"}
+            assert (result["phases"][step]["max"] > 0) == (result["downlink"] is not None)
+    three = [result for result in document["results"] if (result["downlink"] or {}).get("levels") == 3]
+    assert {result["transported_bytes"]["downlink"] for result in three if result["route"] == "gather"} == {2 * (4 + 3)}
+    same = [result for result in document["results"] if result["compressor"] == result["downlink"]]
+    assert {result["compressor"]["kind"] for result in same} == {"none", "quantization", "bernoulli"}
 
 
 @pytest.mark.slow
-def test_silent_rounds_are_not_counted_whatever_the_length_of_what_comes_back(bench) -> None:
-    told = bench("--compressor=partial-participation", "--route=gatherv", "--downlink=bernoulli")
-    (one,) = told["results"]
-    assert told["verdict"] == VALID
-    assert 1 <= one["messages"] <= 2
+def test_rounds_without_senders_are_not_counted_with_a_downlink_of_varying_length(bench: Callable[..., Any]) -> None:
+    document = bench("--compressor=partial-participation", "--route=gatherv", "--downlink=bernoulli")
+    (result,) = document["results"]
+    assert document["verdict"] == VALID
+    assert 1 <= result["messages"] <= 2
 
 
 WRONG = '''
@@ -138,7 +149,7 @@ class NoisyKernel(NamedTuple):
 
 @routes.register
 class Noisy(Gather):
-    """Adds to the mean in one round."""
+    """Add to the mean in one round."""
 
     kind = "noisy"
     Kernel = NoisyKernel
@@ -163,7 +174,7 @@ class ShortKernel(NamedTuple):
 
 @compressors.register
 class Short(NoCompression):
-    """Says that its messages are longer than they are."""
+    """Declare more bytes for a message than it has."""
 
     kind = "short"
     Kernel = ShortKernel
@@ -184,26 +195,26 @@ class Short(NoCompression):
 '''
 
 
-def test_wrong_plugins_are_invalid(bench, tmp_path: Path) -> None:
+def test_wrong_plugins_are_invalid(bench: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(WRONG)
     words = ("--plugin=wrong.py", "--compressor", "none", "short", "--route", "gather", "noisy")
-    told = bench(*words, status=1)
-    assert told["verdict"] == "INVALID"
-    iterate = "the iterate is not, bit for bit, that of the same rounds on one rank"
-    length = "a message of 20 bytes was packed, where payload_bytes_max says 28"
-    booked = "the ledger has 56 bytes for a round in which 40 were packed"
-    found = {(one["compressor"]["kind"], one["route"]): one for one in told["results"]}
-    assert found["none", "gather"]["verdict"] == VALID
-    assert found["none", "noisy"]["reasons"] == [iterate]
+    document = bench(*words, status=1)
+    assert document["verdict"] == "INVALID"
+    iterate = "the iterate differs from that of the same rounds on one rank"
+    length = "a message has 20 bytes, but payload_bytes_max says 28"
+    booked = "the ledger counts 56 bytes in a round, but 40 were packed"
+    results = {(result["compressor"]["kind"], result["route"]): result for result in document["results"]}
+    assert results["none", "gather"]["verdict"] == VALID
+    assert results["none", "noisy"]["reasons"] == [iterate]
     for route in ("gather", "noisy"):
-        assert found["short", route]["reasons"] == [length, booked, iterate]
-    assert found["none", "noisy"]["bare_microseconds"] is None, "the route does not say"
-    assert found["none", "noisy"]["ratio"] is None
+        assert results["short", route]["reasons"] == [length, booked, iterate]
+    assert results["none", "noisy"]["bare_microseconds"] is None, "the route does not define its bare collectives"
+    assert results["none", "noisy"]["ratio"] is None
 
 
-def test_too_few_rounds_are_invalid(bench) -> None:
-    told = bench("--compressor=none", "--route=gather", "--repetitions=3", status=1)
-    assert told["results"][0]["reasons"] == ["3 rounds were timed, and fewer than 20 say too little"]
+def test_too_few_rounds_are_invalid(bench: Callable[..., Any]) -> None:
+    document = bench("--compressor=none", "--route=gather", "--repetitions=3", status=1)
+    assert document["results"][0]["reasons"] == ["3 rounds were timed; at least 20 are needed"]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +232,7 @@ def test_too_few_rounds_are_invalid(bench) -> None:
         (["bench", "--dimension", "0"], ["--dimension", "not an integer of at least 1"]),
         (["bench", "--dimension=10000000", "--ranks=999", "--route=gather", "--compressor=none"], ["bytes"]),
         (["bench", "--repetitions", "many"], ["--repetitions"]),
-        (["bench", "--out", "no/such/folder.json"], ["--out no/such/folder.json", "a folder that is there"]),
+        (["bench", "--out", "no/such/folder.json"], ["--out no/such/folder.json", "in an existing folder"]),
         (["bench", "--downlink-bits", "8"], ["--downlink-bits", "64, 32, 16"]),
         (["bench", "--compressor", "quantization levels"], ['--compressor "quantization levels"', "levels=127"]),
         (["bench", "--compressor", "quantization level=3"], ["at dimension 100", 'no key "level"', '"levels"']),
@@ -233,24 +244,30 @@ def test_too_few_rounds_are_invalid(bench) -> None:
         (["compare", "a.json"], ["B.json"]),
         (["compare", "a.json", "a.json", "--threshold", "0.5"], ["--threshold", "at least 1"]),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
-def test_bad_input(
-    saved, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words, sentences
+@pytest.mark.usefixtures("saved")
+def test_bad_input_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], sentences: list[str]
 ) -> None:
-    monkeypatch.setattr(launcher, "run_programs", lambda *arguments: pytest.fail("the launcher was started"))
+    def started(*arguments: object) -> None:
+        pytest.fail("the launcher was started")
+
+    monkeypatch.setattr(launcher, "run_programs", started)
     assert main.main(words) == 2
     assert_refused(capsys, sentences)
 
 
 def test_launches_inside_a_launcher_are_refused() -> None:
-    """And --ranks is looked at first, see above. A world of one, which MPI makes without a launcher."""
+    """The world has one rank, which MPI creates without a launcher. --ranks is checked first, as tested above."""
     words = [sys.executable, "-P", "-m", "mpi_fed", "bench", "--launches=2"]
     inside = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMI", "SLURM_"))}
     inside |= PLAIN | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
-    ended = subprocess.run(words, env=inside, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
-    assert ended.returncode == 2, ended.stderr
-    assert "--launches 2: inside a launcher there is one" in ended.stderr
+    completed = subprocess.run(
+        words, env=inside, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
+    )
+    assert completed.returncode == 2, completed.stderr
+    assert "--launches 2: under a launcher there is one launch" in completed.stderr
 
 
 def test_both_commands_are_known() -> None:

@@ -1,9 +1,10 @@
-"""What is measured in a round, on the ranks of a world."""
+"""The measurements of a round on the ranks of a world."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from support.trajectories import configurations
 
 from mpi_fed.benchmark.cases import cases
 from mpi_fed.compressors import compressors
+from mpi_fed.launch.world import World
 from mpi_fed.routes import routes
 
-BARE = [
+BARE: list[tuple[str, dict[str, Any], str]] = [
     *((route, {}, 'kind = "none"') for route in routes if route not in ("auto", "reduce-levels")),
     ("reduce-levels", {}, 'kind = "quantization"'),
     *(("gather", {"downlink_bits": bits}, 'kind = "none"') for bits in (32, 16)),
@@ -25,8 +27,10 @@ BARE = [
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize(("kind", "options", "compressor"), BARE, ids=lambda value: str(value).split("\n")[0])
-def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path: Path, kind, options, compressor) -> None:
-    """Up, what had arrived arrives again; down, what had gone: w in floats, its compressed direction, or nothing."""
+def test_bare_collectives_move_the_bytes_of_the_last_round(
+    world: World, tmp_path: Path, kind: str, options: dict[str, Any], compressor: str
+) -> None:
+    """They repeat the uplink's bytes, and the downlink's: w in floats, the compressed direction, or nothing."""
     from mpi4py import MPI
 
     from mpi_fed.benchmark.measure import bare_round
@@ -36,12 +40,13 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path: Path
     from mpi_fed.runner.simulation import Simulation
     from mpi_fed.study.validation import component
 
-    (given,) = configurations(tmp_path, "gaussian", (compressor,), rounds=1)
-    back = options.get("downlink")
-    given = replace(given, downlink=back and component(compressors, back, "here").resolve(given.problem.dimension_of()))
+    (configuration,) = configurations(tmp_path, "gaussian", (compressor,), rounds=1)
+    if table := options.get("downlink"):
+        downlink = component(compressors, table, "here").resolve(configuration.problem.dimension_of())
+        configuration = replace(configuration, downlink=downlink)
     options = {key: value for key, value in options.items() if key != "downlink"}
-    given = replace(given, route=routes[kind](**options).resolve(given.compressor))
-    simulation = Simulation(given, given.problem.prepare(given.clients), world.comm, [0, 1])
+    configuration = replace(configuration, route=routes[kind](**options).resolve(configuration.compressor))
+    simulation = Simulation(configuration, configuration.problem.prepare(configuration.clients), world.comm, [0, 1])
     simulation.compile()
     simulation.start(0)
     simulation.advance(1)
@@ -54,7 +59,7 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path: Path
     sent_back = w if bits in (None, 64) else route.downlink.buffer
     if is_compressed:
         sent_back = route.downlink.payload
-    gone = sent_back.copy()
+    original = sent_back.copy()
     for array in (wire.receive, wire.all_sizes, *([] if world.is_root else [w, sent_back])):
         array.fill(0)
     assert bare_round(route, simulation.comm, wire, schedule, w, w.copy(), 0, 1, np.zeros(2)) == 0
@@ -62,10 +67,10 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path: Path
     assert not (world.is_root or is_everywhere) or wire.receive.any()
     if is_compressed:
         assert len(set(world.comm.allgather(sent_back.tobytes()))) == 1
-        assert sent_back.tobytes() == gone.tobytes()
+        assert sent_back.tobytes() == original.tobytes()
         assert sent_back.any()
     else:
-        assert world.is_root or w.any() == (bits == 64), "w itself is sent as float64 alone"
+        assert world.is_root or w.any() == (bits == 64), "w itself is sent only as float64"
     if bits:
         assert sent_back.nbytes == bits // 8 * len(w)
         assert sent_back.any()
@@ -75,11 +80,11 @@ def test_bare_collectives_move_the_bytes_of_the_last_round(world, tmp_path: Path
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("route", ["reduce", "tree-reduce"])
-def test_sums_that_differ_by_a_rounding_may_come_back_as_neighbours(world, route) -> None:
-    """Of float16, rounded at random. The seed is fixed, and two numbers have one sum: nothing is left to chance."""
+def test_sums_that_differ_by_a_rounding_may_become_adjacent_floats(world: World, route: str) -> None:
+    """The downlink rounds to float16 at random; the seed is fixed, and a sum of two numbers has no order."""
     from mpi_fed.benchmark.measure import measure
 
-    (one,) = cases(2, [100], ["none value_bits=32"], [route], [16]).configurations
-    found = measure(one, 1_000, world)
-    assert (found is not None) == world.is_root
-    assert found is None or found.reasons == []
+    (configuration,) = cases(2, [100], ["none value_bits=32"], [route], [16]).configurations
+    measured = measure(configuration, 1_000, world)
+    assert (measured is not None) == world.is_root
+    assert measured is None or measured.reasons == []

@@ -1,4 +1,4 @@
-"""Figures from samples."""
+"""The figures of a result, computed from samples."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ def test_a_round_is_the_slowest_rank_before_and_after_the_wait() -> None:
 
 
 def test_figures_of_a_result() -> None:
-    told = result_of([hand_made(), hand_made(2.0)])
-    assert told.microseconds == Percentiles(min=56, median=56, p90=112, p99=112)
-    assert told.launch_medians == [56, 112]
-    assert told.launch_spread == 1
-    assert told.phases["wait"] == PhaseTimes(min=3, mean=5, max=7)
-    assert told.communication_microseconds == 11
-    assert told.bare_microseconds == 5
-    assert told.ratio == 2.2
-    assert told.goodput == pytest.approx(40 / 11e-6, rel=1e-5)
-    assert told.repetitions == 40
-    assert told.verdict == VALID
+    result = result_of([hand_made(), hand_made(2.0)])
+    assert result.microseconds == Percentiles(min=56, median=56, p90=112, p99=112)
+    assert result.launch_medians == [56, 112]
+    assert result.launch_spread == 1
+    assert result.phases is not None
+    assert result.phases["wait"] == PhaseTimes(min=3, mean=5, max=7)
+    assert result.communication_microseconds == 11
+    assert result.bare_microseconds == 5
+    assert result.ratio == 2.2
+    assert result.goodput == pytest.approx(40 / 11e-6, rel=1e-5)
+    assert result.repetitions == 40
+    assert result.verdict == VALID
     assert result_of([hand_made(bare=False)]).bare_microseconds is None
     assert result_of([hand_made(), hand_made(reasons=["no"])]).reasons == ["no"]
     json.dumps(asdict(result_of([hand_made(samples=0)])), allow_nan=False)

@@ -1,4 +1,4 @@
-"""Words and forms that the project avoids, in everything that a person reads: code, documentation, studies, templates."""
+"""Words and forms that the project avoids in everything that a person reads."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def docstrings(path: Path) -> list[tuple[int, str]]:
     return [
         (statement.lineno, statement.value.value.strip())
         for node in ast.walk(tree)
-        for statement in getattr(node, "body", [])
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.If)
+        for statement in node.body
         if isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)

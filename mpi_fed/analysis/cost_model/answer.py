@@ -1,4 +1,4 @@
-"""The rows of a machine: seconds of a round, rounds and seconds to a risk, and where compression breaks even."""
+"""Compute the rows of a machine: seconds of a round, rounds and seconds to a risk, and break-even bandwidths."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from .rounds import Traces, rounds
 
 
 class Line(NamedTuple):
-    """Seconds as fixed + wire / B, B the rate of the clients' links up; the others keep their proportion to it."""
+    """Seconds as fixed + wire / B, where B is the rate from a client to the root; other rates grow in proportion."""
 
     fixed: float
     wire: float
 
     def times(self, factor: float) -> Line:
+        """Return the line of `factor` times the seconds."""
         return Line(self.fixed * factor, self.wire * factor)
 
 
 def line_of(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> Line:
-    """Of a round on a machine with links."""
+    """Return the seconds of a round on a machine with links as a function of their rate."""
     assert machine.up is not None
     unlimited = replace(machine, up=math.inf, down=math.inf, root=math.inf)
     fixed = costs.seconds(scheme, dimension, unlimited)
@@ -35,11 +36,12 @@ def line_of(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> L
 
 
 def break_even(line: Line, others: Sequence[Line]) -> tuple[float, float] | None:
-    """The bandwidths (low, high) between which `line` is faster than each of the others; 0 and infinity are ends too.
+    """Return the bandwidths (low, high) between which `line` is faster than all others, or None if it never is.
 
-    fixed + wire x is linear in x = 1/B, so that against one other the end is (wire - wire')/(fixed' - fixed).
+    low may be 0 and high infinite. fixed + wire x is linear in x = 1/B, so the bandwidth at which it equals one other
+    line is (wire - wire')/(fixed' - fixed).
     """
-    low, high = 0.0, math.inf  # of x
+    low, high = 0.0, math.inf  # bounds of x
     for other in others:
         head, gain = other.fixed - line.fixed, other.wire - line.wire  # faster where head + gain x > 0
         if gain > 0:
@@ -54,9 +56,9 @@ def break_even(line: Line, others: Sequence[Line]) -> tuple[float, float] | None
 
 
 def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk: float) -> list[Row]:
-    """A row for each compressor and what comes back, each by its fastest route.
+    """Return a row for each compressor and downlink, over the fastest route for them.
 
-    Each says how many times as fast as each of the BASELINES it is.
+    Each row has the speed relative to each of the BASELINES.
     """
     possible = [s for s in costs.schemes if _can(s, machine) and costs.covers(s, dimension, machine)]
     groups: dict[tuple[Any, ...], list[Scheme]] = {}
@@ -93,19 +95,23 @@ def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk:
 
 
 def _can(scheme: Scheme, machine: Machine) -> bool:
-    """A client that missed a round lacks its direction: compressed, it is for machines whose clients all take part."""
+    """Return whether the machine can run the scheme.
+
+    A compressed downlink requires that all clients take part in every round, as one that missed a round would lack its
+    direction.
+    """
     return allows(scheme.route, machine) and (scheme.down is None or machine.active == machine.clients)
 
 
 def _bits(scheme: Scheme) -> int | None:
-    """By which rows are told apart: without a downlink the sum comes back, as long as what went up."""
+    """Return the bits of a float on the downlink; without a downlink, the sum's, which are those of the uplink."""
     if scheme.bits is None and scheme.down is None and scheme.recipe.is_baseline:
         return int(scheme.recipe.at(1).value_bits)
     return scheme.bits
 
 
 def _base(bits: Sequence[int], schemes: Sequence[Scheme]) -> list[Scheme]:
-    """The schemes that send floats of one of these lengths both ways."""
+    """Return the schemes whose uplink and downlink both have floats of the same length, one of `bits`."""
     return [s for s in schemes if s.recipe.is_baseline and s.recipe.at(1).value_bits == _bits(s) in bits]
 
 
@@ -118,10 +124,10 @@ def _gain(
     dimension: int,
     seconds: dict[Scheme, float],
 ) -> Gain:
-    """How many times as fast as the fastest of `base`, a round and to a risk, and between which bandwidths."""
+    """Return the speed relative to the fastest of `base`, of a round and to a risk, and the bandwidths of a gain."""
     fastest = min(seconds[other] for other in base)
-    trace, its_trace = (traces(s.recipe, dimension, s.down, machine.active) for s in (scheme, base[0]))
-    needed = trace.value / its_trace.value if trace and its_trace else None
+    trace, base_trace = (traces(s.recipe, dimension, s.down, machine.active) for s in (scheme, base[0]))
+    needed = trace.value / base_trace.value if trace and base_trace else None
     gain = Gain(
         round=fastest / seconds[scheme],
         rounds_needed=needed,
@@ -141,7 +147,7 @@ def _gain(
 
 
 def _rates(ends: tuple[float, float] | None) -> Rates | Literal["never", "always"]:
-    """The ends in the document, which has no infinity."""
+    """Return the ends as the document has them; JSON has no infinity."""
     if ends is None:
         return "never"
     low, high = ends
@@ -153,9 +159,9 @@ def _rates(ends: tuple[float, float] | None) -> Rates | Literal["never", "always
 def answers(
     costs: Costs, traces: Traces, machines: Sequence[Machine], dimensions: Sequence[int], risk: float
 ) -> Iterator[MachineEntry]:
-    """Each machine with the rows of all dimensions, where there are any.
+    """Yield each machine that has rows, with the rows of all dimensions.
 
-    Raises InputError where there are none for any machine.
+    Raises InputError if no machine has rows.
     """
     any_rows = False
     for machine in machines:
@@ -165,12 +171,13 @@ def answers(
             any_rows = True
     if not any_rows:
         raise InputError(
-            f"{', '.join(machine.name for machine in machines)}: nothing in the files can be done there; homes need "
-            "gather or gatherv, and what comes back compressed needs all clients in every round"
+            f"{', '.join(machine.name for machine in machines)}: cannot run any of the measured configurations; homes "
+            "need gather or gatherv, and a compressed downlink needs all clients in every round"
         )
 
 
 def machine_entry(machine: Machine, rows: list[Row]) -> MachineEntry:
+    """Return the machine and its rows as an entry of the document."""
     return MachineEntry(
         name=machine.name,
         clients=machine.clients,

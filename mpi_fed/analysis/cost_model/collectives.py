@@ -1,13 +1,13 @@
-"""What a collective moves: the alpha-beta model of each way of a route, as a function of ranks and bytes.
+"""The alpha-beta model of the uplink and the downlink of a route, as a function of the ranks and the bytes.
 
 seconds = alpha calls + copy volume + stretch (8 FRAME / PAYLOAD) max(client / B_client, root / B_root) + hops latency
 
-alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD is what headers add. N ranks, one client
+alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD accounts for headers. N ranks, one client
 each; m bytes a message; v bytes of the iterate, or of the step's direction; L = ceil(log2 N); W = min(L, 2 (N-1)/N),
-the better of a binomial tree and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005); for broadcasts to
-fewer than 8 ranks W = L, as MPI libraries take the tree there.
+the better of a binomial tree and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005). For broadcasts to
+fewer than 8 ranks W = L, because MPI libraries use the tree there.
 
-| way | calls | volume = bytes on the root's link | on a client's | hops |
+| transfer | calls | volume = bytes on the root's link | on a client's | hops |
 |---|---|---|---|---|
 | uplink of gather and gatherv | remote messages | remote messages x m | m | 1 |
 | uplink of reduce, and all of allreduce | L | W m | W m | L |
@@ -26,25 +26,27 @@ from ...routes import routes
 from .machine import Machine
 
 FRAME, PAYLOAD = 1514, 1448
-"""Bytes of a full Ethernet packet of TCP, and of what it carries."""
+"""Bytes of a full Ethernet packet of TCP, and of its payload."""
 FEWEST_TO_SCATTER = 8
+"""Number of ranks from which on broadcasts scatter and gather."""
 
 
 class Load(NamedTuple):
-    """What one way of a round moves."""
+    """The calls, bytes and hops of the uplink or the downlink of a round."""
 
     calls: float
-    volume: float
-    client: float
-    root: float
+    volume: float  # bytes that software copies
+    client: float  # bytes on a client's link
+    root: float  # bytes on the root's link
     hops: float
 
 
 NOTHING = Load(0.0, 0.0, 0.0, 0.0, 0.0)
+"""The load of an absent downlink."""
 
 
 def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
-    """So many messages of this many bytes, one from each rank that sends."""
+    """Return the load of an uplink of `messages` messages of `size` bytes, one from each rank that sends."""
     ranks, kind = machine.active, routes[route]
     remote = messages if machine.homes else messages * (ranks - 1) / ranks
     if kind.sums_in_mpi:
@@ -57,7 +59,7 @@ def uplink(route: str, machine: Machine, messages: float, size: float) -> Load:
 
 
 def downlink(route: str, machine: Machine, size: float) -> Load:
-    """The iterate, or the step's direction, of this many bytes, to everybody who is to compute."""
+    """Return the load of a downlink that sends `size` bytes (the iterate, or the direction) to every client."""
     if routes[route].reaches_all_ranks:
         return NOTHING
     ranks = machine.active
@@ -76,7 +78,7 @@ def _tree(ranks: int, size: float, scatters: bool = True) -> Load:
 
 
 def wire_seconds(load: Load, machine: Machine, up: bool) -> float:
-    """Of the links at their rates, headers included, but for what they let through at once."""
+    """Return the seconds that the links need at their rates, including headers, without the bytes of a burst."""
     rate = machine.up if up else machine.down
     if rate is None or machine.root is None:
         return 0.0
@@ -88,17 +90,20 @@ def _waiting(size: float, machine: Machine) -> float:
 
 
 def is_clear(load: Load, machine: Machine) -> bool:
-    """Whether what a link lets through at once is all or little of it; else no one knows how rested the link was."""
+    """Return whether a link's burst covers the whole load or a small part of it.
+
+    Otherwise the time depends on how much of the burst was available, which is unknown.
+    """
     size = FRAME / PAYLOAD * load.root
     return size <= machine.burst / 2 or size >= 4 * machine.burst
 
 
 def decoded(route: str, messages: float) -> float:
-    """How many messages are decoded one after the other."""
+    """Return the number of messages that are decoded one after the other."""
     return 1.0 if routes[route].sums_in_mpi else messages
 
 
 def allows(route: str, machine: Machine) -> bool:
-    """Whether such a machine can do it: homes add nothing up for each other, and see no others' messages."""
+    """Return whether the machine can run the route: homes neither add messages for others nor receive theirs."""
     kind = routes[route]
     return not (machine.homes and (kind.sums_in_mpi or kind.reaches_all_ranks))

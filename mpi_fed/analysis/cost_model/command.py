@@ -1,4 +1,4 @@
-"""`mpi-fed model`: fit, describe machines, answer."""
+"""`mpi-fed model`: fit costs, describe machines, and print the predictions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from .table import ASSUMPTIONS, print_answers
 from .units import parse_rate, parse_seconds
 
 LARGEST = 100_000_000
+"""The largest dimension."""
 
 
 def model(options: Namespace) -> int:
-    """Print what compression costs and brings on machines, from results of `mpi-fed bench`; 0.
+    """Print the costs and gains of compression on machines, from results of `mpi-fed bench`, and return 0.
 
-    Raises InputError where a file, an option or a machine is wrong.
+    Raises InputError if a file, an option or a machine is wrong.
     """
     machines = [_changed(machine, options) for machine in _machines(options)]
     risk = _risk(options.risk)
@@ -47,7 +48,10 @@ def model_document(
     dimensions: Sequence[int],
     risk: float,
 ) -> Model:
-    """The document, from points, the facts of the machines on which they were measured, and what is asked for."""
+    """Return the document for these machines, dimensions and risk.
+
+    `measured` are the points, `facts` describes the machines on which they were measured, and `traces` returns T.
+    """
     costs = fit_costs(measured)
     return Model(
         measured_on=list(facts),
@@ -60,25 +64,25 @@ def model_document(
 
 
 def fit_entry(costs: Costs) -> Fit:
-    """The fitted numbers."""
+    """Return the fitted numbers as the document has them."""
     return Fit(
         compute=[
             ComputeCost(phase, name_of(recipe), *map(float, seconds))
             for (phase, recipe), seconds in costs.compute.items()
         ],
-        ways=[_way_cost(medium, what, transfer) for (medium, what), transfer in costs.ways.items()],
+        ways=[_way_cost(medium, key, transfer) for (medium, key), transfer in costs.ways.items()],
     )
 
 
-def _way_cost(medium: str, what: Hashable, transfer: Transfer) -> UplinkCost | IterateCost | DirectionCost:
+def _way_cost(medium: str, key: Hashable, transfer: Transfer) -> UplinkCost | IterateCost | DirectionCost:
     numbers = float(transfer.alpha), float(transfer.copy), float(transfer.stretch)
-    if isinstance(what, int):
-        return IterateCost(medium, what, *numbers)
-    return (DirectionCost if what == PACKED else UplinkCost)(medium, str(what), *numbers)
+    if isinstance(key, int):
+        return IterateCost(medium, key, *numbers)
+    return (DirectionCost if key == PACKED else UplinkCost)(medium, str(key), *numbers)
 
 
 def _machines(options: Namespace) -> list[Machine]:
-    """The machines that the options name, or every preset."""
+    """Return the machines that the options name, or every preset."""
     if options.preset:
         return [preset(name) for name in options.preset]
     if options.bandwidth is not None:
@@ -86,12 +90,12 @@ def _machines(options: Namespace) -> list[Machine]:
     for option in ("latency", "down", "root_bandwidth", "clients", "participants", "cores"):
         if getattr(options, option) is not None:
             name = option.replace("_", "-")
-            raise InputError(f"--{name} changes a machine: say which by --bandwidth 100mbit, or by --preset")
+            raise InputError(f"--{name} changes a machine; name one with --bandwidth 100mbit or with --preset")
     return list(PRESETS.values())
 
 
 def _changed(machine: Machine, options: Namespace) -> Machine:
-    """The machine with what the options say instead."""
+    """Return the machine with the values of the options."""
     changes: dict[str, Any] = {}
     if options.bandwidth is not None:
         bits = parse_rate(options.bandwidth, "--bandwidth")
@@ -103,17 +107,17 @@ def _changed(machine: Machine, options: Namespace) -> Machine:
         changes["latency"] = parse_seconds(options.latency, "--latency")
     changes |= {k: getattr(options, k) for k in ("clients", "participants", "cores") if getattr(options, k) is not None}
     if machine.is_memory and changes.keys() & {"up", "down", "root", "latency"}:
-        raise InputError("--preset memory has no links; leave --bandwidth, --down, --root-bandwidth and --latency out")
+        raise InputError("--preset memory has no links; leave out --bandwidth, --down, --root-bandwidth and --latency")
     return check(replace(machine, **changes))
 
 
 def _measured(machine: Machine, measured: Sequence[Point], options: Namespace) -> Machine:
-    """A shared memory is that of the files: as many clients and cores as it had ranks, unless options say so."""
+    """Return the machine; a shared memory gets as many clients and cores as the files had ranks, unless given."""
     ranks = [point.ranks for point in measured if point.link is None]
     if not machine.is_memory:
         return machine
     if not ranks:
-        raise InputError("--preset memory: no file was measured in a shared memory; give one, or other presets")
+        raise InputError("--preset memory: no file was measured in a shared memory; add one or choose other presets")
     count = max(ranks)
     return replace(machine, clients=options.clients or count, cores=options.cores or count)
 
@@ -125,7 +129,7 @@ def _risk(value: float) -> float:
 
 
 def _problem(options: Namespace, measured: Sequence[Point]) -> tuple[Traces, list[int]]:
-    """The function of limit traces, and the dimensions of the rows."""
+    """Return the function of limit traces, and the dimensions of the rows."""
     for dimension in options.dimension or ():
         if dimension > LARGEST:
             raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")

@@ -18,52 +18,61 @@ from .points import DOWN, Point
 from .recipe import Recipe
 
 CACHE = 1 << 17
-"""Coordinates of a float64 vector of a megabyte, about what a core has for itself: each beyond it costs more."""
+"""Coordinates of a float64 vector of one megabyte, about a core's own cache; each one beyond it costs more."""
 MEMORY, TCP = "shared memory", "TCP"
+"""The media over which points were measured."""
 POOLED = {"gatherv": "gather", "allgatherv": "allgather"}
-"""Routes whose uplink costs what another's does for the same bytes."""
+"""Routes whose uplink costs the same as another route's for the same bytes."""
 PACKED = "a packed direction"
-"""What comes back where it is no iterate: bytes that are broadcast as they are."""
+"""Name of the transfer of a compressed downlink, which broadcasts bytes unchanged."""
 
 
 class Scheme(NamedTuple):
-    """What is sent, and how."""
+    """A combination of compressor, route and downlink."""
 
     recipe: Recipe
     route: str
     bits: int | None
-    """Of a float of the iterate on its way back; None where it does not travel."""
+    """Bits of a float of the iterate on the downlink; None if the iterate is not sent."""
     down: Recipe | None = None
-    """What compresses the step's direction on its way back, where something does."""
+    """The compressor of the step's direction on the downlink, if there is one."""
 
 
 class Transfer(NamedTuple):
-    """The fitted costs of one way."""
+    """The fitted costs of an uplink or a downlink."""
 
     alpha: float
+    """Seconds of a call."""
     copy: float
+    """Seconds of a byte in software."""
     stretch: float
+    """Factor of the seconds on the links."""
 
     def seconds(self, load: Load, machine: Machine, up: bool) -> float:
+        """Return the seconds of a load on a machine, over the links to the root (`up`) or from it."""
         software = self.alpha * load.calls + self.copy * load.volume
         return software + self.stretch * wire_seconds(load, machine, up) + load.hops * machine.latency
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Compute: of a phase, and for encode and decode of a recipe, up or down, seconds
-
-    a + b d + c max(0, d - CACHE) + e (bytes of a message);    gradient and update have e = 0.
-    """
+    """Fitted costs of the phases of a round, and the schemes that were measured."""
 
     compute: dict[tuple[str, Recipe | None], Array]
+    """Phase and recipe (None for gradient and update) -> (a, b, c, e), (4,).
+
+    The phase takes a + b d + c max(0, d - CACHE) + e (bytes of a message) seconds; gradient and update have e = 0.
+    """
     ways: dict[tuple[str, Hashable], Transfer]
-    """By medium and by the uplink's route, or the bits of the downlink, or PACKED."""
+    """Medium and either the uplink's route, the downlink's bits or PACKED -> costs of the transfer."""
     schemes: tuple[Scheme, ...] = field(default=())
-    """Those that were measured, in order."""
+    """The measured schemes, in the order of the points."""
 
     def phases(self, scheme: Scheme, dimension: int, machine: Machine) -> dict[str, float]:
-        """Seconds of each phase of a round in which anybody sends. Raises InputError where nothing was measured."""
+        """Return the seconds of each phase of a round in which at least one client sends.
+
+        Raises InputError if a part of the round was not measured.
+        """
         recipe, route, bits, down = scheme
         size, presence = recipe.message_bytes(dimension, machine.active), recipe.presence(dimension)
         messages = machine.active * presence / busy(presence, machine)
@@ -83,7 +92,7 @@ class Costs:
         return times if down is None else times | self._packed(down, route, dimension, machine)
 
     def _packed(self, down: Recipe, route: str, dimension: int, machine: Machine) -> dict[str, float]:
-        """Where the direction comes back compressed: the root packs it, and each rank unpacks it and updates itself."""
+        """Return the phases of a compressed downlink: the root encodes; each rank decodes and updates its iterate."""
         size, turns = down.message_bytes(dimension), 1
         if machine.is_memory:
             turns = math.ceil(machine.active / machine.cores)
@@ -95,12 +104,12 @@ class Costs:
         }
 
     def seconds(self, scheme: Scheme, dimension: int, machine: Machine) -> float:
-        """The mean of a round: one in which nobody sends takes nothing."""
+        """Return the mean seconds of a round; rounds in which no client sends count as 0 seconds."""
         share = busy(scheme.recipe.presence(dimension), machine)
         return share * sum(self.phases(scheme, dimension, machine).values())
 
     def covers(self, scheme: Scheme, dimension: int, machine: Machine) -> bool:
-        """Whether all that such a round consists of was measured, and the compressor exists at this dimension."""
+        """Return whether all parts of the round were measured and the compressor exists at this dimension."""
         try:
             self.phases(scheme, dimension, machine)
         except InputError:
@@ -111,38 +120,41 @@ class Costs:
         if recipe is not None and recipe.at(dimension).may_be_absent:
             recipe = dense(recipe, dimension)
         if (phase, recipe) not in self.compute:
-            raise InputError(f"no result tells how long {phase} of {recipe.name if recipe else 'a round'} takes")
+            raise InputError(f"no result has the time of {phase} of {recipe.name if recipe else 'a round'}")
         return float(self.compute[phase, recipe] @ np.array(_features(dimension, size)))
 
-    def _way(self, machine: Machine, what: Hashable) -> Transfer:
-        """As measured over TCP for a machine with links; where nothing was, in memory, where software costs less."""
+    def _way(self, machine: Machine, key: Hashable) -> Transfer:
+        """Return the costs of a transfer, measured over TCP for a machine with links and else in shared memory.
+
+        If no point is from that medium, the costs of the other are returned; software costs less in shared memory.
+        """
         wanted, other = (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY)
         medium = wanted if any(medium == wanted for medium, _ in self.ways) else other
-        if (medium, what) in self.ways:
-            way = self.ways[medium, what]
+        if (medium, key) in self.ways:
+            way = self.ways[medium, key]
             return way if medium == TCP or machine.is_memory else way._replace(stretch=1.0)
-        raise InputError(f"no result tells how long {_called(what)} takes")
+        raise InputError(f"no result has the time of {_called(key)}")
 
 
-def _called(what: Hashable) -> str:
-    """A way, for people."""
-    if isinstance(what, int):
-        return f"a downlink of {what} bits"
-    return str(what) if what == PACKED else f"the route {what}"
+def _called(key: Hashable) -> str:
+    """Return the name of a transfer for messages."""
+    if isinstance(key, int):
+        return f"a downlink of {key} bits"
+    return str(key) if key == PACKED else f"the route {key}"
 
 
 def busy(presence: float, machine: Machine) -> float:
-    """The probability that anybody sends in a round."""
+    """Return the probability that at least one client sends in a round, 1 - (1 - presence)^N."""
     return -math.expm1(machine.active * math.log1p(-presence)) if presence < 1 else 1.0
 
 
 def dense(recipe: Recipe, dimension: int) -> Recipe:
-    """What one that sends everything or nothing sends: floats, as none does."""
+    """Return the recipe of the floats that a compressor sends which sends all floats or nothing."""
     return Recipe("none", f'{{"value_bits": {recipe.at(dimension).value_bits}}}')
 
 
 def fit_costs(points: Sequence[Point]) -> Costs:
-    """The costs that fit the points. In a machine's own memory codecs are timed, where any point is from there."""
+    """Fit the costs to the points. Codecs are fitted to the points from shared memory, if there are any."""
     whole = [point for point in points if not point.may_be_absent]
     local = [point for point in whole if point.link is None] or whole
     compute: dict[tuple[str, Recipe | None], Array] = {}
@@ -171,12 +183,12 @@ def fit_costs(points: Sequence[Point]) -> Costs:
 
 
 def scheme_of(point: Point) -> Scheme:
-    """What a point is of."""
+    """Return the scheme of a point."""
     return Scheme(point.recipe, point.route, point.bits, point.down)
 
 
 def _transfer(points: Sequence[Point], phase: str, features: Callable[[Point], Sequence[float]]) -> Transfer:
-    """The costs of one way. At a single rate all that grows with the bytes is put down to the link."""
+    """Fit the costs of a transfer. At a single rate, all costs that grow with the bytes are attributed to the link."""
     if len({point.link for point in points}) > 1 or not points or points[0].link is None:
         return Transfer(*_fit(points, phase, features))
     alpha, stretch = _fit(points, phase, lambda point: features(point)[::2])
@@ -219,26 +231,28 @@ def _downlink_features(point: Point) -> Sequence[float]:
 
 
 def machine_of(point: Point) -> Machine:
-    """Where a point was measured: hosts on links without latency of their own, or one memory."""
+    """Return the machine on which a point was measured: hosts on links without added latency, or one memory."""
     link = point.link
     return Machine(point.file, point.ranks, link, link, link, cores=point.ranks, burst=point.burst)
 
 
 def uplink_of(point: Point) -> Load:
+    """Return the load of the point's uplink."""
     return uplink(point.route, machine_of(point), point.messages, point.payload)
 
 
 def downlink_of(point: Point) -> Load:
+    """Return the load of the point's downlink."""
     d = point.dimension
     size = point.down.message_bytes(d) if point.down else (point.bits or 64) / 8 * d
     return downlink(point.route, machine_of(point), size)
 
 
 def is_clear(point: Point) -> bool:
-    """Whether the links' bursts leave both ways of this round as the model has them."""
+    """Return whether the links' bursts leave the uplink and the downlink of this round as the model predicts them."""
     return _clear(point, uplink_of) and _clear(point, downlink_of)
 
 
 def predicted(costs: Costs, point: Point) -> float:
-    """Seconds of the round that a point is of."""
+    """Return the predicted seconds of the point's round."""
     return costs.seconds(scheme_of(point), point.dimension, machine_of(point))

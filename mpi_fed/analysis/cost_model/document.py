@@ -1,6 +1,6 @@
 """The JSON document of `mpi-fed model`: each field, in the order in which it is written.
 
-`docs/model.md` says what the fields mean. Seconds are seconds, rates are bits a second; None where there is none.
+`docs/model.md` defines the fields. Times are in seconds, rates in bits a second; None stands for a missing value.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Phases = dict[str, float]
-"""Seconds by phase; a direction that comes back compressed has phases of its own."""
+"""Seconds by phase; a compressed downlink adds the phases downlink_encode and downlink_decode."""
 
 
 @dataclass(frozen=True)
 class ComputeCost:
-    """Fitted seconds of a phase: of all compressors, or of one."""
+    """Fitted seconds of a phase, for all compressors or for one."""
 
     phase: str
     compressor: str | None
@@ -37,7 +37,7 @@ class UplinkCost:
 
 @dataclass(frozen=True)
 class IterateCost:
-    """Fitted costs of a downlink of the iterate, in floats of so many bits."""
+    """Fitted costs of a downlink of the iterate, by the bits of a float."""
 
     medium: str
     downlink_bits: int
@@ -48,7 +48,7 @@ class IterateCost:
 
 @dataclass(frozen=True)
 class DirectionCost:
-    """Fitted costs of a downlink of the compressed direction."""
+    """Fitted costs of a compressed downlink."""
 
     medium: str
     downlink: str
@@ -59,7 +59,7 @@ class DirectionCost:
 
 @dataclass(frozen=True)
 class Fit:
-    """All that was fitted."""
+    """All fitted costs."""
 
     compute: list[ComputeCost]
     ways: list[UplinkCost | IterateCost | DirectionCost]
@@ -67,7 +67,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class HeldOutRound:
-    """A round that was predicted by a fit without it."""
+    """A round, measured and predicted by a fit that leaves its dimension out."""
 
     compressor: str
     route: str
@@ -81,7 +81,7 @@ class HeldOutRound:
 
 @dataclass(frozen=True)
 class HeldOutErrors:
-    """The absolute relative errors of such rounds."""
+    """The absolute relative errors of held-out rounds."""
 
     count: int
     median: float
@@ -91,7 +91,7 @@ class HeldOutErrors:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The errors at sizes between those of the fit, and beyond them."""
+    """The errors at dimensions between those of the fit, and beyond them."""
 
     between: HeldOutErrors | None
     beyond: HeldOutErrors | None
@@ -99,7 +99,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Rates:
-    """Between which rates of the clients' links; None where there is no end."""
+    """An interval of the rates of the clients' links; None for an end that does not exist."""
 
     above: float | None
     below: float | None
@@ -110,7 +110,7 @@ RateInterval = Rates | Literal["never", "always"] | None
 
 @dataclass(frozen=True)
 class Gain:
-    """How many times as fast as a baseline: a round, and to the risk."""
+    """The speed relative to a baseline, of a round and to the risk."""
 
     round: float
     rounds_needed: float | None
@@ -121,7 +121,7 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A compressor with one way back, by its fastest route."""
+    """A compressor with a downlink, over the fastest route for them."""
 
     compressor: str
     route: str
@@ -158,12 +158,12 @@ class MachineEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The whole document."""
+    """The document of `mpi-fed model`."""
 
     format: str = "mpi-fed model"
     format_version: int = 1
     measured_on: list[dict[str, Any]]
-    """Of each file its name, the rate of its links, and the facts of the machine that the bench has there."""
+    """For each file: its name, the rate of its links, and the facts about the machine from the bench."""
     assumptions: list[str]
     risk: float
     fit: Fit

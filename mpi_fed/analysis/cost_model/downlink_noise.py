@@ -1,8 +1,8 @@
-"""What a compression of the mean message that is not linear adds to the limit trace, at w*, where clients are alike.
+"""Estimate the addition to the limit trace by a nonlinear compression of the mean message, at w*, for equal clients.
 
-The direction is t = (1/N) sum_i C(e_i x_i), e_i ~ N(0, 1) the noise of client i's sample, x_i ~ N(0, H), and what its
-own compression adds is A = E sum_j Var(C_down(t)_j | t) / lambda_j. It depends on the law of t, which is no Gaussian:
-where levels are few, t has few entries that are not 0. A falls about as 1/N, so that N A is told.
+The direction is t = (1/N) sum_i C(e_i x_i), with the noise e_i ~ N(0, 1) of client i's sample and x_i ~ N(0, H).
+Its compression adds A = E sum_j Var(C_down(t)_j | t) / lambda_j to the trace. A depends on the distribution of t, which
+is not Gaussian: with few levels, most entries of t are 0. A falls about as 1/N, so `downlink_noise` returns N A.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from ...compressors import Compressor
 
 Array = NDArray[np.float64]
 NUMBERS = 5e6
-"""Numbers drawn, about."""
+"""Approximate number of normals to draw."""
 MOST, FEWEST, FEWEST_CLIENTS = 4_000, 4, 16
-"""Directions drawn; and of how many clients there are to be messages among them all."""
+"""Largest and smallest number of directions to draw, and the smallest number of clients' messages in all of them."""
 MOST_CLIENTS, OF_CLIENTS, LARGEST = 64, 25_000_000, 10_000_000
-"""Beyond OF_CLIENTS / d clients, but 64 at least, N A is taken for that of so many: at 127 levels and d = 10,000 it is
-the same for 16 clients as for 256, at 7 levels 13% less for 64. LARGEST: the most dimensions."""
+"""The largest number of clients to draw is max(MOST_CLIENTS, OF_CLIENTS / d); for more, N A of that number is returned.
+
+At 127 levels and d = 10,000, N A is the same for 16 clients as for 256; at 7 levels it is 13% less for 64. LARGEST is
+the largest dimension."""
 
 
 def downlink_noise(up: Compressor, down: Compressor, eigenvalues: Array, clients: int) -> tuple[float, float] | None:
-    """N A for H = diag(eigenvalues), and its standard error; None where C(x) cannot be drawn.
+    """Return N A for H = diag(eigenvalues), (d,), and its standard error; None if C(x) cannot be drawn.
 
-    A ratio estimate: the mean of A's sample over that of |t|^2, times E|t|^2, in which e_i has been averaged.
+    N A is a ratio estimate: the mean of A's samples over the mean of |t|^2, times the mean of E(|t|^2 | x_1, ..., x_N).
     """
     d = len(eigenvalues)
     known = up.uncorrelated or up.moment_coefficients(d) is not None
@@ -47,9 +49,10 @@ def downlink_noise(up: Compressor, down: Compressor, eigenvalues: Array, clients
 
 
 def _noise(clients: int, share: float, rng: np.random.Generator) -> Array:
-    """e, but of length sqrt(N): A is of degree 2 in it, and its length does not depend on its direction.
+    """Return the noise e, (N,), scaled to length sqrt(N).
 
-    Of two clients the direction is an angle, of which each draw gets its share: on it A depends most.
+    A is homogeneous of degree 2 in e, and the length of e is independent of its direction. For two clients, the
+    direction is an angle, on which A depends most; the draws are stratified over it by `share`, in [0, 1).
     """
     if clients == 2:
         return math.sqrt(2) * np.array([math.cos(share * math.pi / 2), math.sin(share * math.pi / 2)])
@@ -60,7 +63,7 @@ def _noise(clients: int, share: float, rng: np.random.Generator) -> Array:
 def _sample(
     up: Compressor, down: Compressor, eigenvalues: Array, noise: Array, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Of one direction t: A's sample, |t|^2, and |t|^2 as expected from the x_i alone."""
+    """Draw one direction t, and return A's sample, |t|^2, and the expectation of |t|^2 given the x_i."""
     total, expected, clients = np.zeros(len(eigenvalues)), 0.0, len(noise)
     for e in noise:
         x = np.sqrt(eigenvalues) * rng.standard_normal(len(eigenvalues))
@@ -72,7 +75,7 @@ def _sample(
 
 
 def _mean_square(up: Compressor, x: Array) -> float:
-    """E|C(x)|^2."""
+    """Return E|C(x)|^2 for x of shape (d,)."""
     coefficients = up.moment_coefficients(len(x))
     if coefficients is None:
         return float(x @ x + up.variances(x).sum())

@@ -1,4 +1,4 @@
-"""Costs that are sums of what they are made of, fitted so that ratios to what was measured are near 1."""
+"""Fit costs that are sums of terms, so that the ratios of predicted to measured times are near 1."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 ITERATIONS = 50
-"""Of the weights; the sum has settled by then."""
+"""Number of reweightings, by which the sum has converged."""
 SMALLEST, LARGEST = 0.05, 1e3
-"""A ratio nearer to 1 than by the one counts as if it were that far, one beyond the other as the other."""
+"""Ratios are clipped to [1/LARGEST, LARGEST], and their distances from 1 to at least SMALLEST."""
 
 
 def fit(features: Array, values: Array) -> Array:
-    """c >= 0, (k,), that makes sum |log(features c / values)| small; features (n, k), values (n,) above 0.
+    """Return c >= 0, (k,), that minimizes sum |log(features c / values)| approximately.
 
-    Half of a time is as wrong as twice the time, and a point that is far off pulls no harder than one that is near.
-    By reweighted non-negative least squares.
+    Half of a time is as wrong as twice the time, and an outlier has no more influence than any other point. The method
+    is iteratively reweighted non-negative least squares.
+
+    Parameters
+    ----------
+    features : (n, k) array
+        The terms of each time, at least 0.
+    values : (n,) array
+        The measured times, above 0.
     """
     from scipy.optimize import nnls
 
@@ -32,4 +39,5 @@ def fit(features: Array, values: Array) -> Array:
         ratio = np.clip(scaled @ solution, 1 / LARGEST, LARGEST)
         logs = np.maximum(np.abs(np.log(ratio)), SMALLEST)
         weights = logs / np.maximum(np.abs(ratio - 1), SMALLEST) ** 2
-    return solution / sizes
+    coefficients: Array = solution / sizes
+    return coefficients

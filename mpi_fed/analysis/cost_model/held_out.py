@@ -1,4 +1,4 @@
-"""The errors of the model for rounds that it has not seen."""
+"""Compute the errors of the model for rounds that were left out of the fit."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from .points import Point, link_in_json
 from .recipe import name_of
 
 FEWEST = 3
-"""Dimensions that there must be, so that two are left to fit."""
+"""Smallest number of dimensions, so that two are left for the fit."""
 
 
 @dataclass(frozen=True)
 class Miss:
-    """A point that a fit without it predicted."""
+    """A point and its prediction by a fit that leaves the point's dimension out."""
 
     point: Point
     seconds: float
+    """The predicted seconds of the round."""
     beyond: bool
-    """The fit had no dimension as small, or none as large."""
+    """True if the point's dimension is smaller or larger than all dimensions of the fit."""
 
     @property
     def error(self) -> float:
-        """predicted / measured - 1."""
+        """The relative error, predicted / measured - 1."""
         return self.seconds / self.point.seconds["round"] - 1
 
 
 def fair(points: Sequence[Point]) -> list[Point]:
-    """Those whose round the model is about: everybody sends, and no link's burst hides how fast it is."""
+    """Return the points that the model covers: every client sends, and bursts do not hide the rates of the links."""
     return [point for point in points if not point.may_be_absent and is_clear(point)]
 
 
 def held_out_sizes(points: Sequence[Point]) -> list[Miss]:
-    """Each dimension predicted from all others, where there are enough of them."""
+    """Predict each dimension from all others, where there are enough of them."""
     misses = []
     for dimension in sorted({point.dimension for point in points}):
         known = [point for point in points if point.dimension != dimension]
@@ -48,12 +49,12 @@ def held_out_sizes(points: Sequence[Point]) -> list[Miss]:
 
 
 def checked(points: Sequence[Point], others: Sequence[Point]) -> list[Miss]:
-    """`others`, which no fit has seen, predicted from `points`."""
+    """Predict `others` from a fit to `points`."""
     return _missed(points, fair(others))
 
 
 def _sizes(point: Point, known: Sequence[Point]) -> set[int]:
-    """Dimensions in which the same was measured, in a memory if this was, else over links."""
+    """Return the dimensions in which the point's scheme was measured over the same medium."""
     same = (point.recipe, point.down, point.route, point.link is None)
     return {p.dimension for p in known if (p.recipe, p.down, p.route, p.link is None) == same}
 
@@ -66,14 +67,14 @@ def _missed(known: Sequence[Point], others: Sequence[Point]) -> list[Miss]:
         sizes = _sizes(point, known) | {p.dimension for p in known if p.recipe == point.recipe}
         try:
             seconds = predicted(costs, point)
-        except InputError:  # nothing of that kind is among the known
+        except InputError:  # a part of the round is not among the known points
             continue
         misses.append(Miss(point, seconds, not min(sizes) <= point.dimension <= max(sizes)))
     return misses
 
 
 def summary(misses: Sequence[Miss]) -> HeldOutErrors | None:
-    """Median and greatest of the absolute relative errors, and the round of the greatest; None without misses."""
+    """Return the median and the largest absolute relative error, with the latter's round; None without misses."""
     if not misses:
         return None
     sizes = np.abs([miss.error for miss in misses])
@@ -97,7 +98,7 @@ def summary(misses: Sequence[Miss]) -> HeldOutErrors | None:
 
 
 def summaries(misses: Sequence[Miss]) -> HeldOut:
-    """The errors at sizes between measured ones, where the fit interpolates, and beyond them."""
+    """Return the errors at dimensions between measured ones, where the fit interpolates, and beyond them."""
     return HeldOut(
         between=summary([miss for miss in misses if not miss.beyond]),
         beyond=summary([miss for miss in misses if miss.beyond]),

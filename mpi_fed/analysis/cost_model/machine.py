@@ -1,4 +1,4 @@
-"""Machines: where clients and root are, and what lies between them."""
+"""Descriptions of machines: the clients, the root, and the links between them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from .units import rate_text, seconds_text
 
 @dataclass(frozen=True)
 class Machine:
-    """Clients around a root, one rank each, in one memory or behind links."""
+    """Clients and a root, one rank a client, in one shared memory or on hosts with links."""
 
     name: str
     clients: int
     up: float | None = None
-    """Bits a second from a client to the root; None where all share a memory."""
+    """Bits a second from a client to the root; None in shared memory."""
     down: float | None = None
+    """Bits a second from the root to a client; None in shared memory."""
     root: float | None = None
-    """Of both ways of the root's own link, through which everything goes."""
+    """Bits a second of the root's own link, in each direction; all messages pass through it."""
     latency: float = 0.0
-    """Seconds of one way."""
+    """Seconds from one host to another."""
     cores: int = 1
-    """Of the one machine whose memory is shared: its clients take turns on them. Behind links each has its own."""
+    """Cores of the machine in shared memory, on which clients take turns. With links, each client has a host."""
     participants: int | None = None
-    """Clients drawn anew for each round; None for all."""
+    """Number of clients drawn for each round; None for all."""
     burst: float = 0.0
-    """Bytes that a link lets through at once."""
+    """Bytes that a link transmits at once after a pause."""
     homes: bool = False
-    """No client passes anything on, and the root is none of them."""
+    """True if clients do not forward messages, and the root is not one of the clients."""
 
     @property
     def is_memory(self) -> bool:
+        """True if the clients share a memory."""
         return self.up is None
 
     @property
     def active(self) -> int:
-        """Clients of a round."""
+        """The number of clients in a round."""
         return min(self.clients, self.participants or self.clients)
 
     def __str__(self) -> str:
@@ -52,12 +54,12 @@ class Machine:
 
 
 def linked(name: str, clients: int, bits: float, latency: float) -> Machine:
-    """Hosts of a cluster, all links alike."""
+    """Return a cluster whose links all have the same rate (bits a second) and latency (seconds)."""
     return Machine(name=name, clients=clients, up=bits, down=bits, root=bits, latency=latency)
 
 
 def homes(name: str, clients: int, participants: int) -> Machine:
-    """Homes around a data centre: 10 Mbit/s up, 50 Mbit/s down, 20 ms; the root's link has 10 Gbit/s."""
+    """Return homes connected to a data centre: 10 Mbit/s up, 50 Mbit/s down, 20 ms; the root's link has 10 Gbit/s."""
     return Machine(
         name=name,
         clients=clients,
@@ -83,21 +85,21 @@ PRESETS = {
         homes("homes-1m", 1_000_000, 1_000),
     )
 }
-"""Rates, latencies and numbers of clients are taken for granted, not measured."""
+"""Machines by name. Their rates, latencies and numbers of clients are assumed, not measured."""
 
 
 def preset(name: str) -> Machine:
-    """The machine of this name. Raises InputError."""
+    """Return the machine of this name. Raises InputError if the name is unknown."""
     if name not in PRESETS:
-        raise InputError(f"--preset {name}: no such machine; known: {', '.join(PRESETS)}")
+        raise InputError(f"--preset {name}: unknown machine; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def check(machine: Machine) -> Machine:
-    """The machine, if it can be. Raises InputError."""
+    """Return the machine. Raises InputError if its participants or rates are impossible."""
     if machine.participants is not None and machine.participants > machine.clients:
-        there = f"there are {machine.clients} clients; give as many or fewer"
-        raise InputError(f"--participants {machine.participants}: {there}")
+        limit = f"there are {machine.clients} clients; give at most as many participants"
+        raise InputError(f"--participants {machine.participants}: {limit}")
     rates = [value for value in (machine.up, machine.down, machine.root) if value is not None]
     if rates and (len(rates) < 3 or not all(0 < value < math.inf for value in rates)):
         raise InputError("a machine with links needs a bandwidth above 0; give --bandwidth 100mbit")

@@ -1,4 +1,4 @@
-"""Results of a bench as points to fit."""
+"""Read the results of benches as points for the fit."""
 
 from __future__ import annotations
 
@@ -17,46 +17,47 @@ from .recipe import Recipe, recipe_of
 from .units import parse_rate
 
 PHASES = ("gradient", "encode", "uplink", "decode", "update", "downlink")
+"""The phases that every result must have."""
 DOWN = ("downlink_encode", "downlink_decode")
-"""Of a direction that comes back compressed; files from before it could do not have them."""
+"""The phases of a compressed downlink, which files of older versions lack."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One result: what was timed, over which links, and the seconds that it took."""
+    """One result of a bench: the scheme, the links, and the seconds of a round."""
 
     file: str
     link: float | None
-    """Bits a second of each host's link, one rank a host; infinite where nothing limits it, None in shared memory."""
+    """Bits a second of each host's link, one rank a host; infinite if unlimited, None in shared memory."""
     burst: float
-    """Bytes that such a link lets through at once after a rest, as one of a virtual cluster does."""
+    """Bytes that a link transmits at once after a pause, as on a virtual cluster."""
     route: str
     recipe: Recipe
     dimension: int
     ranks: int
     bits: int | None
-    """Of a float of the iterate on its way back; None where it does not travel."""
+    """Bits of a float of the iterate on the downlink; None if the iterate is not sent."""
     messages: float
-    """Of a round."""
+    """Messages of a round."""
     payload: float
     """Bytes of a message."""
     seconds: dict[str, float]
-    """Of each phase and of the whole round, the median."""
+    """Median seconds of each phase, and of the whole round."""
     down: Recipe | None = None
-    """What compresses the step's direction on its way back, where something does."""
+    """The compressor of the step's direction on the downlink, if there is one."""
 
     @property
     def may_be_absent(self) -> bool:
-        """Not everybody sends in every round, so that two ranks' medians are no round's."""
+        """True if clients may not send in a round, so that the ranks' medians do not belong to one round."""
         return self.recipe.at(self.dimension).may_be_absent
 
 
 def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
-    """The points of files, each FILE or FILE@RATE, and what the files say of their machines.
+    """Return the points of files, each given as FILE or FILE@RATE, and the files' facts about their machines.
 
-    A file from a virtual cluster says how fast the links were, others from several hosts do not.
+    A file from a virtual cluster has the rate of the links; other files from several hosts do not.
 
-    Raises InputError where a file is none of a bench, or says nothing that can be fitted.
+    Raises InputError if a file is not a bench result, or has nothing to fit.
     """
     measured, machines = [], []
     for word in words:
@@ -65,11 +66,11 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
         link, burst = _cables(bench.machine, link, file)
         hosts = bench.machine.get("hosts", [])
         if not isinstance(hosts, list):
-            raise InputError(f"{file}: its machine has no such hosts as a bench writes")
+            raise InputError(_no_bench_writes(f"{file}: its machine", "hosts"))
         if link is None and len(hosts) > 1:
-            raise InputError(f"{file} was measured on several hosts: say how fast their links were, as {file}@1gbit")
+            raise InputError(f"{file} was measured on several hosts; give the rate of their links, as in {file}@1gbit")
         if link is not None and any(result.ranks != len(hosts) for result in bench.results):
-            raise InputError(f"{file}: behind links the model has one rank a host; measure with as many ranks as hosts")
+            raise InputError(f"{file}: over links, the model needs one rank a host; measure with a rank on each host")
         machines.append({"file": file, "link": link_in_json(link), **bench.machine})
         for number, result in enumerate(bench.results, start=1):
             if result.verdict == VALID:
@@ -80,8 +81,12 @@ def points(words: Sequence[str]) -> tuple[list[Point], list[dict[str, Any]]]:
 
 
 def link_in_json(link: float | None) -> float | Literal["unlimited"] | None:
-    """The rate of a link in JSON, which has no infinity."""
+    """Return the rate of a link for JSON, which has no infinity."""
     return "unlimited" if link == math.inf else link
+
+
+def _no_bench_writes(place: str, key: str) -> str:
+    return f"{place} has a value of the key {key} that no bench writes; run `mpi-fed bench --out FILE` again"
 
 
 def _place(word: str) -> tuple[str, float | None]:
@@ -92,15 +97,15 @@ def _place(word: str) -> tuple[str, float | None]:
 
 
 def _cables(machine: dict[str, Any], link: float | None, file: str) -> tuple[float | None, float]:
-    """Rate and burst of the cables of a virtual cluster; else the rate of `link`, and no burst."""
+    """Return rate and burst of the links of a virtual cluster; on other machines, `link` and 0."""
     cables = machine.get("cables")
     if not cables:
         return link, 0.0
     if not isinstance(cables, list) or not all(map(_is_cable, cables)):
-        raise InputError(f"{file}: its machine has no such cables as a bench writes")
+        raise InputError(_no_bench_writes(f"{file}: its machine", "cables"))
     rates = {cable[way] for cable in cables for way in ("up", "down")}
     if len(rates) > 1:
-        raise InputError(f"{file}: cables of several rates cannot be fitted; give virtual_cluster --rate alone")
+        raise InputError(f"{file}: links of several rates cannot be fitted; give virtual_cluster only --rate")
     rate = rates.pop()
     return (math.inf, 0.0) if rate is None else (float(rate), float(cables[0]["burst"]))
 
@@ -121,12 +126,12 @@ def _is_number(value: Any) -> bool:
 def _point(result: Result, file: str, link: float | None, burst: float, place: str) -> Point:
     for key, value in (("messages", result.messages), ("payload_bytes", result.payload_bytes)):
         if not _is_number(value) or value == 0:
-            raise InputError(f"{place} has no such {key} as a bench writes")
+            raise InputError(_no_bench_writes(place, key))
     phases, back = result.phases or {}, result.downlink
     if not all(_is_phase(phases.get(name)) for name in (PHASES if back is None else (*PHASES, *DOWN))):
-        raise InputError(f"{place} has no such phases as a bench writes")
+        raise InputError(_no_bench_writes(place, "phases"))
     if result.route not in routes:
-        raise InputError(f"{place}: route {result.route} is not known here (one of your own needs --plugin)")
+        raise InputError(f"{place}: unknown route {result.route}; give --plugin for a route of your own")
     route, d = routes[result.route], result.dimension
     assert result.messages is not None
     assert result.payload_bytes is not None
@@ -152,9 +157,10 @@ def _is_phase(phase: PhaseTimes | None) -> bool:
 
 
 def _seconds(phases: dict[str, PhaseTimes], whole: Number, everywhere: bool) -> dict[str, float]:
-    """Each phase on the rank on which it takes longest; but on the way back those wait for the root's work.
+    """Return the seconds of each phase on the rank on which it takes longest, and those of the round.
 
-    So the downlink is what of the round the other phases leave, and at least what the root takes for it.
+    During the downlink, other ranks also wait for the root. So the downlink is the rest of the round after the other
+    phases, and at least the root's time for it.
     """
     times = {name: phases[name].max if name in phases else 0.0 for name in (*PHASES, *DOWN)}
     others = sum(value for name, value in times.items() if name != "downlink")

@@ -1,4 +1,4 @@
-"""A compressor at any dimension: with the same parameters everywhere, or with omega = sqrt(d), as a bench takes it."""
+"""Extend a compressor to any dimension: with the same parameters, or with omega = sqrt(d) as in a bench."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from ...study import validation
 from ...study.labels import describe
 
 FLOATS = {64: "float64", 32: "float32", 16: "float16"}
+"""Names of floats by their bits."""
 BASELINES = {"float32": (32,), "float16": (16,), "uncompressed": (32, 16)}
-"""What a compressor is held against: the fastest that sends floats of so many bits both ways."""
+"""Bits of the floats of each baseline, which sends uncompressed floats up and down by its fastest route."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """`parameters` as JSON; what they leave open depends on the dimension as in the bench's number `fitted`."""
+    """A compressor at any dimension."""
 
     kind: str
     parameters: str | None
+    """The given parameters, as JSON."""
     fitted: int | None = None
+    """Index of the recipe of `benchmark.cases.recipes` that completes the parameters; None if they are complete."""
     joint_route: str | None = None
-    """The route that makes the messages of a round together, where one does."""
+    """The route, if it makes the messages of a round jointly."""
 
     @property
     def name(self) -> str:
-        """As a person calls it: float32, "rand-h, omega = sqrt(d)", "quantization levels=127"."""
+        """The name for people: float32, "rand-h, omega = sqrt(d)", "quantization levels=127"."""
         if self.kind == "none":
             return FLOATS[self.at(1).value_bits]
         scale = ", shared scale" if self.joint_route else ""
@@ -42,19 +45,20 @@ class Recipe:
 
     @property
     def is_baseline(self) -> bool:
+        """True if floats are sent uncompressed."""
         return self.kind == "none"
 
     def at(self, dimension: int | None) -> Compressor:
-        """The compressor at this dimension, or as it is given. Raises InputError where it cannot be there."""
+        """Return the compressor, resolved for the dimension unless that is None. Raises InputError if impossible."""
         return _at(self, dimension)
 
     def presence(self, dimension: int) -> float:
-        """The probability that a client sends at all."""
+        """Return the probability that a client sends in a round."""
         model = self.at(dimension)
         return model.payload_bits(dimension) / (model.value_bits * dimension) if model.may_be_absent else 1.0
 
     def message_bytes(self, dimension: int, clients: int = 1) -> float:
-        """Of a message that is sent, the mean; what so many clients make together grows with their number."""
+        """Return the mean bytes of a message that is sent; a joint route's messages grow with the clients."""
         model = self.at(dimension)
         if self.joint_route:
             return float(routes[self.joint_route]().payload_bytes(model, dimension, clients))
@@ -64,7 +68,7 @@ class Recipe:
 
 
 def name_of(recipe: Recipe | None) -> str | None:
-    """The name of a recipe, if there is one."""
+    """Return the name of a recipe, or None without a recipe."""
     return None if recipe is None else recipe.name
 
 
@@ -85,7 +89,7 @@ def _at(recipe: Recipe, dimension: int | None) -> Compressor:
 
 
 def recipe_of(table: dict[str, Any], dimension: int, place: str, joint_route: str | None = None) -> Recipe:
-    """The recipe of a bench's compressor. Raises InputError where the compressor is not known."""
+    """Return the recipe of a compressor in a bench result. Raises InputError if the compressor is unknown."""
     compressor = validation.component(compressors, table, place)
     kind, keys = compressor.kind, type(compressor).model_fields
     if "omega" in keys:

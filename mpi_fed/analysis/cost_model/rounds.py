@@ -1,9 +1,9 @@
-"""Rounds to a risk by theory: about T / (2 eps), T = Tr(C_ania H^-1), where noise is what is left of the risk.
+"""Compute the rounds to a risk by theory: about T / (2 eps), T = Tr(C_ania H^-1), once noise dominates the risk.
 
-T falls as 1/N in the number N of clients of a round, so what is needed is T of a single client; masks that all have in
-common change nothing in it. Closed forms hold for linear compressors; for others E sum_j Var(C(x)_j | x) / lambda_j is
-a mean over draws of x ~ N(0, H). What goes down compressed is the mean message: a linear map there is another closed
-form, and what quantization adds depends on N (`downlink_noise.py`).
+T falls as 1/N in the number N of clients of a round, so T of a single client suffices; masks that all clients share do
+not change it. Linear compressors have closed forms; for others, E sum_j Var(C(x)_j | x) / lambda_j is a mean over draws
+of x ~ N(0, H). A compressed downlink sends the mean message: a linear compressor has a closed form there, too, and the
+addition by quantization depends on N (`downlink_noise.py`).
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ from .recipe import Recipe
 
 Array = NDArray[np.float64]
 NUMBERS, FEWEST = 2e7, 32
-"""Numbers drawn for a mean, and the fewest draws."""
+"""Number of normals to draw for a mean, and the smallest number of draws."""
 
 
 class Trace(NamedTuple):
-    """T of one client, and its standard error."""
+    """The limit trace T of one client, and its standard error."""
 
     value: float
     error: float
 
 
 Traces = Callable[[Recipe, int, Recipe | None, int], Trace | None]
-"""T of a recipe at a dimension, by what compresses the way back, times the clients' number; None where theory has
-none."""
+"""A function of (recipe, dimension, downlink's recipe, clients N) that returns N T, or None without a prediction."""
 
 
 @functools.cache
 def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clients: int = 1) -> Trace | None:
-    """For the bench's problem: x ~ N(0, diag(1/i)), noise of variance 1, batches of 1, sgd."""
+    """Return N T for the bench's problem: x ~ N(0, diag(1/i)), noise of variance 1, batches of 1, sgd."""
     if recipe.joint_route and clients > 1:
         return None
     if down is None:
@@ -59,23 +58,24 @@ def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clie
 
 
 def _adjoint(down: Compressor, weights: Array) -> Array | None:
-    """w' with <w', diag M> = <w, diag c_down(M)> for diagonal M; None where c_down is not known."""
+    """Return w', (d,), with <w', diag M> = <w, diag c_down(M)> for diagonal M; None if c_down is unknown."""
     coefficients = down.moment_coefficients(len(weights))
     if coefficients is None:
         return None
     a, b, c = coefficients
-    return (a + b) * weights + c * weights.sum()
+    adjoint: Array = (a + b) * weights + c * weights.sum()
+    return adjoint
 
 
 @functools.cache
 def _plain(recipe: Recipe, dimension: int) -> Trace | None:
-    """T where nothing compresses the way back."""
+    """Return T for an uncompressed downlink."""
     eigenvalues = 1 / np.arange(1.0, dimension + 1)
     return _weighted(recipe.at(dimension), eigenvalues, 1 / eigenvalues)
 
 
 def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Trace | None:
-    """sum_j weights_j E[C(x)_j^2] for x ~ N(0, diag(eigenvalues))."""
+    """Return sum_j weights_j E[C(x)_j^2] for x ~ N(0, diag(eigenvalues)); `eigenvalues` and `weights`: (d,)."""
     d = len(eigenvalues)
     coefficients = compressor.moment_coefficients(d) if compressor.linear else None
     if coefficients is not None:
@@ -92,9 +92,9 @@ def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Tra
 
 
 def study_traces(study: Study) -> tuple[Traces, int]:
-    """T for the problem and algorithm of a study's first configuration, and the one dimension that it has.
+    """Return N T as a function, for the problem and algorithm of a study's first configuration, and its dimension.
 
-    T of all its clients, times how many they are: where they differ, it is taken to fall as 1/N all the same.
+    T is that of all the study's clients, N their number; T is assumed to fall as 1/N even if the clients differ.
     """
     from ...theory import predict
 
@@ -115,7 +115,7 @@ def study_traces(study: Study) -> tuple[Traces, int]:
 
 
 def rounds(trace: Trace, risk: float, clients: int) -> float:
-    """T / (2 N eps)."""
+    """Return T / (2 N eps) for T of one client, N clients a round, and the risk eps. Raises InputError if eps <= 0."""
     if risk <= 0:
         raise InputError(f"--risk {risk:g}: give a number above 0")
     return trace.value / (2 * risk * clients)

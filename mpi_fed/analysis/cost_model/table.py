@@ -1,4 +1,4 @@
-"""Answers as tables for a terminal."""
+"""Print the predictions as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ from .document import HeldOutErrors, Model, RateInterval, Row
 from .units import rate_text, seconds_text
 
 SQUARE_ROOT = ", omega = sqrt(d)"
-"""What a recipe's name has for a star in the table."""
+"""The part of a recipe's name for which the table has a star."""
 ASSUMPTIONS = (
-    "one client a rank; through the root's link go the messages of all others, which the root decodes one by one",
-    "reduce, allreduce and broadcasts are trees or scatter and gather among the ranks; to homes the root sends "
-    "w to each participant",
-    "1,448 of the 1,514 bytes of a full packet are payload (TCP with time stamps); links are full duplex, alike, and "
-    "carry nothing else; no packet is lost and no connection starts slowly",
-    "the software costs what it took in the files, at any number of ranks; latencies and rates of presets are assumed",
-    "rounds to a risk are limit trace / (2 risk): the noise that is left when the start is forgotten; roundings to "
-    "float16 are left out; clients' data are alike; quantization by a scale that several clients share has none",
-    "a direction that comes back compressed reaches every client in every round, so that where some take part it is "
-    "not told",
+    "one client a rank; the messages of all others pass through the root's link, and the root decodes them one by one",
+    (
+        "reduce, allreduce and broadcasts are trees or scatter and gather among the ranks; to homes, the root sends "
+        "w to each participant"
+    ),
+    (
+        "1,448 of the 1,514 bytes of a full packet are payload (TCP with time stamps); links are full duplex, have the "
+        "same rate and carry no other traffic; no packet is lost and no connection starts slowly"
+    ),
+    "software takes the time measured in the files at any number of ranks; latencies and rates of presets are assumed",
+    (
+        "rounds to a risk are limit trace / (2 risk), the noise that remains once the start is forgotten; roundings to "
+        "float16 are ignored; clients have the same distribution; there is no prediction for quantization by a scale "
+        "that several clients share"
+    ),
+    (
+        "a compressed downlink reaches every client in every round; machines on which only some clients take part have "
+        "no rows for it"
+    ),
 )
+"""The assumptions of the model, in the table and in the JSON document."""
 
 
 def print_answers(model: Model) -> None:
-    """A table for each machine, then what the model is wrong by and takes for granted."""
+    """Print a table for each machine, then the errors and the assumptions of the model."""
     from rich import box
     from rich.table import Table
 
@@ -58,7 +68,7 @@ def print_answers(model: Model) -> None:
 
 
 def cells(row: Row) -> list[str]:
-    """The cells of one row."""
+    """Return the cells of a row, without the dimension."""
     single, half, both = row.float32, row.float16, row.uncompressed
     return [
         row.compressor.replace(SQUARE_ROOT, " *"),
@@ -75,7 +85,7 @@ def cells(row: Row) -> list[str]:
 
 
 def route_label(row: Row) -> str:
-    """gather, 16; "gather, both ways" where the same compressor packs the way back."""
+    """Return the route with its downlink: "gather, 16", or "gather, both ways" for one compressor up and down."""
     if row.downlink:
         same = row.downlink == row.compressor
         return f"{row.route}, " + ("both ways" if same else f"{row.downlink.replace(SQUARE_ROOT, ' *')} back")
@@ -83,14 +93,14 @@ def route_label(row: Row) -> str:
 
 
 def factor(value: float | None) -> str:
-    """1.23, 0.00123, 45,600."""
+    """Return a factor such as 1.23, 0.00123 or 45,600, or a dash for None."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def between(ends: RateInterval) -> str:
-    """never, always, < 120 Mbit/s."""
+    """Return an interval of rates such as "never", "always" or "< 120 Mbit/s", or a dash for None."""
     if ends is None or isinstance(ends, str):
         return ends or "-"
     parts = [f"{sign} {rate_text(end)}" for end, sign in ((ends.above, ">"), (ends.below, "<")) if end]
@@ -98,27 +108,27 @@ def between(ends: RateInterval) -> str:
 
 
 def remarks(model: Model) -> Iterator[str]:
-    """What the columns mean, how wrong the model is, and what it takes for granted."""
+    """Yield the meaning of the columns, the errors of the model, and its assumptions."""
     yield (
-        f"*: omega = sqrt(d). Over: how many times as fast, a round and to the risk {model.risk:g}, as such floats "
-        "both ways, by the fastest route measured. Over both at: the rates of the clients' links, the others "
-        "in proportion, at which it is faster than float32 and float16. Rounds needed: times those without. "
-        "A round is the mean; those in which nobody sends take nothing."
+        f"*: omega = sqrt(d). Over: the speed of a round, and to the risk {model.risk:g}, relative to such floats up "
+        "and down by the fastest route measured. Over both at: the rates of the clients' links, with the other rates "
+        "in proportion, at which it is faster than float32 and float16. Rounds needed: relative to no compression. "
+        "A round is the mean; rounds in which no client sends take no time."
     )
     yield error_line(model.held_out.between, "sizes between measured ones")
     yield error_line(model.held_out.beyond, "sizes beyond the measured ones")
-    yield f"Taken for granted: {'; '.join(ASSUMPTIONS)}."
+    yield f"Assumptions: {'; '.join(ASSUMPTIONS)}."
 
 
 def percent(share: float) -> str:
-    """4%, 0.4%."""
+    """Return a share as a percentage such as 4% or 0.4%."""
     return f"{100 * share:.{1 if share < 0.0095 else 0}f}%"
 
 
 def error_line(errors: HeldOutErrors | None, text: str) -> str:
-    """Median and worst error of held-out points."""
+    """Return a sentence with the median and the worst error of held-out points."""
     if errors is None:
-        return f"Held-out error, {text}: unknown, for that takes three dimensions or more."
+        return f"Held-out error, {text}: unknown, as it needs results at three or more dimensions."
     worst = errors.worst_is
     at, back = worst.link, f", {worst.downlink} back" if worst.downlink else ""
     link = "in memory" if at is None else "over links without a limit" if isinstance(at, str) else f"at {rate_text(at)}"

@@ -1,1 +1,1 @@
-"""What more ranks bring: times of one configuration on several numbers of ranks, from logs."""
+"""`mpi-fed scaling`: speed-up and efficiency of one configuration on several numbers of ranks, computed from logs."""

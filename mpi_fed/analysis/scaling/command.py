@@ -1,4 +1,4 @@
-"""`mpi-fed scaling`: logs of several numbers of ranks in; speed-up, efficiency and phases out."""
+"""`mpi-fed scaling`: compute speed-up, efficiency and phases from logs of several numbers of ranks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from .table import print_tables
 
 
 def scaling(paths: Iterable[str | Path], json: bool = False, out: str | Path | None = None) -> int:
-    """Print tables, or with `json` the JSON object; 1 where iterates differ that must not, else 0.
+    """Print tables, or with `json` the JSON object, and return the exit status.
 
-    scaling.json, scaling.txt and a picture go to `out`, else to the folder that holds all logs; with `json` and no
-    `out` nothing is written. A log that tells nothing is named on standard error, and the others are taken; where none
-    is left the status is 2. Raises InputError where no two logs differ in ranks alone, or a folder cannot be written.
+    The status is 1 if iterates differ that must be equal, 2 if no log has usable times, else 0. scaling.json,
+    scaling.txt and a picture are written to `out`, by default to the folder that holds all logs; with `json` and no
+    `out` nothing is written. A log without usable times is named on standard error and left out. Raises InputError if
+    no two logs differ only in ranks, or if a folder cannot be written.
     """
     launches = list(readable(load_all(paths)))
     if not launches:
@@ -46,7 +47,7 @@ def scaling(paths: Iterable[str | Path], json: bool = False, out: str | Path | N
 
 
 def readable(logs: Iterable[Log]) -> Iterable[Launch]:
-    """The launches of logs; a log without usable times is named on standard error and left out."""
+    """Yield the launches of logs; name a log without usable times on standard error and leave it out."""
     for log in logs:
         try:
             yield launch_of(log)
@@ -55,12 +56,12 @@ def readable(logs: Iterable[Log]) -> Iterable[Launch]:
 
 
 def common_folder(launches: Iterable[Launch]) -> Path:
-    """The folder that holds all logs."""
+    """Return the innermost folder that holds all logs."""
     return Path(os.path.commonpath([launch.log.path.parent.absolute() for launch in launches]))
 
 
 def write(folder: Path, document: Scaling, text: str) -> None:
-    """Write all files, or none."""
+    """Write all files or, on an error, none. Raises InputError if the folder cannot be written."""
     try:
         with atomic_files(folder) as fresh:
             (fresh / "scaling.json").write_text(text + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """The JSON document of `mpi-fed scaling`, scaling.json: each field, in the order in which it is written.
 
-`docs/scaling.md` says what the fields mean. A number that cannot be computed is None.
+`docs/scaling.md` defines the fields. A number that cannot be computed is None.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Estimate:
     high: float | None
 
     def times(self, factor: float) -> Estimate:
-        """The same, scaled."""
+        """Return the estimate and its ends multiplied by `factor`."""
         low, high = (None if end is None else end * factor for end in (self.low, self.high))
         return Estimate(self.estimate * factor, low, high)
 
 
 @dataclass(frozen=True)
 class PhaseSeconds:
-    """Seconds a round: of the least, mean and greatest rank, and the part on the path, with its error."""
+    """Seconds a round in a phase: minimum, mean and maximum over ranks, and the part that the round waits for."""
 
     min: float
     mean: float
@@ -40,19 +40,19 @@ class PhaseSeconds:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the averaged iterates w_bar_K of one configuration agree on several numbers of ranks."""
+    """The agreement of the averaged iterates w_bar_K of one configuration on several numbers of ranks."""
 
     verdict: str
     """`iterates.EQUAL`, ROUNDING, DIFFER or UNKNOWN."""
     repetitions: int
-    """The fewest that a number of ranks had in common with fewer ranks."""
+    """The smallest number of repetitions that a number of ranks has in common with fewer ranks."""
     difference: float | None
-    """The largest of max |a - b| / max |a| over all of them."""
+    """The largest relative difference, max |a - b| / max |a|, of all compared repetitions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointEntry:
-    """One number of ranks, compared with the fewest."""
+    """The figures of one number of ranks, relative to the smallest."""
 
     ranks: int
     clients: int
@@ -90,7 +90,7 @@ class GroupEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """The whole document."""
+    """The document of `mpi-fed scaling`."""
 
     format: str = "mpi-fed scaling"
     format_version: int = 1

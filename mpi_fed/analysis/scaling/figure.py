@@ -1,4 +1,4 @@
-"""The picture: speed-up and efficiency against ranks, beside what would be ideal."""
+"""Draw the picture: speed-up and efficiency against ranks, with the ideal as dotted lines."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLES = {STRONG: "strong scaling: the same clients", WEAK: "weak scaling: as many clients a rank"}
+TITLES = {STRONG: "strong scaling: the same clients", WEAK: "weak scaling: the same clients a rank"}
 HOLLOW = "more ranks than cores"
 
 
 def draw(document: Scaling, folder: Path) -> None:
     """Write scaling.png and scaling.pdf."""
-    import matplotlib
+    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with matplotlib.rc_context(STYLE):
+    with mpl.rc_context(STYLE):
         figure = _figure(document.groups)
         FigureCanvasAgg(figure)
         for suffix in SUFFIXES:
@@ -32,7 +32,7 @@ def draw(document: Scaling, folder: Path) -> None:
 
 
 def _figure(groups: list[GroupEntry]) -> Figure:
-    """A row for each kind of scaling: the speed-up, and the efficiency."""
+    """Draw a row for each kind of scaling: the speed-up and the efficiency."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(map(heading_of, groups)))
@@ -69,7 +69,7 @@ Choice = Callable[[PointEntry], Estimate]
 
 
 def _draw_groups(axes: Axes, groups: list[GroupEntry], names: list[str], chosen: Choice) -> list[int]:
-    """A curve for each group; the numbers of ranks."""
+    """Draw a curve for each group, and return the numbers of ranks."""
     ranks = sorted({point.ranks for group in groups for point in group.points})
     axes.set_xscale("log", base=2)
     axes.set_xticks(ranks, [str(count) for count in ranks])
@@ -80,7 +80,7 @@ def _draw_groups(axes: Axes, groups: list[GroupEntry], names: list[str], chosen:
 
 
 def _draw_group(axes: Axes, points: list[PointEntry], chosen: Choice, name: int) -> None:
-    """A line through the estimates, bars for the intervals, hollow markers where ranks share cores."""
+    """Draw a line through the estimates, bars for the intervals, and hollow markers if ranks share cores."""
     colour, marker = colour_of(name), marker_of(name)
     estimates = [chosen(point).estimate for point in points]
     axes.plot([point.ranks for point in points], estimates, color=colour, linewidth=1.2)

@@ -1,4 +1,4 @@
-"""Groups of points that tell how a configuration scales: the same clients on more ranks, or more of both."""
+"""Group points by configuration: with the same number of clients (strong), or the same number a rank (weak)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ STRONG, WEAK = "strong", "weak"
 
 
 class Group(NamedTuple):
-    """Points of one configuration and setting, one for each number of ranks, the fewest first."""
+    """Points of one configuration and setting, one for each number of ranks, in ascending order."""
 
     kind: str
-    """STRONG: all have the same clients; WEAK: as many on each rank."""
+    """STRONG: all points have the same number of clients; WEAK: all have the same number of clients a rank."""
     points: list[Point]
 
 
@@ -25,11 +25,11 @@ SIGNS: dict[str, Sign] = {
     STRONG: lambda point: point.clients,
     WEAK: lambda point: Fraction(point.clients, point.ranks),
 }
-"""What the points of a group share, beside the configuration and the setting."""
+"""Values that the points of a group share besides the configuration and the setting."""
 
 
 def groups_of(points: Sequence[Point]) -> list[Group]:
-    """All groups, strong ones first; a point may be in one of each kind."""
+    """Return all groups, strong ones first; a point may be in one group of each kind."""
     return [
         Group(kind, sorted(members, key=lambda point: point.ranks))
         for kind, sign in SIGNS.items()
@@ -38,9 +38,9 @@ def groups_of(points: Sequence[Point]) -> list[Group]:
 
 
 def gathered(points: Sequence[Point], sign: Sign, apart: bool) -> list[list[Point]]:
-    """Points of one configuration and sign, where there is more than one number of ranks among them.
+    """Return lists of points with the same configuration and sign, each with at least two numbers of ranks.
 
-    Settings are kept `apart`, or not looked at.
+    With `apart`, the points of a list also have the same setting.
     """
     groups: dict[Any, list[Point]] = {}
     for point in points:
@@ -49,28 +49,28 @@ def gathered(points: Sequence[Point], sign: Sign, apart: bool) -> list[list[Poin
 
 
 def why_none(points: Sequence[Point]) -> InputError:
-    """The error where points make no group: one sentence that says why and how to fix it."""
+    """Return the error for points that make no group; it says why and how to fix it."""
     for sign in SIGNS.values():
         for members in gathered(points, sign, apart=False):
             differ = differing([point.setting for point in members])
             texts = " and ".join(str(point.log.path) for point in members[:2])
             return InputError(
-                f"{texts}: differ not in ranks alone, but in {', '.join(differ)}, too; run all of them on machines of "
+                f"{texts}: differ not only in ranks but also in {', '.join(differ)}; run all of them on machines of "
                 "one kind, with the same versions"
             )
     ranks = sorted({point.ranks for point in points})
     if len(ranks) == 1:
         return InputError(
-            f"{points[0].log.path}: all logs here are of {ranks[0]} rank{'s' * (ranks[0] != 1)}; run the study on "
-            "other numbers of ranks, too, each with an --out of its own, and give all folders"
+            f"{points[0].log.path}: all logs here have {ranks[0]} rank{'s' * (ranks[0] != 1)}; also run the study on "
+            "other numbers of ranks, each with its own --out, and give all folders"
         )
     return InputError(
-        f"{points[0].log.path}: no configuration is there on two numbers of ranks with as many clients, or with "
-        "as many a rank; run one study on both"
+        f"{points[0].log.path}: no two logs of one configuration differ in ranks and have the same number of clients, "
+        "or of clients a rank; run one study on several numbers of ranks"
     )
 
 
 def alone(points: Sequence[Point], groups: Sequence[Group]) -> list[Point]:
-    """Points that are in no group."""
+    """Return the points that are in no group."""
     taken = {id(point) for group in groups for point in group.points}
     return [point for point in points if id(point) not in taken]

@@ -1,4 +1,4 @@
-"""Whether iterates are the same on any number of ranks, as they must be on most routes."""
+"""Compare iterates between numbers of ranks; on most routes they must be equal bit for bit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .points import Point
 Floats = NDArray[np.float64]
 
 EQUAL, ROUNDING, DIFFER, UNKNOWN = "equal", "rounding", "differ", "unknown"
-"""EQUAL: bit for bit; ROUNDING: not, on a route where MPI adds floats; DIFFER: not, where they must be; UNKNOWN: there
-are no two to be compared, or nothing is known of the route."""
+"""EQUAL: bit for bit; ROUNDING: different, on a route where MPI adds floats; DIFFER: different, although they must be
+equal; UNKNOWN: there are no two iterates to compare, or the route is unknown."""
 
 
 def agreement(points: Sequence[Point]) -> Agreement:
@@ -40,7 +40,7 @@ def agreement(points: Sequence[Point]) -> Agreement:
 
 
 def averages(point: Point) -> Iterator[tuple[int, Floats]]:
-    """(seed, w_bar_K) of every complete repetition whose log keeps it."""
+    """Yield (seed, w_bar_K), with w_bar_K of shape (d,), for each complete repetition whose log keeps it."""
     for launch in point.launches:
         log = launch.log
         iterates = log.final_average()
@@ -49,12 +49,12 @@ def averages(point: Point) -> Iterator[tuple[int, Floats]]:
 
 
 def distance(a: Floats, b: Floats) -> float:
-    """max |a - b| / max |a|, 0 only where both are the same."""
+    """Return max |a - b| / max |a|, for a and b of shape (d,), which is 0 only if both are equal."""
     return float(np.abs(a - b).max() / max(np.abs(a).max(), np.finfo(float).tiny))
 
 
 def rounds_differently(kind: str) -> bool | None:
-    """Whether the rounding of this route depends on the number of ranks; None of an unknown one."""
+    """Return whether rounding on this route depends on the number of ranks; None for an unknown route."""
     from ...routes import routes
 
     route = routes.get(kind)

@@ -1,4 +1,4 @@
-"""Points: a configuration on a number of ranks, with the times that one or more logs hold of it."""
+"""Read points from logs: a configuration on a number of ranks, with the times of one or more logs."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ SETTING = tuple(
         schema.PLUGIN_MODULES,
     )
 )
-"""Attributes in which logs must agree, if the difference between their times is to be that of their ranks: machines,
-versions, and what a configuration names but does not hold."""
+"""Attributes in which logs must agree so that their times differ only because of the ranks: machines, versions, and
+the data and plugins that a configuration only names."""
 WARM_UP = 0.1
-"""The share of the rounds, at the start, that is left out: memory is touched for the first time there."""
+"""Share of the rounds at the start that is left out, because memory is first touched there."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What one log, so one start of the ranks, tells."""
+    """The times and ranks of one log, which comes from one start of the ranks."""
 
     log: Log
     ranks: int
     seconds: Floats
-    """(R) a round of each complete repetition."""
+    """Seconds a round in each complete repetition, (R,)."""
     phases: Floats
-    """(R', 7, 3) seconds a round of each phase, the least, mean and greatest over ranks; R' <= R have them."""
+    """Seconds a round in each phase: minimum, mean and maximum over ranks, (R', 7, 3); R' <= R repetitions have it."""
     hosts: int | None
+    """Number of hosts; None if the log lacks it."""
     cores: int | None
-    """Logical cores on which ranks may run, over all hosts; None where the log does not tell, as of hosts."""
+    """Number of logical cores on which ranks may run, over all hosts; None if the log lacks it."""
     crowded: bool | None
-    """Whether some of the ranks are more than the cores that they may run on."""
+    """True if some ranks outnumber the cores on which they may run; None if the log lacks the cores."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,18 @@ class Point:
 
     @property
     def log(self) -> Log:
-        """One of its logs."""
+        """The log of the first launch."""
         return self.launches[0].log
 
     @property
     def seconds(self) -> Floats:
-        """(S) seconds a round: the geometric means of several launches, or the repetitions of a single one."""
+        """Seconds a round, (S,): the geometric mean of each launch, or the repetitions of a single launch."""
         logs = [np.log(launch.seconds) for launch in self.launches]
         return np.exp(logs[0] if len(logs) == 1 else [each.mean() for each in logs])
 
     @property
     def phases(self) -> Floats:
-        """(S, 7, 3), likewise; S may be 0."""
+        """Seconds a round in each phase, (S, 7, 3): the mean of each launch, or the repetitions; S may be 0."""
         samples = [launch.phases for launch in self.launches if len(launch.phases)]
         if len(samples) < 2:
             return samples[0] if samples else np.empty((0, 7, 3))
@@ -85,20 +86,24 @@ class Point:
 
 
 def launch_of(log: Log) -> Launch:
-    """What a log tells of its ranks and times. Raises InputError, one sentence, where it tells nothing."""
+    """Return the ranks and times of a log. Raises InputError if it has no usable ones."""
     ranks = int(log.attributes.get(schema.RANKS.name, 0))
     if not 1 <= ranks <= log.clients:
         raise InputError(
-            f"{log.path}: is of {log.clients:,} clients on {ranks:,} ranks, so it does not say on how many it was made"
+            f"{log.path}: has {log.clients:,} clients on {ranks:,} ranks, so its number of ranks is wrong or missing; "
+            "run the study again or leave this log out"
         )
     if not log.complete.any():
         raise InputError(f"{log.path}: no repetition is complete; run the study to its end")
     seconds = seconds_a_round(log)
     if not (np.isfinite(seconds) & (seconds > 0)).all():
-        raise InputError(f"{log.path}: its {schema.WALL_SECONDS.name} do not rise; it has no time of a round")
+        raise InputError(
+            f"{log.path}: its {schema.WALL_SECONDS.name} do not increase, so a round has no time; run the study again "
+            "or leave this log out"
+        )
     phases = log.dataset(schema.PHASE_SECONDS.name)
     samples = np.empty((0, 7, 3)) if phases is None or phases.shape[1:] != (7, 3) else phases[log.complete]
-    samples = samples[np.isfinite(samples).all(axis=(1, 2))]  # what was taken up again near its end has timed no round
+    samples = samples[np.isfinite(samples).all(axis=(1, 2))]  # one resumed near its end may have timed no round
     cores, crowded = cores_of(log.attributes.get(schema.RANK_CORES.name))
     return Launch(
         log=log,
@@ -112,20 +117,26 @@ def launch_of(log: Log) -> Launch:
 
 
 def seconds_a_round(log: Log) -> Floats:
-    """(R) of each complete repetition: the clock from the last log point within WARM_UP to K, over the rounds since."""
+    """Return the seconds a round of each complete repetition, (R,).
+
+    It is the time from the last log point within the first WARM_UP of the rounds to round K, over the rounds between.
+    """
     first = int(np.flatnonzero(log.round <= WARM_UP * log.rounds)[-1])
     clock = log.wall_seconds[log.complete]
     return (clock[:, -1] - clock[:, first]) / max(1, log.rounds - int(log.round[first]))
 
 
 def hosts_of(log: Log) -> int | None:
-    """How many hosts the ranks were on."""
+    """Return the number of hosts, or None if the log lacks it."""
     names = parsed(log.attributes.get(schema.HOST_NAMES.name))
     return len(names) if isinstance(names, list) and names else None
 
 
 def cores_of(text: Any) -> tuple[int | None, bool | None]:
-    """From a log's `rank_cores`: how many cores the ranks may run on, and whether somewhere more ranks share fewer."""
+    """Return the number of cores in a log's `rank_cores`, and whether some ranks outnumber the cores that they share.
+
+    Both are None if the text is not usable.
+    """
     hosts = parsed(text)
     try:
         places = [[(numbers(cores), len(numbers(ranks))) for cores, ranks in host.items()] for host in hosts.values()]
@@ -143,13 +154,13 @@ def cores_of(text: Any) -> tuple[int | None, bool | None]:
 
 
 def numbers(text: str) -> set[int]:
-    """{0, 1, 2, 5} of "0-2,5"."""
+    """Return the numbers of a text of ranges: {0, 1, 2, 5} for "0-2,5"."""
     ends = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
     return {number for end in ends for number in range(end[0], end[-1] + 1)}
 
 
 def parsed(text: Any) -> Any:
-    """The value that an attribute spells in JSON, or None."""
+    """Return the value of an attribute in JSON, or None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, TypeError):
@@ -157,7 +168,7 @@ def parsed(text: Any) -> Any:
 
 
 def points_of(launches: Iterable[Launch]) -> list[Point]:
-    """The launches of one configuration, setting and number of ranks together; a copy of a log counts once."""
+    """Return points, each with all launches of a configuration, setting and number of ranks; copies count once."""
     places: dict[tuple[str, str, int, int], list[Launch]] = {}
     for launch in launches:
         log = launch.log
@@ -170,18 +181,18 @@ def points_of(launches: Iterable[Launch]) -> list[Point]:
 
 
 def key_of(log: Log) -> str:
-    """The configuration but for the name, the seeds and the number of clients."""
+    """Return the configuration without the name, the seeds and the number of clients, as JSON."""
     left_out = ("name", "repetitions", "clients")
     study = {key: value for key, value in log.configuration["study"].items() if key not in left_out}
     return json.dumps({**log.configuration, "study": study}, sort_keys=True)
 
 
 def setting_of(log: Log) -> str:
-    """Where and with what it was made."""
+    """Return the values of SETTING in a log, as JSON."""
     return json.dumps({name: log.attributes.get(name) for name in SETTING}, sort_keys=True)
 
 
 def differing(settings: Sequence[str]) -> list[str]:
-    """The attributes of SETTING in which these differ."""
+    """Return the names of the attributes in which these settings differ."""
     tables = [json.loads(setting) for setting in settings]
     return [name for name in SETTING if any(table[name] != tables[0][name] for table in tables)]

@@ -1,4 +1,4 @@
-"""From groups of points to the document of `mpi-fed scaling`: speed-up, efficiency and phases."""
+"""Compute the document of `mpi-fed scaling` from groups of points: speed-up, efficiency and phases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...benchmark.compare import SEVERAL, SINGLE, between_launches
+from ...engine.phases import PHASES
 from ...log import schema
-from ...log.schema import PHASES
 from ..series import names_of, shared_tables, titles
 from .document import INVALID, VALID, Estimate, GroupEntry, PhaseSeconds, PointEntry, Scaling
 from .groups import STRONG, WEAK, Group
@@ -22,15 +22,18 @@ from .points import Point
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-"""Of each interval by itself."""
+"""Confidence of each single interval."""
 LEAST, MEAN, GREATEST = 0, 1, 2
+"""Indices of the statistics over ranks in a log's phases."""
 PATH = (MEAN, MEAN, MEAN, GREATEST, GREATEST, GREATEST, LEAST)
-"""Of which ranks a phase counts for how long a round takes. Up to the barrier, gradient + encode + wait are as long on
-every rank. Then the root takes the longest, and the others wait for it in their downlink, where it waits for none."""
+"""The statistic over ranks by which each phase contributes to the round.
+
+Up to the barrier, gradient + encode + wait take equally long on every rank. After it the root takes the longest; the
+others wait for the root in their downlink, in which the root does not wait."""
 
 
 def scaling_document(groups: Sequence[Group], left_out: Sequence[Point]) -> Scaling:
-    """The document of all groups; `left_out` are points that are in none."""
+    """Return the document of all groups; `left_out` are the points that are in no group."""
     entries = [group_entry(group, name, title) for group, name, title in zip(groups, *headings(groups), strict=True)]
     return Scaling(
         confidence=CONFIDENCE,
@@ -41,7 +44,7 @@ def scaling_document(groups: Sequence[Group], left_out: Sequence[Point]) -> Scal
 
 
 def headings(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
-    """Of each group the compressor's name, and in what it differs from others of its kind, where it does."""
+    """Return each group's compressor, and a title of what sets the group apart from others of its kind."""
     names = names_of([group.points[0].log for group in groups])
     by_group = dict[int, str]()
     for kind in (STRONG, WEAK):
@@ -52,7 +55,7 @@ def headings(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
 
 
 def tables_of(group: Group) -> dict[str, dict[str, Any]]:
-    """What groups of one kind may differ in beside compressor and route, for a title."""
+    """Return the tables in which groups of one kind may differ besides compressor and route, for a title."""
     first = group.points[0]
     shared = shared_tables(first.log)
     study = {key: value for key, value in shared["study"].items() if key not in ("name", "clients")}
@@ -61,13 +64,13 @@ def tables_of(group: Group) -> dict[str, dict[str, Any]]:
 
 
 def share(point: Point, kind: str) -> float:
-    """The clients, or those a rank: an integer where it is one."""
+    """Return the number of clients, or for WEAK of clients a rank; a whole number is an integer."""
     clients = point.clients / (point.ranks if kind == WEAK else 1)
     return int(clients) if clients.is_integer() else clients
 
 
 def group_entry(group: Group, name: str, title: str) -> GroupEntry:
-    """The figures of one group."""
+    """Return the figures of one group."""
     first = group.points[0]
     same = agreement(group.points) if group.kind == STRONG else None
     return GroupEntry(
@@ -86,13 +89,13 @@ def group_entry(group: Group, name: str, title: str) -> GroupEntry:
 
 
 def commits(group: Group) -> list[str]:
-    """The commits of the program by which the logs were made, as far as the logs have them."""
+    """Return the commits of the program that wrote the logs, as far as the logs have them."""
     names = [launch.log.attributes.get(schema.GIT_COMMIT.name) for point in group.points for launch in point.launches]
     return sorted({str(commit) for commit in names if commit})
 
 
 def point_entry(point: Point, first: Point) -> PointEntry:
-    """The figures of one number of ranks, compared with the fewest."""
+    """Return the figures of one number of ranks, relative to `first`, the smallest."""
     single = min(len(point.launches), len(first.launches)) == 1
     cores = [launch.cores for launch in point.launches if launch.cores is not None]
     crowded = [launch.crowded for launch in point.launches if launch.crowded is not None]
@@ -117,7 +120,7 @@ def point_entry(point: Point, first: Point) -> PointEntry:
 
 
 def interval(seconds: Floats) -> Estimate:
-    """The geometric mean, and Student's interval of the mean logarithm; no interval of a single time."""
+    """Return the geometric mean of times, (S,), with Student's interval of the mean logarithm if S > 1."""
     from scipy import stats
 
     logs, low, high = np.log(seconds), None, None
@@ -128,9 +131,9 @@ def interval(seconds: Floats) -> Estimate:
 
 
 def speed_up(point: Point, first: Point) -> Estimate:
-    """How many times as many clients a second are served: N T_0 / (N_0 T), with Welch's interval for the logarithms.
+    """Return the ratio of clients served a second, N T_0 / (N_0 T), with Welch's interval for the logarithms.
 
-    For the same clients this is how many times as fast a round is. The fewest ranks have 1, and no interval.
+    For equal numbers of clients this is the speed-up of a round. For `first` itself it is 1, without an interval.
     """
     if point is first:
         return Estimate(1.0, None, None)
@@ -142,12 +145,12 @@ def speed_up(point: Point, first: Point) -> Estimate:
 
 
 def balance(point: Point) -> float:
-    """Clients over those there would be if all ranks had as many as the fullest: 1 where they divide evenly."""
+    """Return N / (R ceil(N / R)) for N clients on R ranks, which is 1 if they divide evenly."""
     return point.clients / (point.ranks * math.ceil(point.clients / point.ranks))
 
 
 def phases(samples: Floats) -> dict[str, PhaseSeconds] | None:
-    """Of each phase the least, mean and greatest rank's seconds a round, what of them is on the path, and its error."""
+    """Return the figures of each phase from samples, (S, 7, 3); None without samples."""
     if not len(samples):
         return None
     means, entries = samples.mean(axis=0), {}

@@ -1,4 +1,4 @@
-"""The figures as tables, for a terminal or a text file."""
+"""Print the figures as tables, for a terminal or a text file."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from typing import IO, Any
 
 from ...benchmark.compare import SINGLE
 from ...benchmark.table import console, number
-from ...log.schema import PHASES
+from ...engine.phases import PHASES
 from .document import INVALID, Agreement, Estimate, GroupEntry, PointEntry, Scaling
 from .groups import STRONG, WEAK
 from .iterates import DIFFER, EQUAL, ROUNDING, UNKNOWN
 
 Cells = Callable[[PointEntry, bool], list[str]]
-"""The cells of a point, whole or brief."""
+"""A function that returns the cells of a point; in the brief form, without intervals and errors."""
 
 TITLES = {
     STRONG: "STRONG SCALING: the same clients on more ranks",
-    WEAK: "WEAK SCALING: as many clients on each rank, so that clients grow with the ranks",
+    WEAK: "WEAK SCALING: the same number of clients on each rank, so more clients on more ranks",
 }
 WHERE = "Where a round's time goes, us"
 TIMES = ("clients", "hosts", "cores", "round, us", "speed-up", "efficiency, %")
 CROWDED = "*"
 UNBOUNDED = 1000
-"""Characters of a line that is as long as the table needs."""
+"""Characters of a line in a file, more than any table needs."""
 
 
 def print_tables(document: Scaling, file: IO[str] | None = None) -> None:
-    """Of each kind of scaling the times and the phases, then what has to be known of them, and the verdict.
+    """Print the times and the phases of each kind of scaling, then remarks, and the verdict last.
 
-    A terminal that is too narrow gets no intervals but those of speed-ups.
+    A terminal that is too narrow shows intervals only for speed-ups.
     """
     out = console() if file is None else _plain(file)
     narrow = False
-    for kind in TITLES:
+    for kind, heading in TITLES.items():
         groups = [group for group in document.groups if group.kind == kind]
         if groups:
-            for title, headings, cells in (TITLES[kind], TIMES, times), (WHERE, (*PHASES, "sum"), path):
+            for title, headings, cells in (heading, TIMES, times), (WHERE, (*PHASES, "sum"), path):
                 whole, brief = (_table(groups, title, headings, cells, brief) for brief in (False, True))
                 fits = out.measure(whole, options=out.options.update(width=UNBOUNDED)).maximum <= out.width
                 narrow |= not fits
                 out.print(whole if fits else brief)
     if narrow:
-        out.print("Intervals and errors are left out, as lines are too short for them.", soft_wrap=True)
+        out.print("Intervals and errors are left out, as the lines are too short for them.", soft_wrap=True)
     for line in remarks(document):
         out.print(line, soft_wrap=True)
 
@@ -69,12 +69,12 @@ def _table(groups: list[GroupEntry], title: str, headings: tuple[str, ...], cell
 
 
 def heading_of(group: GroupEntry) -> str:
-    """`rand-h h=62, dimension = 100`."""
+    """Return the heading of a group, such as `rand-h h=62, dimension = 100`."""
     return ", ".join(text for text in (group.name, group.title) if text)
 
 
 def times(point: PointEntry, brief: bool) -> list[str]:
-    """Where it ran; time, speed-up and efficiency, each with its interval, but for a brief one."""
+    """Return clients, hosts and cores, and time, speed-up and efficiency with their intervals."""
     where = ["-" if count is None else f"{count:,}" for count in (point.clients, point.hosts, point.cores)]
     microseconds, percent = point.seconds_a_round.times(1e6), point.efficiency.times(100)
     if brief:
@@ -83,14 +83,14 @@ def times(point: PointEntry, brief: bool) -> list[str]:
 
 
 def spanned(figure: Estimate) -> str:
-    """`1.88 (1.85 to 1.91)`."""
+    """Return an estimate with its interval, such as `1.88 (1.85 to 1.91)`."""
     if figure.low is None or figure.high is None:
         return number(figure.estimate)
     return f"{number(figure.estimate)} ({number(figure.low)} to {number(figure.high)})"
 
 
 def path(point: PointEntry, brief: bool) -> list[str]:
-    """The phases on the path, each with its standard error, but for a brief one, and their sum."""
+    """Return the phases as they contribute to the round, with their standard errors unless brief, and their sum."""
     if point.phases is None:
         return ["-"] * (len(PHASES) + 1)
     phases = [point.phases[name] for name in PHASES]
@@ -103,40 +103,40 @@ def _with_error(seconds: float, error: float | None) -> str:
 
 
 def remarks(document: Scaling) -> Iterator[str]:
-    """What the columns mean, what has to be known of single rows, and the verdict as the last line."""
+    """Yield the meaning of the columns, warnings about single rows, and the verdict as the last line."""
     points = [point for group in document.groups for point in group.points]
     yield (
-        "Speed-up: clients served a second, over those of the fewest ranks; efficiency: the same for each rank. "
-        f"Intervals hold with {100 * document.confidence:.0f}% each."
+        "Speed-up: clients served a second, over those of the fewest ranks; efficiency: speed-up a rank, over that of "
+        f"the fewest ranks. Each interval holds with {100 * document.confidence:.0f}% confidence."
     )
     yield (
-        "Phases, ± a standard error, are of one round in 251, with a barrier behind wait: gradient, encode and wait "
-        "(for the slowest rank) are means over ranks; uplink, decode and update those of the rank that takes longest, "
-        "downlink of the one that takes shortest, which is the root where w is broadcast."
+        "Phases, ± a standard error, are of one round in 251, with a barrier after wait: gradient, encode and wait "
+        "(for the slowest rank) are means over ranks; uplink, decode and update are those of the slowest rank; "
+        "downlink is that of the fastest rank, which is the root if w is broadcast."
     )
     if any(point.uncertainty == SINGLE for point in points):
         yield (
-            "A single launch of some number of ranks: intervals are of its repetitions, and how much launches differ "
-            "is unknown; run the study three times, each with an --out of its own, and give all folders."
+            "Some numbers of ranks have a single launch: intervals cover its repetitions, and how much launches differ "
+            "is unknown; run the study three times, each with its own --out, and give all folders."
         )
     if any(point.more_ranks_than_cores for point in points):
-        yield f"{CROWDED} More ranks than cores: times measure the machine's scheduling, and say nothing about scaling."
+        yield f"{CROWDED} More ranks than cores: times measure the machine's scheduling, not scaling."
     if any(point.more_ranks_than_cores is None for point in points):
         yield "Some logs do not say on which cores their ranks ran: there may have been more ranks than cores."
     commits = sorted({commit for group in document.groups for commit in group.git_commits})
     if len(commits) > 1:
         texts = ", ".join(_short(commit) for commit in commits)
-        yield f"Logs are of several commits, of which none should have changed what a round does: {texts}"
+        yield f"Logs come from several commits; check that none of them changed the work of a round: {texts}"
     for group in document.groups:
         yield from (f"{group.kind}, {heading_of(group)}, {text}" for text in _doubts(group.points))
     yield from _agreements(document.groups)
     if document.left_out:
-        yield f"Left out, as no other number of ranks goes with it: {', '.join(document.left_out)}"
-    yield document.verdict + (": iterates differ where they must not" if document.verdict == INVALID else "")
+        yield f"Left out, as no log with another number of ranks matches: {', '.join(document.left_out)}"
+    yield document.verdict + (": iterates differ that must be equal" if document.verdict == INVALID else "")
 
 
 def _short(commit: str) -> str:
-    """The first digits of a commit, and that there were changes."""
+    """Return the first digits of a commit, and "-dirty" if there were uncommitted changes."""
     name, dash, dirty = commit.partition("-")
     return name[:12] + dash + dirty
 
@@ -146,21 +146,22 @@ def _doubts(points: list[PointEntry]) -> Iterator[str]:
         ranks = f"{point.ranks} rank{'s' * (point.ranks != 1)}"
         if point.best_efficiency < 1:
             most = f"{100 * point.best_efficiency:.3g}%"
-            yield f"{ranks}: clients do not divide evenly, so that the efficiency can be {most} at most"
+            yield f"{ranks}: clients do not divide evenly, so the efficiency is at most {most}"
         if point.restarts:
-            yield f"{ranks}: was taken up again; its times are those of {ranks} only if it always had as many"
+            yield f"{ranks}: the run was resumed; its times are valid only if each part ran on {ranks}"
 
 
 SENTENCES = {
-    EQUAL: "Iterates are the same bit for bit on every number of ranks",
-    ROUNDING: "Iterates differ by rounding, as they may where MPI adds floats",
-    DIFFER: "INVALID: iterates differ between numbers of ranks, on a route on which they must not",
-    UNKNOWN: 'Whether iterates are the same is unknown (log.iterates = "last" keeps them)',
+    EQUAL: "Iterates are equal bit for bit on every number of ranks",
+    ROUNDING: "Iterates differ by rounding, which is allowed where MPI adds floats",
+    DIFFER: "INVALID: iterates differ between numbers of ranks, on a route on which they must be equal",
+    UNKNOWN: 'Iterates could not be compared (log.iterates = "last" keeps them)',
 }
+"""A sentence for each verdict on iterates."""
 
 
 def _agreements(groups: list[GroupEntry]) -> Iterator[str]:
-    """Which configurations have the same iterates on all ranks."""
+    """Yield a sentence for each verdict on iterates, with the configurations that it applies to."""
     pairs = [(group, group.iterates) for group in groups if group.iterates]
     for verdict, sentence in SENTENCES.items():
         texts = [heading_of(group) + _distance(iterates) for group, iterates in pairs if iterates.verdict == verdict]
