@@ -45,7 +45,7 @@ class ControlVariates(Sgd):
     ----------
     K. Mishchenko, E. Gorbunov, M. Takac and P. Richtarik, "Distributed learning with compressed gradient differences"
     (2019). C. Philippenko and A. Dieuleveut, "Bidirectional compression in heterogeneous settings for distributed or
-    federated learning with partial participation: tight convergence guarantees" (2020).
+    federated learning with partial participation: tight convergence guarantees", arXiv 2006.14591 (2020).
     """
 
     kind = "control-variates"

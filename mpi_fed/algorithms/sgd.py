@@ -32,7 +32,7 @@ class Sgd(Algorithm):
     References
     ----------
     C. Philippenko and A. Dieuleveut, "Compressed and distributed least-squares regression: convergence rates with
-    applications to federated learning", Journal of Machine Learning Research 25 (2024).
+    applications to Federated Learning", arXiv 2308.01358 (2023).
     """
 
     kind = "sgd"

@@ -1,4 +1,4 @@
-"""A rank of `mpi-fed certify`: python -m mpi_fed.certification RESULT DRAWS DIMENSION|all ONLY [PLUGIN.py ...]"""
+"""A rank of `mpi-fed certify`: python -m mpi_fed.certification RESULT DRAWS DIMENSION|all ONLY [PLUGIN.py ...]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..terminal.width import TERMINAL_WIDTH
 
 
 def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str) -> None:
-    """Examine every case on this world of two; the root writes their certificates to `result`."""
+    """Examine every case on a world of two ranks; the root writes their certificates to the file `result`."""
     world = start()
     with guard(world):
         from .. import plugins
@@ -25,7 +25,9 @@ def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str)
 
         work = cases(None if dimension == "all" else int(dimension), only)
         channel, certificates = Channel(world.comm), []
-        shown = world.is_root and TERMINAL_WIDTH in os.environ  # a file would get a line a compressor
+        shown = (
+            world.is_root and TERMINAL_WIDTH in os.environ
+        )  # in a file, progress would take one line for each compressor
         with Progress(len(work), enabled=shown) as progress:
             for case in work:
                 progress.start(case.label)

@@ -12,9 +12,9 @@ Array = NDArray[np.float64]
 
 
 class ExpectedMoments:
-    """Closed forms at x, of a compressor that is resolved for its dimension.
+    """Closed forms at x, (d,), for a compressor that is resolved for this dimension.
 
-    `covariance`, (d, d), up to 64 dimensions, and `variances`, (d,), are None where there is no closed form.
+    `covariance`, (d, d), up to 64 dimensions, and `variances`, (d,), are None if there is no closed form.
     """
 
     covariance: Array | None = None
@@ -37,11 +37,11 @@ class ExpectedMoments:
 
     @property
     def trace(self) -> float | None:
-        """E||C(x) - x||^2."""
+        """E||C(x) - x||^2, or None without a closed form."""
         return None if self.variances is None else float(self.variances.sum())
 
     def variance_along(self, starts: NDArray[np.int64]) -> Array | None:
-        """Var <C(x), x_B> for the blocks B of x that begin at `starts`."""
+        """Return Var <C(x), x_B>, (blocks,), for the blocks B of x that begin at `starts`; None without a closed form."""
         if self.variances is None:
             return None
         if self.covariance is not None:

@@ -82,7 +82,7 @@ def lay_out(round: Round) -> None:
 
 
 @kernel
-def decode_in_order(round: Round, total: Array) -> int:
+def decode_in_order(round: Round, total: Array) -> np.int64:
     """total += the mean of the messages in wire.receive, (d,), in the order of clients; return their bytes."""
     wire, schedule = round.wire, round.schedule
     place = place_of_round(schedule, round.number)

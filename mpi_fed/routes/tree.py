@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
 from ..engine.leader_tree import Tree, free_tree, tree_of
 from ..engine.mpi_calls import ROOT, Comm, gather_counts, gatherv_bytes
-from ..engine.operations.downlink import Downlink
 from ..engine.operations.route import Round
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.wire import UPLINK_BYTES, Wire
@@ -25,10 +24,17 @@ if TYPE_CHECKING:
 Counts = NDArray[np.int32]
 
 
+class TreeDownlink(Protocol):
+    """A downlink along the tree."""
+
+    @property
+    def path(self) -> Tree: ...
+
+
 class TreeKernel(NamedTuple):
     """Downlink, buffers, counts and starts of `tree` in compiled code."""
 
-    downlink: Downlink  # its path is the tree
+    downlink: TreeDownlink
     relay: NDArray[np.uint8]  # on a leader: the messages of its group
     counts: Counts  # (ranks of the group,): bytes; on leaders, as all fields below except those on the root
     starts: Counts

@@ -7,20 +7,19 @@ from typing import Any, ClassVar, NamedTuple
 from ..compressors import Compressor
 from ..engine.compilation import inlined
 from ..engine.mpi_calls import ROOT, Comm, reduce_sum
-from ..engine.operations.downlink import Downlink
 from ..engine.operations.overlap import BLOCKING, Pending
 from ..engine.operations.route import Round
 from ..engine.phase_clock import UPLINK, mark
 from ..engine.wire import UPLINK_BYTES, Wire
 from .base import Array, Place, routes
 from .reduce import Reduce, add_up, count_and_type, decode_sum
-from .tree import Grouped
+from .tree import Grouped, TreeDownlink
 
 
 class TreeReduceKernel(NamedTuple):
     """Downlink and scratch space of `tree-reduce` in compiled code."""
 
-    downlink: Downlink  # its path is the tree
+    downlink: TreeDownlink
     bits: int
     sum: Array  # on a leader, after the first MPI call: the sum of its group, in the payload's floats
     values: Array
