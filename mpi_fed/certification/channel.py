@@ -129,7 +129,7 @@ class Channel:
     def send(
         self, kernel: Any, most: int, x: Array, rounds: range, weight: float = 1.0, start: float = 0.0
     ) -> tuple[Batch, Bytes]:
-        """Send x, (d,), in each of `rounds` from every client; return the batch, decoded at the root, and the sent bytes.
+        """Send x, (d,), in each of `rounds` from every client; return the batch, decoded at the root, and the bytes.
 
         `kernel` belongs to this rank; `most` is the bytes of its longest message. The bytes are valid until the next
         call.

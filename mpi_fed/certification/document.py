@@ -30,7 +30,7 @@ class DimensionReport:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Verdict on a compressor; figures of one dimension are those of the largest at which all coordinates are compared."""
+    """Verdict on a compressor. Figures of one dimension are those of the largest with all coordinates compared."""
 
     kind: str
     label: str

@@ -73,7 +73,10 @@ def check_exact_properties(sender: Sender, dimension: int, twin: Sender) -> bool
 
 
 def check_expectation(sender: Sender, x: Array, findings: Findings) -> float | None:
-    """Check that a biased compressor sends its expectation; return ||C(x) - x||^2/(omega ||x||^2), None if omega is 0."""
+    """Check that a biased compressor sends its expectation.
+
+    Returns ||C(x) - x||^2/(omega ||x||^2), or None if omega is 0.
+    """
     batch, _ = sender.send(x, range(2))
     if not sender.channel.is_root:
         return None
@@ -140,7 +143,7 @@ def _check_float_formats(sender: Sender, twin: Sender, dimension: int, rounds: r
 
 
 def _check_extreme_numbers(sender: Sender, dimension: int, rounds: range) -> None:
-    """Check that zeros stay zero, that the smallest and largest numbers stay finite, and that overflows are reported."""
+    """Check that zeros stay zero, the smallest and largest numbers stay finite, and overflows are reported."""
     bits, require = sender.compressor.value_bits, sender.findings.require
     zero, _ = sender.send(np.zeros(dimension), rounds)
     require(not zero.decoded.any(), "C(0) is not 0")

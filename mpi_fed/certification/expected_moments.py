@@ -41,16 +41,18 @@ class ExpectedMoments:
         return None if self.variances is None else float(self.variances.sum())
 
     def variance_along(self, starts: NDArray[np.int64]) -> Array | None:
-        """Return Var <C(x), x_B>, (blocks,), for the blocks B of x that begin at `starts`; None without a closed form."""
+        """Return Var <C(x), x_B>, (blocks,), for the blocks B of x that begin at `starts`; None if not known."""
         if self.variances is None:
             return None
         if self.covariance is not None:
             parts = np.add.reduceat(self.covariance * np.outer(self.x, self.x), starts, axis=0)
-            return np.maximum(np.diag(np.add.reduceat(parts, starts, axis=1)), 0.0)
+            blocks: Array = np.maximum(np.diag(np.add.reduceat(parts, starts, axis=1)), 0.0)
+            return blocks
         squares = self.x * self.x
         if self._coefficients is None:
             return np.add.reduceat(self.variances * squares, starts)
         a, b, c = self._coefficients
         norms = np.add.reduceat(squares, starts)
         spread = (a - 1) * norms**2 + b * np.add.reduceat(squares**2, starts) + c * squares.sum() * norms
-        return np.maximum(spread, 0.0)
+        along: Array = np.maximum(spread, 0.0)
+        return along

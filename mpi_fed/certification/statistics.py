@@ -66,7 +66,7 @@ def _compare_variance(
 
 
 def _compare_along_x(compressor: Compressor, moments: ExpectedMoments, draws: Draws, findings: Findings) -> None:
-    """Compare the expectation of <C(x), x_B>/||x_B||^2 for blocks B of x, and for x itself also the variance if known."""
+    """Compare the expectation of <C(x), x_B>/||x_B||^2 for blocks B of x; for x itself also the variance, if known."""
     along, norms, expected = draws.of("along"), draws.norms, moments.variance_along(draws.starts)
     rounding = RANDOM_ROUNDING[compressor.value_bits]
     variance = np.maximum(along.var(axis=0), rounding + (0.0 if expected is None else expected / norms**2))

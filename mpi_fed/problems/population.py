@@ -91,7 +91,8 @@ class EmpiricalClient:
     @cached_property
     def factor(self) -> Array:
         """Upper triangular R, (d+1, d+1), with R^T R = [X y]^T [X y] / n, which holds H_i, E[y x] and E[y^2]."""
-        return triangular(self.features, self.targets) / np.sqrt(len(self.targets))
+        factor: Array = triangular(self.features, self.targets) / np.sqrt(len(self.targets))
+        return factor
 
     @cached_property
     def covariance(self) -> Covariance:
