@@ -13,13 +13,15 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import algorithms, compressors, problems, routes
     from .algorithms import Algorithm
+    from .analysis.dataset import load
+    from .certification.certify import certify
     from .compressors import Compressor
-    from .errors import InputError
-    from .log.reader import load
+    from .errors import InputError, RunError, WorldError
     from .problems import Problem
     from .routes import Route
+    from .runner.run import run
     from .study.families import register
-    from .study.load import load_study
+    from .study.load import Study, load_study
     from .theory.command import predict
 
 __all__ = [
@@ -28,8 +30,12 @@ __all__ = [
     "InputError",
     "Problem",
     "Route",
+    "RunError",
+    "Study",
+    "WorldError",
     "__version__",
     "algorithms",
+    "certify",
     "compressors",
     "load",
     "load_study",
@@ -37,6 +43,7 @@ __all__ = [
     "problems",
     "register",
     "routes",
+    "run",
 ]
 
 _MODULES = {
@@ -45,10 +52,15 @@ _MODULES = {
     "InputError": "errors",
     "Problem": "problems",
     "Route": "routes",
-    "load": "log.reader",
+    "RunError": "errors",
+    "Study": "study.load",
+    "WorldError": "errors",
+    "certify": "certification.certify",
+    "load": "analysis.dataset",
     "load_study": "study.load",
     "predict": "theory.command",
     "register": "study.families",
+    "run": "runner.run",
 }
 """The module of each name."""
 _PACKAGES = ("algorithms", "compressors", "problems", "routes")

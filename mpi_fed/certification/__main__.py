@@ -1,4 +1,4 @@
-"""A rank of `mpi-fed certify`: python -m mpi_fed.certification RESULT DRAWS DIMENSION|all ONLY [PLUGIN.py ...]."""
+"""A rank of a certification: python -m mpi_fed.certification RESULT REQUEST."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from pathlib import Path
 
 from ..launch.world import guard, start
 from ..terminal.width import TERMINAL_WIDTH
+from .ranks import Request
 
 
-def main(result: str, draws: str, dimension: str, only: str, *plugin_files: str) -> None:
-    """Examine every case on a world of two ranks; the root writes their certificates to the file `result`."""
-    world = start()
+def main(result: str, request: str) -> None:
+    """Examine every case of a request on a world of two ranks; the root writes their certificates to `result`."""
+    world, wanted = start(), Request.from_json(request)
     with guard(world):
         from .. import plugins
 
-        plugins.load(plugin_files)
+        plugins.load(wanted.plugins)
         from ..terminal.progress import Progress
-        from .cases import cases
+        from .cases import case_of, cases
         from .channel import Channel
         from .examine import examine
 
-        work = cases(None if dimension == "all" else int(dimension), only)
+        work = (
+            cases(wanted.dimension, wanted.only)
+            if wanted.compressor is None
+            else [case_of(wanted.compressor, wanted.dimension, wanted.draws)]
+        )
         channel, certificates = Channel(world.comm), []
-        shown = (
-            world.is_root and TERMINAL_WIDTH in os.environ
-        )  # in a file, progress would take one line for each compressor
+        shown = world.is_root and TERMINAL_WIDTH in os.environ  # in a file, it would take a line for each compressor
         with Progress(len(work), enabled=shown) as progress:
             for case in work:
                 progress.start(case.label)
-                certificates.append(examine(case, int(draws), channel))
+                certificates.append(examine(case, wanted.draws, channel))
                 progress.advance(1)
         if world.is_root:
             documents = [certificate.to_json() for certificate in certificates]

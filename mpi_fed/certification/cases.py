@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ..compressors import Compressor, compressors
 from ..errors import InputError
 from ..study.labels import describe
-from ..study.validation import model
+from ..study.validation import component, model
 
 DIMENSIONS = (1, 5, 64, 1_000_000)
 """Default dimensions: a single number; not a multiple of a word; the full covariance; the size of a model."""
@@ -49,6 +49,28 @@ def cases(dimension: int | None, only: str | None = None) -> list[Case]:
         labels = "; ".join(case.label for case in every)
         raise InputError(f"--only {only}: no compressor's label contains this; give a part of one of {labels}")
     return chosen
+
+
+def case_of(table: dict[str, Any], dimension: int | None, draws: int) -> Case:
+    """Return the case of one compressor's table, at one dimension or at those of `DIMENSIONS` that it fits.
+
+    Raises InputError if the table is wrong, the parameters fit no dimension, or the draws are too few.
+    """
+    if draws < FEWEST_DRAWS:
+        raise InputError(f"draws is {draws}; give at least {FEWEST_DRAWS}, since fewer cannot detect an error")
+    built = component(compressors, table, "compressor:")
+    if dimension is not None:
+        try:
+            built.resolve(dimension)
+        except ValueError as error:
+            raise InputError(f"compressor: {error}") from None
+        return Case(built, (dimension,))
+    fitting = tuple(d for d in DIMENSIONS if serves(built, d))
+    if not fitting:
+        raise InputError(
+            f"compressor: {describe(built)} does not fit the dimensions {DIMENSIONS}; give a dimension that it fits"
+        )
+    return Case(built, fitting)
 
 
 def _of_kind(kind: str, wanted: tuple[int, ...]) -> list[Case]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json as json_text
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from .. import plugins as plugin_files
 from ..engine import compile_switch
 from ..errors import InputError
+from .certify import DRAWS
 from .document import Certificate, DimensionReport
+from .ranks import Request, certificates
 
-DRAWS = 20_000
-"""Default messages drawn for each fixed vector, up to 64 dimensions."""
 SHOWN = 3
 """Reasons shown below the table for one compressor."""
 
@@ -33,24 +31,19 @@ def certify(
     """
     compile_switch.compile_kernels = False  # this process only starts the ranks, which read the environment
     plugin_files.load(plugins)
-    from ..launch.launcher import run_programs
     from .cases import FEWEST_DRAWS, cases
 
     if draws is not None and draws < FEWEST_DRAWS:
         raise InputError(f"--draws {draws}: give at least {FEWEST_DRAWS}, since fewer cannot detect an error")
     cases(dimension, only)
-    with tempfile.TemporaryDirectory(prefix="mpi-fed-certify-") as folder:
-        result = Path(folder) / "result.json"
-        arguments = [str(result), str(draws or DRAWS), str(dimension or "all"), only or "", *plugins]
-        status = run_programs(2, [[sys.executable, "-P", "-m", "mpi_fed.certification", *arguments]])[0]
-        if status != 0:
-            return status
-        certificates = [Certificate.from_json(fields) for fields in json_text.loads(result.read_text())]
+    status, made = certificates(Request(draws or DRAWS, dimension, only, plugins=plugins))
+    if status != 0:
+        return status
     if json:
-        print(json_text.dumps([certificate.to_json() for certificate in certificates], indent=2))
+        print(json_text.dumps([certificate.to_json() for certificate in made], indent=2))
     else:
-        _print_table(certificates)
-    return 0 if all(certificate.verdict == "PASS" for certificate in certificates) else 1
+        _print_table(made)
+    return 0 if all(certificate.verdict == "PASS" for certificate in made) else 1
 
 
 def _print_table(certificates: list[Certificate]) -> None:

@@ -45,6 +45,12 @@ def parse(argv: Sequence[str], commands: Commands) -> argparse.Namespace:
     return arguments
 
 
+def command_parsers(commands: Commands) -> dict[str, Parser]:
+    """Return the parser of each command, by its name."""
+    (action,) = (each for each in _parser(commands)._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
 def _parser(commands: Commands) -> Parser:
     from ..version import __version__
 

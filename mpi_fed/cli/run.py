@@ -51,7 +51,7 @@ def _run_as_rank(options: RunOptions) -> int:
         from ..study.plan import make_plan
 
         plan = make_plan(replace(options, ranks=here.size), ranks_here=here.node_size)
-        status = repetitions.run(plan, options.checkpoint_seconds)
+        status = repetitions.run(plan, here, options.checkpoint_seconds)
         return _report(plan) if status == 0 and options.analyze and here.is_root else status
 
 

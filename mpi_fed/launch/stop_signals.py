@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
@@ -18,6 +21,26 @@ def watch() -> None:
     """Note SIGUSR1, SIGTERM and SIGINT from now on. A second SIGTERM or SIGINT acts at once."""
     for signum in SIGNALS:
         signal.signal(signum, _note)
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Watch within a block, then give the signals back the handlers that they had before.
+
+    Outside the main thread, where Python allows no handlers, signals keep theirs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    _times.clear()
+    watch()
+    try:
+        yield
+    finally:
+        _times.clear()
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 def stop_requested() -> bool:

@@ -72,7 +72,7 @@ def start() -> World:
             environment.die_with_launcher(os.environ)
         _prepare()
         _sweep_shared_memory()
-        world = _world(_mpi())
+        world = world_of(_mpi().COMM_WORLD)
         environment.record_process(os.environ, world.rank)
         _unlink_shared_memory(world)
         _check_size(world)
@@ -136,9 +136,11 @@ def _unwarned() -> warnings.catch_warnings:
     return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
 
 
-def _world(MPI: Any) -> World:
+def world_of(comm: MPI.Intracomm) -> World:
+    """Return the world of an existing communicator. Collective: every rank of `comm` calls it."""
+    from mpi4py import MPI
+
     vendor, version = MPI.get_vendor()
-    comm = MPI.COMM_WORLD
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     levels = {
         MPI.THREAD_SINGLE: "single",

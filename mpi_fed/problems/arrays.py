@@ -45,7 +45,8 @@ class Arrays(Problem):
         stored = len(self._arrays()[0])
         if stored != clients:
             raise ValueError(
-                f"path = {self.path!r} holds {stored} clients, but the study has clients = {clients}; give clients = {stored}"
+                f"path = {self.path!r} holds {stored} clients, but the study has clients = {clients}; "
+                f"give clients = {stored}"
             )
 
     def prepare(self, clients: int) -> Population:

@@ -72,8 +72,8 @@ class OpenML(Data):
                 )
         except OSError as error:  # also raised without a network and for an unknown number
             raise ValueError(
-                f"{place} cannot be fetched from OpenML ({getattr(error, 'reason', None) or error}); without a network, "
-                f'save the data set elsewhere as .npz, .csv or .svm and give kind = "file"'
+                f"{place} cannot be fetched from OpenML ({getattr(error, 'reason', None) or error}); without a "
+                f'network, save the data set elsewhere as .npz, .csv or .svm and give kind = "file"'
             ) from None
         except Exception as error:  # noqa: BLE001 (the parser may raise anything)
             reason = f"{type(error).__name__}: {str(error).strip(chr(39))}"

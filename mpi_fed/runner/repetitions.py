@@ -15,7 +15,7 @@ from ..engine.random_streams import THE_ROOT
 from ..errors import InputError, RunError
 from ..launch import stop_signals
 from ..launch.launcher import CHECKPOINTED
-from ..launch.world import World, await_reader, start
+from ..launch.world import World, await_reader
 from ..log import lock, schema
 from ..log.layout import Layout
 from ..log.log_points import log_rounds
@@ -36,18 +36,17 @@ class Interrupted(Exception):
     """A signal came, on whatever rank; all ranks have saved what there is to save."""
 
 
-def run(plan: Plan, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> int:
-    """Run the plan's studies on this MPI world. Every rank calls it; rank 0 alone writes and prints. The exit status.
+def run(plan: Plan, world: World, checkpoint_seconds: float = CHECKPOINT_SECONDS, show_progress: bool = True) -> int:
+    """Run the plan's studies and return the exit status. Every rank calls it; rank 0 alone writes and prints.
 
     A repetition in progress is saved every `checkpoint_seconds`, and when a signal has come (`stop_signals`).
     """
-    world = start()
     facts = provenance.collect(world)
     if roster := provenance.roster(world):
         say(roster)
     rounds = sum(c.rounds * len(c.seeds) for study in plan.studies for c in study.configurations)
     try:
-        with Progress(rounds, enabled=world.is_root) as progress:
+        with Progress(rounds, enabled=world.is_root and show_progress) as progress:
             for study in plan.studies:
                 for configuration in study.configurations:
                     attributes = {**facts, schema.POSITION.name: configuration.position}

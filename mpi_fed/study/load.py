@@ -7,7 +7,7 @@ file is an InputError, one sentence that names the file, the table, the key and 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -30,6 +30,7 @@ from .toml_tables import (
     check_grid_size,
     check_tables,
     expand_grid,
+    plain_tables,
     read_toml,
 )
 
@@ -37,6 +38,8 @@ __all__ = ["Configuration", "LogOptions", "Study", "configuration_from_tables", 
 
 KINDS: dict[str, Table] = {"algorithm": {"kind": "sgd"}, "route": {"kind": "auto"}}
 """The kind of a table that names none."""
+MAPPING = Path("<mapping>")
+"""The path of a study that was given as a mapping, as messages show it."""
 PATHS = frozenset({"path", "initial"})
 """Keys whose text, unless it is one of the key's fixed words, is a path relative to the study file."""
 
@@ -63,17 +66,53 @@ class Alternative(NamedTuple):
 
 
 def load_study(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Sequence[str] = (),
     default_clients: int = 1,
     variant: str | None = None,
 ) -> Study:
-    """The study of a TOML file, in one of its variants, with keys overridden by texts like `problem.dimension=50`.
+    """Load a study from a TOML file, or from a mapping with the keys of one.
 
-    `default_clients` is the number of clients where the study names none. Raises InputError.
+    Parameters
+    ----------
+    source : str, os.PathLike or mapping
+        The study file, or its tables as a mapping of mappings, `compressor` and `downlink` as lists of them. Paths in
+        a file are relative to its folder, paths in a mapping to the current folder.
+    overrides : sequence of str
+        Keys to set, such as `"problem.dimension=50"`; `compressor` means every compressor.
+    default_clients : int, default 1
+        The number of clients if the study names none.
+    variant : str, optional
+        The variant of the study to load.
+
+    Returns
+    -------
+    Study
+        Its configurations, in the order of the grid.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a table, key or value is wrong; the message names the place and the fix.
+
+    Examples
+    --------
+    >>> from mpi_fed import load_study
+    >>> study = load_study(
+    ...     {
+    ...         "study": {"name": "two", "rounds": 1000},
+    ...         "problem": {"kind": "gaussian", "dimension": 10},
+    ...         "compressor": [{"kind": "none"}, {"kind": "rand-h", "h": [2, 5]}],
+    ...     }
+    ... )
+    >>> [configuration.label for configuration in study.configurations]
+    ['none', 'rand-h h=2', 'rand-h h=5']
     """
-    path = Path(path)
-    tables = read_toml(path)
+    if isinstance(source, Mapping):
+        path, tables = MAPPING, plain_tables(source)
+    else:
+        path = Path(source)
+        tables = read_toml(path)
     apply_variant(tables, variant, plain(str(path)))
     apply_overrides(tables, overrides)
     options = [f"--variant {variant}"] if variant else []

@@ -67,7 +67,11 @@ def make_plan(options: RunOptions, ranks_here: int | None = None) -> Plan:
     fewest = min(c.clients for c in configurations)
     if options.ranks is None and fewest < ranks:
         return make_plan(replace(options, ranks=fewest))
-    out = Path(options.out)
+    return plan_of(studies, ranks, Path(options.out), ranks_here)
+
+
+def plan_of(studies: Sequence[Study], ranks: int, out: Path, ranks_here: int | None = None) -> Plan:
+    """Return the plan for loaded studies, on this number of ranks. Raises InputError as `make_plan` does."""
     _check_names(studies)
     for study in studies:
         _check_clients(study, ranks)

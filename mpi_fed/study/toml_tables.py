@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,23 @@ def read_toml(path: Path, what: str = "study file") -> dict[str, Any]:
         raise InputError(f"{path}: not valid TOML: lists are nested too deeply") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
+
+
+def plain_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a mapping with the types that TOML has: dict, list, str, int, float and bool."""
+    return {str(name): _plain_value(value) for name, value in tables.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return plain_tables(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # a number or an array of NumPy's
+        value = value.tolist()
+    if isinstance(value, list | tuple | range):
+        return [_plain_value(entry) for entry in value]
+    return value
 
 
 def apply_variant(tables: dict[str, Any], name: str | None, file: str) -> None:

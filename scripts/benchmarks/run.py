@@ -42,6 +42,7 @@ def command(study: Path, out: Path, *options: str) -> float:
 
 def logging(study: Path, out: Path) -> None:
     """On this process alone, whose first repetition has compiled everything."""
+    from mpi_fed.launch.world import start
     from mpi_fed.log import schema
     from mpi_fed.runner.repetitions import run
     from mpi_fed.study.plan import make_plan
@@ -50,7 +51,7 @@ def logging(study: Path, out: Path) -> None:
     def seconds(repetitions: int) -> float:
         begin = time.perf_counter()
         overrides = (f"study.repetitions={repetitions}", "study.clients=1")
-        run(make_plan(RunOptions((str(study),), str(out), overrides, ranks=1)))
+        run(make_plan(RunOptions((str(study),), str(out), overrides, ranks=1)), start())
         return time.perf_counter() - begin
 
     seconds(1)

@@ -118,7 +118,7 @@ def audit(study: str, out: str) -> None:
     from mpi_fed.study.plan import make_plan
     from mpi_fed.study.run_options import RunOptions
 
-    run(make_plan(RunOptions((study,), out, only="none", ranks=start().size)))
+    run(make_plan(RunOptions((study,), out, only="none", ranks=start().size)), start())
     print(*sorted(set(uses)))
 
 

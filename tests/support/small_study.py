@@ -20,6 +20,7 @@ def small_study(*compressors: Table, **tables: Any) -> str:
 
 def run_in_world(comm: Any, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
     """Run a study in this world, its files in the root's folder; label -> log."""
+    from mpi_fed.launch.world import start
     from mpi_fed.runner.repetitions import run
     from mpi_fed.study.plan import make_plan
     from mpi_fed.study.run_options import RunOptions
@@ -28,7 +29,7 @@ def run_in_world(comm: Any, folder: Path, text: str, *overrides: str) -> dict[st
     if comm.rank == 0:
         (folder / "test.toml").write_text(text)
     comm.Barrier()
-    run(make_plan(RunOptions((str(folder / "test.toml"),), str(folder), overrides, ranks=comm.size)))
+    run(make_plan(RunOptions((str(folder / "test.toml"),), str(folder), overrides, ranks=comm.size)), start())
     study = load_study(folder / "test.toml", overrides)
     comm.Barrier()  # the root may write another study there next
     return {c.label: folder / "test" / c.file_name for c in study.configurations}

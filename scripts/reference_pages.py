@@ -1,0 +1,176 @@
+"""Write the reference pages that are made from the code: python scripts/reference_pages.py docs
+
+`cli.md` comes from the command line's parser; `study-keys.md` from the fields of the components and the Parameters
+sections of their docstrings; `api/compressors.md` and its like name every registered class, whose docstrings the site
+renders. A test compares the files with what this script writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from docstring_text import escaped
+from griffe import Docstring, DocstringSectionKind, Parser
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from mpi_fed.cli.main import COMMANDS
+from mpi_fed.cli.options import command_parsers
+from mpi_fed.study.configuration import LogOptions, StudyOptions
+from mpi_fed.study.families import BASES, REGISTRIES
+from mpi_fed.study.validation import allowed
+
+NOTICE = "<!-- Made by `python scripts/reference_pages.py docs`. Edit the docstrings, then run it again. -->"
+WIDTH = 78
+"""Columns of a usage line."""
+TITLES = {
+    "problem": "Problems",
+    "algorithm": "Algorithms",
+    "compressor": "Compressors",
+    "route": "Routes",
+}
+"""The heading of each family's page."""
+
+
+def main(folder: Path) -> None:
+    """Write every page below `folder`."""
+    for name, text in pages().items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each page, by its path below the documentation's folder."""
+    api = {f"api/{family}s.md": api_page(family) for family in REGISTRIES}
+    return {"cli.md": cli_page(), "study-keys.md": keys_page(), **api}
+
+
+def joined(blocks: Iterator[str]) -> str:
+    """Return blocks of Markdown as one page."""
+    return "\n\n".join([NOTICE, *(block for block in blocks if block)]) + "\n"
+
+
+def cli_page() -> str:
+    """Return the reference of the command line."""
+    return joined(_cli_blocks())
+
+
+def _cli_blocks() -> Iterator[str]:
+    yield "# Command line"
+    yield (
+        "Every command prints this with `--help`. Exit status: 0 done; 2 the input is wrong, and one line says where "
+        "and how to fix it; 3 the MPI world is not the one that was asked for; 85 the run saved a checkpoint on a "
+        "signal and goes on when it is started again; anything else is a failure."
+    )
+    for name, parser in command_parsers(COMMANDS).items():
+        yield f"## mpi-fed {name}"
+        yield parser.description or ""
+        yield f"```text\n{_usage(parser)}\n```"
+        yield "\n\n".join(_option(action) for action in parser._actions if action.dest != "help")
+
+
+def _usage(parser: argparse.ArgumentParser) -> str:
+    """Return the usage, wrapped the same in every terminal."""
+    formatter = argparse.HelpFormatter(parser.prog, width=WIDTH)
+    formatter.add_usage(None, [action for action in parser._actions if action.dest != "help"], [], prefix="")
+    return formatter.format_help().strip()
+
+
+def _option(action: argparse.Action) -> str:
+    """Return one argument as an entry of a definition list."""
+    metavar = action.metavar if isinstance(action.metavar, str) else ""
+    value = f" {metavar}{' ...' if action.nargs == '+' else ''}" if metavar else ""
+    names = [f"`{option}{value}`" for option in action.option_strings] or [f"`{metavar}`"]
+    return f"{', '.join(names)}\n:   {action.help}"
+
+
+def keys_page() -> str:
+    """Return the reference of the study file's keys."""
+    return joined(_keys_blocks())
+
+
+def _keys_blocks() -> Iterator[str]:
+    yield "# Study keys"
+    yield (
+        "Every table and key of a study file, with the values that it takes and its default. "
+        "[Write a study file](study-file.md) explains how they work together. A list in place of a single value makes "
+        "a grid."
+    )
+    yield from _table_blocks("## `[study]`", StudyOptions)
+    for base, registry in BASES.items():
+        family = registry.family
+        heading = f"[[{family}]]" if family == "compressor" else f"[{family}]"
+        yield from _table_blocks(f"## `{heading}`", base)
+        if family == "compressor":
+            yield "A `[[downlink]]` table takes the same kinds and keys; it compresses what the root sends to the clients."
+        for kind, component in registry.items():
+            yield from _table_blocks(f"### `{kind}`", component, base)
+    yield from _table_blocks("## `[log]`", LogOptions)
+
+
+def _table_blocks(heading: str, model: type[BaseModel], base: type[BaseModel] | None = None) -> Iterator[str]:
+    """Yield a heading, a sentence and the table of the keys that `base` does not have."""
+    yield heading
+    yield summary(model)
+    fields = {name: field for name, field in model.model_fields.items() if base is None or not _same(base, name, field)}
+    if fields:
+        described = described_keys(model)
+        rows = [_row(name, field, described.get(name, "")) for name, field in fields.items()]
+        yield "\n".join(["| key | values | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _same(base: type[BaseModel], name: str, field: FieldInfo) -> bool:
+    known = base.model_fields.get(name)
+    return known is not None and (known.annotation, known.default) == (field.annotation, field.default)
+
+
+def _row(name: str, field: FieldInfo, meaning: str) -> str:
+    default = "required" if field.is_required() else "" if field.default is None else f"`{json.dumps(field.default)}`"
+    values = allowed(field.annotation, field.metadata)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{name}`", values, default, meaning)) + " |"
+
+
+def summary(model: type[BaseModel]) -> str:
+    """Return the first paragraph of a class's docstring."""
+    return escaped(" ".join((model.__doc__ or "").strip().split("\n\n")[0].split()))
+
+
+def described_keys(model: type[BaseModel]) -> dict[str, str]:
+    """Return what the Parameters sections of a class and its bases say of each key."""
+    keys: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        for section in Docstring(inspect.cleandoc(each.__doc__ or ""), parser=Parser.numpy).parsed:
+            if section.kind is DocstringSectionKind.parameters:
+                keys.update({item.name: escaped(" ".join(item.description.split())) for item in section.value})
+    return keys
+
+
+def api_page(family: str) -> str:
+    """Return the API page of a family: its base class and every registered class."""
+    return joined(_api_blocks(family))
+
+
+def _api_blocks(family: str) -> Iterator[str]:
+    yield f"# {TITLES[family]}"
+    base = next(base for base, registry in BASES.items() if registry.family == family)
+    yield f"Each class is one `kind` of the study table `[{family}]`; its fields are the keys."
+    yield _directive(base)
+    for component in REGISTRIES[family].values():
+        yield f"{_directive(component)}\n    options: {{members: false, show_bases: false}}"
+
+
+def _directive(component: type[BaseModel]) -> str:
+    return f"::: {component.__module__}.{component.__qualname__}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not re.match(r"[^-]", sys.argv[1]):
+        sys.exit("give the folder of the documentation: python scripts/reference_pages.py docs")
+    main(Path(sys.argv[1]))
