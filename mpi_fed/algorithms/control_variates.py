@@ -69,6 +69,7 @@ class ControlVariates(Sgd):
 
     @staticmethod
     def outgoing(kernel: ControlVariatesKernel, client: Client, round: int, w: Array, g: Array) -> None:
+        """g <- g + lambda w - h_i, all of shape (d,)."""
         outgoing(kernel.sgd, client, round, w, g)
         memory = kernel.memory[client.row]
         for j in range(len(g)):
@@ -76,10 +77,12 @@ class ControlVariates(Sgd):
 
     @staticmethod
     def sent(kernel: ControlVariatesKernel, client: Client, compressor: Any, payload: Bytes, message: Message) -> None:
+        """h_i <- h_i + alpha m_i."""
         decode(compressor, payload, kernel.alpha, kernel.memory[client.row], message)
 
     @staticmethod
     def direction(kernel: ControlVariatesKernel, round: int, total: Array) -> None:
+        """total <- mean_i h_i + total, then mean_i h_i moves by alpha times the mean message; all of shape (d,)."""
         mean = kernel.mean
         for j in range(len(total)):
             message = total[j]
@@ -88,4 +91,5 @@ class ControlVariates(Sgd):
 
     @staticmethod
     def update(kernel: ControlVariatesKernel, round: int, total: Array, w: Array) -> None:
+        """w <- w - gamma_k total, both of shape (d,)."""
         update(kernel.sgd, round, total, w)

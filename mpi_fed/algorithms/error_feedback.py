@@ -75,6 +75,7 @@ class ErrorFeedback(Sgd):
 
     @staticmethod
     def outgoing(kernel: ErrorFeedbackKernel, client: Client, round: int, w: Array, g: Array) -> None:
+        """e_i <- e_i + gamma_k (g + lambda w), then g <- e_i, all of shape (d,)."""
         outgoing(kernel.sgd, client, round, w, g)
         step, error = step_size(kernel.sgd.steps, round), kernel.errors[client.row]
         for j in range(len(g)):
@@ -83,9 +84,11 @@ class ErrorFeedback(Sgd):
 
     @staticmethod
     def sent(kernel: ErrorFeedbackKernel, client: Client, compressor: Any, payload: Bytes, message: Message) -> None:
+        """e_i <- e_i - m_i."""
         decode(compressor, payload, -1.0, kernel.errors[client.row], message)
 
     @staticmethod
     def update(kernel: ErrorFeedbackKernel, round: int, total: Array, w: Array) -> None:
+        """w <- w - total, both of shape (d,); the messages contain the step size."""
         for j in range(len(w)):
             w[j] -= total[j]

@@ -44,12 +44,14 @@ class Sgd(Algorithm):
 
     @staticmethod
     def outgoing(kernel: Any, client: Client, round: int, w: Array, g: Array) -> None:
+        """g <- g + lambda w, both of shape (d,)."""
         if kernel.ridge > 0.0:
             for j in range(len(w)):
                 g[j] += kernel.ridge * w[j]
 
     @staticmethod
     def update(kernel: Any, round: int, total: Array, w: Array) -> None:
+        """w <- w - gamma_k total, both of shape (d,)."""
         step = step_size(kernel.steps, round)
         for j in range(len(w)):
             w[j] -= step * total[j]

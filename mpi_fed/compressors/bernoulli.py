@@ -106,6 +106,7 @@ class Bernoulli(Compressor):
 
     @staticmethod
     def length(kernel: BernoulliKernel, message: Message) -> int:
+        """Return the bytes of a message, drawn from the mask; UNKNOWN with explicit indices."""
         if kernel.wire.index_bits > 0:
             return UNKNOWN
         mask = mask_stream(message.stream, kernel.common)
@@ -114,11 +115,13 @@ class Bernoulli(Compressor):
 
     @staticmethod
     def information_bits(kernel: BernoulliKernel, size: int) -> int:
+        """Return the bits of the coordinates in a message of `size` bytes."""
         each = kernel.wire.value_bits + kernel.wire.index_bits
         return 8 * size // each * each
 
     @staticmethod
     def encode(kernel: BernoulliKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the kept coordinates of x, (d,), then their explicit indices."""
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
         mask = mask_stream(message.stream, kernel.common)
         count = successes(mask, purpose, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
@@ -126,6 +129,7 @@ class Bernoulli(Compressor):
 
     @staticmethod
     def decode(kernel: BernoulliKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight x_j / p for the kept coordinates, with out of shape (d,)."""
         count = 8 * len(payload) // (kernel.wire.value_bits + kernel.wire.index_bits)
         if kernel.wire.index_bits == 0:
             mask = mask_stream(message.stream, kernel.common)

@@ -64,8 +64,10 @@ class NoCompression(Compressor):
 
     @staticmethod
     def encode(kernel: NoneKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write x, (d,), as floats."""
         return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
     def decode(kernel: NoneKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out += weight x, with out of shape (d,)."""
         add_dense(payload, kernel.value_bits, weight, out, kernel.chunk)

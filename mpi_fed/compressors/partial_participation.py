@@ -100,16 +100,20 @@ class PartialParticipation(Compressor):
     def participants(
         kernel: ParticipationKernel, seed: np.uint64, round: np.uint64, n: int, out: NDArray[np.int64]
     ) -> int:
+        """Write the clients that take part in a round, each with probability p, into out, (n,); return their number."""
         return successes(Stream(seed, EVERYONE, round), PARTICIPATION, kernel.p, n, kernel.gaps, out)
 
     @staticmethod
     def length(kernel: ParticipationKernel, message: Message) -> int:
+        """Return the bytes of d floats."""
         return kernel.size
 
     @staticmethod
     def encode(kernel: ParticipationKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write x, (d,), as floats."""
         return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
     def decode(kernel: ParticipationKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out += weight x / p, with out of shape (d,)."""
         add_dense(payload, kernel.value_bits, weight / kernel.p, out, kernel.chunk)

@@ -182,6 +182,7 @@ class Quantization(Compressor):
 
     @staticmethod
     def encode(kernel: QuantizationKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the buckets' norms, then bit planes: the signs of x, (d,), and the bits of its levels."""
         d, level, flags, words = len(x), kernel.level, kernel.flags, kernel.words
         for q in range(len(kernel.norms)):
             kernel.norms[q] = norm(x[q * kernel.bucket : min(d, (q + 1) * kernel.bucket)])
@@ -211,6 +212,7 @@ class Quantization(Compressor):
 
     @staticmethod
     def decode(kernel: QuantizationKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight ||x|| level_j / s, with out of shape (d,) and the norm of coordinate j's bucket."""
         d, level, flags, words = len(out), kernel.level, kernel.flags, kernel.words
         unpack(payload, kernel.value_bits, kernel.norms)
         size = kernel.value_bits // 8 * len(kernel.norms)

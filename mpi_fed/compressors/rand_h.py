@@ -134,6 +134,7 @@ class RandH(Compressor):
 
     @staticmethod
     def encode(kernel: RandHKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the h kept coordinates of x, (d,), then their explicit indices."""
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
         mask = mask_stream(message.stream, kernel.common)
         subset(mask, purpose, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
@@ -141,6 +142,7 @@ class RandH(Compressor):
 
     @staticmethod
     def decode(kernel: RandHKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight (d/h) x_j for j in S, with out of shape (d,)."""
         if kernel.wire.index_bits == 0:
             mask = mask_stream(message.stream, kernel.common)
             subset(mask, SHARED, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)

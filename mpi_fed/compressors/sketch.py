@@ -111,7 +111,10 @@ class Sketch(Compressor):
         return (d / h) ** 2 * (a - b), 0.0, (d / h) ** 2 * b
 
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
-        """P x = q x + sqrt(q (1-q)) ||x|| u, q ~ Beta(h/2, (d-h)/2), u uniform on the unit vectors orthogonal to x."""
+        """Return a draw of C(x) = (d/h) P x for each row of x, (n, d).
+
+        P x = q x + sqrt(q (1-q)) ||x|| u, with q ~ Beta(h/2, (d-h)/2) and u uniform on the unit vectors orthogonal to x.
+        """
         n, d = x.shape
         if self.h == d:
             return x
@@ -138,6 +141,7 @@ class Sketch(Compressor):
 
     @staticmethod
     def encode(kernel: SketchKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write Phi x, (h,), or x itself, (d,), if h = d."""
         phi, y, d = kernel.phi, kernel.values, len(x)
         if len(y) == d:
             return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
@@ -148,6 +152,7 @@ class Sketch(Compressor):
 
     @staticmethod
     def decode(kernel: SketchKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out += weight (d/h) Phi^T (Phi Phi^T)^-1 (Phi x), with out of shape (d,)."""
         phi, gram, y, d = kernel.phi, kernel.gram, kernel.values, len(out)
         unpack(payload, kernel.value_bits, y)
         if len(y) == d:

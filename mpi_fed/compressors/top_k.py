@@ -134,11 +134,13 @@ class TopK(Compressor):
 
     @staticmethod
     def encode(kernel: TopKKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the k coordinates of largest magnitude of x, (d,), then their indices."""
         largest(x, kernel.k, kernel.magnitudes, kernel.wire.kept)
         return send_kept(kernel.wire, kernel.k, x, payload, message.stream)
 
     @staticmethod
     def decode(kernel: TopKKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight x_j for the sent coordinates, with out of shape (d,)."""
         if kernel.wire.index_bits == 0:  # d = 1
             kernel.wire.kept[0] = 0
         add_kept(kernel.wire, kernel.k, payload, weight, out)

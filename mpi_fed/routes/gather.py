@@ -91,6 +91,7 @@ class Gather(Overlapping):
 
     @staticmethod
     def uplink(kernel: GatherKernel, round: Round, total: Array) -> int:
+        """Gather all slots, or wait for them, and add the mean message to total, (d,)."""
         wire = round.wire
         code = complete(kernel.pending) if is_non_blocking(kernel.pending) else collect(kernel, round.comm, wire)
         mark(wire.clock, UPLINK)
@@ -103,10 +104,12 @@ class Gather(Overlapping):
 
     @staticmethod
     def begin_uplink(kernel: GatherKernel, round: Round) -> int:
+        """Start MPI_Igather or MPI_Iallgather of the slots."""
         wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
         send, count = wire.send[start_of_messages(wire, round.number) :], np.int32(bytes_per_rank(wire))
         return begin_gather(kernel.pending, round.comm, send, count, wire.receive, to_all)
 
     @staticmethod
     def bare_uplink(kernel: GatherKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make the MPI call of `uplink` alone."""
         return collect(kernel, comm, wire)

@@ -132,6 +132,7 @@ class Gatherv(Overlapping):
 
     @staticmethod
     def uplink(kernel: GathervKernel, round: Round, total: Array) -> int:
+        """Gather all messages, or wait for them, and add the mean message to total, (d,)."""
         wire = round.wire
         if is_non_blocking(kernel.pending):
             code = complete(kernel.pending)
@@ -149,6 +150,7 @@ class Gatherv(Overlapping):
 
     @staticmethod
     def begin_uplink(kernel: GathervKernel, round: Round) -> int:
+        """Exchange lengths if necessary, then start MPI_Igatherv or MPI_Iallgatherv."""
         code = prepare(kernel, round)
         if code != 0:
             return code
@@ -158,5 +160,6 @@ class Gatherv(Overlapping):
 
     @staticmethod
     def bare_uplink(kernel: GathervKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make the MPI calls of `uplink` alone."""
         code = collect_lengths(kernel, comm, wire)
         return collect(kernel, comm, wire, size) if code == 0 else code

@@ -145,6 +145,7 @@ class Reduce(Overlapping):
 
     @staticmethod
     def uplink(kernel: ReduceKernel, round: Round, total: Array) -> int:
+        """Add up the messages, or wait for their sum, and add the mean message to total, (d,)."""
         comm, wire = round.comm, round.wire
         if is_non_blocking(kernel.pending):
             size, code = message_size(round), complete(kernel.pending)
@@ -159,6 +160,7 @@ class Reduce(Overlapping):
 
     @staticmethod
     def begin_uplink(kernel: ReduceKernel, round: Round) -> int:
+        """Add up this rank's messages, then start MPI_Ireduce or MPI_Iallreduce."""
         wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
         send = wire.send[start_of_messages(wire, round.number) :]
         count, kind = count_and_type(kernel, round.comm, add_up(kernel, round, send))
@@ -166,4 +168,5 @@ class Reduce(Overlapping):
 
     @staticmethod
     def bare_uplink(kernel: ReduceKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make the MPI call of `uplink` alone."""
         return collect(kernel, comm, wire, wire.sizes[0])

@@ -208,6 +208,7 @@ class ReduceLevels(Route):
 
     @staticmethod
     def uplink(kernel: ReduceLevelsKernel, round: Round, total: Array) -> int:
+        """Agree on the scale, add up the levels, and add the mean message to total, (d,)."""
         comm, compressor, wire, schedule = round.comm, round.compressor, round.wire, round.schedule
         bits, number = 8 * len(kernel.greatest), np.uint64(round.number)
         kernel.scale[0] = greatest_norm(compressor.norms)
@@ -240,5 +241,6 @@ class ReduceLevels(Route):
 
     @staticmethod
     def bare_uplink(kernel: ReduceLevelsKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make the MPI calls of `uplink` alone."""
         code = agree(kernel, comm)
         return collect(kernel, comm, wire) if code == 0 else code

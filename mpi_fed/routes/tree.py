@@ -182,6 +182,7 @@ class TreeRoute(Grouped):
 
     @staticmethod
     def uplink(kernel: TreeKernel, round: Round, total: Array) -> int:
+        """Gather the messages on leaders, then on the root, and add the mean message to total, (d,)."""
         comm, wire, tree = round.comm, round.wire, kernel.downlink.path
         code = collect_lengths(kernel, comm, wire)
         if code != 0:
@@ -201,5 +202,6 @@ class TreeRoute(Grouped):
 
     @staticmethod
     def bare_uplink(kernel: TreeKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make the MPI calls of `uplink` alone."""
         code = collect_lengths(kernel, comm, wire)
         return collect(kernel, wire, size) if code == 0 else code

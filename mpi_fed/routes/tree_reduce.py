@@ -64,6 +64,7 @@ class TreeReduce(Grouped, Reduce):
 
     @staticmethod
     def uplink(kernel: Any, round: Round, total: Array) -> int:
+        """Add up the messages on leaders, then on the root, and add the mean message to total, (d,)."""
         comm, wire = round.comm, round.wire
         size = add_up(kernel, round, wire.send)
         code = collect(kernel, comm, wire, size)
@@ -75,4 +76,5 @@ class TreeReduce(Grouped, Reduce):
 
     @staticmethod
     def bare_uplink(kernel: Any, comm: Comm, wire: Wire, size: int) -> int:
+        """Make the MPI calls of `uplink` alone."""
         return collect(kernel, comm, wire, wire.sizes[0])
