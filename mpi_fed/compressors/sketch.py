@@ -113,7 +113,7 @@ class Sketch(Compressor):
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
         """Return a draw of C(x) = (d/h) P x for each row of x, (n, d).
 
-        P x = q x + sqrt(q (1-q)) ||x|| u, with q ~ Beta(h/2, (d-h)/2) and u uniform on the unit vectors orthogonal to x.
+        P x = q x + sqrt(q (1-q)) ||x|| u, q ~ Beta(h/2, (d-h)/2), u uniform on the unit vectors orthogonal to x.
         """
         n, d = x.shape
         if self.h == d:
