@@ -33,17 +33,18 @@ def step_size(steps: Steps, round: int) -> float:
 
 
 class Algorithm(Component):
-    """Base class of algorithms: step sizes, averaging and the initial iterate.
+    """Step sizes, averaging and the initial iterate, which all algorithms share.
 
-    The static methods of a subclass, which are compiled, compute the vector that a client compresses and the step
+    This is the base class of all algorithms. The static methods of a subclass, which are compiled, compute the vector that a client compresses and the step
     (`mpi_fed/engine/operations/algorithm.py`).
 
     Parameters
     ----------
     step_size : {"constant", "horizon", "decreasing"} or float, default: "constant"
-        Step sizes gamma_k; a number must be above 0.
+        Step sizes gamma_k: `1/(2 (omega t + 1) R^2)` with t the local steps and R^2 the mean of Tr H_i; `K^(-2/5)`
+        with K the rounds; `step_scale (k+1)^(-step_exponent)`; or a number above 0.
     step_scale : float, default: the constant step
-        Factor of decreasing steps, above 0.
+        Factor of decreasing steps, above 0; by default the constant step.
     step_exponent : float, default: 0.5
         Exponent of decreasing steps, in [0, 1).
     omega : {"paper", "tight"}, default: "paper"

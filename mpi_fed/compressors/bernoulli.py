@@ -37,8 +37,9 @@ class Bernoulli(Compressor):
         Source of the kept indices at the root: the random numbers that client and root share, at no cost, or the
         payload, at `ceil(log2 d)` bits each.
     mask : {"own", "common"}, default: "own"
-        Whether each client draws its own mask, or all clients draw the same in a round. With "common" messages add up
-        (routes `reduce` and `allreduce`), but their errors do not average out. It needs `indices = "shared"`.
+        Whether each client draws its own mask (the default), or all clients draw the same in a round. With "common"
+        messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs
+        `indices = "shared"`.
     value_bits : {16, 32, 64}, default: 32
         Bits F of a float in the payload.
 

@@ -72,9 +72,9 @@ class Quantization(Compressor):
     Parameters
     ----------
     levels : int, default: 1
-        s, at least 1 and at most 32767. Give `levels` or `omega`, or neither.
+        s, at least 1 and at most 32767. Give `levels` or `omega`, or neither, which means 1.
     bucket : int, default: d
-        b, at least 1 and at most d. Each run of b coordinates is quantized by its own norm.
+        b, at least 1 and at most d, the default. Each run of b coordinates is quantized by its own norm.
     omega : float
         Variance bound, above 0; sets s to the smallest number of levels with `min(b/s^2, sqrt(b)/s) <= omega`.
     value_bits : {16, 32, 64}, default: 32

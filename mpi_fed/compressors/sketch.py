@@ -60,8 +60,8 @@ class Sketch(Compressor):
     omega : float
         Variance bound, at least 0; sets `h = max(1, floor(d/(1 + omega)))`. The log holds the bound that h attains.
     mask : {"own", "common"}, default: "own"
-        Whether each client draws its own subspace, or all clients draw the same in a round. With "common" messages
-        add up (routes `reduce` and `allreduce`), but their errors do not average out.
+        Whether each client draws its own subspace (the default), or all clients draw the same in a round. With
+        "common" messages add up (routes `reduce` and `allreduce`), but their errors do not average out.
     value_bits : {16, 32, 64}, default: 32
         Bits F of a float in the payload.
 

@@ -24,7 +24,6 @@ class Arrays(Problem):
     ----------
     path : str
         Path of an .npz file with the arrays `covariances` (N, d, d), `optima` (N, d) and `noise_variance` (N,) or ().
-        Required.
     batch_size : int or "full", default: 1
         Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient.
 

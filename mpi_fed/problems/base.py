@@ -12,9 +12,9 @@ from .population import Population
 
 
 class Problem(Component):
-    """Base class of least-squares problems over N clients.
+    """Least squares over N clients, each with its own data.
 
-    A subclass gives the law of each client's data (`prepare`) and the compiled gradient
+    This is the base class of all problems. A subclass gives the law of each client's data (`prepare`) and the compiled gradient
     (`mpi_fed/engine/operations/problem.py`).
 
     Parameters

@@ -15,9 +15,10 @@ class File(Data):
     ----------
     path : str
         Path of an .npz or .h5 file (arrays `features` (n, d) and `targets` (n,), or `X` and `y`), or of a .csv, .svm or
-        .libsvm file. All except .h5 may be compressed, with .gz at the end of the name. Required.
+        .libsvm file. All except .h5 may be compressed, with .gz at the end of the name.
     target : str or int, default: the last column
-        Column of the target, for .csv files only: its name, or its index from 0, negative from the end.
+        Column of the target, for .csv files only: its name, or its index from 0, negative from the end. By default it
+        is the last column.
 
     Notes
     -----

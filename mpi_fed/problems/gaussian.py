@@ -19,7 +19,7 @@ class Gaussian(Problem):
     Parameters
     ----------
     dimension : int
-        d, at least 1. A dense rotation (dct, haar) allows at most 10,000. Required.
+        d, at least 1. A dense rotation (dct, haar) allows at most 10,000.
     eigenvalue_decay : float, default: 1.0
         P, at least 0.
     rotation : {"diagonal", "householder", "dct", "haar"}, default: "dct"

@@ -30,9 +30,9 @@ class OpenML(Data):
     Parameters
     ----------
     data_id : int
-        Number of the data set on openml.org, as in the address of its page; at least 1. Required.
+        Number of the data set on openml.org, as in the address of its page; at least 1.
     target : str, default: the default target of the data set
-        Name of the column that is y.
+        Name of the column that is y; by default the one that OpenML states.
 
     Notes
     -----

@@ -13,9 +13,10 @@ class Allgather(Gather):
     Parameters
     ----------
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies.
-    overlap : bool, default: True for algorithms that are one round late, else False
-        Whether messages travel while the next ones are computed.
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
 
     Notes
     -----

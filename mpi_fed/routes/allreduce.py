@@ -12,8 +12,9 @@ class Allreduce(Reduce):
 
     Parameters
     ----------
-    overlap : bool, default: True for algorithms that are one round late, else False
-        Whether messages travel while the next ones are computed.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
 
     Notes
     -----

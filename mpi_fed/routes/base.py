@@ -31,20 +31,21 @@ class Place(NamedTuple):
 
 
 class Route(Component):
-    """Base class of routes: the collective MPI calls of a round.
+    """Collective MPI calls that bring the messages of a round to the root, and the new iterate to all ranks.
 
-    The static method `uplink` of a subclass, which is compiled, brings the packed messages to the root
+    This is the base class of all routes. The static method `uplink` of a subclass, which is compiled, brings the packed messages to the root
     (`mpi_fed/engine/operations/route.py`). A route that cannot carry a compressor's messages refuses it; messages are
     never padded silently. The `Kernel` has a field `downlink`, which brings the new iterate to all ranks.
 
     Parameters
     ----------
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies.
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks; 16 rounds at random.
-    overlap : bool, default: True for algorithms that are one round late, else False
-        Whether messages travel while the next ones are computed.
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
 
     Notes
     -----

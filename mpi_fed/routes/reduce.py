@@ -99,9 +99,10 @@ class Reduce(Overlapping):
     Parameters
     ----------
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks; 16 rounds at random.
-    overlap : bool, default: True for algorithms that are one round late, else False
-        Whether messages travel while the next ones are computed.
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
 
     Notes
     -----

@@ -135,7 +135,7 @@ class ReduceLevels(Route):
     Parameters
     ----------
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks; 16 rounds at random.
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
 
     Notes
     -----

@@ -52,7 +52,7 @@ class Grouped(Route):
     Parameters
     ----------
     group_size : int, default: the ranks of a node
-        Ranks in a group, in their order, at least 1.
+        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
     """
 
     group_size: int | None = Field(None, ge=1)
@@ -140,11 +140,11 @@ class TreeRoute(Grouped):
     Parameters
     ----------
     group_size : int, default: the ranks of a node
-        Ranks in a group, in their order, at least 1.
+        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies.
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks; 16 rounds at random.
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
 
     Notes
     -----
