@@ -35,8 +35,8 @@ def step_size(steps: Steps, round: int) -> float:
 class Algorithm(Component):
     """Step sizes, averaging and the initial iterate, which all algorithms share.
 
-    This is the base class of all algorithms. The static methods of a subclass, which are compiled, compute the vector that a client compresses and the step
-    (`mpi_fed/engine/operations/algorithm.py`).
+    This is the base class of all algorithms. The static methods of a subclass, which are compiled, compute the vector
+    that a client compresses and the step (`mpi_fed/engine/operations/algorithm.py`).
 
     Parameters
     ----------

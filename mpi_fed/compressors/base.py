@@ -18,10 +18,10 @@ Array = NDArray[np.float64]
 class Compressor(Component):
     """Random map C of R^d whose value is sent as bytes.
 
-    This is the base class of all compressors. A subclass states omega, the covariance that compression adds and the length of its payload, all as methods. Its
-    static methods `encode` and `decode`, which are compiled, write and read the payload
-    (`mpi_fed/engine/operations/compressor.py`). `decode` reads only the payload and the random numbers that client and
-    root share.
+    This is the base class of all compressors. A subclass states omega, the covariance that compression adds and the
+    length of its payload, all as methods. Its static methods `encode` and `decode`, which are compiled, write and read
+    the payload (`mpi_fed/engine/operations/compressor.py`). `decode` reads only the payload and the random numbers that
+    client and root share.
 
     Parameters
     ----------

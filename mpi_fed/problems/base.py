@@ -14,8 +14,8 @@ from .population import Population
 class Problem(Component):
     """Least squares over N clients, each with its own data.
 
-    This is the base class of all problems. A subclass gives the law of each client's data (`prepare`) and the compiled gradient
-    (`mpi_fed/engine/operations/problem.py`).
+    This is the base class of all problems. A subclass gives the law of each client's data (`prepare`) and the compiled
+    gradient (`mpi_fed/engine/operations/problem.py`).
 
     Parameters
     ----------

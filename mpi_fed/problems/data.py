@@ -51,8 +51,8 @@ class Data(Problem):
         tenth of the rows, if targets have more than 20 values), with p drawn from
         `Dirichlet(concentration, ..., concentration)`.
     clusters : int, default: one for each client
-        Number of clusters, at least 1; by default one for each client. Clusters are dealt out whole if they are more than clients; if they are fewer,
-        a cluster is shared among several clients.
+        Number of clusters, at least 1; by default one for each client. Clusters are dealt out whole if they are more
+        than clients; if they are fewer, a cluster is shared among several clients.
     embedding : {"pca", "t-sne"}, default: "pca"
         Plane in which clusters are found: the first two principal components of the standardized columns, or t-SNE.
     clustering : {"k-means", "gaussian-mixture"}, default: "k-means"

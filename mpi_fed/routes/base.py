@@ -33,9 +33,10 @@ class Place(NamedTuple):
 class Route(Component):
     """Collective MPI calls that bring the messages of a round to the root, and the new iterate to all ranks.
 
-    This is the base class of all routes. The static method `uplink` of a subclass, which is compiled, brings the packed messages to the root
-    (`mpi_fed/engine/operations/route.py`). A route that cannot carry a compressor's messages refuses it; messages are
-    never padded silently. The `Kernel` has a field `downlink`, which brings the new iterate to all ranks.
+    This is the base class of all routes. The static method `uplink` of a subclass, which is compiled, brings the packed
+    messages to the root (`mpi_fed/engine/operations/route.py`). A route that cannot carry a compressor's messages
+    refuses it; messages are never padded silently. The `Kernel` has a field `downlink`, which brings the new iterate to
+    all ranks.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class Route(Component):
 
     Notes
     -----
-    All routes of a compressor give the same iterates bit for bit, except those with `sums_in_mpi`.
+    With the same compressor all routes give the same iterates bit for bit, except those with `sums_in_mpi`.
 
     Examples
     --------
