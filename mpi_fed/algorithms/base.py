@@ -93,15 +93,15 @@ class Algorithm(Component):
     """True if the direction of the step may be compressed on the downlink, without bias."""
 
     step_size: Literal["constant", "horizon", "decreasing"] | Annotated[float, Field(gt=0)] = "constant"
-    step_scale: float | None = Field(None, gt=0)
-    step_exponent: float = Field(0.5, ge=0, lt=1)
+    step_scale: float | None = Field(default=None, gt=0)
+    step_exponent: float = Field(default=0.5, ge=0, lt=1)
     omega: Literal["paper", "tight"] = "paper"
     averaging: Literal["all", "tail"] = "all"
-    tail_fraction: float = Field(0.5, gt=0, le=1)
+    tail_fraction: float = Field(default=0.5, gt=0, le=1)
     alpha: Literal["default"] | Annotated[float, Field(gt=0, le=1)] = "default"
-    local_steps: int = Field(1, ge=1, le=10**6)
+    local_steps: int = Field(default=1, ge=1, le=10**6)
     initial: Literal["zeros", "normal"] | tuple[float, ...] | str = "zeros"  # noqa: PYI051 (messages name the values)
-    ridge: float = Field(0.0, ge=0)
+    ridge: float = Field(default=0.0, ge=0)
     lists = frozenset({"initial"})
 
     def check(self, compressor: Compressor, dimension: int) -> None:

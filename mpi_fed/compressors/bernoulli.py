@@ -73,8 +73,8 @@ class Bernoulli(Compressor):
     Kernel = BernoulliKernel
     examples = ({"p": 0.25}, {"p": 0.25, "indices": "explicit"})
 
-    p: float = Field(UNSET, gt=0, le=1)
-    omega: float = Field(UNSET, ge=0)
+    p: float = Field(default=UNSET, gt=0, le=1)
+    omega: float = Field(default=UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
     mask: Mask = None
 

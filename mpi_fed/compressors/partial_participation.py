@@ -65,8 +65,8 @@ class PartialParticipation(Compressor):
     Kernel = ParticipationKernel
     examples = ({"p": 0.25},)
 
-    p: float = Field(UNSET, gt=0, le=1)
-    omega: float = Field(UNSET, ge=0)
+    p: float = Field(default=UNSET, gt=0, le=1)
+    omega: float = Field(default=UNSET, ge=0)
 
     def resolve(self, dimension: int, clients: int = 1) -> PartialParticipation:
         one_of(self, "p", "omega")

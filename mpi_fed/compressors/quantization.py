@@ -114,9 +114,9 @@ class Quantization(Compressor):
     uncorrelated = True
     examples = ({"levels": 1}, {"levels": 4}, {"levels": 4, "bucket": 24})
 
-    levels: int = Field(UNSET, ge=1, le=32767)
-    bucket: int | None = Field(UNSET, ge=1)
-    omega: float = Field(UNSET, gt=0)
+    levels: int = Field(default=UNSET, ge=1, le=32767)
+    bucket: int | None = Field(default=UNSET, ge=1)
+    omega: float = Field(default=UNSET, gt=0)
 
     def resolve(self, dimension: int, clients: int = 1) -> Quantization:
         if self.bucket and self.bucket > dimension:
@@ -140,7 +140,8 @@ class Quantization(Compressor):
         """Return Var C(x)_j, (..., d), at fixed x, (..., d); the coordinates are independent given x."""
         norm = self._norms(x)
         f = np.modf(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0))[0]
-        return (norm / self.levels) ** 2 * f * (1 - f)
+        variances: Array = (norm / self.levels) ** 2 * f * (1 - f)
+        return variances
 
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
         norm = self._norms(x)

@@ -98,8 +98,8 @@ class RandH(Compressor):
     Kernel = RandHKernel
     examples = ({"omega": 3.0}, {"omega": 3.0, "indices": "explicit"})
 
-    h: int = Field(UNSET, ge=1)
-    omega: float = Field(UNSET, ge=0)
+    h: int = Field(default=UNSET, ge=1)
+    omega: float = Field(default=UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
     mask: Mask = None
 

@@ -92,8 +92,8 @@ class Sketch(Compressor):
     Kernel = SketchKernel
     examples = ({"h": 1}, {"h": 8})
 
-    h: int = Field(UNSET, ge=1)
-    omega: float = Field(UNSET, ge=0)
+    h: int = Field(default=UNSET, ge=1)
+    omega: float = Field(default=UNSET, ge=0)
     mask: Mask = None
 
     def resolve(self, dimension: int, clients: int = 1) -> Sketch:

@@ -44,7 +44,8 @@ def kth_largest(values: Array, k: int) -> float:
             low = i
         else:
             break
-    return values[target]
+    found: float = values[target]
+    return found
 
 
 @kernel

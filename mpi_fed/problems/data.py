@@ -75,12 +75,12 @@ class Data(Problem):
 
     preprocessing: Literal["raw", "standardize", "pca"] = "raw"
     split: Literal["iid", "cluster", "dirichlet"] = "iid"
-    clusters: int | None = Field(None, ge=1)
+    clusters: int | None = Field(default=None, ge=1)
     embedding: Literal["pca", "t-sne"] = "pca"
     clustering: Literal["k-means", "gaussian-mixture"] = "k-means"
-    concentration: float = Field(0.5, gt=0)
+    concentration: float = Field(default=0.5, gt=0)
     sampling: Literal["with-replacement", "epochs"] = "with-replacement"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     def location(self) -> tuple[str, Target]:
         """Return the path of the file and, for a .csv file, the target's column."""

@@ -56,14 +56,14 @@ class Gaussian(Problem):
     lists = frozenset({"decays"})
 
     dimension: int = Field(ge=1)
-    eigenvalue_decay: float = Field(1.0, ge=0)
+    eigenvalue_decay: float = Field(default=1.0, ge=0)
     rotation: Literal["diagonal", "householder", "dct", "haar"] = "dct"
-    noise_variance: float = Field(1.0, ge=0)
+    noise_variance: float = Field(default=1.0, ge=0)
     optimum: Literal["ones", "normal"] = "ones"
     shift: Literal["none", "covariate", "optimum", "both"] = "none"
-    decays: tuple[Annotated[float, Field(ge=0)], ...] = Field((3.0, 4.0, 5.0, 6.0), min_length=1)
-    optimum_spread: float = Field(10.0, ge=0)
-    seed: int = Field(0, ge=0)
+    decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(3.0, 4.0, 5.0, 6.0), min_length=1)
+    optimum_spread: float = Field(default=10.0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     def dimension_of(self) -> int:
         return self.dimension

@@ -55,7 +55,7 @@ class Grouped(Route):
         Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
     """
 
-    group_size: int | None = Field(None, ge=1)
+    group_size: int | None = Field(default=None, ge=1)
     """Ranks in a group, in their order; None means the ranks that share a node."""
 
     may_overlap: ClassVar[bool] = False
