@@ -1,4 +1,4 @@
-"""An entry's numbers as the text of a table's cell."""
+"""Text of a table's cells, from the numbers of an entry."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number in few characters, or a dash."""
+    """Return a number in few characters, or a dash for None."""
     return "-" if value is None else f"{value:.{digits}g}"
 
 
 def size(*counts: float | None) -> str:
-    """Numbers of bytes, separated by slashes, in the unit (powers of 1,000) of the largest."""
+    """Return numbers of bytes, separated by slashes, in the unit (a power of 1,000) of the largest."""
     known = [count for count in counts if count is not None]
     if len(known) < len(counts):
         return "-"
@@ -22,12 +22,12 @@ def size(*counts: float | None) -> str:
 
 
 def scientific(value: float | None) -> str:
-    """A risk: always with its power of ten, so that a column can be read down."""
+    """Return a risk with its power of ten, so that the numbers of a column are easy to compare."""
     return "-" if value is None else f"{value:.2e}"
 
 
 def risk(entry: Entry) -> str:
-    """mean ± standard error, the error in percent of the mean."""
+    """Return mean ± standard error, the error in percent of the mean."""
     mean, error = entry.excess_risk_averaged.mean, entry.excess_risk_averaged.standard_error
     if error is None or not mean:
         return scientific(mean)
@@ -36,12 +36,12 @@ def risk(entry: Entry) -> str:
 
 
 def bias(entry: Entry) -> str:
-    """The norm ratio of the bias, and its z."""
+    """Return the norm ratio of the bias and its z."""
     return f"{number(entry.bias.norm_ratio, 2)}, {number(entry.bias.z, 2)}"
 
 
 def share_of_risk(entry: Entry, part: float | None, error: float | None) -> str:
-    """A part of that risk, bias or variance, with its standard error, both in percent of the risk."""
+    """Return a part of the risk, bias or variance, ± its standard error, both in percent of the risk."""
     whole = entry.excess_risk_averaged.mean
     if not whole or part is None or error is None:
         return "-"
@@ -49,14 +49,14 @@ def share_of_risk(entry: Entry, part: float | None, error: float | None) -> str:
 
 
 def predicted(entry: Entry) -> str:
-    """The predicted risk, with ~ in front where theory is approximate."""
+    """Return the predicted risk, with ~ in front if the prediction is approximate."""
     sign = "~" if entry.prediction_kind == "approximate" else ""
     value = entry.predicted_excess_risk_averaged
     return "-" if value is None else sign + scientific(value)
 
 
 def slope(entry: Entry) -> str:
-    """estimate ± half width of the confidence interval."""
+    """Return the slope ± half the width of its confidence interval."""
     fit = entry.slope
     if fit is None:
         return "-"
@@ -65,13 +65,13 @@ def slope(entry: Entry) -> str:
 
 
 def score(entry: Entry) -> str:
-    """(mean - predicted) / standard error."""
+    """Return z = (mean - predicted) / standard error."""
     z = entry.z
     return "-" if z is None else f"{z:+.{'1f' if abs(z) < 1e4 else '0e'}}"
 
 
 def probability(entry: Entry) -> str:
-    """The p-value of measurement against theory."""
+    """Return the p-value of the measured mean under the prediction."""
     p = entry.p_value
     if p is None:
         return "-"
@@ -79,26 +79,26 @@ def probability(entry: Entry) -> str:
 
 
 def uplink(entry: Entry) -> str:
-    """information / payload / transported."""
+    """Return the uplink's bytes as information / payload / transported."""
     counts = entry.uplink
     bits = counts.information_bits
     return size(None if bits is None else bits / 8, counts.payload_bytes, counts.transported_bytes)
 
 
 def reduction(entry: Entry, factors: Factors) -> str:
-    """By what factor information, payload and transported bytes are below no compression, the last with its error."""
+    """Return the uplink's reduction factors: information / payload / transported, the last one ± its standard error."""
     relative = entry.reduction_factor_relative_error
     error = f" ±{100 * relative:.1g}%" if relative and factors.transported is not None else ""
     return "/".join(map(number, (factors.information, factors.payload, factors.transported))) + error
 
 
 def downlink(factors: DownlinkReductionFactor) -> str:
-    """The same of the way back, transported, against float32 and float16."""
+    """Return the downlink's reduction factors of transported bytes, compared with float32 / float16."""
     return f"{number(factors.float32)}/{number(factors.float16)}"
 
 
 def rounds(entry: Entry) -> str:
-    """Rounds to the target, and the interval of that."""
+    """Return the rounds to the target and their interval."""
     if entry.rounds_to_target is None:
         return "-" if entry.excess_risk_averaged.mean is None else "not reached"
     interval = entry.rounds_to_target_interval
@@ -110,7 +110,7 @@ def rounds(entry: Entry) -> str:
 
 
 def penalty(entry: Entry) -> str:
-    """The penalty of heterogeneity ± its standard error, or that this is the reference of such penalties."""
+    """Return the penalty of heterogeneity ± its standard error, or "reference" for a homogeneous reference."""
     if entry.heterogeneity_reference:
         return "reference"
     value = entry.heterogeneity_penalty
@@ -118,5 +118,5 @@ def penalty(entry: Entry) -> str:
 
 
 def plus_minus(value: float, error: float | None) -> str:
-    """A number and its standard error, if there is one."""
+    """Return a number ± its standard error, if it has one."""
     return number(value) + (f" ±{error:.2g}" if error else "")

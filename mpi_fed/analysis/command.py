@@ -1,4 +1,4 @@
-"""`mpi-fed analyze`: logs in; a table, pictures and a report out."""
+"""`mpi-fed analyze`: make a table, pictures and a report from logs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,32 @@ def analyze(
     target: float | None = None,
     out: str | Path | None = None,
 ) -> int:
-    """Print the table, or with `json` the JSON object, of all logs found; return the exit status.
+    """Analyse logs: print the table or the JSON object, and write the report.
 
-    Files go to `out`, else to the folder that holds all logs: report.html, analysis.json, table.txt and the
-    pictures. With `json` and no `out` nothing is written. A path that is no sound log is named on standard
-    error and the others are analysed; where none is left the status is 2. Raises InputError for a target that
-    is no positive number and for a folder that cannot be written.
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        Logs, and folders that are searched recursively for `*.h5`.
+    json : bool, default False
+        Print the JSON object instead of the table. Without `out` no file is written then.
+    target : float, optional
+        Mean averaged excess risk to reach. The default is 1.1 times the worst final mean.
+    out : str or Path, optional
+        Folder for report.html, analysis.json, table.txt and the pictures. The default is the common folder of the logs.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 2 if no log can be read. A file that cannot be read as a log is named on standard error, and
+        the other logs are analysed.
+
+    Raises
+    ------
+    InputError
+        If the target is not a positive number, or if the folder cannot be written.
     """
     if target is not None and not (math.isfinite(target) and target > 0):
-        raise InputError(f"--target {target}: must be a positive number, a mean excess risk")
+        raise InputError(f"--target {target}: must be a positive number; give the mean excess risk to reach")
     logs = load_all(paths)
     if not logs:
         return InputError.exit_status
@@ -55,14 +72,40 @@ def analyze(
 
 
 def analysis_of(logs: Sequence[Log], forecasts: Sequence[Forecast], target: float | None = None) -> Analysis:
-    """The whole document, decisions and all."""
+    """Return the whole document, with decisions and the answer about heterogeneity.
+
+    Parameters
+    ----------
+    logs : sequence of Log
+        The logs, as `load` returns them.
+    forecasts : sequence of Forecast
+        The prediction for each log; `Forecast()` for none.
+    target : float, optional
+        Mean averaged excess risk to reach. The default is 1.1 times the worst final mean.
+
+    Returns
+    -------
+    Analysis
+        The document.
+    """
     analysis = summarise(logs, forecasts, target)
     decisions = decide(logs, analysis)
     return replace(analysis, decisions=decisions, heterogeneity=answer(decisions))
 
 
 def report(folder: str | Path) -> int:
-    """Print the table of a finished run's logs and write the report beside them; return the exit status."""
+    """Print the table of a finished run's logs, and write the report beside them.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of the logs.
+
+    Returns
+    -------
+    int
+        Exit status, as of `analyze`.
+    """
     return analyze([folder])
 
 
@@ -71,7 +114,7 @@ def _common_folder(logs: list[Log]) -> Path:
 
 
 def _write(folder: Path, logs: list[Log], forecasts: list[Forecast], analysis: Analysis, text: str) -> Path:
-    """Write every file of the report; return the path of its page."""
+    """Write all files of the report; return the path of report.html."""
     from .figures import draw
     from .page import write_report
     from .series import pictures

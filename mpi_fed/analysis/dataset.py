@@ -1,10 +1,10 @@
-"""Logs as an xarray Dataset, with the prediction of theory beside the measured risk."""
+"""Load logs as an xarray Dataset, with the predicted risk beside the measured one."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,8 +30,8 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
     path : str or os.PathLike
         A log (`.h5`), or a folder that is searched for logs recursively.
     theory : bool, default True
-        Add `predicted_excess_risk_averaged`. It is computed once and then kept in the cache, which takes seconds to
-        minutes where the dimension is large.
+        Add `predicted_excess_risk_averaged`. Computing it takes seconds to minutes if the dimension is large; the
+        result is kept in the cache.
 
     Returns
     -------
@@ -39,8 +39,8 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
         The datasets of the log, by the names, dimensions and units of `docs/log-format.md`: R repetitions, P log
         points, d coordinates and N clients. For example, `excess_risk_averaged` has dimensions
         `(repetition, round)`. `predicted_excess_risk_averaged`, with dimension `(round,)`, is the expected excess risk
-        of the averaged iterate, NaN where theory gives none; its attribute `prediction_kind` says whether it is exact
-        or approximate.
+        of the averaged iterate, NaN where theory gives no value; its attribute `prediction_kind` says whether it is
+        exact or approximate.
 
         For a folder every variable has a leading dimension `configuration`, whose coordinate is the label.
         Further coordinates hold the kinds (`compressor`, `downlink`, `algorithm`, `problem`, `route`), the counts
@@ -68,8 +68,7 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
         raise InputError(f"{path}: this folder holds no log; give a folder that mpi-fed run wrote")
     names = _names(logs)
     datasets = [_labelled(log, name, _dataset(log, theory)) for log, name in zip(logs, names, strict=True)]
-    joined = xarray.concat(datasets, CONFIGURATION, data_vars="all", join="outer", combine_attrs="drop_conflicts")
-    return joined
+    return xarray.concat(datasets, CONFIGURATION, data_vars="all", join="outer", combine_attrs="drop_conflicts")
 
 
 def _names(logs: list[Log]) -> list[str]:
@@ -106,7 +105,7 @@ def _dataset(log: Log, theory: bool) -> xarray.Dataset:
 
 
 def _values(coordinate: np.ndarray) -> np.ndarray:
-    """Return a coordinate with text as str."""
+    """Return a coordinate; if it is text, with elements of type str."""
     return coordinate.astype(str) if coordinate.dtype.kind in "SO" else coordinate
 
 

@@ -1,4 +1,4 @@
-"""Which compressor to take: a recommendation for each problem, with its reasons and its uncertainty."""
+"""Recommend a compressor for each problem, with the reasons and the uncertainty of the choice."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .series import grouped, names_of
 Floats = NDArray[np.float64]
 
 CLEAR_CONFIDENCE = 0.95
-"""The share of resamples in which the best must stay the best for the choice to be called clear."""
+"""Share of resamples in which the best compressor must stay the best for the choice to be called clear."""
 EQUAL_FACTOR = 1.3
-"""Omegas, or bits a message, within this factor count as equal."""
+"""Factor within which omegas, or bits a message, count as equal."""
 BIAS_DOMINATES = 0.5
-"""A final risk of which bias makes up more than this share is not in the regime of large K."""
+"""Share of bias in the final risk above which a run is not in the regime of large K."""
 
 
 class Candidate(NamedTuple):
-    """A configuration to choose from."""
+    """A configuration that can be recommended."""
 
     name: str
     log: Log
@@ -35,12 +35,12 @@ class Candidate(NamedTuple):
 
     @property
     def final(self) -> float | None:
-        """The mean final risk."""
+        """Mean final averaged excess risk."""
         return self.entry.excess_risk_averaged.mean
 
 
 def decide(logs: Sequence[Log], analysis: Analysis) -> list[Decision]:
-    """One decision for each group of configurations that differ in the compressor and the route alone."""
+    """Return a decision for each group of configurations that differ in compressors and route only."""
     candidates = [
         Candidate(name, log, entry)
         for name, log, entry in zip(names_of(logs), logs, analysis.configurations, strict=True)
@@ -101,7 +101,11 @@ def _decision(
 def _reasons(
     order: Sequence[Candidate], reached: Sequence[Candidate], sound: Sequence[Candidate], share: float | None
 ) -> list[str]:
-    """Why the first of `order`, that of `reached` by bytes, is recommended, how sure that is, and what else is best."""
+    """Return the reasons for the recommendation, `order[0]`.
+
+    `order` has the candidates of `reached` sorted by bytes to the target. The reasons include the share of resamples,
+    and name the candidates with the fewest rounds and with the lowest final risk.
+    """
     reasons = []
     if order:
         least, its_rounds = order[0].entry.bytes_to_target, order[0].entry.rounds_to_target
@@ -110,7 +114,7 @@ def _reasons(
             factor = (order[1].entry.bytes_to_target or 0.0) / least
             reasons.append(f"the next, {order[1].name}, takes {factor:.3g} times as many")
         if share is not None:
-            clear = "clear" if share >= CLEAR_CONFIDENCE else "not clear: they trade places"
+            clear = "clear" if share >= CLEAR_CONFIDENCE else "not clear: the order varies"
             reasons.append(f"the cheapest in {100 * share:.0f}% of {RESAMPLES:,} resamples of the repetitions, {clear}")
         quickest = min(reached, key=lambda each: each.entry.rounds_to_target or 0)
         reasons.append(f"fewest rounds: {quickest.name}, {quickest.entry.rounds_to_target:,}")
@@ -121,18 +125,18 @@ def _reasons(
 
 
 def _doubts(candidates: Sequence[Candidate], sound: Sequence[Candidate]) -> list[str]:
-    """Why the comparison should not be relied on; empty where it can be."""
+    """Return the reasons not to rely on the comparison; empty if there are none."""
     doubts = []
     if len(sound) < 2:
-        doubts.append(f"{len(sound)} of {len(candidates)} configurations VALID, and a choice needs two")
+        doubts.append(f"{len(sound)} of {len(candidates)} configurations are VALID; a choice needs two")
     fewest = min((int(usable(each.log).sum()) for each in sound), default=0)
     if sound and fewest < FEWEST:
-        doubts.append(f"too few repetitions: {fewest}, of at least {FEWEST}")
+        doubts.append(f"too few repetitions: {fewest}; at least {FEWEST} are needed")
     biased = [each.name for each in sound if _is_mostly_bias(each.entry)]
     if biased:
         doubts.append(
-            f"not in the regime of large K: more than half of the final risk is bias, most of it the way from the "
-            f"start, of {'; '.join(biased)}"
+            f"not in the regime of large K: bias, mostly that of the initial iterate, makes up more than half of the "
+            f"final risk of {'; '.join(biased)}"
         )
     return doubts
 
@@ -145,9 +149,9 @@ def _is_mostly_bias(entry: Entry) -> bool:
 
 
 def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | None:
-    """In what share of paired resamples of the repetitions the best one needs the fewest bytes.
+    """Return the share of paired resamples of the repetitions in which `logs[best]` needs the fewest bytes.
 
-    None where repetitions are few, or not the same for all.
+    None if there are fewer than FEWEST repetitions, or if the logs do not have the same ones.
     """
     kept = [usable(log) for log in logs]
     seeds = [log.repetition[rows].tolist() for log, rows in zip(logs, kept, strict=True)]
@@ -179,7 +183,7 @@ def _bits(entry: Entry) -> float | None:
 
 
 def _equals(candidates: Sequence[Candidate], values: Sequence[float | None]) -> list[ComparableGroup]:
-    """Compressors of about equal omega, or bits a message, in the order of their final risks."""
+    """Group compressors whose values (omega, or bits a message) are about equal, each group sorted by final risk."""
     known = sorted((value, i) for i, value in enumerate(values) if value and candidates[i].final)
     groups: list[list[tuple[float, int]]] = []
     for value, i in known:
@@ -195,14 +199,17 @@ def _equals(candidates: Sequence[Candidate], values: Sequence[float | None]) -> 
 
 
 def _ranking(candidates: Sequence[Candidate]) -> list[Ranked]:
-    """The final risks over the least of them, from the least on."""
+    """Return the final risks divided by the least of them, in ascending order."""
     order = sorted(candidates, key=lambda each: each.final or 0.0)
     least = order[0]
     return [Ranked(each.name, (each.final or 0.0) / (least.final or 1.0), _ratio_error(each, least)) for each in order]
 
 
 def _ratio_error(candidate: Candidate, least: Candidate) -> float | None:
-    """The standard error of the ratio of two means, as if they were independent: pairing makes it smaller."""
+    """Return the standard error of the ratio of two mean risks, as if they were independent.
+
+    With paired repetitions the true error is smaller.
+    """
     risks = candidate.entry.excess_risk_averaged, least.entry.excess_risk_averaged
     if candidate.entry is least.entry or any(risk.standard_error is None for risk in risks):
         return None

@@ -1,6 +1,7 @@
-"""The JSON document of `mpi-fed analyze`, analysis.json: each field, in the order in which it is written.
+"""The JSON document of `mpi-fed analyze`, analysis.json: its fields, in the order in which they are written.
 
-`docs/analysis.md` says what the fields mean. A number that cannot be computed is None.
+`docs/analysis.md` has the definitions and formulas. A number that cannot be computed is None. R is the number of
+repetitions that count: those that reached round K with finite numbers, or 0 if one repetition diverged.
 """
 
 from __future__ import annotations
@@ -14,12 +15,20 @@ from ..benchmark import INVALID, VALID
 __all__ = ["INVALID", "VALID", "Analysis", "Decision", "Entry", "read_analysis"]
 
 Table = dict[str, Any]
-"""A table of a study file, fully resolved."""
+"""A table of a study file, with the value of every key."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over repetitions."""
+    """A mean over repetitions.
+
+    Attributes
+    ----------
+    mean : float or None
+        None where R = 0.
+    standard_error : float or None
+        s / sqrt(R) with s the standard deviation (R - 1 in its denominator); None where R < 2.
+    """
 
     mean: float | None
     standard_error: float | None
@@ -27,7 +36,21 @@ class Mean:
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope of log risk against log rounds, with its interval, over rounds first_round to last_round."""
+    """The slope of log excess risk against log rounds, with a confidence interval.
+
+    Attributes
+    ----------
+    estimate : float
+        Mean of the slopes of the R repetitions.
+    low, high : float or None
+        Ends of Student's t-interval; None with one repetition.
+    confidence : float
+        Confidence of the interval, 0.95.
+    first_round, last_round : int
+        Rounds of the first and the last log point of the fit.
+    predicted : float or None
+        Slope of the predicted curve over the same rounds; None without a prediction.
+    """
 
     estimate: float
     low: float | None
@@ -40,7 +63,17 @@ class Slope:
 
 @dataclass(frozen=True)
 class Uplink:
-    """Final counts, the mean over repetitions, all clients together."""
+    """Uplink counts at round K: the sum over clients, the mean over repetitions.
+
+    Attributes
+    ----------
+    information_bits : float or None
+        Information bits of the payloads.
+    payload_bytes : float or None
+        Bytes of the packed payloads.
+    transported_bytes : float or None
+        Bytes that all ranks handed to MPI.
+    """
 
     information_bits: float | None
     payload_bytes: float | None
@@ -49,7 +82,17 @@ class Uplink:
 
 @dataclass(frozen=True)
 class Factors:
-    """Bytes without compression over information / 8, payload and transported bytes."""
+    """The number of bytes without compression, divided by the number of bytes counted.
+
+    Attributes
+    ----------
+    information : float or None
+        Divided by information bits / 8.
+    payload : float or None
+        Divided by payload bytes.
+    transported : float or None
+        Divided by transported bytes.
+    """
 
     information: float | None
     payload: float | None
@@ -58,7 +101,15 @@ class Factors:
 
 @dataclass(frozen=True)
 class ReductionFactor:
-    """The factors over floats of 4 and of 2 bytes."""
+    """Reduction of the uplink, compared with d uncompressed values a client and round.
+
+    Attributes
+    ----------
+    float32 : Factors
+        Compared with values of 4 bytes.
+    float16 : Factors
+        Compared with values of 2 bytes.
+    """
 
     float32: Factors
     float16: Factors
@@ -66,7 +117,15 @@ class ReductionFactor:
 
 @dataclass(frozen=True)
 class DownlinkReductionFactor:
-    """Bytes without compression over transported bytes of the way back."""
+    """Bytes of d uncompressed values a rank and round, divided by the downlink's transported bytes.
+
+    Attributes
+    ----------
+    float32 : float or None
+        Compared with values of 4 bytes.
+    float16 : float or None
+        Compared with values of 2 bytes.
+    """
 
     float32: float | None
     float16: float | None
@@ -74,7 +133,15 @@ class DownlinkReductionFactor:
 
 @dataclass(frozen=True)
 class Bias:
-    """The mean of w_bar_K - w* over repetitions, relative to its spread."""
+    """Test of the errors w_bar_K - w* of the repetitions for a common bias.
+
+    Attributes
+    ----------
+    norm_ratio : float or None
+        ||mean error|| / sqrt(mean ||error||^2): about 1/sqrt(R) without bias, 1 if all error is bias.
+    z : float or None
+        Score with mean 0 and variance 1 for independent errors that are symmetric about 0.
+    """
 
     norm_ratio: float | None
     z: float | None
@@ -82,7 +149,19 @@ class Bias:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The mean excess risk as that of the mean of w_bar_K and that of its scatter, each with its standard error."""
+    """The mean excess risk of w_bar_K, split into bias and variance.
+
+    Attributes
+    ----------
+    bias : float or None
+        Estimate of (1/2) ||E w_bar_K - w*||^2 in the norm of H; may be negative.
+    bias_error : float or None
+        Standard error of `bias`.
+    variance : float or None
+        Estimate of (1/2) Tr(H Cov w_bar_K).
+    variance_error : float or None
+        Standard error of `variance`.
+    """
 
     bias: float | None
     bias_error: float | None
@@ -92,7 +171,15 @@ class Decomposition:
 
 @dataclass(frozen=True)
 class Interval:
-    """Where another set of repetitions would have it; an end is None beyond the last log point."""
+    """A bootstrap interval, over repetitions, of the rounds, bytes or seconds to the target.
+
+    Attributes
+    ----------
+    low, high : int or float or None
+        Ends of the interval; None for an end beyond the last log point.
+    confidence : float
+        Confidence of the interval, 0.95.
+    """
 
     low: int | float | None
     high: int | float | None
@@ -101,7 +188,71 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One configuration."""
+    """The results of one configuration.
+
+    Attributes
+    ----------
+    compressor, algorithm, problem, route : dict
+        Tables of the study file.
+    downlink : dict or None
+        Table of the downlink's compressor; None if the downlink is not compressed.
+    clients, rounds : int
+        N and K.
+    repetitions : int
+        R, the number of repetitions that the numbers below rest on.
+    excess_risk_averaged : Mean
+        F(w_bar_K) - F(w*).
+    predicted_excess_risk_averaged : float or None
+        Its expectation by theory.
+    prediction_kind : {"exact", "approximate"} or None
+        Kind of the prediction; None without one.
+    limit_trace : float or None
+        Tr(C_ania H^-1): 2k times the excess risk tends to it as step sizes tend to 0.
+    z, p_value : float or None
+        Comparison of the mean with the prediction: (mean - predicted) / standard error, and the two-sided p-value.
+    slope : Slope or None
+        Slope over the last decade of rounds.
+    uplink : Uplink
+        Uplink counts at round K.
+    downlink_bytes : float or None
+        Transported downlink bytes at round K, mean over repetitions.
+    reduction_factor : ReductionFactor
+        Reduction of the uplink.
+    reduction_factor_relative_error : float or None
+        Relative standard error of the reduction factors of transported bytes.
+    downlink_reduction_factor : DownlinkReductionFactor
+        Reduction of the downlink.
+    bias : Bias
+        Test for a bias of w_bar_K.
+    decomposition : Decomposition
+        Bias and variance of w_bar_K.
+    variance_ratio : float or None
+        Measured mean excess risk divided by the predicted one.
+    verdict : {"VALID", "INVALID"}
+        INVALID if the numbers cannot be trusted.
+    reasons : list of str
+        Reasons for INVALID; empty for VALID.
+    notes : list of str
+        Remarks that do not change the verdict, such as the reason for a missing prediction.
+    label, configuration_id, file : str
+        Name of the configuration, its digest (may be None), and the path of its log.
+    study : dict
+        Table of the study file.
+    rounds_to_target : int or None
+        Rounds at the first log point whose mean excess risk is at most the target; None if no log point meets it.
+    bytes_to_target : float or None
+        Transported uplink bytes at that log point, mean over repetitions.
+    seconds_to_target : float or None
+        Wall seconds at that log point, mean over repetitions.
+    rounds_to_target_interval, bytes_to_target_interval, seconds_to_target_interval : Interval or None
+        Intervals of the three; None below three repetitions.
+    heterogeneity_reference : bool
+        True if all clients have the same distribution.
+    heterogeneity_penalty : float or None
+        Final mean excess risk divided by that of the homogeneous reference; None without a reference.
+    heterogeneity_penalty_error : float or None
+        Standard error of the penalty.
+    """
 
     compressor: Table
     algorithm: Table
@@ -145,13 +296,23 @@ class Entry:
 
     @property
     def valid(self) -> bool:
-        """Whether the numbers can be trusted."""
+        """True if the verdict is VALID."""
         return self.verdict == VALID
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A compressor in a ranking: its final risk over the least one."""
+    """A compressor in a ranking.
+
+    Attributes
+    ----------
+    name : str
+        The compressor and its parameters.
+    ratio : float
+        Its mean final excess risk divided by the least of the ranking.
+    error : float or None
+        Standard error of the ratio, as if the two means were independent; None for the least and without errors.
+    """
 
     name: str
     ratio: float
@@ -160,7 +321,15 @@ class Ranked:
 
 @dataclass(frozen=True)
 class ComparableGroup:
-    """Compressors of about one omega, or of about as many bits a message."""
+    """Compressors whose omega, or information bits a message, are about equal.
+
+    Attributes
+    ----------
+    value : float
+        Mean omega, or mean information bits a message.
+    ranking : list of Ranked
+        The compressors, in the order of their final risks.
+    """
 
     value: float
     ranking: list[Ranked]
@@ -168,7 +337,15 @@ class ComparableGroup:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of two penalties of heterogeneity."""
+    """A ratio of two penalties of heterogeneity, with a confidence interval.
+
+    Attributes
+    ----------
+    estimate, low, high : float
+        The ratio and the ends of its interval.
+    confidence : float
+        Confidence of this interval; with the other comparisons it gives 0.95 for all together (Bonferroni).
+    """
 
     estimate: float
     low: float
@@ -178,7 +355,23 @@ class Ratio:
 
 @dataclass(frozen=True)
 class PenaltyComparison:
-    """A projection's penalty of heterogeneity beside that of a quantization, the reference."""
+    """A projection's penalty of heterogeneity, compared with that of a quantization, the reference.
+
+    Attributes
+    ----------
+    name : str
+        The projection.
+    penalty, error : float
+        Its penalty and the standard error.
+    reference : str
+        The quantization of nearest omega.
+    reference_penalty, reference_error : float
+        Its penalty and the standard error.
+    ratio : Ratio
+        `penalty` divided by `reference_penalty`.
+    verdict : {"better", "worse", "undecided"}
+        "better" if the interval is below 1, "worse" if it is above, "undecided" if it contains 1.
+    """
 
     name: str
     penalty: float
@@ -192,7 +385,35 @@ class PenaltyComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The compressor to take, among configurations that differ in compressor and route alone."""
+    """The recommended compressor, among configurations that differ in compressors and route only.
+
+    Attributes
+    ----------
+    problem : str
+        Keys in which this group differs from the other groups, with their values.
+    recommended : str or None
+        The VALID compressor with the fewest transported uplink bytes to the target; None if none reaches it.
+    recommended_file : str or None
+        Path of its log.
+    share_of_resamples : float or None
+        Share of the bootstrap resamples in which it needs strictly fewer bytes than every other compressor.
+    reasons : list of str
+        Reasons for the recommendation.
+    verdict : {"VALID", "INVALID"}
+        INVALID if there are doubts.
+    doubts : list of str
+        Reasons not to rely on the comparison.
+    target_not_reached : list of str
+        VALID compressors that do not reach the target.
+    invalid : list of str
+        Compressors whose configuration is INVALID.
+    equal_omega, equal_bits : list of ComparableGroup
+        Compressors of about equal omega, and of about equal information bits a message.
+    heterogeneity : list of PenaltyComparison
+        Penalties of the projections compared with those of quantization.
+    heterogeneity_left_out : list of str
+        Compressors whose penalty is not compared: the risk, or that of the reference, is INVALID or mostly bias.
+    """
 
     problem: str
     recommended: str | None
@@ -211,7 +432,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class ProblemRatio:
-    """The ratio of penalties on one problem."""
+    """The ratio of penalties on one problem, with a confidence interval.
+
+    Attributes
+    ----------
+    problem : str
+        Title of the problem, as in `Decision.problem`.
+    estimate, low, high, confidence : float
+        The fields of `Ratio`.
+    """
 
     problem: str
     estimate: float
@@ -222,7 +451,17 @@ class ProblemRatio:
 
 @dataclass(frozen=True)
 class Tally:
-    """How often one projection bears heterogeneity better than quantization, with its extreme ratios."""
+    """Counts of the verdicts on one projection, with its extreme ratios.
+
+    Attributes
+    ----------
+    name : str
+        The projection.
+    better, undecided, worse : int
+        Number of comparisons with each verdict.
+    least_ratio, greatest_ratio : ProblemRatio
+        The least and the greatest ratio of penalties.
+    """
 
     name: str
     better: int
@@ -234,7 +473,22 @@ class Tally:
 
 @dataclass(frozen=True)
 class HeterogeneityAnswer:
-    """Whether projections bear heterogeneity better than quantization, over all problems."""
+    """The answer over all problems to whether projections tolerate heterogeneity better than quantization.
+
+    Attributes
+    ----------
+    answer : {"yes", "in part", "it depends", "no", "undecided"}
+        "yes": better in all comparisons; "in part": better in some, worse in none; "it depends": both;
+        "no": worse in some, better in none.
+    confidence : float
+        Confidence of all intervals together, 0.95.
+    comparisons : int
+        Number of comparisons.
+    left_out : int
+        Number of penalties that are not compared.
+    compressors : list of Tally
+        Counts for each projection.
+    """
 
     answer: str
     confidence: float
@@ -245,7 +499,19 @@ class HeterogeneityAnswer:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The whole document."""
+    """The whole document.
+
+    Attributes
+    ----------
+    target_excess_risk : float or None
+        The target of the mean averaged excess risk; None if no configuration has a final mean.
+    configurations : list of Entry
+        Results, in the order of their study's grid.
+    decisions : list of Decision
+        Recommendations, one for each group of configurations that differ in compressors and route only.
+    heterogeneity : HeterogeneityAnswer or None
+        Answer over all decisions; None without penalties of heterogeneity.
+    """
 
     target_excess_risk: float | None
     configurations: list[Entry]
@@ -254,7 +520,25 @@ class Analysis:
 
 
 def read_analysis(file: Path) -> Analysis:
-    """The document in a file. Raises pydantic.ValidationError, a ValueError, where it is none."""
+    """Return the document in a file.
+
+    Parameters
+    ----------
+    file : Path
+        A file that `mpi-fed analyze` wrote: analysis.json, or the output of `--json`.
+
+    Returns
+    -------
+    Analysis
+        The document.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the file does not hold such a document; it is a ValueError.
+    OSError
+        If the file cannot be read.
+    """
     from pydantic import TypeAdapter
 
     return TypeAdapter(Analysis).validate_json(file.read_bytes())

@@ -1,4 +1,4 @@
-"""Pictures: averaged excess risk against rounds, uplink bytes and seconds, measured and predicted."""
+"""Draw the averaged excess risk, measured and predicted, against rounds, uplink bytes and seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Picture(NamedTuple):
-    """One picture: its file's name, what its axes show, and its caption."""
+    """A picture: the name of its file, its axes and its caption."""
 
     name: str
     x: str
@@ -25,7 +25,7 @@ class Picture(NamedTuple):
     y_label: str
     caption: str
     scaled: bool = False
-    """The risk is multiplied by 2 k, so that it levels out at the limit trace."""
+    """True if the risk is multiplied by 2k, so that the curve tends to the limit trace."""
 
 
 RISK = "excess risk of the averaged iterate"
@@ -36,8 +36,8 @@ PICTURES = (
         "rounds",
         "rounds $k$",
         "$2k$ · excess risk",
-        "The same times 2k. It tends to the limit trace Tr(C H⁻¹), marked at the right edge, for step sizes "
-        "that tend to 0, and levels out above it at a fixed step size.",
+        "Excess risk times 2k, against rounds. It tends to the limit trace Tr(C H⁻¹), marked at the right edge, for "
+        "step sizes that tend to 0, and levels out above it at a fixed step size.",
         scaled=True,
     ),
     Picture(
@@ -45,22 +45,22 @@ PICTURES = (
         "bytes",
         "uplink, bytes transported",
         RISK,
-        "Against the bytes that all ranks together handed to MPI on the way to the root.",
+        "Excess risk against the bytes that all ranks together handed to MPI on the uplink.",
     ),
-    Picture("risk-seconds", "seconds", "wall time, seconds", RISK, "Against the seconds spent in rounds."),
+    Picture("risk-seconds", "seconds", "wall time, seconds", RISK, "Excess risk against the seconds spent in rounds."),
 )
 COLUMNS = 3
-"""The most panels side by side."""
+"""Most panels side by side."""
 BLOW_UP = 100
-"""Risks of more than so many times those of the start are cut off."""
+"""Factor over the initial risk above which risks are cut off."""
 SUFFIXES = (".png", ".pdf")
 HANDLE_INCHES, CHARACTER_INCHES = 0.55, 0.07
-"""What a legend's entry needs for its line, and for a character."""
+"""Widths, in inches, of the line and of a character of a legend's entry."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, safe for the colour-blind, without their yellow, which is too pale for a line."""
+"""Okabe and Ito's colours, safe for the colour-blind, without yellow, which is too pale for a line."""
 MARKERS = "osD^vPX*"
 THEORY = {"exact": (0, (5, 2)), "approximate": (0, (1, 1.6))}
-"""Line styles of the prediction."""
+"""Line styles of the predictions, by kind."""
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -77,16 +77,16 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(pictures: Pictures, folder: Path) -> list[tuple[Path, str]]:
-    """Write every picture as .png and .pdf; return the .png files, each with its caption."""
-    import matplotlib
+    """Write every picture as .png and .pdf; return the .png files with their captions."""
+    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with matplotlib.rc_context(STYLE):
+    with mpl.rc_context(STYLE):
         for picture in PICTURES:
             figure = _figure(pictures, picture)
             FigureCanvasAgg(figure)
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out once, for all formats
+            figure.set_layout_engine("none")  # compute the layout once, for all formats
             for suffix in SUFFIXES:
                 figure.savefig(folder / f"{picture.name}{suffix}")
     return [(folder / f"{picture.name}.png", picture.caption) for picture in PICTURES]
@@ -121,7 +121,7 @@ def _figure(pictures: Pictures, picture: Picture) -> Figure:
 
 
 def _draw_series(axes: Axes, series: Series, picture: Picture) -> None:
-    """The mean as a line, the band over repetitions, and the prediction over both."""
+    """Draw the mean as a line, the band over repetitions, and the prediction above both."""
     curve, colour = series.curve, colour_of(series.name)
     x, scale = getattr(curve, picture.x), _scale(curve, picture)
     marks = (0.02 + 0.03 * (series.name % 5), 0.16)
@@ -143,7 +143,7 @@ def _darker(colour: str) -> tuple[float, ...]:
 
 
 def _across(labels: list[str], width: float) -> int:
-    """The most columns of a legend, filled column by column, that fit a width in inches."""
+    """Return the most columns of a legend, filled column by column, that fit a width in inches."""
     for columns in range(len(labels), 1, -1):
         longest = [max(map(len, column)) for column in np.array_split(np.array(labels, object), columns)]
         if sum(HANDLE_INCHES + CHARACTER_INCHES * length for length in longest) <= width:
@@ -163,17 +163,17 @@ _LIMIT: dict[str, Any] = {"marker": "<", "markersize": 5, "linestyle": ""}
 
 
 def colour_of(name: int) -> str:
-    """The colour of the compressor at this position among all names."""
+    """Return the colour of the compressor at this position among all names."""
     return COLOURS[name % len(COLOURS)]
 
 
 def marker_of(name: int) -> str:
-    """Its marker: with more names than colours it tells those of one colour apart."""
+    """Return the marker of the compressor at this position; compressors of one colour differ in their markers."""
     return MARKERS[(name + name // len(COLOURS)) % len(MARKERS)]
 
 
 def _limit(axes: Axes, pictures: Pictures, picture: Picture) -> None:
-    """Keep a curve that blows up from pressing all others flat: show what is near the risks of the start."""
+    """Limit the vertical axis to risks of at most BLOW_UP times the initial risk if a curve exceeds it."""
     curves = [series.curve for panel in pictures.panels for series in panel.series]
     ceiling = BLOW_UP * np.median([curve.mean[0] for curve in curves])
     if all((curve.mean <= ceiling).all() for curve in curves):

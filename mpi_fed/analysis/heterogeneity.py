@@ -1,4 +1,7 @@
-"""What clients that differ cost: the penalty over the homogeneous reference, and how compressors compare in it."""
+"""The penalty of heterogeneity: the final risk with clients that differ, divided by that with clients that do not.
+
+The run with clients of one distribution is the homogeneous reference. Compressors are compared by their penalties.
+"""
 
 from __future__ import annotations
 
@@ -22,28 +25,28 @@ SHIFTS = {
     },
     "study": {"name", "repetitions"},
 }
-"""Keys in which a configuration may differ from its homogeneous reference."""
+"""Keys in which a configuration may differ from its homogeneous reference, by table."""
 HOMOGENEOUS = {"shift": "none", "split": "iid"}
-"""The values under which all clients have one law."""
+"""Values of the problem's keys for which all clients have the same distribution."""
 PROJECTIONS, QUANTIZATION = ("sketch", "rand-h", "partial-participation"), "quantization"
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
 def is_reference(log: Log) -> bool:
-    """Whether all clients have one law, as far as the tables tell."""
+    """Return True if, by the keys of the problem, all clients have the same distribution."""
     problem = log.configuration["problem"]
     alike = [problem[key] == value for key, value in HOMOGENEOUS.items() if key in problem]
     return bool(alike) and all(alike)
 
 
 def references(logs: Sequence[Log]) -> list[Log | None]:
-    """The homogeneous reference of each log; None where there is none, and for those that are references."""
+    """Return the homogeneous reference of each log: None without one, or if the log is a reference itself."""
     known = {_shared(log): log for log in logs if is_reference(log) and _finals(log).mean() > 0}
     return [None if is_reference(log) else known.get(_shared(log)) for log in logs]
 
 
 def _shared(log: Log) -> str:
-    """What a configuration shares with its homogeneous reference, as text."""
+    """Return the keys and values that a configuration shares with its homogeneous reference, as text."""
     shared = {
         name: {key: value for key, value in table.items() if key not in SHIFTS.get(name, ())}
         for name, table in log.configuration.items()
@@ -53,13 +56,13 @@ def _shared(log: Log) -> str:
 
 
 def _finals(log: Log) -> Floats:
-    """The final averaged risks of the repetitions that count; one 0 where none does."""
+    """Return the final averaged risks of the repetitions that count, (R); a single 0 if none counts."""
     kept = usable(log)
     return log.excess_risk_averaged[kept, -1] if kept.any() else np.zeros(1)
 
 
 def penalty(log: Log, reference: Log | None) -> tuple[float | None, float | None]:
-    """The final mean risk over that of the reference, with its standard error."""
+    """Return the final mean risk divided by that of the reference, and the standard error of this ratio."""
     if reference is None or not usable(log).any():
         return None, None
     ratio = float(_finals(log).mean() / _finals(reference).mean())
@@ -68,7 +71,7 @@ def penalty(log: Log, reference: Log | None) -> tuple[float | None, float | None
 
 
 class Shifted(NamedTuple):
-    """A configuration whose clients differ, beside its homogeneous reference."""
+    """A configuration whose clients differ, with its homogeneous reference."""
 
     name: str
     omega: float
@@ -77,10 +80,10 @@ class Shifted(NamedTuple):
 
 
 def comparisons(groups: Sequence[Sequence[Shifted]]) -> list[list[PenaltyComparison]]:
-    """For each group, each projection's penalty beside that of the quantization of nearest omega, and the verdict.
+    """Compare, in each group, the penalty of each projection with that of the quantization of nearest omega.
 
-    The intervals of all ratios hold together with CONFIDENCE, so that one by chance better or worse among many is
-    not taken for an answer.
+    The intervals of all ratios contain the true ratios simultaneously with probability CONFIDENCE. This prevents that
+    among many comparisons one is called better or worse by chance.
     """
     pairs = [_pairs(group) for group in groups]
     return [[_compared(*pair, sum(map(len, pairs))) for pair in group] for group in pairs]
@@ -126,7 +129,10 @@ def _compared(ours: Shifted, theirs: Shifted, count: int) -> PenaltyComparison:
 def ratio_interval(
     above: Sequence[Log], below: Sequence[Log], confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:
-    """The product of the mean final risks of `above` over that of `below`, and Student's interval of its logarithm."""
+    """Return (product of the mean final risks of `above`) / (product of those of `below`), and its interval's ends.
+
+    The interval is Student's t-interval of the logarithm.
+    """
     from scipy import stats
 
     ratio = float(np.prod([_finals(log).mean() for log in above]) / np.prod([_finals(log).mean() for log in below]))
@@ -137,10 +143,10 @@ def ratio_interval(
 
 
 def _spread(above: Sequence[Log], below: Sequence[Log]) -> tuple[float | None, int]:
-    """The standard error of the logarithm of that ratio by the delta method, and its degrees of freedom.
+    """Return the standard error of the logarithm of that ratio, by the delta method, and its degrees of freedom.
 
-    Repetitions of one seed saw the same data, so what they share cancels; where the seeds are others the means are
-    taken as independent. None with one repetition.
+    Repetitions with the same seed use the same data, so their common noise cancels. If the logs have different seeds,
+    the means are taken as independent. The error is None if a log has fewer than two repetitions that count.
     """
     logs = [*above, *below]
     signs = np.repeat([1.0, -1.0], [len(above), len(below)])
@@ -157,7 +163,7 @@ def _spread(above: Sequence[Log], below: Sequence[Log]) -> tuple[float | None, i
 
 
 def answer(decisions: Sequence[Decision]) -> HeterogeneityAnswer | None:
-    """Whether projections bear heterogeneity better than quantization, over all comparisons; None without penalties."""
+    """Return whether projections tolerate heterogeneity better than quantization; None without penalties."""
     pairs = [(decision.problem, each) for decision in decisions for each in decision.heterogeneity]
     left_out = sum(len(decision.heterogeneity_left_out) for decision in decisions)
     if not pairs and not left_out:
@@ -183,7 +189,7 @@ def _word(verdicts: set[str]) -> str:
 
 
 def _tally(name: str, pairs: Sequence[tuple[str, PenaltyComparison]]) -> Tally:
-    """How often one compressor is better and worse, and its least and greatest ratio."""
+    """Count the verdicts on one compressor, and find its least and greatest ratio."""
     verdicts = [each.verdict for _, each in pairs]
     ratios = [
         ProblemRatio(problem, each.ratio.estimate, each.ratio.low, each.ratio.high, each.ratio.confidence)

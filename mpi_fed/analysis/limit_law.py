@@ -1,4 +1,4 @@
-"""The law that 2K times the excess risk tends to: a sum of chi squares, each with a weight of its own."""
+"""The limit law of 2K times the excess risk: a weighted sum of independent chi squares."""
 
 from __future__ import annotations
 
@@ -10,11 +10,32 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 DRAWS = 200_000
-"""Draws of the law that a sample is held against: 100 and more times as many as repetitions."""
+"""Number of draws of the law to compare a sample with: at least 100 times the number of repetitions."""
 
 
 def draw_limit_law(weights: Sequence[float], count: int = DRAWS, seed: int = 0) -> Floats:
-    """(count,) draws of sum_j weights_j chi^2_1."""
+    """Draw from the limit law, sum_j weights_j chi^2_1 with independent chi squares.
+
+    Parameters
+    ----------
+    weights : sequence of float, shape (d)
+        Weights of the chi squares.
+    count : int, default 200000
+        Number of draws.
+    seed : int, default 0
+        Seed of the generator.
+
+    Returns
+    -------
+    array of float, shape (count)
+        The draws.
+
+    Examples
+    --------
+    >>> from mpi_fed.analysis.limit_law import draw_limit_law
+    >>> float(draw_limit_law([3.0, 1.0]).mean().round(1))
+    4.0
+    """
     generator = np.random.Generator(np.random.PCG64(seed))
     total = np.zeros(count)
     for weight in weights:
@@ -23,10 +44,25 @@ def draw_limit_law(weights: Sequence[float], count: int = DRAWS, seed: int = 0) 
 
 
 def compare_with_limit_law(scaled: Floats, weights: Sequence[float]) -> tuple[float, float]:
-    """The two-sample Kolmogorov-Smirnov distance between 2K x excess risk, (R,), and its limit law; its p-value.
+    """Test a sample against the limit law by the two-sample Kolmogorov-Smirnov test.
 
-    Under the limit law p is uniform, so p < 1e-4 happens once in 10,000 times. At finite K the law is only near
-    its limit, so with many repetitions a difference will be found in the end.
+    Parameters
+    ----------
+    scaled : array of float, shape (R)
+        2K times the excess risks of R repetitions.
+    weights : sequence of float, shape (d)
+        Weights of the limit law's chi squares.
+
+    Returns
+    -------
+    distance : float
+        Kolmogorov-Smirnov distance.
+    p_value : float
+        Its p-value. Under the limit law it is uniform, so p < 1e-4 happens once in 10,000 times.
+
+    Notes
+    -----
+    At finite K the distribution is only close to the limit law, so the test finds a difference if R is large enough.
     """
     from scipy import stats
 

@@ -1,4 +1,4 @@
-"""The report: table, pictures, provenance and details as one HTML page that needs nothing else."""
+"""Write the report: table, pictures, provenance and details in one HTML file that needs no other file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .summary import FLOOR
 Picture = tuple[Path, str]
 TEMPLATE, SCRIPT = Path(__file__).with_name("report.html"), Path(__file__).with_name("report.js")
 GROUPS = ("Risk against theory", "Bias, variance, heterogeneity", "Bytes", "To the target")
-"""The headings of the results' tables, of summary_table.GROUPS."""
+"""Headings of the results' tables, one for each of summary_table.GROUPS."""
 POINTS = 200
-"""The most points of a curve that the page holds."""
+"""Most points of a curve in the page."""
 SYMBOLS = dict(
     zip(MARKERS, ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"), strict=True)
 )
-"""The pictures' markers by their names in plotly."""
+"""Plotly's names of the pictures' markers."""
 NOT_PROVENANCE = {
     attribute.name
     for attribute in (
@@ -43,15 +43,16 @@ NOT_PROVENANCE = {
         schema.STATUS,
     )
 }
-"""Root attributes that do not say where the log comes from."""
+"""Root attributes of a log that are not part of its provenance."""
 
 
 def write_report(
     folder: Path, logs: Sequence[Log], analysis: Analysis, shown: Pictures, pictures: Sequence[Picture]
 ) -> Path:
-    """Write `report.html` and return its path; `pictures` are PNG files of what is `shown`, with their captions.
+    """Write `report.html` and return its path.
 
-    They are what is printed, and what is seen where no script runs; else one chart takes their place.
+    `pictures` are PNG files of the panels `shown`, with their captions. They appear in print and where scripts do not
+    run; elsewhere an interactive chart replaces them.
     """
     from jinja2 import Environment
     from plotly.offline import get_plotlyjs
@@ -85,7 +86,7 @@ def write_report(
 
 
 def _paragraphs(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Lines as heads, each with the indented lines below it."""
+    """Return the lines as pairs of a heading and the indented lines below it."""
     paragraphs: list[tuple[str, list[str]]] = []
     for line in filter(None, lines):
         if line.startswith(" "):
@@ -96,12 +97,12 @@ def _paragraphs(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _curves(shown: Pictures) -> str:
-    """What the chart draws, as JSON."""
+    """Return the data of the chart as JSON."""
     first = np.array([series.curve.mean[0] for panel in shown.panels for series in panel.series])
     starts = first[np.isfinite(first) & (first > FLOOR * first.max(initial=0))]  # a run may start at w*
     ceiling = BLOW_UP * float(np.median(starts)) if len(starts) and len(starts) == len(first) else np.inf
     names = []
-    for i, name in enumerate(shown.names):  # which plotly takes for markup
+    for i, name in enumerate(shown.names):  # plotly interprets names as markup
         plain = html.escape(name, quote=False)
         names.append({"name": plain, "colour": colour_of(i), "symbol": SYMBOLS[marker_of(i)]})
     panels = [
@@ -117,18 +118,18 @@ def _curves(shown: Pictures) -> str:
 
 
 def _kinds(shown: Pictures) -> set[str | None]:
-    """Of the theories that the chart shows."""
+    """Return the kinds of the predictions in the chart."""
     curves = [series.curve for panel in shown.panels for series in panel.series]
     return {curve.kind for curve in curves if curve.theory is not None}
 
 
 def inside_script(value: Any) -> str:
-    """JSON that may stand inside a script element, which the first "</script>" would end."""
+    """Return JSON that is safe inside a script element: it cannot contain "</script>", which would end the element."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _points(curve: Curve, ceiling: float) -> dict[str, Any]:
-    """A curve in five digits, thinned out where it has many points; null where it blew up."""
+    """Return a curve in five digits, with at most POINTS points; values above the ceiling or not positive are None."""
     chosen = np.unique(np.linspace(0, len(curve.rounds) - 1, POINTS).round().astype(int))
     points: dict[str, Any] = {"kind": curve.kind, "limit": curve.limit_trace}
     for name in ("rounds", "bytes", "seconds", "mean", "low", "high", "theory"):
@@ -148,18 +149,18 @@ def _embedded(path: Path) -> str:
 
 
 def provenance(log: Log) -> dict[str, str]:
-    """The root attributes that say where the log comes from, as text."""
+    """Return the root attributes that are part of the log's provenance, as text."""
     return {name: _text(value) for name, value in log.attributes.items() if name not in NOT_PROVENANCE}
 
 
 def _common(provenances: Sequence[dict[str, str]]) -> dict[str, str]:
-    """What all of them share."""
+    """Return the items that all provenances have in common."""
     first, *others = provenances
     return {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
 
 
 def _details(log: Log, entry: Entry, shared: dict[str, str]) -> dict[str, Any]:
-    """The part of the page about one configuration alone."""
+    """Return the data of the page's section on one configuration."""
     return {
         "entry": entry,
         "status": log.status,
@@ -170,7 +171,7 @@ def _details(log: Log, entry: Entry, shared: dict[str, str]) -> dict[str, Any]:
 
 
 def _phases(log: Log) -> list[tuple[str, list[str]]]:
-    """For each phase the microseconds a round, min, mean and max over ranks, mean over repetitions."""
+    """Return each phase's microseconds a round: min, mean and max over ranks, as means over repetitions."""
     seconds, names = log.dataset(schema.PHASE_SECONDS.name), log.dataset(schema.PHASE.name)
     if seconds is None or names is None or not log.complete.any():
         return []

@@ -1,4 +1,4 @@
-"""The theory's prediction for a log's configuration, at its log points."""
+"""Predict the risks of a log's configuration, at its log points, by theory."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """What theory says of a log; `note` says why where it says nothing."""
+    """Prediction by theory for a log. Without a prediction, `note` has the reason."""
 
     excess_risk_averaged: NDArray[np.float64] | None = None
-    """(P) the expected excess risk of w_bar at the log points, NaN where theory says nothing."""
+    """Expected excess risk of w_bar at the log points, (P); NaN at log points without a prediction."""
     kind: str | None = None
-    """exact | approximate | None."""
+    """Kind of the prediction: exact | approximate | None."""
     limit_trace: float | None = None
-    """Tr(C_ania H^-1): the excess risk tends to limit_trace / (2 rounds)."""
+    """Limit trace Tr(C_ania H^-1): the excess risk tends to limit_trace / (2 rounds)."""
     relative_error: float = 0.0
-    """Relative standard error of the prediction at the last round, where a part of it is Monte Carlo."""
+    """Relative standard error of the prediction at the last round; 0 unless a part of it is Monte Carlo."""
     stable: bool | None = None
-    """Whether the second moments stay bounded at this step."""
+    """True if the second moments stay bounded at this step size; None if theory does not cover it."""
     rounding: float = 0.0
-    """What rounding to float32 on the wire may change of the last risk."""
+    """Greatest change of the last risk by rounding messages to float32."""
     note: str | None = None
     population: Population | None = None
-    """The clients, and so H; None where they cannot be had here."""
+    """The clients, which determine H; None if they cannot be built on this machine."""
 
 
 def forecast(log: Log) -> Forecast:
-    """The prediction for a log; none where the configuration cannot be built here."""
+    """Return the prediction for a log; without one if the configuration cannot be built on this machine."""
     from ..study.load import configuration_from_tables
     from ..theory import predict
 
@@ -47,7 +47,7 @@ def forecast(log: Log) -> Forecast:
         configuration = configuration_from_tables(log.configuration)
         digest = configuration.problem.facts().get(schema.DATASET_DIGEST.name)
         if digest != log.attributes.get(schema.DATASET_DIGEST.name):
-            return Forecast(note="no prediction: the data here are not those of the run")
+            return Forecast(note="no prediction: the data on this machine are not those of the run")
         population = configuration.problem.prepare(configuration.clients)
         prediction = predict(configuration, population, log_rounds=log.round.tolist())
     except (InputError, ValueError, OSError, NotImplementedError) as error:
@@ -67,10 +67,11 @@ def forecast(log: Log) -> Forecast:
 
 
 def _rounding(population: Population, risk: float) -> float:
-    """By how much a risk may change where clients' gradients are rounded to float32.
+    """Bound the change of a risk F when the clients' gradients are rounded to float32: 2 sqrt(F e) + e.
 
-    The mean gradient is off by at most delta_j = 2^-24 mean_i |E g_ij| at w*, always in the same direction where
-    gradients are exact, and so w by H^-1 delta: e = delta^T |H^-1| delta / 2, and sqrt(F) by at most sqrt(e).
+    Rounding changes coordinate j of the mean gradient by at most delta_j = 2^-24 mean_i |E g_ij| at w*, in every round
+    in the same direction if gradients are exact. This shifts w by H^-1 delta, whose excess risk is at most
+    e = delta^T |H^-1| delta / 2, and so sqrt(F) by at most sqrt(e).
     """
     from ..problems.population import gradient_at
 

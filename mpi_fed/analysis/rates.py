@@ -1,4 +1,4 @@
-"""The statistics of a configuration's repetitions: means, slopes, comparison with a prediction, bias."""
+"""Statistics of a configuration's repetitions: means, slopes, comparison with a prediction, bias."""
 
 from __future__ import annotations
 
@@ -13,29 +13,57 @@ from .document import Bias, Decomposition, Slope
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-"""Confidence of a slope's interval."""
+"""Confidence of the intervals."""
 WINDOW = 10
-"""A slope is fitted over the rounds K / WINDOW to K: the last decade."""
+"""Ratio of the last round of a slope's fit to the first: it covers rounds K / WINDOW to K, the last decade."""
 FEWEST = 3
-"""With fewer repetitions nothing is said of uncertainty by resampling them."""
+"""Fewest repetitions that are resampled to estimate uncertainty."""
 RESAMPLES = 1000
-"""Bootstrap resamples of the repetitions, the same ones for all configurations, since these see the same data."""
+"""Number of bootstrap resamples of the repetitions; all configurations use the same ones, as they see the same data."""
 FEWEST_POINTS = 3
-"""A slope needs so many log points in its window."""
+"""Fewest log points that a slope needs in its window."""
 ROUNDING = 1e-6
-"""A relative difference between measurement and prediction that float32 messages can cause; it is none."""
+"""Relative difference between measurement and prediction that float32 messages can cause, and that is ignored."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A mean beside its prediction: z = (mean - predicted) / standard error, and the two-sided p-value."""
+    """Comparison of a mean with its prediction.
+
+    Attributes
+    ----------
+    z : float or None
+        (mean - predicted) / standard error; None if the repetitions differ by rounding only.
+    p_value : float or None
+        Two-sided p-value. Both are None without a prediction or with fewer than two repetitions.
+    """
 
     z: float | None
     p_value: float | None
 
 
 def mean_and_error(values: Floats) -> tuple[float | None, float | None]:
-    """The mean and its standard error, from values of shape (R); None where R does not allow them."""
+    """Return a mean and its standard error.
+
+    Parameters
+    ----------
+    values : array of float, shape (R)
+        One value for each repetition.
+
+    Returns
+    -------
+    mean : float or None
+        None if R = 0.
+    standard_error : float or None
+        s / sqrt(R) with s the standard deviation (R - 1 in its denominator); None if R < 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mpi_fed.analysis.rates import mean_and_error
+    >>> mean_and_error(np.array([1.0, 3.0]))
+    (2.0, 1.0)
+    """
     from scipy import stats
 
     mean = float(np.mean(values)) if len(values) else None
@@ -45,12 +73,40 @@ def mean_and_error(values: Floats) -> tuple[float | None, float | None]:
 def fit_slope(
     rounds: NDArray[np.int64], risks: Floats, predicted: Floats | None = None, first_round: float | None = None
 ) -> Slope | None:
-    """The log-log slope over `first_round` to K, else the last decade, from risks of shape (R, P) at rounds (P).
+    """Return the slope of log risk against log rounds.
 
-    The points of one curve are strongly correlated (w_bar_2k shares half of its terms with w_bar_k), so that
-    a regression's own error bar would be far too small. Each repetition is fitted on its own, by least
-    squares, and the R independent slopes give the mean and Student's t-interval. One repetition has no
-    interval. None where the window has fewer than three points or a risk that is not positive.
+    Parameters
+    ----------
+    rounds : array of int, shape (P)
+        Rounds of the log points, ascending; the last one is K.
+    risks : array of float, shape (R, P)
+        Excess risks of R repetitions.
+    predicted : array of float, shape (P), optional
+        Predicted risks.
+    first_round : float, optional
+        First round of the fit. The default is K / 10, so that the fit covers the last decade.
+
+    Returns
+    -------
+    Slope or None
+        None if the window has fewer than three log points, if R = 0, or if a risk in the window is not positive.
+
+    Notes
+    -----
+    The points of one curve are strongly correlated (w_bar_2k shares half of its terms with w_bar_k), so the error that
+    a regression computes from its residuals is far too small. Each repetition is therefore fitted separately, by
+    least squares. The R slopes are independent; they give the mean and Student's t-interval. With one repetition there
+    is no interval.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mpi_fed.analysis.rates import fit_slope
+    >>> rounds = np.array([1, 10, 20, 50, 100])
+    >>> risks = np.array([[2.0], [3.0]]) / np.sqrt(rounds)
+    >>> fit = fit_slope(rounds, risks)
+    >>> round(fit.estimate, 6), fit.first_round, fit.last_round
+    (-0.5, 10, 100)
     """
     from scipy import stats
 
@@ -78,15 +134,34 @@ def fit_slope(
 
 
 def compare(risks: Floats, predicted: float | None, relative_error: float = 0.0, floor: float = 0.0) -> Comparison:
-    """Risks of shape (R) against the predicted mean and its relative standard error.
+    """Compare the mean of risks with the predicted mean.
 
-    A difference of at most `floor` is rounding and so none.
+    Parameters
+    ----------
+    risks : array of float, shape (R)
+        Excess risks of R repetitions.
+    predicted : float or None
+        Predicted mean.
+    relative_error : float, default 0
+        Relative standard error of the prediction.
+    floor : float, default 0
+        Greatest difference that counts as rounding, and gives p = 1.
 
-    z = (mean - predicted) / se is the plain score. Excess risks are skewed (a weighted sum of chi squares in
-    the limit), which makes Student's t reject far too often on the low side. The p-value therefore comes from
-    the cube root, which is nearly normal for such sums (Wilson and Hilferty, 1931): the delta method's score
-    t = 3 ((mean / predicted)^(1/3) - 1) / sqrt((se / mean)^2 + relative_error^2), against Student's t with
-    R - 1 degrees of freedom.
+    Returns
+    -------
+    Comparison
+        z = (mean - predicted) / se, and the p-value.
+
+    Notes
+    -----
+    Excess risks are skewed (in the limit a weighted sum of chi squares), so Student's t rejects far too often on the
+    low side. The p-value therefore uses the cube root, which is nearly normal for such sums [1]_. It compares the
+    score of the delta method, t = 3 ((mean / predicted)^(1/3) - 1) / sqrt((se / mean)^2 + relative_error^2), with
+    Student's t distribution with R - 1 degrees of freedom.
+
+    References
+    ----------
+    .. [1] E. B. Wilson and M. M. Hilferty, The distribution of chi-square, PNAS 17 (1931).
     """
     from scipy import stats
 
@@ -105,11 +180,19 @@ def compare(risks: Floats, predicted: float | None, relative_error: float = 0.0,
 
 
 def measure_bias(errors: Floats) -> Bias:
-    """How far w_bar_K - w*, of shape (R, d), is from mean zero.
+    """Measure how far errors are from mean zero.
 
-    norm_ratio = ||mean error|| / sqrt(mean ||error||^2): about 1/sqrt(R) without bias, 1 where all is bias.
-    z = sum_{r<s} <e_r, e_s> / sqrt(sum_{r<s} <e_r, e_s>^2): mean 0 and variance 1 exactly, for any R and d,
-    where the errors are independent and symmetric about 0; large and positive under bias.
+    Parameters
+    ----------
+    errors : array of float, shape (R, d)
+        e_r = w_bar_K - w* of R repetitions.
+
+    Returns
+    -------
+    Bias
+        norm_ratio = ||mean error|| / sqrt(mean ||error||^2): about 1/sqrt(R) without bias, 1 if all error is bias.
+        z = sum_{r<s} <e_r, e_s> / sqrt(sum_{r<s} <e_r, e_s>^2): it has mean 0 and variance 1 exactly, for any R and d,
+        if the errors are independent and symmetric about 0; bias makes it large and positive. Both are None if R < 2.
     """
     if len(errors) < 2:
         return Bias(None, None)
@@ -121,12 +204,30 @@ def measure_bias(errors: Floats) -> Bias:
 
 
 def decompose(errors: Floats, weighted: Floats) -> Decomposition:
-    """The mean of (1/2) <e_r, H e_r> in two parts, from errors e_r = w_bar_K - w* and H e_r, both (R, d).
+    """Split the mean excess risk, the mean of (1/2) <e_r, H e_r>, into bias and variance.
 
-    bias = (1/2) mean over r != s of <e_r, H e_s>, whose expectation is (1/2) ||E e||^2 in the norm of H, so that it
-    may fall below 0; variance = the rest, whose expectation is (1/2) Tr(H Cov e). Standard errors by the jackknife,
-    sqrt((R-1)/R sum_r (estimate without r - their mean)^2), which err on the safe side (Efron and Stein, 1981).
-    None where R < 3.
+    Parameters
+    ----------
+    errors : array of float, shape (R, d)
+        e_r = w_bar_K - w* of R repetitions.
+    weighted : array of float, shape (R, d)
+        H e_r.
+
+    Returns
+    -------
+    Decomposition
+        bias = (1/2) mean over r != s of <e_r, H e_s>, whose expectation is (1/2) ||E e||^2 in the norm of H; the
+        estimate may be negative. variance = mean risk - bias, whose expectation is (1/2) Tr(H Cov e). All are None
+        if R < 3.
+
+    Notes
+    -----
+    The standard errors are those of the jackknife, sqrt((R-1)/R sum_r (estimate without r - their mean)^2). In the
+    mean they are too large rather than too small [1]_.
+
+    References
+    ----------
+    .. [1] B. Efron and C. Stein, The jackknife estimate of variance, Annals of Statistics 9 (1981).
     """
     count = len(errors)
     if count < 3:
@@ -145,21 +246,51 @@ def decompose(errors: Floats, weighted: Floats) -> Decomposition:
 
 
 def first_at_or_below(curve: Floats, target: float | None) -> int | None:
-    """The index of the first value that is at most the target, or None."""
+    """Return the index of the first value that is at most the target.
+
+    Parameters
+    ----------
+    curve : array of float, shape (P)
+        Risks at the log points.
+    target : float or None
+        Target risk.
+
+    Returns
+    -------
+    int or None
+        None if no value meets the target, or without a target.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mpi_fed.analysis.rates import first_at_or_below
+    >>> first_at_or_below(np.array([4.0, 2.0, 3.0, 1.0]), 2.5)
+    1
+    """
     hits = np.flatnonzero(curve <= (np.nan if target is None else target))
     return int(hits[0]) if len(hits) else None
 
 
 def resampled(count: int) -> NDArray[np.int64]:
-    """(RESAMPLES, count) positions of repetitions drawn with replacement, always the same ones."""
+    """Return positions of repetitions drawn with replacement, (RESAMPLES, count), the same ones in every call."""
     return np.random.Generator(np.random.PCG64(0)).integers(count, size=(RESAMPLES, count))
 
 
 def target_interval(curves: Floats, target: float | None) -> tuple[int | None, int | None] | None:
-    """Between which log points the mean of curves (R, P) first meets the target, by bootstrap over repetitions.
+    """Return a bootstrap interval, over repetitions, of the log point at which the mean first meets the target.
 
-    The percentiles that CONFIDENCE leaves out on either side; None for an end beyond the last log point, and None
-    altogether below FEWEST repetitions.
+    Parameters
+    ----------
+    curves : array of float, shape (R, P)
+        Risks of R repetitions at P log points.
+    target : float or None
+        Target risk.
+
+    Returns
+    -------
+    tuple of (int or None), or None
+        Indices of the two log points: the percentiles (1 -+ CONFIDENCE) / 2 over RESAMPLES resamples. An end beyond
+        the last log point is None. None instead of the pair if R < FEWEST, or without a target.
     """
     count, points = curves.shape
     if count < FEWEST or target is None:

@@ -54,7 +54,7 @@
     return found;
   }
 
-  // Entries of the legend for what is no compressor.
+  // Entries of the legend for the kinds of theory.
   function keys(choice) {
     if (!choice.theory) return [];
     return data.theories.map((theory) => ({
@@ -68,7 +68,7 @@
     return known.length ? Math.log10(Math.max(...known) / Math.min(...known)) : 0;
   }
 
-  // Over many decades a label stands at each power of ten, or every other; over few also between them.
+  // An axis over many decades has labels at powers of ten, about eight at most; over few decades also between them.
   function axis(title, type, values) {
     const span = decades(values), step = span > 3 ? Math.ceil(span / 8) : null;
     const log = type === "log" ? { exponentformat: "power", dtick: step, minor: { ticks: "outside" } } : {};

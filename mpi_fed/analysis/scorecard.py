@@ -1,4 +1,7 @@
-"""The four figures that decide, per problem: communication saved, rounds needed, final error, heterogeneity borne."""
+"""The scorecard of each problem: four figures for each compressor.
+
+They are the communication saved, the rounds needed, the final error, and the penalty of heterogeneity.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,11 @@ Value = Callable[[Entry], float | None]
 
 
 class Figure(NamedTuple):
-    """A column: its heading, its unit or meaning, the number, its text, and whether the larger is the better."""
+    """A column of the scorecard.
+
+    `value`, `text` and `error` return an entry's number, its text and its standard error; `larger` is True if larger
+    numbers are better.
+    """
 
     heading: str
     meaning: str
@@ -26,8 +33,10 @@ class Figure(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What a scorecard shows of one figure: its text, how near the best it is (1 is the best), and whether it is the
-    best or within two standard errors of it.
+    """A cell of the scorecard.
+
+    `share` compares the number with the best of the column, which has share 1; `best` is True if the number is the best
+    or within two standard errors of it.
     """
 
     text: str
@@ -36,7 +45,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One compressor."""
+    """The row of one compressor."""
 
     name: str
     recommended: bool
@@ -45,21 +54,21 @@ class Row(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One problem and algorithm, as far as it differs from the others."""
+    """The scorecard of one problem and algorithm; the title has the keys in which it differs from the others."""
 
     title: str
     rows: list[Row]
 
 
 def _half_width(value: float | None, interval: Interval | None) -> float:
-    """About one standard error: half of how far the interval reaches below the value, its finite side."""
+    """Return about one standard error: half the distance from the value to the interval's lower, finite end."""
     return (value - interval.low) / 2 if value and interval and interval.low else 0.0
 
 
 FIGURES = (
     Figure(
         "communication saved",
-        "float32 bytes over bytes carried, up",
+        "float32 bytes over transported bytes, uplink",
         lambda entry: entry.reduction_factor.float32.transported,
         lambda entry: f"{cells.number(entry.reduction_factor.float32.transported)} times",
         larger=True,
@@ -80,7 +89,7 @@ FIGURES = (
     ),
     Figure(
         "robustness",
-        "risk over that of alike clients",
+        "risk over that with alike clients",
         lambda entry: entry.heterogeneity_penalty,
         lambda entry: "reference: clients alike" if entry.heterogeneity_reference else cells.penalty(entry),
         lambda entry: entry.heterogeneity_penalty_error,
@@ -89,7 +98,7 @@ FIGURES = (
 
 
 def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequence[Decision]) -> list[Card]:
-    """One card for each group of configurations that differ in the compressor and the route alone."""
+    """Return a card for each group of configurations that differ in compressors and route only."""
     taken = {decision.recommended_file for decision in decisions if not decision.doubts}
     names, cards = names_of(logs), []
     for title, members in grouped(logs):
@@ -108,7 +117,7 @@ def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequenc
 
 
 def _cells(figure: Figure, entries: Sequence[Entry]) -> list[Cell]:
-    """The figure of every configuration beside the best of the VALID ones."""
+    """Return the cells of a column; VALID configurations are compared with the best of them."""
     values = [figure.value(entry) if entry.valid else None for entry in entries]
     known = [(value, i) for i, value in enumerate(values) if value is not None]
     column = [Cell(figure.text(entry), None, False) for entry in entries]

@@ -1,4 +1,4 @@
-"""What the document of an analysis says in words: decisions, the answer about heterogeneity, remarks."""
+"""Sentences for the document of an analysis: decisions, the answer about heterogeneity, remarks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .validity import MISMATCH_LEVEL
 
 
 def decisions(analysis: Analysis) -> list[str]:
-    """What to take, a paragraph a problem; nothing where there is no choice."""
+    """Return the recommendations, one paragraph for each decision."""
     return [line for decision in analysis.decisions for line in ["", *_paragraph(decision)]]
 
 
@@ -34,9 +34,9 @@ def _paragraph(decision: Decision) -> list[str]:
 def _head(decision: Decision) -> str:
     best, where = decision.recommended, f" for {decision.problem}" if decision.problem else ""
     if best is None:
-        return f"NO RECOMMENDATION{where}: none reaches the target"
+        return f"NO RECOMMENDATION{where}: no configuration reaches the target"
     if decision.doubts:
-        return f"NO RECOMMENDATION{where}, for the comparison is INVALID; the cheapest in it: {best}"
+        return f"NO RECOMMENDATION{where}, because the comparison is INVALID; its cheapest compressor: {best}"
     return f"RECOMMENDED{where}: {best}"
 
 
@@ -55,16 +55,18 @@ def _comparison(compared: PenaltyComparison) -> str:
 
 
 def answer(summary: HeterogeneityAnswer | None) -> list[str]:
-    """Whether projections bear heterogeneity better than quantization, over all shifted problems."""
+    """Return the lines on whether projections tolerate heterogeneity better than quantization."""
     if summary is None:
         return []
     count = summary.comparisons
     lines = [
         "",
-        f"DO PROJECTIONS BEAR HETEROGENEITY BETTER THAN QUANTIZATION AT EQUAL OMEGA? {summary.answer.upper()}",
-        f"  {count} comparison{'s' * (count != 1)} of penalties (shifted over alike), a projection's over "
-        f"quantization's: better below 1, worse above, undecided where the interval holds 1; all intervals together "
-        f"hold with {100 * summary.confidence:.0f}%",
+        f"DO PROJECTIONS TOLERATE HETEROGENEITY BETTER THAN QUANTIZATION AT EQUAL OMEGA? {summary.answer.upper()}",
+        (
+            f"  {count} comparison{'s' * (count != 1)} of penalties (shifted over alike): ratio of a projection's to "
+            f"quantization's, better below 1, worse above 1, undecided if its interval contains 1; "
+            f"confidence of all intervals together: {100 * summary.confidence:.0f}%"
+        ),
     ]
     if summary.left_out:
         lines.append(
@@ -80,12 +82,12 @@ def answer(summary: HeterogeneityAnswer | None) -> list[str]:
 
 
 def _interval(ratio: Ratio | ProblemRatio) -> str:
-    """An estimate and its interval, in digits that show how wide it is."""
+    """Return an estimate and its interval, with three digits."""
     return f"{ratio.estimate:.3g} ({ratio.low:.3g} to {ratio.high:.3g})"
 
 
 def remarks(analysis: Analysis) -> list[str]:
-    """The target, and what has to be said of single configurations."""
+    """Return the target, and the reasons and notes of single configurations."""
     target = analysis.target_excess_risk
     lines = [] if target is None else [f"target: mean averaged excess risk of at most {number(target, 4)}"]
     if any(entry.p_value is not None for entry in analysis.configurations):

@@ -1,4 +1,4 @@
-"""What the pictures show: one panel a problem and algorithm, in it one series a compressor."""
+"""The curves of the pictures: one panel for each problem and algorithm, with one series for each compressor."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .prediction import Forecast
 Floats = NDArray[np.float64]
 
 BAND = (10, 90)
-"""Percentiles over repetitions that a curve's band spans."""
+"""Percentiles, over repetitions, of the lower and upper edge of a curve's band."""
 WITHIN = {"compressor", "downlink", "route", "log"}
-"""Tables in which the series of one panel may differ; so may study.repetitions."""
+"""Tables in which the series of one panel may differ; they may also differ in study.repetitions."""
 
 
 class Curve(NamedTuple):
-    """Averaged excess risk over P log points: mean, band over repetitions, and theory where there is one."""
+    """Averaged excess risk at P log points: mean, band over repetitions and prediction, each of shape (P)."""
 
     rounds: Floats
     bytes: Floats
@@ -36,28 +36,28 @@ class Curve(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One configuration: which compressor, as an index into all names, and its curve."""
+    """The curve of one configuration, and the index of its compressor among all names."""
 
     name: int
     curve: Curve
 
 
 class Panel(NamedTuple):
-    """The configurations that share all but the compressor; the title says in what panels differ."""
+    """The configurations that differ in compressors and route only; the title has the keys in which panels differ."""
 
     title: str
     series: list[Series]
 
 
 class Pictures(NamedTuple):
-    """All panels, and the compressors' names."""
+    """The names of the compressors, and all panels."""
 
     names: list[str]
     panels: list[Panel]
 
 
 def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
-    """The panels, in the order of the logs. Logs without a single point beyond round 0 are left out."""
+    """Return the panels, in the order of the logs, without logs that have no log point beyond round 0."""
     names = names_of(logs)
     distinct = list(dict.fromkeys(names))
     begun = [i for i, log in enumerate(logs) if log.reached.max(initial=0) > 1]
@@ -69,7 +69,7 @@ def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
 
 
 def grouped(logs: Sequence[Log]) -> list[tuple[str, list[int]]]:
-    """The logs that share all but compressors and route, as positions; the title says in what groups differ."""
+    """Group the logs that differ in compressors and route only; return each group's title and positions in `logs`."""
     groups: dict[str, list[int]] = {}
     for i, log in enumerate(logs):
         groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
@@ -77,9 +77,12 @@ def grouped(logs: Sequence[Log]) -> list[tuple[str, list[int]]]:
 
 
 def curve(log: Log, forecast: Forecast) -> Curve:
-    """The curve of the repetitions that reached the end or, where none did, of what all that began hold."""
+    """Return the curve of the complete repetitions.
+
+    If none is complete, the curve covers the log points that all repetitions past round 0 have reached.
+    """
     kept = log.complete if log.complete.any() else log.reached > 1
-    points = slice(1, int(log.reached[kept].min()))  # round 0 has no place on a logarithmic axis
+    points = slice(1, int(log.reached[kept].min()))  # a logarithmic axis cannot show round 0
     risks = log.excess_risk_averaged[kept, points]
     low, high = np.percentile(risks, BAND, axis=0) if len(risks) > 1 else (None, None)
     theory = None if forecast.excess_risk_averaged is None else forecast.excess_risk_averaged[points]
@@ -97,7 +100,7 @@ def curve(log: Log, forecast: Forecast) -> Curve:
 
 
 def names_of(logs: Sequence[Log]) -> list[str]:
-    """A name for each log's compressors; the route is part of it where they ran over several."""
+    """Return a name for each log's compressors, with the route if the same compressors ran over several routes."""
     names = [messages_name(log.configuration) for log in logs]
     kinds = [log.configuration["route"]["kind"] for log in logs]
     routes: dict[str, set[str]] = {}
@@ -107,13 +110,16 @@ def names_of(logs: Sequence[Log]) -> list[str]:
 
 
 def messages_name(tables: dict[str, dict[str, Any]]) -> str:
-    """The compressor's name, and that of the downlink where there is one."""
+    """Return the name of the compressor, followed by that of the downlink's compressor if there is one."""
     up = compressor_name(tables["compressor"])
     return f"{up} downlink={compressor_name(tables['downlink'])}" if "downlink" in tables else up
 
 
 def compressor_name(table: dict[str, Any]) -> str:
-    """`quantization levels=1`: the kind and the parameters that are no defaults; of an unknown kind all."""
+    """Return the kind and the parameters that differ from their defaults, as in `quantization levels=1`.
+
+    For an unknown kind the name has all parameters.
+    """
     from ..compressors import compressors
     from ..study.labels import describe
     from ..study.validation import component
@@ -126,24 +132,24 @@ def compressor_name(table: dict[str, Any]) -> str:
 
 
 def short(value: Any) -> str:
-    """A parameter's value in few characters."""
+    """Return a parameter's value in few characters."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def shared_tables(log: Log) -> dict[str, Any]:
-    """The tables that the series of one panel share."""
+    """Return the tables that the series of one panel have in common."""
     tables = {name: table for name, table in log.configuration.items() if name not in WITHIN}
     study = {key: value for key, value in tables["study"].items() if key != "repetitions"}
     return {**tables, "study": study}
 
 
 def _flat(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """All keys in one; a table's kind under the table's name."""
+    """Return the keys of all tables in one dictionary, with each table's kind under the table's name."""
     return {name if key == "kind" else key: value for name, table in tables.items() for key, value in table.items()}
 
 
 def titles(tables: list[dict[str, dict[str, Any]]]) -> list[str]:
-    """For each group, given by its tables, the keys in which the groups differ."""
+    """Return a title for each group: the keys, with values, in which the groups' tables differ."""
     groups = [_flat(group) for group in tables]
     keys = list(dict.fromkeys(key for group in groups for key in group))
     varying = [key for key in keys if any(group.get(key) != groups[0].get(key) for group in groups)]

@@ -1,4 +1,4 @@
-"""From logs and predictions to the document of `analyze --json`: one entry a configuration."""
+"""Make the document of `analyze --json` from logs and predictions: one entry for each configuration."""
 
 from __future__ import annotations
 
@@ -31,24 +31,32 @@ from .prediction import Forecast
 from .validity import reasons
 
 TARGET_FACTOR = 1.1
-"""The default target is this many times the worst final mean among the configurations that descended."""
+"""Factor of the default target: target = factor * worst final mean of the configurations whose risk fell."""
 FLOOR = 1e-24
-"""Risks below this fraction of the initial one are float64's rounding."""
+"""Fraction of the initial risk; a risk below it is due to float64 rounding."""
 FLOAT32, FLOAT16 = 4, 2
-"""Bytes a coordinate without compression."""
+"""Bytes of an uncompressed coordinate."""
 
 
 def summarise(logs: Sequence[Log], forecasts: Sequence[Forecast], target: float | None = None) -> Analysis:
-    """The document without its decisions. A number that cannot be computed is None."""
+    """Return the document without its decisions.
+
+    `target` is the mean averaged excess risk to reach; None takes the default target. Numbers that cannot be computed
+    are None.
+    """
     if target is None:
         target = _default_target(logs)
     triples = zip(logs, forecasts, references(logs), strict=True)
     entries = [_entry(log, forecast, target, reference) for log, forecast, reference in triples]
-    return _finite(Analysis(target, entries))
+    analysis: Analysis = _finite(Analysis(target, entries))
+    return analysis
 
 
 def _default_target(logs: Sequence[Log]) -> float:
-    """TARGET_FACTOR times the worst final mean, of those that ended below their start if any did."""
+    """Return TARGET_FACTOR times the worst final mean.
+
+    Configurations that ended above their initial risk count only if all did. NaN if no configuration has a final mean.
+    """
     curves = [log.excess_risk_averaged[kept] for log in logs if (kept := usable(log)).any()]
     finals = [float(np.mean(curve[:, -1])) for curve in curves]
     descended = [final for final, curve in zip(finals, curves, strict=True) if final < curve[:, 0].mean()]
@@ -102,7 +110,7 @@ def _entry(log: Log, forecast: Forecast, target: float, reference: Log | None) -
 
 
 def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[Bias, Decomposition]:
-    """Bias and variance of the final averaged iterates."""
+    """Return bias and decomposition of the final averaged iterates."""
     averages, optimum = log.final_average(), log.dataset(schema.OPTIMUM.name)
     if averages is None or optimum is None:
         return Bias(None, None), Decomposition(None, None, None, None)
@@ -114,7 +122,7 @@ def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[Bias, Decom
 
 
 def _bytes(log: Log, kept: np.ndarray) -> dict[str, Any]:
-    """The fields of final byte counts, mean a repetition, and by what factor they are below no compression."""
+    """Return the entry's fields of byte counts at round K, means over repetitions, and of reduction factors."""
     (bits, *_), (payload, *_), (transported, error), (down, *_) = (
         rates.mean_and_error(counts[kept, -1])
         for counts in (
@@ -144,8 +152,9 @@ def _bytes(log: Log, kept: np.ndarray) -> dict[str, Any]:
 
 
 def _to_target(log: Log, kept: np.ndarray, target: float) -> dict[str, Any]:
-    """The fields of rounds, transported uplink bytes and seconds at the first log point whose mean meets the target,
-    and of the interval in which another set of repetitions would have it.
+    """Return the entry's fields of rounds, transported uplink bytes and seconds to the target, with their intervals.
+
+    They are the values at the first log point whose mean risk is at most the target.
     """
     curves = log.excess_risk_averaged[kept]
     known = bool(kept.any())
@@ -172,7 +181,7 @@ def _ratio(numerator: float | None, denominator: float | None) -> float | None:
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for numbers that JSON has no word for."""
+    """Return a copy of the value in which infinities and NaN, which JSON cannot represent, are None."""
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: _finite(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The document of an analysis as a table for a terminal or a text file: one row a configuration."""
+"""Print the document of an analysis as a table, on a terminal or into a text file: one row for each configuration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .document import Analysis, Entry
 from .sentences import answer, decisions, remarks
 
 FILE_WIDTH = 280
-"""Characters that a line of a text file may have: enough for all columns side by side."""
+"""Characters in a line of a text file: enough for all columns side by side."""
 
 
 class Column(NamedTuple):
-    """A heading and the cell below it, of a configuration's entry."""
+    """A column of the table: its heading, and a function that returns the cell of an entry."""
 
     heading: str
     cell: Callable[[Entry], str]
@@ -63,13 +63,13 @@ TARGET = (
     Column("seconds\nto target", lambda entry: cells.number(entry.seconds_to_target)),
 )
 GROUPS = (RATES, SPREAD, COSTS, TARGET)
-"""The columns that stand side by side where there is no room for all."""
+"""The columns of each table on a terminal that is too narrow for one table."""
 
 
 def print_table(analysis: Analysis, file: IO[str] | None = None) -> None:
-    """Print the table on standard output, or as plain text into a file.
+    """Print the table and the sentences below it on standard output, or as plain text into a file.
 
-    Where the terminal is too narrow for all columns it comes as a table for each of GROUPS.
+    On a terminal that is too narrow for all columns, print one table for each of GROUPS.
     """
     from rich.text import Text
 
@@ -91,7 +91,7 @@ def _console(file: IO[str] | None) -> Console:
         return Console(file=file, width=FILE_WIDTH, **options)
     if environment.launched_size(os.environ) is None:
         return Console(**options)
-    # A launcher may put a pseudo-terminal between a rank and a file: what it shows is no reason for colours.
+    # A launcher may put a pseudo-terminal between a rank and a file, so a terminal does not imply colours.
     width = int(os.environ.get(TERMINAL_WIDTH, NARROW))
     return Console(width=width, force_terminal=False, **options)
 

@@ -1,4 +1,4 @@
-"""Whether a configuration's numbers can be trusted: VALID, or INVALID with the reasons."""
+"""Decide if a configuration's numbers can be trusted: VALID, or INVALID with the reasons."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from .prediction import Forecast
 from .rates import Comparison
 
 GROWTH = 1000
-"""An iterate this many times as bad as the start is on its way to diverge."""
+"""Factor of growth of the risk above which the iterate is taken to diverge."""
 MISMATCH_LEVEL = 1e-4
-"""A mean this improbable under an exact prediction is INVALID: the error rate of one verdict."""
+"""Level of the test of a mean against an exact prediction: a smaller p-value is INVALID."""
 
 
 def reasons(log: Log, comparison: Comparison, forecast: Forecast) -> list[str]:
-    """Why the configuration is INVALID; empty where it is VALID."""
+    """Return the reasons for INVALID; empty for VALID."""
     faults = _unfinished(log) + _impossible(log) + _inconsistent(log) + _mismatch(comparison, forecast.kind)
     return faults + _out_of_bounds(log, forecast)
 
 
 def _out_of_bounds(log: Log, forecast: Forecast) -> list[str]:
-    """A step under which the risk grows, though it has not left the range of floats yet."""
+    """Return a reason if the risk grows at this step size, even if it is still finite."""
     if forecast.stable is False:
-        return ["the step is too large: by theory the second moments grow without bounds"]
+        return ["the step size is too large: by theory the second moments grow without bounds"]
     start, end = log.excess_risk[log.complete, 0], log.excess_risk[log.complete, -1]
     if len(end) and end.mean() > GROWTH * start.mean() > 0:
-        return [f"the risk of the last iterate is more than {GROWTH} times that of the first: the step is too large"]
+        return [
+            f"the risk of the last iterate is more than {GROWTH} times that of the first: the step size is too large"
+        ]
     return []
 
 
@@ -37,7 +39,7 @@ def _unfinished(log: Log) -> list[str]:
     if diverged:
         faults.append(f"{diverged} of {total} repetitions diverged")
     elif log.status == schema.Status.DIVERGED:
-        faults.append("its status is diverged")
+        faults.append("the log's status is diverged")
     if finished + diverged < total:
         furthest = ", ".join(_progress(log, i) for i in np.flatnonzero(~log.complete & ~log.diverged)[:3])
         faults.append(f"{finished} of {total} repetitions reached round {log.rounds} ({furthest}); run the study again")
@@ -59,7 +61,7 @@ def _impossible(log: Log) -> list[str]:
 
 
 def _inconsistent(log: Log) -> list[str]:
-    """Byte counts that contradict each other, in the part of the log that every dataset holds."""
+    """Return contradictions between byte counts, at the log points that all datasets have reached."""
     reached = np.arange(len(log.round)) < log.reached[:, None]
     bits, payload, transported = log.uplink_information_bits, log.uplink_payload_bytes, log.uplink_transported_bytes
     faults = []
@@ -67,21 +69,23 @@ def _inconsistent(log: Log) -> list[str]:
         faults.append("fewer payload bytes than information bits / 8")
     if (reached & (transported < payload)).any() and not _adds(log.configuration["route"].get("kind", "")):
         faults.append("fewer transported bytes than payload bytes")
-    for count in schema.COUNTS:
-        if (reached[:, 1:] & (np.diff(getattr(log, count.name)) < 0)).any():
-            faults.append(f"{count.name} falls")
+    faults += [
+        f"{count.name} falls"
+        for count in schema.COUNTS
+        if (reached[:, 1:] & (np.diff(getattr(log, count.name)) < 0)).any()
+    ]
     return faults + _contradictions(log)
 
 
 def _adds(kind: str) -> bool:
-    """Whether a route adds a rank's messages up before they travel."""
+    """Return True if a route adds up a rank's messages before it sends them."""
     from ..routes import routes
 
     return kind in routes and routes[kind].sums_in_mpi
 
 
 def _contradictions(log: Log) -> list[str]:
-    """Payload totals counted in other ways, for the repetitions that reached the end."""
+    """Return contradictions between the total payload and two other counts of it, in complete repetitions."""
     total, faults = log.uplink_payload_bytes[log.complete, -1], []
     by_client = log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES.name)
     last = by_client[:, -1] if by_client is not None else log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL.name)
@@ -98,5 +102,5 @@ def _contradictions(log: Log) -> list[str]:
 def _mismatch(comparison: Comparison, prediction_kind: str | None) -> list[str]:
     if prediction_kind != "exact" or comparison.p_value is None or comparison.p_value >= MISMATCH_LEVEL:
         return []
-    z = "no spread between repetitions" if comparison.z is None else f"z = {comparison.z:.1f}"
+    z = "repetitions do not differ" if comparison.z is None else f"z = {comparison.z:.1f}"
     return [f"the final mean contradicts the exact prediction ({z}, p = {comparison.p_value:.1g})"]

@@ -1,4 +1,4 @@
-"""The command line: which command runs what. Each imports what it needs when it is run, so that --help is quick."""
+"""The command line and its commands. A command imports its modules when it runs, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from . import options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. A user's mistake is one line on standard error."""
+    """Run one command and return its exit status. Print an error of the user as one line on standard error."""
     try:
         arguments = options.parse(sys.argv[1:] if argv is None else argv, COMMANDS)
-        status = arguments.command(arguments)
+        status: int = arguments.command(arguments)
         sys.stdout.flush()
         return status
     except (InputError, WorldError) as error:
@@ -23,13 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of a pipe is gone; nothing more is written, not even at exit
+    except BrokenPipeError:  # the reader of the pipe is gone: write nothing more, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def _print_error(error: Exception) -> None:
-    """Print one line, on the first rank alone."""
+    """Print one line, on the first rank only."""
     from ..launch import environment
     from ..terminal.console import say
 
@@ -44,14 +44,14 @@ def _load_plugins(arguments: Namespace) -> None:
 
 
 def _run(arguments: Namespace) -> int:
-    """Run studies: start the launcher, or inside one be a rank."""
+    """Run studies on MPI ranks, started by this command, mpiexec or srun."""
     from .run import run
 
     return run(arguments)
 
 
 def _submit(arguments: Namespace) -> int:
-    """Submit what studies lack as Slurm array jobs."""
+    """Submit the unfinished configurations of studies as Slurm array jobs."""
     _load_plugins(arguments)
     from ..cluster.command import submit
 
@@ -59,14 +59,14 @@ def _submit(arguments: Namespace) -> int:
 
 
 def _status(arguments: Namespace) -> int:
-    """Say what is done, running, queued, interrupted, failed and missing."""
+    """Show which configurations are done, running, queued, interrupted, failed or missing."""
     from ..cluster.command import status
 
     return status(arguments.folder, json=arguments.json)
 
 
 def _predict(arguments: Namespace) -> int:
-    """Theory alone: what each configuration should converge to."""
+    """Predict excess risk and limit trace of each configuration from theory, without a run."""
     _load_plugins(arguments)
     from ..study.plan import load_studies
     from ..theory.command import predict_studies
@@ -76,14 +76,14 @@ def _predict(arguments: Namespace) -> int:
 
 
 def _certify(arguments: Namespace) -> int:
-    """Test each compressor, through the wire, against its definition."""
+    """Test the messages of each compressor against its definition."""
     from ..certification.command import certify
 
     return certify(arguments.dimension, arguments.draws, arguments.only, json=arguments.json, plugins=arguments.plugin)
 
 
 def _bench(arguments: Namespace) -> int:
-    """Time rounds of every route and compressor, beside the bare collectives."""
+    """Measure the time of a round for every route and compressor, and of the bare MPI collectives."""
     from ..launch import environment
 
     if not environment.is_rank(os.environ, arguments.ranks):
@@ -103,14 +103,14 @@ def _bench(arguments: Namespace) -> int:
 
 
 def _compare(arguments: Namespace) -> int:
-    """Say what is slower or faster in one bench result than in another."""
+    """Compare two results of `mpi-fed bench`: show which cases became slower or faster."""
     from ..benchmark.command import compare
 
     return compare(arguments.first, arguments.second, threshold=arguments.threshold, json=arguments.json)
 
 
 def _model(arguments: Namespace) -> int:
-    """Say where compression pays, from bench results, on machines that nobody has here."""
+    """Predict from bench results on which machines and links compression pays."""
     _load_plugins(arguments)
     from ..analysis.cost_model.command import model
 
@@ -126,7 +126,7 @@ def _analyze(arguments: Namespace) -> int:
 
 
 def _scaling(arguments: Namespace) -> int:
-    """Say what more ranks bring: speed-up, efficiency, and where a round's time goes."""
+    """Show speed-up, efficiency and the time of each phase of a round, by number of ranks."""
     _load_plugins(arguments)
     from ..analysis.scaling.command import scaling
 
@@ -134,7 +134,7 @@ def _scaling(arguments: Namespace) -> int:
 
 
 def _doctor(arguments: Namespace) -> int:
-    """Say what MPI and which launcher there are, what is wrong, and how to fix it."""
+    """Check MPI, its launcher and this machine, and show how to fix what is wrong."""
     from ..doctor.command import doctor
 
     return doctor()
@@ -153,4 +153,4 @@ COMMANDS: options.Commands = {
     "scaling": (options.add_scaling, _scaling),
     "doctor": (options.add_doctor, _doctor),
 }
-"""For each command, the function that adds its arguments and the one that runs it. Its docstring is the help."""
+"""For each command, the function that adds its arguments and the function that runs it, whose docstring is the help."""

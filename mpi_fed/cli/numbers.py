@@ -1,4 +1,4 @@
-"""The numbers that options take. Each function raises ArgumentTypeError for a text that is not such a number."""
+"""Types of the numbers that options take. Each function raises ArgumentTypeError if the text is not such a number."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import re
 
 
 def positive(text: str) -> int:
-    """An integer from 1."""
+    """Return an integer of at least 1."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1, below 10^9")
     return int(text)
 
 
 def amount(text: str) -> float:
-    """A number from 0."""
+    """Return a number of at least 0."""
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0, such as 1.5")
     return float(text)
 
 
 def factor(text: str) -> float:
-    """A number from 1."""
+    """Return a number of at least 1."""
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", text) or float(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no factor of at least 1, such as 1.1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a factor of at least 1, such as 1.1")
     return float(text)
 
 
 def seconds(text: str) -> float:
-    """A number of seconds, from 0."""
+    """Return a number of seconds, at least 0."""
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 60")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, such as 60")
     return float(text)

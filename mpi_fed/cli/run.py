@@ -1,4 +1,4 @@
-"""`mpi-fed run`: plan, then start the ranks, or be one of them; the report comes last."""
+"""`mpi-fed run`: make the plan, start the ranks or act as one of them, and write the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Namespace) -> int:
-    """Run the studies, or with --dry-run print the plan; the exit status."""
+    """Run the studies, or print the plan with --dry-run. Return the exit status."""
     options = RunOptions.of(arguments)
     is_rank = environment.is_rank(os.environ, options.ranks)
     if is_rank and not options.dry_run:
@@ -36,14 +36,16 @@ def run(arguments: Namespace) -> int:
 
 
 def _run_as_rank(options: RunOptions) -> int:
-    """Be one rank of a run: MPI first, so that whatever fails from here on ends the whole job."""
+    """Act as one rank of a run. MPI starts first, so that any later failure ends the whole job."""
     from ..launch import stop_signals, world
 
     stop_signals.watch()
     here = world.start()
     with world.guard(here):
         if options.ranks not in (None, here.size):
-            raise WorldError(f"--ranks {options.ranks} was asked for, and the launcher started {here.size}")
+            raise WorldError(
+                f"--ranks {options.ranks} was given, but the launcher started {here.size}; give both the same number"
+            )
         from .. import plugins
 
         plugins.load(options.plugins)
@@ -56,7 +58,7 @@ def _run_as_rank(options: RunOptions) -> int:
 
 
 def _start_ranks(options: RunOptions, plan: Plan) -> int:
-    """Start the launcher, once or once for each configuration; the exit status."""
+    """Start the launcher, once for all configurations or once for each. Return the exit status."""
     from ..launch.launcher import launch, launch_all, overall_status
 
     of_rank = replace(options, ranks=None, jobs=1)
@@ -72,16 +74,16 @@ def _start_ranks(options: RunOptions, plan: Plan) -> int:
 
 
 def _report(plan: Plan) -> int:
-    """Print and write the report of each study; the exit status."""
+    """Print and write the report of each study. Return the exit status."""
     from ..analysis import report
 
     return max(report(folder) for folder in plan.folders)
 
 
 def _say_if_interrupted(status: int) -> int:
-    """The launcher's exit status. This process explains an interruption, since launchers lose what ranks print last."""
+    """Return the launcher's exit status, and report an interruption, since launchers lose the last output of ranks."""
     from ..launch.launcher import CHECKPOINTED
 
     if status == CHECKPOINTED:
-        say("interrupted, with nothing lost; the same command goes on from there")
+        say("interrupted, with nothing lost; run the same command again to continue")
     return status

@@ -1,4 +1,4 @@
-"""Plugins in a process that runs no rounds, and so needs no compiler."""
+"""Plugins in a process that runs no rounds, and so needs no compiled code."""
 
 from __future__ import annotations
 

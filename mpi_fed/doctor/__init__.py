@@ -1,1 +1,1 @@
-"""What MPI there is, which launcher belongs to it, what is wrong and how to fix it."""
+"""`mpi-fed doctor`: check MPI, its launcher and this machine, and show how to fix what is wrong."""

@@ -1,6 +1,6 @@
-"""One of the two ranks that `mpi-fed doctor` starts: python -m mpi_fed.doctor
+"""One of the two ranks that `mpi-fed doctor` starts by `python -m mpi_fed.doctor`.
 
-The root prints, as JSON, what the world is.
+The root prints a description of the world as JSON.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from ..launch.world import guard, start
 
 
 def main() -> None:
-    """Start, meet the other rank, and let the root describe the world."""
+    """Start MPI, wait for the other rank, and print the description on the root."""
     world = start()
     with guard(world):
-        import numpy  # noqa: F401  so that its BLAS is there to be asked
+        import numpy as np  # noqa: F401  loads the BLAS that threadpoolctl examines
         import threadpoolctl
 
         threads = max((pool["num_threads"] for pool in threadpoolctl.threadpool_info()), default=1)

@@ -1,4 +1,4 @@
-"""`mpi-fed doctor`: what MPI there is, which launcher belongs to it, what is wrong and how to fix it."""
+"""`mpi-fed doctor`: check MPI, its launcher and this machine, and show how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ..launch import environment, launcher
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 TIMEOUT = 60
-"""Seconds in which two ranks must start and answer."""
+"""Seconds within which two ranks must start and answer."""
 SHARED_MEMORY = 256
-"""MB of /dev/shm below which a few ranks may not find room: Open MPI takes 16 MB a rank."""
+"""MB of /dev/shm that a few ranks may need: Open MPI takes 16 MB for each rank."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; a `remedy` is a second one."""
+    """One line of the report. The `remedy`, if any, is printed on a second line."""
 
     subject: str
     verdict: str
@@ -36,19 +36,19 @@ class Finding:
 
 
 def doctor() -> int:
-    """Print the report; exit status 0, or 3 where something fails."""
+    """Print the report. Return exit status 0, or 3 if a check fails."""
     failed = False
     for finding in examine():
         failed = failed or finding.verdict == FAIL
         print(f"{finding.verdict:5}{finding.subject:16}{finding.text}", flush=True)
         if finding.remedy:
             print(f"{'':21}-> {finding.remedy}", flush=True)
-    print("something is wrong: see FAIL above" if failed else "all is well")
+    print("a check failed: see FAIL above" if failed else "all is well")
     return WorldError.exit_status if failed else 0
 
 
 def examine() -> Iterator[Finding]:
-    """Yield every finding as soon as it is there."""
+    """Yield each finding as soon as its check ends."""
     yield from _python()
     yield from _mpi()
     yield from _machine()
@@ -64,11 +64,11 @@ def _python() -> Iterator[Finding]:
 
 
 def _mpi() -> Iterator[Finding]:
-    """The library, its launcher and a world of two ranks, up to the first that fails."""
+    """Yield findings on the library, its launcher and a world of two ranks, up to the first failure."""
     subject = "MPI library"
     try:
         library = launcher.find_library()
-        text = f"{library.vendor} {library.version} ({library.file or 'place unknown'})"
+        text = f"{library.vendor} {library.version} ({library.file or 'path unknown'})"
         yield Finding(subject, OK, text)
         subject = "launcher"
         mpiexec = launcher.find_launcher()
@@ -84,7 +84,7 @@ def _launcher(library: launcher.Library, mpiexec: launcher.Launcher) -> Finding:
     text = f"{mpiexec.path} ({mpiexec.family} {mpiexec.version})"
     if library.vendor == mpiexec.family and library.version != mpiexec.version:
         remedy = "two installations of MPI are mixed: load one MPI module, or install one extra"
-        return Finding("launcher", WARN, f"{text} is not of the library's version {library.version}", remedy)
+        return Finding("launcher", WARN, f"{text}, but the library has version {library.version}", remedy)
     return Finding("launcher", OK, text)
 
 
@@ -93,26 +93,34 @@ def _path(mpiexec: launcher.Launcher) -> Iterator[Finding]:
     other = launcher.identify(path) if path else None
     if other and other.family != mpiexec.family:
         remedy = f"start ranks with `mpi-fed run --ranks N` or {mpiexec.path}"
-        yield Finding("mpirun on PATH", WARN, f"{path} is {other.family}'s: its ranks would not meet", remedy)
+        yield Finding(
+            "mpirun on PATH", WARN, f"{path} belongs to {other.family}: its ranks would not find each other", remedy
+        )
 
 
 def _two_ranks() -> Iterator[Finding]:
     started = time.monotonic()
     try:
-        with launcher.command_for(2, [sys.executable, "-P", "-m", __package__]) as (command, surroundings):
+        with launcher.command_for(2, [sys.executable, "-P", "-m", __package__]) as (command, variables):
             answer = subprocess.run(
-                command, env=surroundings, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=TIMEOUT
+                command,
+                env=variables,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=TIMEOUT,
+                check=False,
             )
         report = json.loads(answer.stdout)
     except subprocess.TimeoutExpired:
-        remedy = "is this host's own name resolved (`getent hosts $(hostname)`), is /dev/shm full?"
+        remedy = "check that this host's name resolves (`getent hosts $(hostname)`) and that /dev/shm is not full"
         yield Finding("two ranks", FAIL, f"no answer within {TIMEOUT} s", remedy)
     except json.JSONDecodeError:
-        line = next((text for text in answer.stderr.splitlines() if text.strip(" -=")), "nothing")
-        yield Finding("two ranks", FAIL, f"exit status {answer.returncode}, saying: {line}")
+        line = next((text for text in answer.stderr.splitlines() if text.strip(" -=")), "no message")
+        yield Finding("two ranks", FAIL, f"exit status {answer.returncode}: {line}")
     else:
         seconds = time.monotonic() - started
-        text = f"a world of {report['size']} on {report['host']} in {seconds:.1f} s"
+        text = f"a world of {report['size']} ranks on {report['host']}, started in {seconds:.1f} s"
         yield Finding("two ranks", OK if report["size"] == 2 else FAIL, text)
         yield _thread_level(report["thread_level"])
         yield _blas(report["blas_threads"])
@@ -120,12 +128,14 @@ def _two_ranks() -> Iterator[Finding]:
 
 def _thread_level(level: str) -> Finding:
     if level == "single":
-        return Finding("thread level", WARN, level, "this MPI library was built without thread support")
+        return Finding(
+            "thread level", WARN, level, "this MPI library was built without thread support; use one that has it"
+        )
     return Finding("thread level", OK, level)
 
 
 def _blas(threads: int) -> Finding:
-    text = f"{threads} a rank (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
+    text = f"{threads} per rank (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')})"
     remedy = "ranks would compete for cores: unset OMP_NUM_THREADS" if threads > 1 else ""
     return Finding("BLAS threads", WARN if threads > 1 else OK, text, remedy)
 
@@ -135,14 +145,16 @@ def _machine() -> Iterator[Finding]:
     settings: dict[str, str] = {}
     environment.tune_mpi(settings, crowded=True)
     chosen = " ".join(f"{name}={value}" for name, value in settings.items())
-    yield Finding("cores", OK, f"{cores}; with more ranks than that: {chosen}, and Open MPI's --oversubscribe")
+    yield Finding(
+        "cores", OK, f"{cores}; more ranks than cores run with {chosen}, and with --oversubscribe of Open MPI"
+    )
     if os.geteuid() == 0:
-        text = "allowed by `mpi-fed run --ranks`; Open MPI's own mpirun wants --allow-run-as-root"
+        text = "allowed by `mpi-fed run --ranks`; Open MPI's own mpirun needs --allow-run-as-root"
         yield Finding("run as root", OK, text)
     if Path("/dev/shm").is_dir():
         free = shutil.disk_usage("/dev/shm").free // 10**6
         scarce = free < SHARED_MEMORY
-        remedy = "remove what killed jobs left there; in a container, raise --shm-size" if scarce else ""
+        remedy = "remove the files that killed jobs left there; in a container, raise --shm-size" if scarce else ""
         yield Finding("shared memory", WARN if scarce else OK, f"{free} MB free in /dev/shm", remedy)
 
 
@@ -153,7 +165,7 @@ def _cache() -> Iterator[Finding]:
         yield Finding("compile cache", OK, "compilation is off")
         return
     lost = compilation.FOLDER.parent == Path(tempfile.gettempdir())
-    remedy = "every start compiles anew: set MPI_FED_CACHE_DIR to a folder you can write" if lost else ""
+    remedy = "every start compiles again: set MPI_FED_CACHE_DIR to a folder that you can write" if lost else ""
     yield Finding("compile cache", WARN if lost else OK, str(compilation.FOLDER), remedy)
 
 
@@ -166,8 +178,8 @@ def _hdf5() -> Iterator[Finding]:
 def _slurm() -> Iterator[Finding]:
     srun = shutil.which("srun")
     if srun is None:
-        yield Finding("Slurm", OK, "none on this machine")
+        yield Finding("Slurm", OK, "not installed on this machine")
         return
-    version = subprocess.run([srun, "--version"], capture_output=True, text=True).stdout.strip()
+    version = subprocess.run([srun, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     job = f", inside job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
     yield Finding("Slurm", OK, f"{version}{job}")

@@ -1,0 +1,1 @@
+"""Study files: TOML to checked configurations, and the plan of a run."""

@@ -1,4 +1,4 @@
-"""One configuration of a study: a problem, an algorithm, compressors up and down and a route, checked and resolved."""
+"""A configuration: one problem, algorithm, route, uplink and perhaps downlink compressor, checked and resolved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,20 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class StudyOptions(BaseModel):
-    """The table [study]."""
+    """Keys of the table [study].
+
+    Parameters
+    ----------
+    name : str
+        Name of the study: 1 to 100 letters, digits, `.`, `_` and `-`. The logs go to `runs/NAME/`.
+    rounds : int
+        Number of rounds K, from 1 to 10^15.
+    repetitions : int or list of int, default 1
+        Number of repetitions R, up to 10^6, with the seeds 0 to R - 1; or a list of distinct seeds, each at least 0 and
+        below 2^31. All compressors of a study see the same samples.
+    clients : int, optional
+        Number of clients N, up to 10^9 and at least the number of ranks; one per rank if the key is missing.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -36,24 +49,34 @@ class StudyOptions(BaseModel):
     @classmethod
     def _plain(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name) or ".." in name:
-            raise ValueError("must be of letters, digits, '.', '_' and '-', without '..', not starting with '.' or '-'")
+            raise ValueError(
+                "must be 1 to 100 letters, digits, '.', '_' or '-', without '..', and must not begin with '.' or '-'"
+            )
         return name
 
     @field_validator("repetitions")
     @classmethod
     def _distinct(cls, repetitions: int | list[int]) -> int | list[int]:
         if isinstance(repetitions, list) and len(set(repetitions)) < len(repetitions):
-            raise ValueError("must not hold the same seed twice")
+            raise ValueError("must not contain the same seed twice")
         return repetitions
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The repetitions' seeds: those listed, or 0 .. repetitions - 1."""
+        """Seeds of the repetitions: those listed, or 0 .. repetitions - 1."""
         return tuple(range(self.repetitions) if isinstance(self.repetitions, int) else self.repetitions)
 
 
 class LogOptions(BaseModel):
-    """The table [log]."""
+    """Keys of the table [log].
+
+    Parameters
+    ----------
+    points_per_decade : int, default 100
+        Log points for each factor of 10 in rounds, from 1 to 10,000. Round 0 and the last round are always logged.
+    iterates : {"auto", "all", "last", "none"}, default "auto"
+        Iterates that the log stores; auto: all, if they take at most 100 MB, otherwise the last.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -63,7 +86,29 @@ class LogOptions(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """A configuration, as one log holds it: every parameter is set, no `auto` is left."""
+    """One configuration of a study, as its log stores it: every parameter has a value, and no `auto` is left.
+
+    Attributes
+    ----------
+    study : str
+        Name of the study.
+    rounds : int
+        Number of rounds K.
+    seeds : tuple of int
+        One seed for each repetition.
+    clients : int
+        Number of clients N.
+    problem, algorithm, compressor, route : Component
+        The four components. The compressor is that of the uplink.
+    log : LogOptions
+        Log points and stored iterates.
+    label : str
+        Short text that distinguishes this configuration from the others of its study.
+    position : int
+        Index in the study's grid, which does not depend on the configurations that are selected.
+    downlink : Compressor or None
+        Compressor of the step's direction, which the root sends to the clients; None if the iterate w is sent.
+    """
 
     study: str
     rounds: int
@@ -75,15 +120,12 @@ class Configuration:
     route: Route
     log: LogOptions
     label: str
-    """A short text that tells the configuration apart from the others of its study."""
     position: int = 0
-    """Its place in the study's grid, whichever of them are run."""
     downlink: Compressor | None = None
-    """The compressor of the step's direction on its way to the clients; None where w itself goes out."""
 
     @cached_property
     def tables(self) -> dict[str, Table]:
-        """The resolved tables, ready for JSON; `configuration_from_tables` turns them back."""
+        """Resolved tables of the study file, as JSON values; `configuration_from_tables` is the inverse."""
         study = {
             "name": self.study,
             "rounds": self.rounds,
@@ -91,23 +133,28 @@ class Configuration:
             "clients": self.clients,
         }
         parts = {name: part.table() for name in REGISTRY_OF_TABLE if (part := getattr(self, name)) is not None}
-        return json.loads(json.dumps({"study": study, **parts, "log": self.log.model_dump()}, allow_nan=False))
+        text = json.dumps({"study": study, **parts, "log": self.log.model_dump()}, allow_nan=False)
+        tables: dict[str, Table] = json.loads(text)
+        return tables
 
     @cached_property
     def id(self) -> str:
-        """12 hexadecimal digits that depend on what is run, not on the study's name or repetitions."""
+        """12 hexadecimal digits of the SHA-256 of all parameters, except the name and the repetitions of the study."""
         study = {"rounds": self.rounds, "clients": self.clients}
         text = json.dumps({**self.tables, "study": study}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def file_name(self) -> str:
-        """The log's file name, made of the label and the start of the id."""
+        """Name of the log file, made of the label and the first 6 digits of the id."""
         return labels.file_name(self.label, self.id)
 
 
 def configuration_from_tables(tables: dict[str, Any]) -> Configuration:
-    """The configuration of `Configuration.tables`, as a log holds them. Reads no data; raises InputError."""
+    """Return the configuration that a log describes by its tables (`Configuration.tables`). Reads no data.
+
+    Raises InputError if a table or a key is wrong.
+    """
     listed = {name: [tables[name]] for name in LISTED if name in tables}
     check_tables({**tables, "compressor": [{}], **listed}, "configuration")
     study = validation.model(StudyOptions, tables.get("study", {}), "configuration: [study]")

@@ -1,4 +1,4 @@
-"""Compression both ways: what a study's [[downlink]] may be."""
+"""Rules for [[downlink]]: which compressors, algorithms and routes allow the root to compress its messages."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from ..routes import Route
 
 
 def check_downlink(downlink: Compressor, algorithm: Algorithm, route: Route) -> None:
-    """Raise ValueError, one sentence, where the root's messages cannot be compressed so."""
+    """Raise ValueError, with one sentence, if the root cannot compress its messages with these components."""
     if downlink.biased:
         raise ValueError(
-            f"kind = {downlink.kind!r} is biased, and nobody would make up for what it leaves out; "
-            f'give an unbiased one, such as kind = "quantization"'
+            f"kind = {downlink.kind!r} is biased, and the root has no error feedback to correct the bias; "
+            f'give an unbiased compressor, such as kind = "quantization"'
         )
     if downlink.may_be_absent:
         raise ValueError(
-            f"kind = {downlink.kind!r} is about clients that stay away, and the root never does; "
-            f'give kind = "bernoulli", say'
+            f"kind = {downlink.kind!r} omits whole messages, but the root must send one in every round; "
+            f'give another kind, such as "bernoulli"'
         )
     if downlink.common:
-        raise ValueError('mask = "common" is about masks of several senders, and here is one, the root; leave it out')
+        raise ValueError(
+            'mask = "common" makes all senders draw one mask, but the root is the only sender; leave it out'
+        )
     if not algorithm.two_way:
         raise ValueError(
-            f'is not for algorithm kind = "{algorithm.kind}", whose clients know what their own compression left out, '
-            f'and not what the root\'s does; give algorithm kind = "sgd" or "control-variates", or leave it out'
+            f'cannot be used with algorithm kind = "{algorithm.kind}", whose clients correct the error of their own '
+            f"compression but do not know the root's; "
+            f'give algorithm kind = "sgd" or "control-variates", or remove [[downlink]]'
         )
     if route.reaches_all_ranks:
         raise ValueError(
-            f'is not for route kind = "{route.kind}", which brings the messages themselves to every rank, so that '
-            f'nothing comes down; give route kind = "auto", or leave it out'
+            f'cannot be used with route kind = "{route.kind}", which sends the clients\' messages to every rank and '
+            f'has no downlink; give route kind = "auto", or remove [[downlink]]'
         )
     if route.downlink_bits:
         raise ValueError(
-            "and route.downlink_bits exclude each other, as no w is broadcast here; "
-            "leave downlink_bits out, and give the downlink value_bits"
+            "cannot be used with route.downlink_bits, since the iterate w is not broadcast; "
+            "remove downlink_bits, and set value_bits of the downlink"
         )

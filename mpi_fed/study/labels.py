@@ -1,4 +1,4 @@
-"""Labels that tell a person the configurations of a study apart."""
+"""Labels: short texts by which a reader distinguishes the configurations of a study."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 LONGEST = 80
-"""Characters of a label that enter a file's name."""
+"""Largest number of characters of a label in a file name."""
 
 
 def varying_keys(models: Sequence[BaseModel]) -> frozenset[str]:
-    """The keys whose value differs between two models of one kind; `kind` where there are several kinds."""
+    """Return the keys whose value differs between models of the same kind, and `kind` if there are several kinds."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for model in models:
         kinds.setdefault(getattr(model, "kind", ""), []).append(model.model_dump())
@@ -26,7 +26,7 @@ def varying_keys(models: Sequence[BaseModel]) -> frozenset[str]:
 
 
 def describe(component: Component, also: frozenset[str] = frozenset()) -> str:
-    """`quantization levels=1`: the kind, the parameters that differ from their defaults, and those of `also`."""
+    """Return `quantization levels=1`: the kind, the parameters that are not at their defaults, and those in `also`."""
     fields = type(component).model_fields
     keys = [key for key, field in fields.items() if key in also or getattr(component, key) != field.get_default()]
     return " ".join([component.kind, *assignments("", component, keys)])
@@ -38,13 +38,13 @@ def describe_messages(
     also: frozenset[str] = frozenset(),
     also_down: frozenset[str] = frozenset(),
 ) -> str:
-    """`quantization levels=1 downlink=rand-h h=3`: how messages are compressed, up and, where they are, down."""
+    """Return `quantization levels=1 downlink=rand-h h=3`: the compressor of the uplink and, if any, of the downlink."""
     up = describe(compressor, also)
     return up if downlink is None else f"{up} downlink={describe(downlink, also_down)}"
 
 
 def assignments(family: str, model: BaseModel, keys: Sequence[str] | frozenset[str]) -> list[str]:
-    """`key=value` for those of the keys that are set; the kind as `family=kind`."""
+    """Return `key=value` for each of the keys that has a value; the kind is written `family=kind`."""
     kind = [f"{family}={getattr(model, 'kind', '')}"] if "kind" in keys else []
     values = ((key, getattr(model, key)) for key in type(model).model_fields if key in keys)
     return kind + [f"{key}={_short(value)}" for key, value in values if value is not None]
@@ -59,12 +59,12 @@ def _short(value: Any) -> str:
 
 
 def distinct_labels(labels: dict[str, str]) -> dict[str, str]:
-    """Labels by configuration id, those that occur twice with the start of the id behind."""
+    """Return labels by configuration id. A label that occurs twice gets the first digits of its id appended."""
     counts = Counter(labels.values())
     return {id: label if counts[label] == 1 else f"{label} ({id[:6]})" for id, label in labels.items()}
 
 
 def file_name(label: str, id: str) -> str:
-    """`quantization-levels-1-3fa4c1.h5`, from characters that every file system and shell takes."""
+    """Return `quantization-levels-1-3fa4c1.h5`, made of characters that every file system and shell accepts."""
     safe = re.sub(r"[^A-Za-z0-9.]+", "-", label)[:LONGEST].strip("-.")
     return f"{safe}-{id[:6]}.h5"

@@ -1,7 +1,7 @@
 """Study files: TOML in, configurations out.
 
-A list in place of a scalar makes a grid, in the file's order, the last key fastest. Everything wrong with a
-file is an InputError, one sentence that names the file, the table, the key and what is allowed.
+A list in place of a scalar makes a grid, in the file's order; the last key varies fastest. Every error in a file raises
+InputError, with one sentence that names the file, the table, the key and the allowed values.
 """
 
 from __future__ import annotations
@@ -37,16 +37,35 @@ from .toml_tables import (
 __all__ = ["Configuration", "LogOptions", "Study", "configuration_from_tables", "load_study"]
 
 KINDS: dict[str, Table] = {"algorithm": {"kind": "sgd"}, "route": {"kind": "auto"}}
-"""The kind of a table that names none."""
+"""Kind of a table that has no key `kind`."""
 MAPPING = Path("<mapping>")
-"""The path of a study that was given as a mapping, as messages show it."""
+"""Path, in messages, of a study that is given as a mapping."""
 PATHS = frozenset({"path", "initial"})
-"""Keys whose text, unless it is one of the key's fixed words, is a path relative to the study file."""
+"""Keys whose text is a path relative to the study file, unless it is one of the fixed words of the key."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study file's configurations, in the file's order."""
+    """The configurations of a study.
+
+    Attributes
+    ----------
+    name : str
+        Name of the study; its logs go to a folder of this name.
+    path : Path
+        The study file, or `<mapping>` if the study was given as a mapping.
+    configurations : tuple of Configuration
+        All configurations, in the order of the file.
+
+    Examples
+    --------
+    >>> from mpi_fed import load_study
+    >>> study = load_study("studies/digits.toml")
+    >>> study.name, len(study.configurations)
+    ('digits', 4)
+    >>> study.configurations[2].compressor.kind
+    'rand-h'
+    """
 
     name: str
     path: Path
@@ -54,13 +73,13 @@ class Study:
 
 
 class Alternative(NamedTuple):
-    """One of the things that a table stands for: its place, for messages, and the checked model."""
+    """A checked model of a table, and the place of the table for error messages."""
 
     place: str
     model: Any
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Call the model's method. Its ValueError becomes an InputError with the place in front."""
+        """Call a method of the model. Raises InputError, with the place in front, if the method raises ValueError."""
         with input_errors(self.place):
             return getattr(self.model, method)(*arguments)
 
@@ -71,33 +90,46 @@ def load_study(
     default_clients: int = 1,
     variant: str | None = None,
 ) -> Study:
-    """Load a study from a TOML file, or from a mapping with the keys of one.
+    """Load a study from a TOML file, or from a mapping with the same tables: check it and write out its grids.
 
     Parameters
     ----------
     source : str, os.PathLike or mapping
         The study file, or its tables as a mapping of mappings, `compressor` and `downlink` as lists of them. Paths in
         a file are relative to its folder, paths in a mapping to the current folder.
-    overrides : sequence of str
-        Keys to set, such as `"problem.dimension=50"`; `compressor` means every compressor.
+    overrides : sequence of str, optional
+        Texts such as `"problem.dimension=50"`, each of which sets one key; `compressor` means every compressor.
     default_clients : int, default 1
-        The number of clients if the study names none.
+        Number of clients if the study does not set `clients`.
     variant : str, optional
-        The variant of the study to load.
+        Name of a variant of the study, such as `"small"`.
 
     Returns
     -------
     Study
-        Its configurations, in the order of the grid.
+        The study, with one configuration for each point of its grid, in the order of the file.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or a table, key or value is wrong; the message names the place and the fix.
+        If the file cannot be read, or a table, key or value is wrong. The message names the place, the key and the
+        allowed values.
+
+    Notes
+    -----
+    The data of the problem are not loaded. Only the size of a data set is read, where the dimension depends on it.
 
     Examples
     --------
     >>> from mpi_fed import load_study
+    >>> study = load_study("studies/quickstart.toml", ["problem.dimension=[10, 20]", "study.rounds=1000"])
+    >>> len(study.configurations)
+    12
+    >>> study.configurations[1].label
+    'quantization levels=1 dimension=10'
+
+    Without a file:
+
     >>> study = load_study(
     ...     {
     ...         "study": {"name": "two", "rounds": 1000},
@@ -124,9 +156,9 @@ def load_study(
 
 
 def _alternatives(tables: dict[str, Any], file: str, folder: Path) -> dict[str, list[Alternative]]:
-    """All that each table stands for, the tables in the file's order and those that it leaves out behind."""
+    """Return all models of each table: first the tables of the file, in its order, then those that it leaves out."""
     if not tables.get("compressor"):
-        raise InputError(f'{file}: no compressor is given; add a table [[compressor]] with kind = "none", say')
+        raise InputError(f'{file}: no compressor is given; add a table [[compressor]], for example with kind = "none"')
     alternatives: dict[str, list[Alternative]] = {}
     for name in [*tables, *(name for name in TABLES if name not in tables)]:
         if name in LISTED:
@@ -141,7 +173,7 @@ def _alternatives(tables: dict[str, Any], file: str, folder: Path) -> dict[str, 
 
 
 def _models(name: str, table: Table, place: str, folder: Path) -> Iterator[Any]:
-    """The checked models that one table, perhaps a grid, stands for."""
+    """Yield the checked models of one table: several if it contains a grid."""
     if name == "log":
         yield validation.model(LogOptions, table, place)
     elif name == "study":
@@ -157,7 +189,7 @@ def _models(name: str, table: Table, place: str, folder: Path) -> Iterator[Any]:
 
 
 def _with_paths(component: Component, folder: Path) -> Component:
-    """The component with its paths made absolute, relative to the study file's folder."""
+    """Return the component with absolute paths; relative paths start in the folder of the study file."""
     paths = {}
     for key, field in type(component).model_fields.items():
         value = getattr(component, key)
@@ -169,7 +201,7 @@ def _with_paths(component: Component, folder: Path) -> Component:
 def _configurations(
     alternatives: dict[str, list[Alternative]], default_clients: int
 ) -> Iterator[tuple[str, Configuration]]:
-    """The grid of all alternatives, the first table slowest; each configuration with its compressor's place."""
+    """Yield the grid of all alternatives, the first table slowest: the compressor's place and the configuration."""
     vary = {name: labels.varying_keys([entry.model for entry in entries]) for name, entries in alternatives.items()}
     dimensions = {id(problem.model): problem.call("dimension_of") for problem in alternatives["problem"]}
     for combination in product(*alternatives.values()):
@@ -181,7 +213,7 @@ def _configurations(
 def _configuration(
     chosen: dict[str, Alternative], dimension: int, default_clients: int, vary: dict[str, frozenset[str]]
 ) -> Configuration:
-    """The configuration of one alternative of each table. The label shows the keys that `vary` in the study."""
+    """Return the configuration of one alternative of each table. Its label shows the keys that `vary` in the study."""
     study = chosen["study"].model
     clients = study.clients or default_clients
     compressor = chosen["compressor"].call("resolve", dimension, clients)
@@ -207,7 +239,7 @@ def _configuration(
 
 
 def _downlink(alternative: Alternative | None, algorithm: Any, route: Any, dimension: int) -> Any:
-    """The compressor of the downlink, if there is one, resolved and checked against the rest."""
+    """Return the compressor of the downlink, if any, resolved and checked with the algorithm and the route."""
     if alternative is None:
         return None
     downlink = alternative.call("resolve", dimension, 1)  # the root alone compresses
@@ -217,13 +249,15 @@ def _downlink(alternative: Alternative | None, algorithm: Any, route: Any, dimen
 
 
 def _distinct(placed_configurations: Iterable[tuple[str, Configuration]]) -> tuple[Configuration, ...]:
-    """The configurations, none of them twice, with labels that tell them apart."""
+    """Return the configurations with distinct labels. Raises InputError if one of them occurs twice."""
     seen: dict[str, tuple[str, Configuration]] = {}
     for place, configuration in placed_configurations:
         if configuration.id in seen:
             file, _, second = place.rpartition(": ")
             both = join(dict.fromkeys([seen[configuration.id][0].rpartition(": ")[2], second]), "and")
-            raise InputError(f"{file}: the configuration {configuration.label!r} occurs twice, by {both}; drop one")
+            raise InputError(
+                f"{file}: the configuration {configuration.label!r} occurs twice, in {both}; remove one of them"
+            )
         seen[configuration.id] = place, configuration
     names = labels.distinct_labels({id: configuration.label for id, (_, configuration) in seen.items()})
     configurations = (configuration for _, configuration in seen.values())
@@ -232,7 +266,7 @@ def _distinct(placed_configurations: Iterable[tuple[str, Configuration]]) -> tup
 
 @contextmanager
 def input_errors(place: str) -> Iterator[None]:
-    """Turn a component's ValueError, one sentence, into an InputError with the place in front."""
+    """Raise a component's ValueError, whose message is one sentence, as InputError with the place in front."""
     try:
         yield
     except ValueError as error:

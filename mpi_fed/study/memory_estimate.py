@@ -1,6 +1,7 @@
-"""An estimate of the memory that a configuration takes, before anything is allocated or started.
+"""Estimate of the memory that a configuration needs, before anything is allocated or started.
 
-An upper bound of what grows with the dimension and the clients; pages of a buffer that are never touched cost nothing.
+The estimate is an upper bound of all parts that grow with the dimension and the number of clients. A run may need less,
+since untouched pages of a buffer take no memory.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from ..errors import InputError
 from .configuration import Configuration
 
 BASE = 350_000_000
-"""Bytes of a rank that has just imported and compiled its code, without data; about 200 MB with a warm cache."""
+"""Bytes of a rank after it imported and compiled its code, without data; about 200 MB if the code was in the cache."""
 _VECTORS, _AT_A_LOG_POINT = 8, 4
-"""Vectors of d float64: of a rank (iterate, sums, gradient, drawn numbers), besides its compressor's, and of the root
-for each log point that it holds (two iterates, and what evaluating them takes)."""
+"""Numbers of vectors of d float64: of a rank (iterate, sums, gradient, random numbers), its compressor's not included,
+and of the root for each log point in memory (two iterates, and the vectors to evaluate them)."""
 _MOST_WALKED = 1 << 24
 _OF_EACH_CLIENT, _OF_EACH_HOSTED = 32, 40
-"""Bytes of lists: who takes part, what each client has sent, which law it has; and of a rank's own, what they owe."""
+"""Bytes of lists for each client (participation, bytes sent, distribution), and for each client that a rank hosts."""
 
 
 def walked(dimension: int) -> int:
-    """The count of numbers that a rank walks through in a round, or as many as fill any cache."""
+    """Return how many numbers a rank reads in a round, limited to a count that exceeds any cache."""
     return min(_VECTORS * dimension, _MOST_WALKED)
 
 
 def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
-    """The largest counts that the round's MPI calls get, by what they count."""
+    """Return the largest counts that a round passes to MPI calls, by the thing that is counted."""
     d, route, message = configuration.problem.dimension_of(), configuration.route, _message(configuration)
     uplink = {"bytes of messages": message * route.received(configuration.compressor, configuration.clients, ranks)}
     if route.reaches_all_ranks:
@@ -44,13 +45,13 @@ def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
 
 
 def _message(configuration: Configuration) -> int:
-    """Bytes of the longest message, checksums included."""
+    """Return the bytes of the longest message, checksums included."""
     d, n, route = configuration.problem.dimension_of(), configuration.clients, configuration.route
     return route.payload_bytes(configuration.compressor, d, n) + _trailer(configuration)
 
 
 def _downlink_message(configuration: Configuration) -> int:
-    """Bytes of the root's compressed message, checksums included; 0 where it sends none."""
+    """Return the bytes of the root's compressed message, checksums included; 0 if the root does not compress."""
     downlink = configuration.downlink
     return downlink.payload_bytes_max(configuration.problem.dimension_of()) + _trailer(configuration) if downlink else 0
 
@@ -60,7 +61,7 @@ def _trailer(configuration: Configuration) -> int:
 
 
 def of_rank(configuration: Configuration, ranks: int, root: bool = True) -> dict[str, int]:
-    """Bytes of the root, or of another rank that hosts the most clients, by what they are for."""
+    """Return the bytes, by purpose, of the root or of another rank that hosts the most clients."""
     d, n = configuration.problem.dimension_of(), configuration.clients
     compressor, algorithm, route = configuration.compressor, configuration.algorithm, configuration.route
     hosted, message = -(-n // ranks), _message(configuration)
@@ -88,31 +89,32 @@ def check(
     remedy: str = "lower problem.dimension or study.clients",
     twice: bool = False,
 ) -> None:
-    """Refuse what `here` of the ranks, the root among them, cannot hold on this machine, or MPI cannot count.
+    """Raise InputError if the configurations need more memory than this machine has, or counts that MPI cannot pass.
 
-    Raises InputError, which ends with the remedy. `here` is 0 where nothing will run on this machine. `twice`: for a
-    bench, in which every rank walks through other vectors, and the root does the same rounds again by itself.
+    `here` is the number of ranks on this machine, the root included; 0 if no rank runs here. The message ends with
+    `remedy`. `twice` is for a bench, in which every rank reads further vectors, and the root repeats the rounds by
+    itself.
     """
     free = available() if here else None
     for configuration in configurations:
         for what, count in counts_of(configuration, ranks).items():
             if count > COUNT_LIMIT:
                 raise InputError(
-                    f"{place}: {configuration.label}: {count:,} is more {what} than an MPI call counts "
-                    f"({COUNT_LIMIT:,}); {remedy}"
+                    f"{place}: {configuration.label}: an MPI call would have to count {count:,} ({what}), "
+                    f"but its limit is {COUNT_LIMIT:,}; {remedy}"
                 )
         needed = _needed(configuration, ranks, here, twice)
         if free is not None and sum(needed.values()) > free:
             what = max(needed, key=lambda name: needed[name])
             total, most, left = map(show_bytes, (sum(needed.values()), needed[what], free))
             raise InputError(
-                f"{place}: {configuration.label} needs {total} of memory here, {what} {most} of it, and {left} are "
-                f"free; {remedy}, or run it on more machines"
+                f"{place}: {configuration.label} needs {total} of memory on this machine ({most} of it for {what}), "
+                f"but {left} are free; {remedy}, or run it on more machines"
             )
 
 
 def _needed(configuration: Configuration, ranks: int, here: int, twice: bool) -> dict[str, int]:
-    """Bytes of the ranks that are on the root's machine, by what they are for."""
+    """Return the bytes, by purpose, of all ranks on the root's machine."""
     others, again = of_rank(configuration, ranks, root=False), of_rank(configuration, 1) | {"the program": 0}
     more = again | {"vectors": again["vectors"] + here * 8 * walked(configuration.problem.dimension_of())}
     return {
@@ -122,7 +124,7 @@ def _needed(configuration: Configuration, ranks: int, here: int, twice: bool) ->
 
 
 def available() -> int | None:
-    """Bytes that this process and its children may still take: of the machine, and of its control group."""
+    """Return the bytes that this process and its children may still use, on the machine and in its control groups."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -132,9 +134,9 @@ def available() -> int | None:
 
 
 class _Hierarchy(NamedTuple):
-    """Where a version of control groups says what a group may take."""
+    """Files in which one version of control groups states the memory limit and use of a group."""
 
-    mark: str  # what is before the group in /proc/self/cgroup, behind the hierarchy's number
+    mark: str  # text between the number of the hierarchy and the group in /proc/self/cgroup
     top: str
     limit: str
     taken: str
@@ -145,11 +147,11 @@ _HIERARCHIES = (
     _Hierarchy("::", "sys/fs/cgroup", "memory.max", "memory.current", "file"),
     _Hierarchy(":memory:", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache"),
 )
-"""Version 2, and version 1."""
+"""Version 2, then version 1."""
 
 
 def _left_by_groups(root: Path = Path("/")) -> Iterator[int]:
-    """What the control groups above this process leave, page cache not counted."""
+    """Yield the bytes that each control group of this process still allows; page cache does not count as used."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -162,19 +164,19 @@ def _left_by_groups(root: Path = Path("/")) -> Iterator[int]:
 
 
 def _left(hierarchy: _Hierarchy, top: Path, group: Path) -> Iterator[int]:
-    """The bytes that each group leaves, from this one up to the top of its hierarchy."""
+    """Yield the bytes that each group still allows, from this one up to the top of its hierarchy."""
     for folder in [group, *group.parents]:
         try:
             limit = int((folder / hierarchy.limit).read_text())
             cached = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             yield limit - int((folder / hierarchy.taken).read_text()) + int(cached.get(hierarchy.cached, 0))
         except (OSError, ValueError):
-            pass  # no limit, or none that may be read
+            pass  # no limit, or no permission to read it
         if folder == top:
             break
 
 
 def show_bytes(size: int) -> str:
-    """A number of bytes as text: 1.5 GB."""
+    """Return a number of bytes as text: 1.5 GB."""
     scale, unit = next(((scale, unit) for scale, unit in ((1e12, "TB"), (1e9, "GB")) if size >= scale), (1e6, "MB"))
     return f"{size / scale:.3g} {unit}"

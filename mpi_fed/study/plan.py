@@ -1,4 +1,4 @@
-"""The plan of a run, with everything checked that can be checked before MPI starts."""
+"""The plan of a run, and all checks that are possible before MPI starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .run_options import RunOptions
 
 @dataclass(frozen=True)
 class Plan:
-    """The studies to run, on how many ranks, and the folder that gets a folder of logs for each."""
+    """The studies to run, the number of ranks, and the folder in which each study gets a folder for its logs."""
 
     studies: tuple[Study, ...]
     ranks: int
@@ -25,11 +25,11 @@ class Plan:
 
     @property
     def folders(self) -> list[Path]:
-        """The folder of each study's logs."""
+        """Folders of the studies' logs."""
         return [self.out / study.name for study in self.studies]
 
     def lines(self) -> list[str]:
-        """The lines that --dry-run prints: one for each configuration, under one for each study."""
+        """Return the lines that --dry-run prints: one for each study, and below it one for each configuration."""
         lines = []
         for study, folder in zip(self.studies, self.folders, strict=True):
             number = len(study.configurations)
@@ -41,7 +41,7 @@ class Plan:
 
 
 def _row(configuration: Configuration, width: int, ranks: int) -> str:
-    """One configuration's line. Its memory is that of the root, which needs the most."""
+    """Return the line of one configuration. Its memory is that of the root, which needs the most."""
     sizes = [
         f"{configuration.rounds:,} rounds",
         count(len(configuration.seeds), "repetition"),
@@ -53,11 +53,13 @@ def _row(configuration: Configuration, width: int, ranks: int) -> str:
 
 
 def make_plan(options: RunOptions, ranks_here: int | None = None) -> Plan:
-    """The plan for a run. Without a number of ranks, as many as clients, at most a job's share of the cores.
+    """Return the plan for a run, after all checks. Writes nothing.
 
-    `ranks_here` of the ranks run on this machine, by default all of them: their memory is checked.
-    Raises InputError for whatever is wrong: a study, its data, fewer clients than ranks, a folder that cannot
-    be written. Writes nothing.
+    If `options` give no number of ranks, the plan takes as many as there are clients, but at most a job's share of the
+    cores. `ranks_here` is the number of ranks on this machine, whose memory is checked; by default all ranks.
+
+    Raises InputError if a study or its data are wrong, if there are fewer clients than ranks, if the memory does not
+    suffice, or if the folder of the logs cannot be written.
     """
     ranks = options.ranks or max(1, len(os.sched_getaffinity(0)) // options.jobs)
     studies = load_studies(options.studies, options.overrides, options.only, ranks, options.variant)
@@ -89,7 +91,7 @@ def load_studies(
     default_clients: int = 1,
     variant: str | None = None,
 ) -> list[Study]:
-    """The studies, with those configurations alone whose label or file name contains `only`."""
+    """Load studies, and keep only configurations whose label or file name contains `only`. Raises InputError."""
     studies = [load_study(path, overrides, default_clients, variant) for path in paths]
     if only is None:
         return studies
@@ -100,7 +102,7 @@ def load_studies(
     if not any(study.configurations for study in chosen):
         labels = [c.label for study in studies for c in study.configurations]
         more = f" and {len(labels) - 20} more" if len(labels) > 20 else ""
-        raise InputError(f"--only {only}: no label contains this; there are {'; '.join(labels[:20])}{more}")
+        raise InputError(f"--only {only}: no label contains this text; the labels are: {'; '.join(labels[:20])}{more}")
     return [study for study in chosen if study.configurations]
 
 
@@ -109,7 +111,7 @@ def _check_names(studies: Sequence[Study]) -> None:
     for study in studies:
         if study.name in paths:
             raise InputError(
-                f"{study.path}: [study] name is {study.name!r}, as in {paths[study.name]}; give each its own"
+                f"{study.path}: [study] name is {study.name!r}, as in {paths[study.name]}; give each study its own name"
             )
         paths[study.name] = study.path
 
@@ -124,7 +126,7 @@ def _check_clients(study: Study, ranks: int) -> None:
 
 
 def check_problems(studies: Sequence[Study]) -> None:
-    """Let each problem check itself and its data, once for each number of clients. Raises InputError."""
+    """Check each problem and its data, once for each number of clients. Raises InputError."""
     for study in studies:
         pairs = {(id(c.problem), c.clients): c for c in study.configurations}
         for configuration in pairs.values():
@@ -133,7 +135,7 @@ def check_problems(studies: Sequence[Study]) -> None:
 
 
 def _check_writable(out: Path, folder: Path) -> None:
-    """Make an unnamed file in the folder, or in the nearest one above that exists; nothing of it remains."""
+    """Raise InputError if no temporary file can be created in the folder, or in its nearest existing parent."""
     try:
         above = [folder, *folder.absolute().parents]
         with tempfile.TemporaryFile(dir=next(path for path in above if path.exists() or path.is_symlink())):

@@ -1,4 +1,4 @@
-"""The options of `mpi-fed run`, defined once for the parser, for the ranks' command line and for a batch script's."""
+"""The options of `mpi-fed run`, defined once for the parser, the command line of the ranks and the batch script."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from argparse import Namespace
 from dataclasses import dataclass
 
 CHECKPOINT_SECONDS = 60.0
-"""Seconds between two saves of a repetition in progress, by default."""
+"""Default number of seconds between two checkpoints of a repetition in progress."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What to run and how: one field an option."""
+    """Options of a run, one field for each option."""
 
     studies: tuple[str, ...]
     out: str = "runs"
@@ -27,7 +27,7 @@ class RunOptions:
 
     @classmethod
     def of(cls, arguments: Namespace) -> RunOptions:
-        """The options of a parsed command line: of `mpi-fed run`, or of a command that shares some of its options."""
+        """Return the options of a command line of `mpi-fed run`, or of a command that shares some of its options."""
         return cls(
             studies=tuple(arguments.studies),
             out=arguments.out,
@@ -43,7 +43,7 @@ class RunOptions:
         )
 
     def to_argv(self) -> list[str]:
-        """The words behind `mpi-fed` that are parsed into these options again."""
+        """Return the arguments of `mpi-fed` that are parsed into the same options."""
         argv = ["run", *self.studies, f"--out={self.out}"]
         argv += ["--no-analyze"] if not self.analyze else []
         argv += [f"--checkpoint-seconds={_decimal(self.checkpoint_seconds)}"]
@@ -57,5 +57,5 @@ class RunOptions:
 
 
 def _decimal(number: float) -> str:
-    """The number without an exponent, which the parser does not take."""
+    """Return the number as text without an exponent, which the parser does not accept."""
     return f"{number:.9f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""A study file as plain tables: read from TOML, overridden from the command line, grids written out."""
+"""A study file as plain tables: read from TOML, changed from the command line, and expanded into grids."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..text import nearest, plain, show
 Table = dict[str, Any]
 
 TABLES = ("study", "problem", "algorithm", "compressor", "downlink", "route", "log")
-"""The tables of a study file."""
+"""Names of the tables of a study file."""
 LISTED = ("compressor", "downlink")
-"""Those of which there may be several, each headed with two brackets."""
+"""Names of the tables that may occur several times, each headed with two brackets."""
 GRID_LIMIT = 10_000
-"""The most configurations of a study: a larger grid is taken for a mistake."""
+"""Largest number of configurations of a study; a larger grid is refused as a mistake."""
 
 
 def read_toml(path: Path, what: str = "study file") -> dict[str, Any]:
-    """The tables of a TOML file, in the file's order. Raises InputError where it cannot be read or parsed."""
+    """Return the tables of a TOML file, in the file's order. Raises InputError if it cannot be read or parsed."""
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
@@ -55,14 +55,14 @@ def _plain_value(value: Any) -> Any:
 
 
 def apply_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
-    """Remove the tables `[variant.NAME.TABLE]`, in place, and set the keys of the variant asked for.
+    """Remove the tables `[variant.NAME.TABLE]`, in place, and set the keys of the variant `name`.
 
-    `[variant.NAME.compressor]` sets keys of every compressor, `[[variant.NAME.compressor]]` stands in their place;
-    `downlink` likewise. The study's name gets `-NAME` behind.
+    `[variant.NAME.compressor]` sets keys of every compressor; `[[variant.NAME.compressor]]` tables replace all
+    compressors. The same holds for `downlink`. `-NAME` is appended to the name of the study.
     """
     variants = tables.pop("variant", {})
     if not isinstance(variants, dict) or not all(isinstance(variant, dict) for variant in variants.values()):
-        raise InputError(f"{file}: write variants as tables, [variant.small.study] with rounds = 1000, say")
+        raise InputError(f"{file}: variants must be tables, for example [variant.small.study] with rounds = 1000")
     if name is None:
         return
     if name not in variants:
@@ -72,7 +72,9 @@ def apply_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
             tables[table] = keys
             continue
         if table not in TABLES or not isinstance(keys, dict):
-            raise InputError(f"{file}: [variant.{plain(name)}] {show(table)} is no table{nearest(table, TABLES)}")
+            raise InputError(
+                f"{file}: [variant.{plain(name)}] {show(table)} is not a table of a study file{nearest(table, TABLES)}"
+            )
         for key, value in keys.items():
             _set(tables, table, key, value, f"{file}: [variant.{plain(name)}.{table}]")
     study = tables.get("study")
@@ -81,7 +83,7 @@ def apply_variant(tables: dict[str, Any], name: str | None, file: str) -> None:
 
 
 def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> None:
-    """Set keys, in place, from texts like `problem.dimension=50`; `compressor` means every compressor, and so on."""
+    """Set keys, in place, from texts such as `problem.dimension=50`; `compressor` means every compressor."""
     for text in overrides:
         place, equals, value = text.partition("=")
         name, dot, key = place.strip().partition(".")
@@ -91,17 +93,17 @@ def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> None:
 
 
 def _set(tables: dict[str, Any], name: str, key: str, value: Any, place: str) -> None:
-    """Set a key of a table. Raises InputError where there is no such table; `place` says who sets it."""
+    """Set a key of a table. Raises InputError if there is no such table; `place` names the source of the value."""
     target = tables.get(name, []) if name in LISTED else [tables.setdefault(name, {})]
     if target == []:
-        raise InputError(f"{place}: the study has no [[{name}]] that this could change; add one to the file")
+        raise InputError(f"{place}: the study has no [[{name}]] table in which to set this key; add one to the file")
     for table in target if isinstance(target, list) else []:
-        if isinstance(table, dict):  # anything else is refused when its table is looked at
+        if isinstance(table, dict):  # `check_tables` refuses anything else
             table[key] = value
 
 
 def parse_value(text: str) -> Any:
-    """The TOML value that `text` spells, or else the text itself."""
+    """Return the TOML value that `text` is, or else the text itself."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -110,15 +112,17 @@ def parse_value(text: str) -> Any:
 
 
 def check_tables(tables: dict[str, Any], file: str) -> None:
-    """Refuse unknown tables, other things in their place, and values that no key takes."""
+    """Raise InputError for an unknown table, for a table of a wrong form, and for a value that no key accepts."""
     for name, table in tables.items():
         if name not in TABLES:
-            raise InputError(f"{file}: no table or key {show(name)} belongs at the top{nearest(name, TABLES)}")
+            raise InputError(
+                f"{file}: {show(name)} at the top level is not a table of a study file{nearest(name, TABLES)}"
+            )
         if name in LISTED:
             if not isinstance(table, list) or not all(isinstance(entry, dict) for entry in table):
-                raise InputError(f"{file}: write [[{name}]], with two brackets, once for each compressor")
+                raise InputError(f"{file}: head each table {name} with two brackets: [[{name}]]")
         elif not isinstance(table, dict):
-            raise InputError(f"{file}: {name} must be one table, headed [{name}]")
+            raise InputError(f"{file}: {name} must be a single table, headed [{name}]")
         for entry in table if isinstance(table, list) else [table]:
             for key, value in entry.items():
                 _check_value(f"{file}: [{name}] {key}", value)
@@ -133,15 +137,15 @@ def _check_value(place: str, value: Any) -> None:
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise InputError(f"{place} is an integer of more than 64 bits; give a smaller one")
     elif isinstance(value, str) and not value.isprintable():
-        raise InputError(f"{place} is {show(value)}, which holds unprintable characters; remove them")
+        raise InputError(f"{place} is {show(value)}, which contains unprintable characters; remove them")
     elif not isinstance(value, bool | int | float | str):
         raise InputError(f"{place} is {show(value)}, but must be text, a number, true or false, or a list")
 
 
 def expand_grid(table: Table, lists: Collection[str], place: str) -> list[Table]:
-    """The tables that one table stands for: each list is an axis of a grid, except for the keys in `lists`.
+    """Return the tables of a grid: each list of the table is an axis, except for the keys in `lists`.
 
-    In the table's order, the last key fastest.
+    They are in the table's order; the last key varies fastest.
     """
     axes: list[Sequence[Any]] = []
     for key, value in table.items():
@@ -154,7 +158,9 @@ def expand_grid(table: Table, lists: Collection[str], place: str) -> list[Table]
 
 
 def check_grid_size(lengths: Iterable[int], place: str) -> None:
-    """Refuse a grid of absurd size before it is written out."""
+    """Raise InputError if a grid has more than GRID_LIMIT points, before it is written out."""
     count = math.prod(lengths)
     if count > GRID_LIMIT:
-        raise InputError(f"{place} the lists make a grid of {count} configurations; keep to {GRID_LIMIT}")
+        raise InputError(
+            f"{place} the lists make a grid of {count:,} configurations; at most {GRID_LIMIT:,} are allowed"
+        )

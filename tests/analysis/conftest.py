@@ -1,7 +1,9 @@
 """Fixtures of the tests of analysis."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.synthetic_log import NOISE, ROUNDS, power_law, tables, write_log
@@ -12,33 +14,35 @@ from mpi_fed.analysis.prediction import Forecast
 
 
 @pytest.fixture
-def theory(monkeypatch: pytest.MonkeyPatch):
-    """Predictions set by the test: by label, else none."""
-    known = {}
-    monkeypatch.setattr(analysis_command, "forecast", lambda log: known.get(log.label, Forecast()))
-    return known
+def theory(monkeypatch: pytest.MonkeyPatch) -> dict[str, Forecast]:
+    """Predictions that the test sets, by label; other logs have no prediction."""
+    predictions: dict[str, Forecast] = {}
+    monkeypatch.setattr(analysis_command, "forecast", lambda log: predictions.get(log.label, Forecast()))
+    return predictions
 
 
 @pytest.fixture
-def analysed(theory, capsys: pytest.CaptureFixture[str]):
-    """analyze --json as a function that returns the object."""
+def analysed(theory: dict[str, Forecast], capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Function that runs analyze --json on paths and returns the JSON object."""
 
-    def run(*paths, **options):
+    def run(*paths: Path, **options: Any) -> dict[str, Any]:
         assert analyze(paths, json=True, **options) == 0
-        return json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        printed = capsys.readouterr().out
+        document: dict[str, Any] = json.loads(printed, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        return document
 
     return run
 
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports without pictures, which take seconds."""
+    """Make reports without pictures, because drawing takes seconds."""
     monkeypatch.setattr(figures, "draw", lambda pictures, folder: [])
 
 
 @pytest.fixture
-def study(tmp_path: Path, theory):
-    """A folder with two compressors on two problems."""
+def study(tmp_path: Path, theory: dict[str, Forecast]) -> Path:
+    """Folder of four logs: two compressors on two problems."""
     position = 0
     for decay in (1.0, 2.0):
         for kind in ("none", "quantization"):

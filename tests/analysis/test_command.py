@@ -1,11 +1,13 @@
-"""The command `mpi-fed analyze`: its JSON object, its targets, the logs it leaves out, what it imports."""
+"""The command `mpi-fed analyze`: JSON object, target, unreadable logs, and imports."""
 
 import json
 import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -16,6 +18,7 @@ from mpi_fed.analysis import analyze
 from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.errors import InputError
 
+Analysed = Callable[..., dict[str, Any]]
 KEYS = {
     *("compressor", "algorithm", "problem", "route", "clients", "rounds", "repetitions"),
     *("excess_risk_averaged", "predicted_excess_risk_averaged", "prediction_kind", "z", "slope", "uplink"),
@@ -25,8 +28,8 @@ KEYS = {
 }
 
 
-def spoil(path, how) -> None:
-    """Make the sound log at `path` unsound."""
+def damage(path: Path, how: str) -> None:
+    """Make the log at `path` unreadable."""
     with h5py.File(path, "a") as file:
         if how == "foreign":
             file.attrs["format"] = "something else"
@@ -63,12 +66,12 @@ def spoil(path, how) -> None:
         ("absent", "no such file"),
     ],
 )
-def test_an_unsound_log_is_named_and_the_others_are_analysed(
-    tmp_path: Path, theory, capsys: pytest.CaptureFixture[str], how, message
+def test_an_unreadable_log_is_named_and_the_others_are_analysed(
+    tmp_path: Path, theory: dict[str, Forecast], capsys: pytest.CaptureFixture[str], how: str, message: str
 ) -> None:
     write_log(tmp_path / "good.h5", label="good")
     write_log(tmp_path / "bad.h5")
-    spoil(tmp_path / "bad.h5", how)
+    damage(tmp_path / "bad.h5", how)
     assert analyze([tmp_path / "bad.h5", tmp_path / "good.h5"], json=True) == 0
     printed = capsys.readouterr()
     assert [entry["label"] for entry in json.loads(printed.out)["configurations"]] == ["good"]
@@ -86,19 +89,21 @@ def test_a_folder_without_logs_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     )
 
 
-def test_folders_are_searched_and_the_order_is_that_of_the_grid(tmp_path: Path, analysed) -> None:
+def test_folders_are_searched_and_logs_come_in_the_order_of_the_grid(tmp_path: Path, analysed: Analysed) -> None:
     for position, name in enumerate("cab"):
         write_log(tmp_path / "study" / f"{name}.h5", label=name, position=position)
-    found = analysed(tmp_path, tmp_path / "study" / "a.h5")
-    assert [entry["label"] for entry in found["configurations"]] == ["c", "a", "b"]
+    document = analysed(tmp_path, tmp_path / "study" / "a.h5")
+    assert [entry["label"] for entry in document["configurations"]] == ["c", "a", "b"]
 
 
-def test_the_json_object_by_hand(tmp_path: Path, theory, analysed) -> None:
+def test_the_json_object_has_the_values_computed_by_hand(
+    tmp_path: Path, theory: dict[str, Forecast], analysed: Analysed
+) -> None:
     errors = np.array([[1.0], [2.0], [3.0]]) * np.eye(1, D)
     write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), averages=1 + errors, label="a")
     theory["a"] = Forecast(power_law(ROUNDS, 0.5), "exact", 1.0)
-    found = analysed(tmp_path)
-    entry = found["configurations"][0]
+    document = analysed(tmp_path)
+    entry = document["configurations"][0]
     assert entry.keys() >= KEYS
     assert {name: entry[name] for name in ("compressor", "algorithm", "problem", "route")} == {
         name: tables()[name] for name in ("compressor", "algorithm", "problem", "route")
@@ -130,14 +135,16 @@ def test_the_json_object_by_hand(tmp_path: Path, theory, analysed) -> None:
     assert entry["reduction_factor_relative_error"] == 0
 
 
-def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_there(tmp_path: Path, analysed) -> None:
+def test_the_default_target_is_a_tenth_above_the_worst_mean_and_gives_the_costs(
+    tmp_path: Path, analysed: Analysed
+) -> None:
     compressor = {"kind": "none", "value_bits": 32}
     write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), label="a")
     write_log(tmp_path / "b.h5", tables(compressor=compressor), NOISE * power_law(ROUNDS, 3), payload=40, label="b")
-    found = analysed(tmp_path)
+    document = analysed(tmp_path)
     target = 1.1 * 3 / K
-    assert found["target_excess_risk"] == pytest.approx(target)
-    for entry, scale, payload in zip(found["configurations"], (1, 3), (PAYLOAD, 40), strict=True):
+    assert document["target_excess_risk"] == pytest.approx(target)
+    for entry, scale, payload in zip(document["configurations"], (1, 3), (PAYLOAD, 40), strict=True):
         first = int(ROUNDS[scale / target <= ROUNDS][0])
         assert entry["rounds_to_target"] == first
         assert entry["bytes_to_target"] == first * N * payload
@@ -147,28 +154,30 @@ def test_the_default_target_is_a_tenth_above_the_worst_and_costs_are_read_off_th
         assert interval["high"] is None or interval["high"] >= first
 
 
-def test_a_growing_risk_sets_no_target(tmp_path: Path, analysed) -> None:
+def test_a_growing_risk_does_not_set_the_target(tmp_path: Path, analysed: Analysed) -> None:
     write_log(tmp_path / "a.h5", risk=power_law(ROUNDS))
     write_log(tmp_path / "b.h5", risk=power_law(ROUNDS, slope=30))
     assert analysed(tmp_path / "b.h5")["target_excess_risk"] == pytest.approx(1.1 * 1e90)
     assert analysed(tmp_path)["target_excess_risk"] == pytest.approx(1.1 / K)
 
 
-def test_a_target_that_is_never_reached(tmp_path: Path, analysed) -> None:
+def test_costs_are_null_if_the_target_is_never_reached(tmp_path: Path, analysed: Analysed) -> None:
     write_log(tmp_path / "a.h5")
-    found = analysed(tmp_path, target=1e-9)
-    assert found["target_excess_risk"] == 1e-9
-    entry = found["configurations"][0]
+    document = analysed(tmp_path, target=1e-9)
+    assert document["target_excess_risk"] == 1e-9
+    entry = document["configurations"][0]
     assert [entry[f"{name}_to_target"] for name in ("rounds", "bytes", "seconds")] == [None, None, None]
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, math.nan, math.inf])
-def test_an_impossible_target_is_refused(tmp_path: Path, target) -> None:
+def test_an_impossible_target_is_refused(tmp_path: Path, target: float) -> None:
     with pytest.raises(InputError, match=r"--target .*: must be a positive number"):
         analyze([tmp_path], target=target)
 
 
-def test_one_repetition_has_a_mean_and_nothing_that_needs_a_spread(tmp_path: Path, theory, analysed) -> None:
+def test_one_repetition_has_a_mean_but_no_standard_error(
+    tmp_path: Path, theory: dict[str, Forecast], analysed: Analysed
+) -> None:
     write_log(tmp_path / "a.h5", tables(study={"repetitions": [7]}), averages=np.ones((1, D)), label="a")
     theory["a"] = Forecast(power_law(ROUNDS, 9), "exact", 1.0)
     entry = analysed(tmp_path)["configurations"][0]
@@ -182,12 +191,14 @@ def test_one_repetition_has_a_mean_and_nothing_that_needs_a_spread(tmp_path: Pat
     assert entry["bias"] == {"norm_ratio": None, "z": None}
 
 
-def test_the_heterogeneity_penalty_is_the_ratio_to_the_homogeneous_twin(tmp_path: Path, analysed) -> None:
+def test_the_heterogeneity_penalty_is_the_ratio_to_the_homogeneous_reference(
+    tmp_path: Path, analysed: Analysed
+) -> None:
     write_log(tmp_path / "a.h5", tables(problem={"shift": "optimum", "optimum_spread": 3.0}), power_law(ROUNDS, 6))
     write_log(tmp_path / "b.h5", risk=power_law(ROUNDS, 2))
     write_log(tmp_path / "c.h5", tables(problem={"shift": "both"}, study={"clients": 3}))
-    found = [entry["heterogeneity_penalty"] for entry in analysed(tmp_path)["configurations"]]
-    assert found == [pytest.approx(3), None, None]
+    penalties = [entry["heterogeneity_penalty"] for entry in analysed(tmp_path)["configurations"]]
+    assert penalties == [pytest.approx(3), None, None]
 
 
 @pytest.mark.slow
@@ -199,7 +210,7 @@ def test_analysis_needs_no_mpi(tmp_path: Path) -> None:
         f"assert report({str(tmp_path)!r}) == 0\n"
         f"assert analyze([{str(tmp_path)!r}], json=True) == 0\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report.html").is_file()
 
@@ -207,5 +218,5 @@ def test_analysis_needs_no_mpi(tmp_path: Path) -> None:
 def test_importing_analysis_imports_nothing_heavy() -> None:
     heavy = "mpi4py numba scipy matplotlib h5py jinja2 rich sklearn"
     code = f"import mpi_fed.analysis, sys; print([name for name in {heavy.split()} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "[]\n", done.stderr

@@ -334,7 +334,7 @@ def test_points_rest_on_no_other_field_than_they_need(saved) -> None:
         (["good.json", "--clients", "3"], ["--clients changes a machine", "--bandwidth 100mbit"]),
         (["good.json", "--preset", "memory", "--latency", "1ms"], ["--preset memory has no links"]),
         (["good.json", "--preset", "10mbit", "--participants", "99"], ["--participants 99: there are 16 clients"]),
-        (["good.json", "--preset", "10mbit", "--clients", "0"], ["--clients", "no integer of at least 1"]),
+        (["good.json", "--preset", "10mbit", "--clients", "0"], ["--clients", "not an integer of at least 1"]),
         (["good.json", "--risk", "0"], ["--risk 0: give a number above 0"]),
         (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give 1 to 100,000,000"]),
         (["good.json", "--study", "nowhere.toml"], ["nowhere.toml: cannot read the study file"]),
@@ -344,7 +344,7 @@ def test_points_rest_on_no_other_field_than_they_need(saved) -> None:
         (["cables.json"], ["cables.json: its machine has no such cables as a bench writes"]),
         (["messages.json"], ["messages.json: result 1 has no such messages as a bench writes"]),
         (["route.json"], ["route.json: result 1: route pigeon is not known here"]),
-        (["kind.json"], ["kind.json: result 1:", "no compressor known here"]),
+        (["kind.json"], ["kind.json: result 1:", "not a known compressor"]),
     ],
     ids=lambda value: " ".join(value),
 )

@@ -14,7 +14,7 @@ from mpi_fed.errors import InputError
 
 
 def test_the_table_fits_80_columns(
-    study, no_pictures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    study: Path, no_pictures: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert analyze([study]) == 0
@@ -24,8 +24,8 @@ def test_the_table_fits_80_columns(
         assert any(text in line for line in lines), text
 
 
-def test_the_table_is_one_where_there_is_room(
-    study, no_pictures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_wide_terminal_shows_one_table(
+    study: Path, no_pictures: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "260")
     assert analyze([study]) == 0
@@ -40,8 +40,8 @@ def test_the_table_is_one_where_there_is_room(
     assert " ".join(row.split()) == f"none eigenvalue_decay=2 {rates} {spread} {costs}"
 
 
-def test_a_rank_prints_plainly_whatever_its_standard_output_seems_to_be(
-    study, no_pictures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_rank_prints_without_colours(
+    study: Path, no_pictures: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -52,13 +52,15 @@ def test_a_rank_prints_plainly_whatever_its_standard_output_seems_to_be(
     assert "\x1b" not in printed
 
 
-def test_the_table_says_what_is_wrong(tmp_path: Path, theory, no_pictures, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reasons_for_invalid_are_printed_below_the_table(
+    tmp_path: Path, theory: dict[str, Forecast], no_pictures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_log(tmp_path / "a.h5", risk=power_law(ROUNDS, slope=-0.9), reached=[len(ROUNDS), 0, 0], label="a")
     assert analyze([tmp_path]) == 0
     assert "INVALID a: 1 of 3 repetitions reached round 1000" in " ".join(capsys.readouterr().out.split())
 
 
-def test_the_report_is_whole_and_needs_nothing_else(study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_complete_and_needs_no_other_file(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert analyze([study]) == 0
     pictures = {
         f"risk-{name}{suffix}" for name in ("rounds", "scaled", "bytes", "seconds") for suffix in (".png", ".pdf")
@@ -66,7 +68,7 @@ def test_the_report_is_whole_and_needs_nothing_else(study, capsys: pytest.Captur
     files = {path.name for path in study.iterdir() if path.suffix != ".h5"}
     assert files == pictures | {"report.html", "analysis.json", "table.txt"}
     page = (study / "report.html").read_text()
-    markup = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # test_report.py looks at these
+    markup = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)  # test_report.py tests the scripts
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", markup)
     assert markup.count("data:image/png;base64,") == 4
     assert page.count("quantization eigenvalue_decay=2") >= 2
@@ -75,14 +77,16 @@ def test_the_report_is_whole_and_needs_nothing_else(study, capsys: pytest.Captur
     assert "none eigenvalue_decay=1" in (study / "table.txt").read_text()
 
 
-def test_a_label_cannot_inject_markup(tmp_path: Path, theory, no_pictures, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_label_cannot_inject_markup(
+    tmp_path: Path, theory: dict[str, Forecast], no_pictures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_log(tmp_path / "a.h5", label="<script>alert(1)</script>")
     assert analyze([tmp_path]) == 0
     assert "<script" not in (tmp_path / "report.html").read_text()
 
 
-def test_out_takes_the_report_and_json_alone_writes_nothing(
-    study, no_pictures, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_out_is_the_folder_of_the_report_and_json_alone_writes_no_file(
+    study: Path, no_pictures: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert analyze([study], json=True) == 0
     assert all(path.suffix == ".h5" for path in study.iterdir())
@@ -91,13 +95,13 @@ def test_out_takes_the_report_and_json_alone_writes_nothing(
     assert all(path.suffix == ".h5" for path in study.iterdir())
 
 
-def test_a_report_that_fails_leaves_the_one_before(
-    study, no_pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_failed_report_leaves_the_previous_one(
+    study: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert analyze([study]) == 0
     before = {path: path.read_bytes() for path in study.iterdir()}
 
-    def full(*_, **__) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mpi_fed.analysis.page.write_report", full)
@@ -106,19 +110,21 @@ def test_a_report_that_fails_leaves_the_one_before(
     assert {path: path.read_bytes() for path in study.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_written_is_named(study, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(study: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file: cannot write the report .*; give --out DIR"):
         analyze([study], out=tmp_path / "file")
 
 
-def test_nothing_to_draw_still_gives_a_report(tmp_path: Path, theory, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_without_curves_still_give_a_report(
+    tmp_path: Path, theory: dict[str, Forecast], capsys: pytest.CaptureFixture[str]
+) -> None:
     write_log(tmp_path / "a.h5", reached=[0, 0, 0], status="running")
     assert analyze([tmp_path]) == 0
     assert "<img" not in (tmp_path / "report.html").read_text()
 
 
-def test_panels_split_by_problem_and_series_by_compressor(study) -> None:
+def test_panels_split_by_problem_and_series_by_compressor(study: Path) -> None:
     logs = [load(path) for path in sorted(study.glob("*.h5"))]
     shown = series.pictures(logs, [Forecast()] * 4)
     assert shown.names == ["none", "quantization"]
@@ -130,6 +136,9 @@ def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path: Path) ->
     risk = np.arange(1.0, 12.0)[:, None] * power_law(ROUNDS)
     write_log(tmp_path / "a.h5", tables(study={"repetitions": list(range(11))}), risk)
     curve = series.curve(load(tmp_path / "a.h5"), Forecast(power_law(ROUNDS, 6), "exact", 1.0))
+    assert curve.low is not None
+    assert curve.high is not None
+    assert curve.theory is not None
     np.testing.assert_allclose(curve.mean, 6 * power_law(ROUNDS)[1:])
     np.testing.assert_allclose(curve.low, 2 * power_law(ROUNDS)[1:])
     np.testing.assert_allclose(curve.high, 10 * power_law(ROUNDS)[1:])
@@ -137,6 +146,6 @@ def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path: Path) ->
     np.testing.assert_allclose(curve.theory, curve.mean)
 
 
-def test_a_running_curve_ends_where_its_shortest_repetition_does(tmp_path: Path) -> None:
+def test_the_curve_of_a_running_study_ends_with_its_shortest_repetition(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", reached=[120, 80, 0], status="running")
     assert len(series.curve(load(tmp_path / "a.h5"), Forecast()).mean) == 79

@@ -1,22 +1,26 @@
-"""The measured risk against exact theory: every compressor, on two spectra, through the real command.
+"""The measured risk compared with exact theory: every compressor, on two spectra, run by the command `mpi-fed`.
 
 Each of 12 cells is the mean of 2000 repetitions of `studies/statistics.toml`, and z is its distance from the exact
-expectation, in standard errors. How often a sound program fails, with seeds that nobody has looked at:
+expectation, in standard errors. For seeds chosen without knowing the results, a correct program fails with these
+probabilities:
 
 - |z| >= 4 in some cell: 12 * 6.3e-5 = 0.08%, by the normal approximation. The risk of one repetition is skewed
-  (skewness 0.6 to 2.5 here, so at most 0.06 in the mean); to first order that moves weight from one tail to the
-  other and leaves the sum.
-- mean z^2 outside 0.5 .. 1.8: 13% if the cells were independent (8% below, 4% above), and more as they are, since
-  all compressors see the same samples. It guards against standard errors of the wrong size.
+  (skewness 0.6 to 2.5 here, so at most 0.06 in the mean); to first order this moves probability from one tail to the
+  other and does not change the sum.
+- mean z^2 outside 0.5 .. 1.8: 13% if the cells were independent (8% below, 4% above), and more in fact, since all
+  compressors see the same samples. This assertion finds standard errors of the wrong size.
 
-The seeds are fixed, so on one kind of CPU the outcome never changes. A standard error is 0.6% of the mean for most
-cells, 2.2% for the worst: a systematic error of 2.5% (9%) is found with probability 1/2, twice that practically always.
+The seeds are fixed, so the result is always the same on one type of CPU. The standard error is 0.6% of the mean for
+most cells, and 2.2% for the worst. A systematic error of 2.5% (worst cell: 9%) is found with probability 1/2, and one
+of twice that size almost always.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,17 +46,20 @@ def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path: Path, caps
     command.run("run", STUDY, f"--out={tmp_path / 'two'}", *few)
     alone, together = command.logs(tmp_path / "statistics"), command.logs(tmp_path / "two" / "statistics")
     assert len(together) == 2
-    for name, log in together.items():  # what two ranks compute is what was tested
+    for name, log in together.items():  # two ranks compute the repetitions tested above
         np.testing.assert_array_equal(log["excess_risk_averaged"], alone[name]["excess_risk_averaged"][:20])
 
 
 @pytest.mark.slow
 def test_heterogeneous_clients_with_and_without_memories(tmp_path: Path) -> None:
-    """48 cells. Quantization has an exact prediction at batch 1 without memory alone; where true gradients travel
-    uncompressed all repetitions are one, and there is no z. Left are 41.
+    """Of 48 cells, 41 have a z.
 
-    A sound program fails in 41 * 6.3e-5 = 0.3% by some |z| >= 4; the bound on the mean of z^2 is wide, because cells
-    share their samples. Memories help with batches of 8 and with true gradients, and hurt at batch size 1.
+    Quantization has an exact prediction only at batch size 1 without memory. With true gradients and no compression all
+    repetitions are equal, so there is no z.
+
+    A correct program fails by some |z| >= 4 with probability 41 * 6.3e-5 = 0.3%. The bound on the mean of z^2 is wide,
+    because the cells share samples. Memories lower the limit trace with batches of 8 and with true gradients, and raise
+    it at batch size 1.
     """
     study = STUDY.with_name("heterogeneity.toml")
     options = ["--ranks=1", f"--out={tmp_path}", "--no-analyze", "--set=study.repetitions=400"]
@@ -64,19 +71,19 @@ def test_heterogeneous_clients_with_and_without_memories(tmp_path: Path) -> None
     assert len(z) == 41
     assert np.abs(z).max() < 4
     assert 0.3 < np.mean(z**2) < 2.5
-    places = {}
+    traces = {}
     for cell in cells:
-        place = cell["compressor"]["kind"], cell["problem"]["batch_size"], cell["algorithm"]["kind"]
-        places[place] = cell["limit_trace"]
-    for kind in {kind for kind, *_ in places} - {"none", "quantization"}:
-        plain, memory = ([places[kind, b, name] for b in (1, 8, "full")] for name in ("sgd", "control-variates"))
+        key = cell["compressor"]["kind"], cell["problem"]["batch_size"], cell["algorithm"]["kind"]
+        traces[key] = cell["limit_trace"]
+    for kind in {kind for kind, *_ in traces} - {"none", "quantization"}:
+        plain, memory = ([traces[kind, b, name] for b in (1, 8, "full")] for name in ("sgd", "control-variates"))
         assert memory[0] > plain[0]
         assert memory[1] < plain[1]
         assert memory[2] == 0 < plain[2]
 
 
-def table(cells):
-    """Measured over predicted, a line a cell."""
+def table(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a heading, a line for each cell with the measured and the predicted risk, and the mean of z^2."""
     yield f"{'compressor':22}  P  measured    predicted   ratio   +-      z"
     for cell in cells:
         measured, predicted = cell["excess_risk_averaged"], cell["predicted_excess_risk_averaged"]

@@ -1,7 +1,9 @@
-"""Verdicts of an analysis: what makes a configuration INVALID, and what is only noted."""
+"""Verdicts of an analysis: reasons for INVALID, and notes that do not change the verdict."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,9 +15,14 @@ from mpi_fed.analysis.document import Mean
 from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.analysis.summary import summarise
 
+Analysed = Callable[..., dict[str, Any]]
+Change = Callable[[np.ndarray], np.ndarray]
+
 
 @pytest.mark.parametrize(("kind", "verdict"), [("exact", "INVALID"), ("approximate", "VALID")])
-def test_only_an_exact_prediction_decides_the_verdict(tmp_path: Path, theory, analysed, kind, verdict) -> None:
+def test_only_an_exact_prediction_decides_the_verdict(
+    tmp_path: Path, theory: dict[str, Forecast], analysed: Analysed, kind: str, verdict: str
+) -> None:
     noise = 1 + 0.1 * np.random.default_rng(0).standard_normal((20, 1))
     write_log(
         tmp_path / "a.h5",
@@ -31,7 +38,9 @@ def test_only_an_exact_prediction_decides_the_verdict(tmp_path: Path, theory, an
     assert bool(entry["reasons"]) == (verdict == "INVALID")
 
 
-def test_a_prediction_that_cannot_be_had_is_noted(tmp_path: Path, theory, analysed) -> None:
+def test_the_reason_for_a_missing_prediction_is_noted(
+    tmp_path: Path, theory: dict[str, Forecast], analysed: Analysed
+) -> None:
     write_log(tmp_path / "a.h5", label="a")
     theory["a"] = Forecast(note="no prediction: the data are elsewhere")
     entry = analysed(tmp_path)["configurations"][0]
@@ -44,10 +53,10 @@ def test_a_plugins_configuration_has_no_prediction(tmp_path: Path) -> None:
     from mpi_fed.analysis.prediction import forecast
 
     write_log(tmp_path / "a.h5", tables(compressor={"kind": "of-a-plugin"}))
-    assert "of-a-plugin" in forecast(load(tmp_path / "a.h5")).note
+    assert "of-a-plugin" in (forecast(load(tmp_path / "a.h5")).note or "")
 
 
-def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path: Path, analysed) -> None:
+def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path: Path, analysed: Analysed) -> None:
     reached = [len(ROUNDS), int(np.searchsorted(ROUNDS, 100)) + 1, 0]
     write_log(tmp_path / "a.h5", risk=NOISE * power_law(ROUNDS), reached=reached, status="running")
     entry = analysed(tmp_path)["configurations"][0]
@@ -59,22 +68,22 @@ def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path: Path
     ]
 
 
-def test_nothing_but_null_where_no_repetition_reached_the_end(tmp_path: Path, analysed) -> None:
+def test_results_are_null_if_no_repetition_reached_the_end(tmp_path: Path, analysed: Analysed) -> None:
     write_log(tmp_path / "a.h5", reached=[50, 0, 0], status="interrupted")
-    found = analysed(tmp_path)
-    entry = found["configurations"][0]
-    assert found["target_excess_risk"] is None
+    document = analysed(tmp_path)
+    entry = document["configurations"][0]
+    assert document["target_excess_risk"] is None
     assert entry["repetitions"] == 0
     assert entry["excess_risk_averaged"] == {"mean": None, "standard_error": None}
     assert entry["uplink"]["payload_bytes"] is None
     assert entry["rounds_to_target"] is None
     assert entry["slope"] is None
-    (entry,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
-    assert cells.rounds(entry) == "-"
-    assert cells.rounds(replace(entry, excess_risk_averaged=Mean(1.0, None))) == "not reached"
+    (typed,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
+    assert cells.rounds(typed) == "-"
+    assert cells.rounds(replace(typed, excess_risk_averaged=Mean(1.0, None))) == "not reached"
 
 
-def test_a_diverged_repetition_leaves_no_mean(tmp_path: Path, analysed) -> None:
+def test_a_diverged_repetition_leaves_no_mean(tmp_path: Path, analysed: Analysed) -> None:
     write_log(tmp_path / "a.h5", reached=[len(ROUNDS), 60, len(ROUNDS)], status="diverged")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["excess_risk"][1, 59] = file["excess_risk_averaged"][1, 59] = np.inf
@@ -84,7 +93,9 @@ def test_a_diverged_repetition_leaves_no_mean(tmp_path: Path, analysed) -> None:
 
 
 @pytest.mark.parametrize(("route", "verdict"), [("tree-reduce", "VALID"), ("tree", "INVALID")])
-def test_routes_that_add_up_transport_less_than_was_packed(tmp_path: Path, analysed, route, verdict) -> None:
+def test_only_routes_that_add_up_may_transport_less_than_the_payload(
+    tmp_path: Path, analysed: Analysed, route: str, verdict: str
+) -> None:
     write_log(tmp_path / "a.h5", tables(route={"kind": route}))
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["uplink_transported_bytes"][...] //= 2
@@ -103,7 +114,9 @@ def test_routes_that_add_up_transport_less_than_was_packed(tmp_path: Path, analy
         ("excess_risk_averaged", lambda a: -a, "a negative excess risk"),
     ],
 )
-def test_contradictory_numbers_are_invalid(tmp_path: Path, analysed, dataset, change, reason) -> None:
+def test_contradictory_numbers_are_invalid(
+    tmp_path: Path, analysed: Analysed, dataset: str, change: Change, reason: str
+) -> None:
     write_log(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file[dataset][...] = np.where(file[dataset][()] == 0, 0, change(file[dataset][()]))

@@ -1,15 +1,18 @@
-"""Bad input: exit status 2, one sentence that names the place, nothing on disk, no launcher."""
+"""Wrong input gives exit status 2 and one sentence that names the place. Nothing is written, no launcher starts."""
+
+from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support import command
 
-import mpi_fed.study.load  # noqa: F401 - the compiler with it, which other commands leave out
+import mpi_fed.study.load  # noqa: F401 - loads the compiler, which some commands do not load
 from mpi_fed.cli import main, options
 from mpi_fed.engine import compile_switch
 from mpi_fed.launch import launcher
@@ -32,8 +35,8 @@ NUMPY = np.random.Generator(np.random.PCG64(0))
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An empty current folder, outside any launcher."""
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder, made the current one, outside any launcher."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
     monkeypatch.setattr(launcher, "launch", lambda *arguments: pytest.fail("the launcher was started"))
@@ -43,8 +46,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return tmp_path
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *argv):
-    """The sentence with which a command refuses to run, once all that goes with it is checked."""
+def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Return the sentence with which a command refuses to run, after checks of its status, output and files."""
     before = contents()
     assert main.main(argv) == 2
     output = capsys.readouterr()
@@ -55,21 +58,21 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv):
     return output.err
 
 
-def contents():
-    """All that lies in the current folder."""
+def contents() -> list[str]:
+    """Return the paths of all files and folders in the current folder."""
     return sorted(str(path) for path in Path().rglob("*"))
 
 
-def replaced(old, new):
+def replaced(old: str, new: str) -> str:
     assert old in SMALL
     return SMALL.replace(old, new)
 
 
-def compressor(text):
+def compressor(text: str) -> str:
     return replaced('kind = "none"', text)
 
 
-def of_file(keys):
+def of_file(keys: str) -> str:
     return replaced('kind = "gaussian"\ndimension = 20', f'kind = "file"\n{keys}')
 
 
@@ -189,7 +192,7 @@ STUDIES = [
         replaced("dimension = 20", 'dimension = 10_001\nrotation = "haar"'),
         ["[problem]", "haar", "10001", "10000"],
     ),
-    (replaced("dimension = 20", f"dimension = {list(range(1, 11000))}"), ["[problem]", "10999", "10000"]),
+    (replaced("dimension = 20", f"dimension = {list(range(1, 11000))}"), ["[problem]", "10,999", "10,000"]),
     (of_file(""), ["[problem]", "path", "text"]),
     (of_file('path = "gone.csv"'), ["[problem]", "path", "gone.csv", "does not exist"]),
     (of_file('path = "."'), ["[problem]", "path"]),
@@ -217,7 +220,7 @@ STUDIES = [
 
 
 def write_data() -> None:
-    """Data files, each with something wrong."""
+    """Write data files, each with an error."""
     for suffix in ("csv", "npz", "h5", "svm", "csv.gz", "doc"):
         with open(f"no-data.{suffix}", "wb") as file:
             file.write(b"\x00\xffthis is, no data at all\n\n\x80")
@@ -235,7 +238,9 @@ def write_data() -> None:
 
 
 @pytest.mark.parametrize(("text", "named"), STUDIES, ids=[" ".join(named) for _, named in STUDIES])
-def test_a_bad_study_is_refused(text, named, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
+def test_a_wrong_study_is_refused(
+    text: str, named: list[str], capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
     if "path" in text:
         write_data()
     (elsewhere / "bad.toml").write_text(text)
@@ -253,7 +258,9 @@ PLUGINS = {
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_a_plugin_that_fails_is_reported_in_one_sentence(name, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
+def test_a_failing_plugin_is_reported_in_one_sentence(
+    name: str, capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
     text, named = PLUGINS[name]
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / name).write_text(text)
@@ -307,7 +314,9 @@ class Own(NoCompression):
         ("x.length", "Unknown attribute 'length'"),
     ],
 )
-def test_plugin_code_that_cannot_be_compiled_is_reported_in_one_sentence(line, reason, tmp_path):
+def test_plugin_code_that_cannot_be_compiled_is_reported_in_one_sentence(
+    line: str, reason: str, tmp_path: Path
+) -> None:
     (tmp_path / "study.toml").write_text(SMALL.replace('kind = "none"', 'kind = "own"'))
     (tmp_path / "own.py").write_text(NOT_COMPILABLE.replace("LINE", line))
     ended = command.run("run", "study.toml", "--ranks", 1, "--plugin", "own.py", folder=tmp_path, status=2)
@@ -367,7 +376,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("argv", "named"), COMMANDS, ids=[" ".join(argv) for argv, _ in COMMANDS])
-def test_a_bad_command_is_refused(argv, named, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
+def test_a_wrong_command_is_refused(
+    argv: list[str], named: list[str], capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / "copy.toml").write_text(SMALL)
     (elsewhere / "binary.toml").write_bytes(b"\x89HDF\r\n\x1a\n\xff")
@@ -379,13 +390,15 @@ def test_a_bad_command_is_refused(argv, named, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_folder_is_refused(capsys: pytest.CaptureFixture[str], elsewhere) -> None:
+def test_an_unwritable_folder_is_refused(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / "closed").mkdir(mode=0o555)
     assert "--out closed" in refusal(capsys, "run", "study.toml", "--out", "closed")
 
 
-def test_a_dry_run_prints_every_configuration_and_starts_nothing(capsys: pytest.CaptureFixture[str], elsewhere) -> None:
+def test_a_dry_run_prints_every_configuration_and_starts_nothing(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
     (elsewhere / "study.toml").write_text(SMALL.replace('"none"', '"bernoulli"\np = [0.5, 0.25]'))
     before = contents()
     assert main.main(["run", "--set", "study.rounds=7000", "study.toml", "--dry-run", "--only", "0.25"]) == 0
@@ -405,14 +418,16 @@ def test_a_dry_run_prints_every_configuration_and_starts_nothing(capsys: pytest.
         ["study.toml", "--set", "problem.dimension=5", "--set", "study.rounds=9"],
     ],
 )
-def test_overrides_may_stand_anywhere(argv, capsys: pytest.CaptureFixture[str], elsewhere) -> None:
+def test_overrides_may_stand_anywhere_in_the_command(
+    argv: list[str], capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
     (elsewhere / "study.toml").write_text(SMALL.replace("dimension = 20", ""))
     assert main.main(["run", *argv, "--dry-run"]) == 0
     assert " 9 rounds" in capsys.readouterr().out
 
 
-def test_ranks_are_as_many_as_clients_at_most_the_cores(
-    capsys: pytest.CaptureFixture[str], elsewhere, monkeypatch: pytest.MonkeyPatch
+def test_ranks_are_as_many_as_clients_but_at_most_the_cores(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / "two.toml").write_text(SMALL + '\n[[compressor]]\nkind = "quantization"\n')
@@ -426,9 +441,14 @@ def test_ranks_are_as_many_as_clients_at_most_the_cores(
         assert ("2 ranks," if cores == 8 else "1 rank,") in capsys.readouterr().out
 
 
-def test_ranks_are_started_with_what_was_asked_for(elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_are_started_with_the_options_of_the_command(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
-    monkeypatch.setattr(launcher, "launch", lambda ranks, argv: started.append((ranks, argv)) or 0)
+
+    def launch(ranks: int, argv: list[str]) -> int:
+        started.append((ranks, argv))
+        return 0
+
+    monkeypatch.setattr(launcher, "launch", launch)
     (elsewhere / "study.toml").write_text(SMALL)
     (elsewhere / "empty.py").write_text("")
     argv = ["run", "study.toml", "--out=-o", "--set", "problem.seed=3", "--plugin=empty.py", "--only=none"]
@@ -439,10 +459,10 @@ def test_ranks_are_started_with_what_was_asked_for(elsewhere, monkeypatch: pytes
     assert options.parse(of_rank, main.COMMANDS) == expected
 
 
-def test_jobs_are_a_configuration_each(elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_runs_one_configuration(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
-    def launch_all(ranks, jobs, side_by_side):
+    def launch_all(ranks: int, jobs: Sequence[list[str]], side_by_side: int) -> list[int]:
         started.append((ranks, jobs, side_by_side))
         return [0, 85, 1]
 
@@ -452,21 +472,21 @@ def test_jobs_are_a_configuration_each(elsewhere, monkeypatch: pytest.MonkeyPatc
     ((ranks, jobs, side_by_side),) = started
     assert (ranks, side_by_side, len(jobs)) == (1, 2, 3)
     for probability, job in zip((0.5, 0.25, 0.1), jobs, strict=True):
-        given = options.parse(job, main.COMMANDS)
-        (study,) = plan.load_studies(given.studies, given.set, given.only, default_clients=1)
-        assert [c.compressor.p for c in study.configurations] == [probability]
-        assert given.no_analyze
+        arguments = options.parse(job, main.COMMANDS)
+        (study,) = plan.load_studies(arguments.studies, arguments.set, arguments.only, default_clients=1)
+        assert [c.tables["compressor"]["p"] for c in study.configurations] == [probability]
+        assert arguments.no_analyze
 
 
 @pytest.mark.parametrize(
     ("statuses", "status"),
     [([0, 0], 0), ([0, 85, 143], 85), ([143, 85, 2], 2), ([143, 0], 143), ([130, 85], 85), ([-9, 85], -9)],
 )
-def test_a_failure_comes_before_what_was_saved(statuses, status) -> None:
+def test_the_status_of_a_failure_precedes_that_of_an_interruption(statuses: list[int], status: int) -> None:
     assert launcher.overall_status(statuses) == status
 
 
-def test_help_is_cheap() -> None:
+def test_help_loads_no_heavy_module() -> None:
     code = "import sys\nfrom mpi_fed.cli.main import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass\n"
     code += "sys.exit(int(any(name in sys.modules for name in ('numpy', 'pydantic', 'mpi4py', 'numba'))))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -474,7 +494,7 @@ def test_help_is_cheap() -> None:
     assert "--dry-run" in result.stdout
 
 
-def test_a_closed_pipe_prints_no_traceback(elsewhere) -> None:
+def test_a_closed_pipe_prints_no_traceback(elsewhere: Path) -> None:
     (elsewhere / "study.toml").write_text(SMALL)
     command = f"{sys.executable} -m mpi_fed run study.toml --dry-run | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

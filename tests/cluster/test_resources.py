@@ -35,7 +35,7 @@ BAD_OPTIONS = [
     ("--mem=4G\n", "mem is"),
     ("--time=tomorrow", "time is"),
     ("--time=1:2:3:4", "time is"),
-    ("--nodes=0", "no integer of at least 1"),
+    ("--nodes=0", "not an integer of at least 1"),
     ("--array-limit=-1", "array-limit"),
     ("--sbatch=gres=gpu:1", "one option of sbatch"),
     ("--sbatch=--gres=gpu:1 --wrap=x", "one option of sbatch"),
@@ -45,7 +45,7 @@ BAD_OPTIONS = [
     ("--sbatch=--arr=0-5", "--array is set by mpi-fed submit itself"),
     ("--sbatch=--wrap=x", "--wrap is set by mpi-fed submit itself"),
     ("--sbatch=--ntasks-per-node=3", "has its own key: tasks_per_node"),
-    ("--max-core-hours=many", "is no number"),
+    ("--max-core-hours=many", "is not a number"),
     ("--profile=nowhere.toml", "nowhere.toml: cannot read the profile"),
 ]
 

@@ -29,7 +29,7 @@ def described():
     for line in (ROOT / "docs" / "study-file.md").read_text().splitlines():
         if line.startswith("## "):
             table = line.strip("# []`")
-            places = [(table, None)]
+            places = [(table, None)] if "`[" in line else []
         elif line.startswith("### "):
             places = [(table, kind) for kind in re.findall("`(.+?)`", line)]
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]

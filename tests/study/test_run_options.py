@@ -1,4 +1,4 @@
-"""The options of a run come back from the command line that they make."""
+"""The options of a run are parsed again from the command line that they make."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ every_option = st.builds(
 
 
 @given(every_option)
-def test_they_come_back(run_options) -> None:
+def test_options_are_the_same_after_a_round_trip_through_the_command_line(run_options: RunOptions) -> None:
     assert RunOptions.of(options.parse(run_options.to_argv(), main.COMMANDS)) == run_options
 
 
-def test_defaults_are_those_of_the_command_line() -> None:
+def test_defaults_are_those_of_the_parser() -> None:
     assert RunOptions.of(options.parse(["run", "study.toml"], main.COMMANDS)) == RunOptions(("study.toml",))
 
 
-def test_long_times_have_no_exponent() -> None:
+def test_a_long_time_has_no_exponent() -> None:
     assert "--checkpoint-seconds=12345678" in RunOptions(("study.toml",), checkpoint_seconds=12345678.0).to_argv()

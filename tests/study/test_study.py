@@ -1,9 +1,13 @@
-"""Study files: defaults, grids, overrides, names and ids; and no text whatsoever gives a traceback."""
+"""Study files: defaults, grids, overrides, names and ids. No text, whatever it contains, gives a traceback."""
+
+from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from hypothesis import strategies as st
 from mpi_fed import plugins
 from mpi_fed.compressors import compressors
 from mpi_fed.errors import InputError
-from mpi_fed.study.load import configuration_from_tables, load_study
+from mpi_fed.study.load import Configuration, Study, configuration_from_tables, load_study
 from mpi_fed.study.plan import check_problems
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -31,11 +35,17 @@ kind = "none"
 """
 
 
-@pytest.fixture
-def study(tmp_path: Path):
-    """Load a study from text."""
+class Load(Protocol):
+    """The function that the fixture `study` gives."""
 
-    def load(text, *overrides, clients=1):
+    def __call__(self, text: str, *overrides: str, clients: int = 1) -> Study: ...
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Load:
+    """Return a function that loads a study from text."""
+
+    def load(text: str, *overrides: str, clients: int = 1) -> Study:
         path = tmp_path / "study.toml"
         path.write_text(text)
         return load_study(path, overrides, default_clients=clients)
@@ -43,7 +53,19 @@ def study(tmp_path: Path):
     return load
 
 
-def test_defaults(study) -> None:
+def algorithm_of(configuration: Configuration) -> dict[str, Any]:
+    return configuration.tables["algorithm"]
+
+
+def compressor_of(configuration: Configuration) -> dict[str, Any]:
+    return configuration.tables["compressor"]
+
+
+def problem_of(configuration: Configuration) -> dict[str, Any]:
+    return configuration.tables["problem"]
+
+
+def test_defaults(study: Load) -> None:
     (configuration,) = study(SMALL, clients=3).configurations
     tables = configuration.tables
     assert tables["study"] == {"name": "small", "rounds": 100, "repetitions": [0], "clients": 3}
@@ -55,22 +77,22 @@ def test_defaults(study) -> None:
 
 
 @pytest.mark.parametrize(("compressor", "route"), [("none", "gather"), ("bernoulli", "gatherv")])
-def test_auto_route_is_resolved_by_the_length_of_payloads(study, compressor, route) -> None:
+def test_route_auto_depends_on_the_length_of_payloads(study: Load, compressor: str, route: str) -> None:
     text = SMALL.replace('"none"', f'"{compressor}"') + ("p = 0.5" if compressor == "bernoulli" else "")
     assert study(text).configurations[0].route.kind == route
 
 
-def test_compressors_are_resolved_for_the_dimension(study) -> None:
+def test_omega_is_resolved_for_the_dimension(study: Load) -> None:
     text = SMALL.replace('"none"', '"rand-h"\nomega = 4.5')
-    assert study(text).configurations[0].compressor.h == 3  # floor(20 / 5.5)
+    assert compressor_of(study(text).configurations[0])["h"] == 3  # floor(20 / 5.5)
 
 
-def test_seeds(study) -> None:
+def test_seeds(study: Load) -> None:
     assert study(SMALL, "study.repetitions=3").configurations[0].seeds == (0, 1, 2)
     assert study(SMALL, "study.repetitions=[7, 2]").configurations[0].seeds == (7, 2)
 
 
-def test_grid_has_the_files_order_with_the_last_key_fastest(study) -> None:
+def test_a_grid_has_the_order_of_the_file_and_its_last_key_varies_fastest(study: Load) -> None:
     text = """
     [study]
     name = "grid"
@@ -85,28 +107,28 @@ def test_grid_has_the_files_order_with_the_last_key_fastest(study) -> None:
     noise_variance = [2, 1]
     dimension = [4, 3]
     """
-    found = [
-        (c.rounds, getattr(c.compressor, "p", None), c.problem.noise_variance, c.problem.dimension)
+    grid = [
+        (c.rounds, compressor_of(c).get("p"), problem_of(c)["noise_variance"], problem_of(c)["dimension"])
         for c in study(text).configurations
     ]
     expected = [(k, p, s, d) for k in (10, 20) for p in (0.5, 0.25, None) for s in (2.0, 1.0) for d in (4, 3)]
-    assert found == expected
+    assert grid == expected
 
 
-def test_a_kind_may_be_an_axis(study) -> None:
+def test_kind_may_be_an_axis_of_a_grid(study: Load) -> None:
     kinds = [c.route.kind for c in study(SMALL, 'route.kind=["gatherv", "gather"]').configurations]
     assert kinds == ["gatherv", "gather"]
 
 
-def test_lists_by_nature_are_no_grid(study) -> None:
+def test_a_key_that_takes_a_list_makes_no_grid(study: Load) -> None:
     text = SMALL.replace("dimension = 20", 'dimension = 2\nshift = "covariate"\ndecays = [1, 2]')
     (configuration,) = study(text, "algorithm.initial=[1, 2.5]").configurations
-    assert tuple(configuration.problem.decays) == (1.0, 2.0)
-    assert tuple(configuration.algorithm.initial) == (1.0, 2.5)
+    assert problem_of(configuration)["decays"] == [1.0, 2.0]
+    assert algorithm_of(configuration)["initial"] == [1.0, 2.5]
 
 
-def test_paths_are_relative_to_the_study_file(study, tmp_path: Path) -> None:
-    np.save(tmp_path / "start.npy", np.ones(study(SMALL).configurations[0].problem.dimension))
+def test_paths_are_relative_to_the_study_file(study: Load, tmp_path: Path) -> None:
+    np.save(tmp_path / "start.npy", np.ones(study(SMALL).configurations[0].problem.dimension_of()))
     (configuration,) = study(SMALL, "algorithm.initial=start.npy").configurations
     assert configuration.tables["algorithm"]["initial"] == str(tmp_path / "start.npy")
     assert study(SMALL, "algorithm.initial=normal").configurations[0].algorithm.initial == "normal"
@@ -115,7 +137,9 @@ def test_paths_are_relative_to_the_study_file(study, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"", "no readable"), (b"PK\x03\x04 torn", "no readable"), (None, "several")]
 )
-def test_a_start_that_is_not_a_vector_is_refused_in_one_sentence(study, tmp_path: Path, content, reason) -> None:
+def test_a_start_that_is_not_a_vector_is_refused_in_one_sentence(
+    study: Load, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
     path = tmp_path / "start.npy"
     if content is None:
         with path.open("wb") as file:
@@ -143,8 +167,8 @@ rounds = 1
 """
 
 
-def test_a_variant_sets_keys_or_takes_the_compressors_place(study, tmp_path: Path) -> None:
-    study(SMALL.split("[[compressor]]")[0] + VARIANTS)  # the variants are no part of the study
+def test_a_variant_sets_keys_or_replaces_the_compressors(study: Load, tmp_path: Path) -> None:
+    study(SMALL.partition("[[compressor]]")[0] + VARIANTS)  # the tables of variants do not belong to the study itself
     path = next(tmp_path.glob("*.toml"))
     wide, other = (load_study(path, variant=name) for name in ("wide", "other"))
     assert [c.compressor.value_bits for c in wide.configurations] == [64, 64]
@@ -152,12 +176,14 @@ def test_a_variant_sets_keys_or_takes_the_compressors_place(study, tmp_path: Pat
     assert other.name == load_study(path).name + "-other"
     with pytest.raises(InputError, match='has no such variant; did you mean "wide"'):
         load_study(path, variant="wid")
-    with pytest.raises(InputError, match=r'variant.wrong. "stduy" is no table; did you mean "study"'):
+    with pytest.raises(
+        InputError, match=r'variant.wrong. "stduy" is not a table of a study file; did you mean "study"'
+    ):
         load_study(path, variant="wrong")
 
 
 @pytest.mark.parametrize("path", sorted((STUDIES / "paper").glob("*.toml")), ids=lambda path: path.stem)
-def test_the_papers_studies_load_in_both_sizes(path) -> None:
+def test_the_studies_of_the_paper_load_in_both_sizes(path: Path) -> None:
     whole = load_study(path)
     assert whole.name == path.stem
     if not path.stem.startswith("trace"):
@@ -166,20 +192,20 @@ def test_the_papers_studies_load_in_both_sizes(path) -> None:
         assert max(c.rounds for c in small.configurations) < max(c.rounds for c in whole.configurations)
 
 
-def test_overrides(study) -> None:
+def test_overrides(study: Load) -> None:
     overrides = ["compressor.value_bits=64", "problem.rotation=haar", "problem.dimension = 5"]
     (configuration,) = study(SMALL, *overrides).configurations
     assert configuration.compressor.value_bits == 64
-    assert configuration.problem.rotation == "haar"
-    assert configuration.problem.dimension == 5
+    assert problem_of(configuration)["rotation"] == "haar"
+    assert problem_of(configuration)["dimension"] == 5
 
 
-def test_an_override_of_compressor_goes_to_every_one(study) -> None:
+def test_an_override_of_compressor_sets_the_key_in_every_compressor(study: Load) -> None:
     text = SMALL.replace('"none"', '"bernoulli"') + '[[compressor]]\nkind = "partial-participation"\np = 0.9\n'
-    assert [c.compressor.p for c in study(text, "compressor.p=0.5").configurations] == [0.5, 0.5]
+    assert [compressor_of(c)["p"] for c in study(text, "compressor.p=0.5").configurations] == [0.5, 0.5]
 
 
-def test_labels_and_file_names_tell_configurations_apart(study) -> None:
+def test_labels_and_file_names_distinguish_configurations(study: Load) -> None:
     text = SMALL.replace('"none"', '"bernoulli"\np = [0.5, 0.25]').replace("= 100", "= [100, 1_000]")
     configurations = study(text).configurations
     assert [c.label for c in configurations] == [
@@ -192,30 +218,30 @@ def test_labels_and_file_names_tell_configurations_apart(study) -> None:
     assert len({c.file_name for c in configurations}) == 4
 
 
-def test_values_that_print_alike_still_get_labels_of_their_own(study) -> None:
+def test_values_with_the_same_text_still_get_distinct_labels(study: Load) -> None:
     labels = [c.label for c in study(SMALL, "problem.noise_variance=[1.0, 1.00000000001]").configurations]
     assert len(set(labels)) == 2
 
 
-def test_a_log_gives_its_configuration_again() -> None:
+def test_a_configuration_is_restored_from_its_tables() -> None:
     for name in ("quickstart", "digits"):
         for configuration in load_study(STUDIES / f"{name}.toml").configurations:
-            again = configuration_from_tables(json.loads(json.dumps(configuration.tables)))
-            assert again.tables == configuration.tables
-            assert again.id == configuration.id
+            restored = configuration_from_tables(json.loads(json.dumps(configuration.tables)))
+            assert restored.tables == configuration.tables
+            assert restored.id == configuration.id
 
 
-def test_id_depends_on_what_is_run_alone(study) -> None:
-    def of(*overrides, clients=4):
+def test_the_id_does_not_depend_on_name_and_repetitions_of_the_study(study: Load) -> None:
+    def id_of(*overrides: str, clients: int = 4) -> str:
         return study(SMALL, *overrides, clients=clients).configurations[0].id
 
-    assert of() == of("study.name=other") == of("study.repetitions=9") == of("study.clients=4", clients=1)
-    assert of() == of("problem.noise_variance=1") == of("route.kind=gather")
+    assert id_of() == id_of("study.name=other") == id_of("study.repetitions=9") == id_of("study.clients=4", clients=1)
+    assert id_of() == id_of("problem.noise_variance=1") == id_of("route.kind=gather")
     others = ["study.rounds=101", "problem.seed=1", "algorithm.omega=tight", "route.kind=gatherv"]
-    assert len({of(), of(clients=5), *(of(text) for text in others)}) == 6
+    assert len({id_of(), id_of(clients=5), *(id_of(text) for text in others)}) == 6
 
 
-def test_id_is_the_same_in_every_process(study, tmp_path: Path) -> None:
+def test_the_id_is_the_same_in_every_process(study: Load, tmp_path: Path) -> None:
     expected = study(SMALL).configurations[0].id
     code = "import sys; from mpi_fed.study.load import *; print(load_study(sys.argv[1]).configurations[0].id)"
     for seed in ("1", "2"):
@@ -226,7 +252,7 @@ def test_id_is_the_same_in_every_process(study, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "count"), [("quickstart", 6), ("digits", 4)])
-def test_the_studies_that_come_along(name, count) -> None:
+def test_the_compressors_of_a_shipped_study_have_similar_omegas(name: str, count: int) -> None:
     study = load_study(STUDIES / f"{name}.toml")
     assert study.name == name
     assert len(study.configurations) == count
@@ -255,9 +281,9 @@ class Mine(NoCompression):
 """
 
 
-def test_a_plugins_kind_is_known_once_it_is_loaded(study, tmp_path: Path) -> None:
+def test_a_kind_is_known_once_its_plugin_is_loaded(study: Load, tmp_path: Path) -> None:
     text = SMALL.replace('"none"', '"mine"')
-    with pytest.raises(InputError, match="which is no compressor known here"):
+    with pytest.raises(InputError, match="which is not a known compressor"):
         study(text)
     path = tmp_path / "my plugin.py"
     path.write_text(PLUGIN)
@@ -271,7 +297,7 @@ def test_a_plugins_kind_is_known_once_it_is_loaded(study, tmp_path: Path) -> Non
             del plugins.loaded[name], sys.modules[name]
 
 
-# Any file at all: an InputError of one line, or a Study.
+# Any text gives either an InputError of one line or a Study.
 
 WORDS = """study problem algorithm compressor route log name kind rounds clients dimension repetitions
 decays omega p h levels bucket value_bits rotation initial path none sgd rand-h sketch haar gather auto"""
@@ -288,8 +314,8 @@ scalars = st.one_of(
 values = st.one_of(scalars, st.lists(scalars, max_size=3), st.lists(st.lists(scalars, max_size=2), max_size=2))
 
 
-def toml(value):
-    """A value as TOML; a date stays bare."""
+def toml(value: Any) -> str:
+    """Return a value as TOML; a date has no quotes."""
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, bool):
@@ -300,8 +326,8 @@ def toml(value):
 
 
 @st.composite
-def mutated(draw):
-    """The quickstart study with a few lines replaced, dropped or added."""
+def mutated(draw: st.DrawFn) -> str:
+    """Return the quickstart study with a few lines replaced, removed or added."""
     lines = [line for line in (STUDIES / "quickstart.toml").read_text().splitlines() if line and line[0] != "#"]
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(lines) - 1))
@@ -321,7 +347,7 @@ def mutated(draw):
 
 @given(text=mutated())
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_study_gives_configurations_or_one_sentence(text, tmp_path: Path) -> None:
+def test_any_study_gives_configurations_or_one_sentence(text: str, tmp_path: Path) -> None:
     path = tmp_path / "any.toml"
     path.write_text(text, encoding="utf-8", errors="replace")
     _load_or_refuse(path, [])
@@ -329,19 +355,18 @@ def test_any_study_gives_configurations_or_one_sentence(text, tmp_path: Path) ->
 
 @given(key=st.one_of(st.builds("{}.{}".format, words, words), st.text(max_size=12)), value=values)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_override_gives_configurations_or_one_sentence(key, value, tmp_path: Path) -> None:
+def test_any_override_gives_configurations_or_one_sentence(key: str, value: Any, tmp_path: Path) -> None:
     path = tmp_path / "any.toml"
     path.write_text(SMALL)
     _load_or_refuse(path, [f"{key}={toml(value)}"])
 
 
-def _load_or_refuse(path, overrides) -> None:
+def _load_or_refuse(path: Path, overrides: Sequence[str]) -> None:
     try:
         study = load_study(path, overrides)
         check_problems([study])
     except InputError as error:
-        study, sentence = None, str(error)
-    if study is None:
+        sentence = str(error)
         assert "any.toml" in sentence or "--set" in sentence
         assert sentence.isprintable()
         return
