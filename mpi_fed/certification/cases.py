@@ -47,7 +47,7 @@ def cases(dimension: int | None, only: str | None = None) -> list[Case]:
     chosen = [case for case in every if (only or "") in case.label]
     if not chosen:
         labels = "; ".join(case.label for case in every)
-        raise InputError(f"--only {only}: no compressor's label contains this; give a part of one of {labels}")
+        raise InputError(f"--only {only}: no compressor's label contains this; the labels are {labels}")
     return chosen
 
 

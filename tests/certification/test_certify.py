@@ -128,7 +128,7 @@ def test_table_states_the_error_rate() -> None:
     [
         (["--draws", "10"], "--draws 10: give at least 100"),
         (["--plugin", "nowhere.py"], "nowhere.py: cannot read the file"),
-        (["--only", "top-z"], "--only top-z: no compressor's label contains this; give a part of one of "),
+        (["--only", "top-z"], "--only top-z: no compressor's label contains this; the labels are "),
     ],
 )
 def test_bad_input_is_refused(arguments: list[str], sentence: str) -> None:
