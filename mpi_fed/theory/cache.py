@@ -1,4 +1,4 @@
-"""The key under which a prediction is stored: a digest of all that it depends on."""
+"""The key under which a prediction is stored: a digest of everything that it depends on."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from ..problems.population import Covariance, EmpiricalClient, Population
 from ..study.configuration import Configuration
 
 SOURCES = ("algorithms", "compressors", "problems", "routes", "study", "theory")
-"""The packages whose code decides predictions; a test compares this with what `theory` imports."""
+"""The packages whose code determines predictions. A test compares them with the imports of `theory`."""
 WITHOUT_INFLUENCE = ("component", "engine", "errors", "files", "plugins", "text")
-"""What these packages import beside each other and decides no prediction: compiled operations, messages, storage."""
+"""Modules that the packages in SOURCES import and that do not affect predictions: compiled operations, messages,
+storage."""
 
 
 def key(configuration: Configuration, population: Population, log_rounds: Sequence[int] | None) -> str:
-    """A digest of all that a prediction depends on: configuration, clients, start vector, plugins and sources."""
+    """Return a digest of the configuration, clients, start vector, rounds of the risks, plugins and sources."""
     parts = hashlib.sha256(_sources().encode())
     tables = {**configuration.tables, "label": configuration.label, "log_rounds": log_rounds}
     parts.update(json.dumps(tables, sort_keys=True).encode())
@@ -35,11 +36,11 @@ def key(configuration: Configuration, population: Population, log_rounds: Sequen
 
 @cache
 def _sources() -> str:
-    """A digest of the sources that a prediction depends on."""
+    """Return a digest of the source files that a prediction depends on."""
     package = Path(__file__).parents[1]
     parts = hashlib.sha256(np.__version__.encode())
-    for room in SOURCES:
-        for source in sorted((package / room).rglob("*.py")):
+    for folder in SOURCES:
+        for source in sorted((package / folder).rglob("*.py")):
             name = source.relative_to(package).as_posix().encode()
             parts.update(name + b"\0" + source.read_bytes() + b"\0")
     return parts.hexdigest()

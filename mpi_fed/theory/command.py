@@ -1,4 +1,4 @@
-"""`mpi-fed predict`: what theory says of a study, without running anything."""
+"""`mpi-fed predict`: the predictions for a study, without running it."""
 
 from __future__ import annotations
 
@@ -19,30 +19,36 @@ __all__ = ["Prediction", "predict", "predict_studies", "predictions"]
 
 
 def predict(study: Study | str | os.PathLike[str] | Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Predict the risk of every configuration of a study from theory; nothing is run.
+    """Predict the risk of every configuration of a study from theory, without running it.
 
     Parameters
     ----------
     study : Study, path or mapping
-        A study, or what `load_study` takes.
+        A study, or an argument that `load_study` accepts.
 
     Returns
     -------
     list of dict
-        One entry of `mpi-fed predict --json` for each configuration. `limit_trace` is Tr(C_ania H^-1): the excess risk
-        of the averaged iterate tends to limit_trace / (2 K) after K rounds. `excess_risk_averaged` and
-        `excess_risk_last` are lists of the expected excess risk at the rounds `log_rounds`; `prediction_kind` says
-        whether they are `"exact"` or `"approximate"`, and is None where theory gives none.
+        One dictionary for each configuration, in the order of the study, as `mpi-fed predict --json` prints it: the
+        fields of `mpi_fed.theory.Prediction`. `limit_trace` is Tr(C_ania H^-1): the expected excess risk of the
+        averaged iterate tends to limit_trace / (2 K) as the rounds K grow and the step size vanishes.
+        `excess_risk_averaged` and `excess_risk_last` are lists of the expected excess risks after `log_rounds` rounds.
+        `prediction_kind` says whether these are `"exact"` or `"approximate"`. Risks and traces have the unit of y^2. A
+        field that theory does not give is None, and `note` gives the reason.
 
     Raises
     ------
     InputError
         If the study or its data are wrong.
 
+    See Also
+    --------
+    mpi_fed.theory.predict : The prediction for one configuration, with the formulas.
+
     References
     ----------
-    Philippenko and Dieuleveut, "Compressed and distributed least-squares regression: convergence rates with
-    applications to Federated Learning", arXiv 2308.01358.
+    C. Philippenko and A. Dieuleveut, "Compressed and distributed least-squares regression: convergence rates with
+    applications to Federated Learning", arXiv 2308.01358, 2023.
 
     Examples
     --------
@@ -62,9 +68,9 @@ def predict(study: Study | str | os.PathLike[str] | Mapping[str, Any]) -> list[d
 
 
 def predict_studies(studies: Sequence[Study], json: bool) -> int:
-    """Print the predictions of studies, as a table each or as one JSON list. Returns the exit status.
+    """Print the predictions for studies, as one table a study or as one JSON list, and return the exit status.
 
-    Raises InputError.
+    Raises InputError if a problem cannot be prepared.
     """
     check_problems(studies)
     if json:
@@ -81,7 +87,7 @@ def _objects(study: Study) -> list[dict[str, Any]]:
 
 
 def predictions(configurations: Sequence[Configuration]) -> Iterator[Prediction]:
-    """The predictions, in order; a problem is prepared once as long as configurations that share it follow on."""
+    """Yield the predictions in order. Consecutive configurations that share a problem prepare it once."""
     shared: str | None = None
     population: Population | None = None
     for configuration in configurations:
@@ -112,9 +118,9 @@ def _print_table(study: Study) -> None:
     console.print(table)
     rounds = sorted({f"{configuration.rounds:,}" for configuration in study.configurations})
     console.print(
-        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds; it tends "
-        "to (limit trace) / (2 rounds) as the step vanishes, to (plateau trace) / (2 rounds) at this step. "
-        "bits: expected length of a message. More with --json."
+        f"averaged risk: expected excess risk of the averaged iterate after {', '.join(rounds)} rounds. For many "
+        "rounds it tends to (limit trace) / (2 rounds) as the step size vanishes, and to (plateau trace) / (2 rounds) "
+        "at this step size. bits: expected length of a message. --json prints all fields."
     )
     for note, labels in notes.items():
         console.print(f"{', '.join(labels) if len(labels) < 4 else f'{len(labels)} configurations'}: {note}")
@@ -130,7 +136,7 @@ def _notes(p: Prediction) -> Iterator[str]:
     if p.note:
         yield p.note
     if p.stable is False:
-        yield "this step is too large: the second moments grow without bounds, so that runs diverge"
+        yield "the step size is too large: the second moments grow without bound, and runs diverge"
 
 
 def _number(value: float | None) -> str:

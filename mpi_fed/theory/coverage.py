@@ -1,4 +1,4 @@
-"""Which configurations theory covers, and in whose case it gives a limit alone."""
+"""The configurations that theory covers, and those for which it gives only a limit."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ from ..study.configuration import Configuration
 from .run_model import RunModel
 
 COMMON_MASK = "no finite-K prediction for a mask that all clients share"
-NONLINEAR_DOWNLINK = "no finite-K prediction for {} on the downlink: its noise depends on the law of the mean message"
+NONLINEAR_DOWNLINK = (
+    "no finite-K prediction for {} on the downlink: its noise depends on the distribution of the mean message"
+)
 
 
 def reason_for_nothing(configuration: Configuration) -> str | None:
-    """Why theory gives nothing for a configuration; None where it gives a limit at least."""
+    """Return the reason why theory gives nothing for a configuration, or None if it gives at least a limit."""
     algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
     if configuration.route.joint_messages and configuration.clients > 1:
-        return f"no theory for the route {configuration.route.kind} with several clients, who share a scale"
+        return f"no theory for the route {configuration.route.kind} with several clients, because they share a scale"
     if not vars(type(algorithm)).get("has_theory", False):  # not inherited
         return f"no theory for the algorithm {algorithm.kind}"
     if compressor.biased:
-        return f"no theory for a biased compressor, as {compressor.kind} is"
+        return f"no theory for biased compressors such as {compressor.kind}"
     if downlink is not None and not downlink.linear and algorithm.memory_rate(0.0) is not None:
         return f"no theory for {downlink.kind} on the downlink with memories"
     if algorithm.local_steps > 1:
         return "no theory for local steps"
     if algorithm.ridge:
-        return "no theory for ridge > 0, which moves the point that the iterates tend to"
+        return "no theory for ridge > 0, because it moves the point that the iterates converge to"
     return None
 
 
 def reason_for_limit_alone(model: RunModel) -> str | None:
-    """Why there are no expected risks at a finite number of rounds; None where there may be."""
+    """Return the reason why there are no risks at a finite number of rounds, or None if they may exist."""
     if model.common_mask:
         return COMMON_MASK
     if model.downlink is not None and model.nonlinear_downlink:

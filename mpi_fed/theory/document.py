@@ -1,4 +1,4 @@
-"""The JSON document of `mpi-fed predict --json`: its fields in order, each None where theory says nothing."""
+"""The JSON document of `mpi-fed predict --json`: its fields in order. A field is None if theory does not give it."""
 
 from __future__ import annotations
 
@@ -8,84 +8,103 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Setup:
-    """The configuration, and what follows from it without theory."""
+    """The configuration, and the quantities that follow from it without theory."""
 
     label: str
+    """The configuration's label in its study."""
     compressor: dict[str, Any]
+    """The study's table of the compressor of the uplink."""
     downlink: dict[str, Any] | None
-    """What compresses the way back, if anything does."""
+    """The study's table of the compressor of the downlink; None if the downlink is not compressed."""
     algorithm: dict[str, Any]
+    """The study's table of the algorithm."""
     problem: dict[str, Any]
+    """The study's table of the problem."""
     clients: int
+    """Number of clients N."""
     dimension: int
+    """Dimension d."""
     omega: float
-    """What the step size allows for: of both compressions together where the way back is compressed."""
+    """The variance bound that enters the step size: E||C(x) - x||^2 <= omega ||x||^2. With a compressed downlink
+    omega + 1 = (omega_up + 1) (omega_down + 1)."""
     step_size: float
-    """gamma, or gamma_0 where it decreases as (k+1)^-step_exponent."""
+    """gamma, or gamma_0 if the step size of round k = 0, 1, ... is gamma_0 (k+1)^-step_exponent."""
     step_exponent: float
+    """Exponent of the decrease; 0 for a fixed step size."""
     rounds: int
+    """Number of rounds K."""
     payload_bits: float
-    """Expected bits of a message."""
+    """Expected bits of an uplink message."""
     payload_bytes_max: int
+    """Bytes of the longest uplink message."""
     downlink_payload_bits: float | None
-    """The same of a compressed message to the clients; None where w is broadcast, or the messages themselves."""
+    """Expected bits of a compressed downlink message; None if the iterate or the messages are sent uncompressed."""
     downlink_payload_bytes_max: int | None
+    """Bytes of the longest compressed downlink message, else None."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What holds as the step vanishes."""
+    """The limit as the step size vanishes."""
 
     limit_trace: float | None = None
-    """Tr(C_ania H^-1): the excess risk of the average tends to limit_trace / (2 rounds) as the step vanishes."""
+    """Tr(C_ania H^-1), in the unit of y^2: the expected excess risk of the averaged iterate tends to limit_trace/(2 K)
+    as K grows and the step size vanishes."""
     limit_trace_error: float | None = None
-    """Its standard error where a part is Monte Carlo, else 0."""
+    """Standard error of limit_trace if a part of it is estimated by Monte Carlo, else 0."""
     limit_trace_ideal_memory: float | None = None
-    """The same for memories that are E g_i at w*; None for algorithms without."""
+    """The limit trace of memories equal to E g_i at w*; None for algorithms without memories."""
     limit_weights: list[float] | None = None
-    """2 rounds x excess risk of the average tends in law to the sum of these d numbers, each times a chi square of
-    one degree of freedom of its own, as the step vanishes; None for a Monte Carlo limit."""
+    """The d eigenvalues of H^(-1/2) C_ania H^(-1/2), the largest first; their sum is limit_trace. In the same limit 2 K
+    times the excess risk of the averaged iterate tends in distribution to the sum of these numbers times independent
+    chi-square variables of one degree of freedom. None for limits estimated by Monte Carlo."""
 
 
 @dataclass(frozen=True)
 class FixedStep:
-    """What holds in the end at this fixed step; nothing for decreasing steps."""
+    """The limit of many rounds at a fixed step size. The fields are None for decreasing step sizes."""
 
     plateau_trace: float | None = None
-    """What 2 rounds x excess risk of the average tends to at this fixed step."""
+    """Limit of 2 K times the expected excess risk of the averaged iterate at this step size, in the unit of y^2."""
     stable: bool | None = None
-    """Whether the second moments stay bounded at this fixed step."""
+    """True if the second moments stay bounded at this fixed step size."""
 
 
 @dataclass(frozen=True)
 class FiniteRounds:
-    """The expected risks at finite numbers of rounds."""
+    """The expected risks after finite numbers of rounds."""
 
     log_rounds: list[int] | None = None
+    """The numbers of rounds, ascending."""
     excess_risk_averaged: list[float | None] | None = None
-    """Expected, at log_rounds; None where it is beyond all bounds."""
+    """Expected excess risk of the averaged iterate at each of `log_rounds`, in the unit of y^2; None if infinite."""
     excess_risk_last: list[float | None] | None = None
-    """The same of the iterate; None, too, where it may have fallen below 1e-7 of its start."""
+    """Expected excess risk of the iterate at each of `log_rounds`, in the unit of y^2; None if it is infinite or may
+    have fallen below 1e-7 of its initial value."""
     prediction_kind: Literal["exact", "approximate"] | None = None
+    """The kind of the risks; None if there are no risks."""
     relative_error: float | None = None
-    """Of the risks: the relative standard error of the noise at the last round, 0 where nothing was sampled."""
+    """Relative standard error of the noise at the last round, as a measure for the risks; 0 if nothing was sampled."""
     note: str | None = None
-    """How a prediction is approximate, or why there is none."""
+    """The approximations made, or the reason why there are no risks."""
 
 
 @dataclass(frozen=True)
 class Prediction(FiniteRounds, FixedStep, Limit, Setup):
-    """The whole document: the fields of `Setup`, `Limit`, `FixedStep` and `FiniteRounds`, in this order."""
+    """The whole document: the fields of `Setup`, `Limit`, `FixedStep` and `FiniteRounds`, in this order.
+
+    See `mpi_fed.theory.predict` for the formulas.
+    """
 
     @classmethod
     def of(cls, setup: Setup) -> Prediction:
-        """The document with no more than its setup."""
+        """Return the document with only its setup."""
         return cls(**vars(setup))
 
     def including(self, *parts: Limit | FixedStep | FiniteRounds) -> Prediction:
-        """This document with the fields of these parts."""
+        """Return a copy of this document with the fields of these parts."""
         return replace(self, **{name: value for part in parts for name, value in vars(part).items()})
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields in order, ready for JSON."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Expected risks after finitely many rounds, with the plateau at the fixed step, and how exact they are."""
+"""Expected risks after finitely many rounds, the plateau at a fixed step size, and the accuracy of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .run_model import RunModel
 from .trajectory import exact_evolution, expected_risks, frozen_evolution
 
 TOLERANCE = 5e-3
-"""A recursion whose noise is known no better than this, relatively, is called approximate."""
+"""A prediction is called approximate if the relative standard error of its noise exceeds this."""
 
 
 def finite_rounds(
@@ -27,9 +27,10 @@ def finite_rounds(
     steps: Steps,
     rounds: NDArray[np.int64],
 ) -> tuple[FiniteRounds, FixedStep]:
-    """Risks at these ascending rounds and the plateau: of the exact recursion, or of one with a frozen shape.
+    """Return the risks at these ascending rounds and the plateau, from `recursion`.
 
-    Raises OutOfReachError where there is no recursion that is small enough.
+    If `recursion` is None, they come from a recursion with a frozen shape of the noise. Raises OutOfReachError if no
+    recursion is small enough.
     """
     algorithm, population = configuration.algorithm, model.population
     mean, variance = start_moments(algorithm, population.optimum)
@@ -46,7 +47,7 @@ def finite_rounds(
         risks = expected_risks(recursion, evolve, recursion.core_of(mean, variance), averaging_start, rounds)
     except OutOfReachError as reason:
         note = no_finite_rounds(reason)
-        return note, FixedStep() if shape else fixed  # a plateau that is approximate needs a kind beside it
+        return note, FixedStep() if shape else fixed  # without risks, prediction_kind cannot mark a plateau approximate
     error = _relative_error(recursion, risks.core)
     reasons = _approximations(configuration, model, error, shape)
     return FiniteRounds(
@@ -60,26 +61,26 @@ def finite_rounds(
 
 
 def no_finite_rounds(reason: OutOfReachError) -> FiniteRounds:
-    """No risks, and why."""
+    """Return the fields without risks, with the reason in `note`."""
     return FiniteRounds(note=f"no finite-K prediction: {reason}")
 
 
 def start_moments(algorithm: Algorithm, optimum: Array) -> tuple[Array, float]:
-    """E eta_0 and the variance of its coordinates, for eta_0 = w_0 - w*; a random w_0 is standard normal."""
+    """Return E eta_0 (d,) and the variance of its coordinates, eta_0 = w_0 - w*; a random w_0 is standard normal."""
     start = algorithm.start_vector(len(optimum))
     return (-optimum, 1.0) if start is None else (start - optimum, 0.0)
 
 
 def _approximations(configuration: Configuration, model: RunModel, error: float | None, shape: str | None) -> list[str]:
-    """All that makes a prediction approximate; `shape`: where the noise has its shape from."""
+    """Return the reasons why a prediction is approximate; `shape` says when the noise's shape was computed."""
     reasons = []
     if not has_exact(model):
         compressed = "gradient is" if model.alpha is None else "gradient's difference to its memory is"
-        reasons.append(f"the {compressed} taken for Gaussian, with the shape of the compressor's noise {shape}")
+        reasons.append(f"the {compressed} treated as Gaussian, with the shape of the compressor's noise {shape}")
     if error is not None and error > TOLERANCE:
-        reasons.append("the compressor's covariance is known by Monte Carlo alone")
+        reasons.append("the compressor's covariance is estimated by Monte Carlo")
     if getattr(configuration.problem, "sampling", "with-replacement") == "epochs":
-        reasons.append("rows are taken as drawn with replacement")
+        reasons.append("rows are treated as drawn with replacement")
     if configuration.compressor.value_bits == 16:
         reasons.append("the rounding to float16 is left out")
     if configuration.route.downlink_bits == 16:

@@ -1,4 +1,4 @@
-"""What a fixed step does in the end: whether the moments stay bounded, and the trace of the noise they settle at."""
+"""The long-run behaviour of a fixed step size: stability, and the trace of the noise at the stationary moments."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from .recursions.choose import frozen_recursion
 from .run_model import RunModel
 
 LARGEST = 16_000
-"""Above this size the linear system of the stationary moments is not solved."""
+"""Largest size of a recursion for which the linear system of the stationary moments is solved."""
 ROUNDING = 1e-13
-"""Moments that decay more slowly a round have a stationary value that float64 cannot tell from none."""
+"""Least gamma lambda_min for which float64 can decide whether the stationary moments exist."""
 LARGEST_REFROZEN = 2_500
-"""Above this size a frozen shape is not renewed at the stationary moments."""
+"""Largest size of a recursion for which a frozen shape is renewed at the stationary moments."""
 REFREEZES = 3
-"""How often it is."""
+"""Number of these renewals."""
 
 
 def fixed_step(recursion: Recursion, steps: Steps) -> FixedStep:
-    """Whether a fixed step is stable, and Tr(C(U) H^-1) at the stationary U; nothing for a decreasing step."""
+    """Return the stability of a fixed step size, and Tr(C(U) H^-1) at the stationary U.
+
+    Both are None if the step size decreases or the stationary moments cannot be computed.
+    """
     solvable = recursion.size <= LARGEST or math.isfinite(recursion.operations_of_resolvent())
     if steps.exponent or not solvable or steps.scale * recursion.eigenvalues.min() < ROUNDING:
         return FixedStep()
@@ -35,7 +38,7 @@ def fixed_step(recursion: Recursion, steps: Steps) -> FixedStep:
 
 
 def stationary(recursion: Recursion, gamma: float) -> Array | None:
-    """The core that a fixed step tends to; None where there is none, exactly at the edge, too."""
+    """Return the stationary core of a fixed step size, or None if it does not exist, as at the edge of stability."""
     try:
         with np.errstate(all="ignore"):
             return recursion.stationary(gamma)
@@ -44,7 +47,10 @@ def stationary(recursion: Recursion, gamma: float) -> Array | None:
 
 
 def frozen_fixed_step(model: RunModel, recursion: Recursion, steps: Steps) -> FixedStep:
-    """As `fixed_step` where the noise's shape depends on U: shape and stationary U in turn; nothing with memories."""
+    """Return `fixed_step` for noise whose shape depends on U, computing shape and stationary U alternately.
+
+    Both fields are None with memories.
+    """
     if model.alpha is not None:
         return FixedStep()
     result = fixed_step(recursion, steps)

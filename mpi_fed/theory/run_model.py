@@ -1,4 +1,4 @@
-"""The model of a run: all that the moments of its error depend on, but for the step size and the start."""
+"""The model of a run: everything that the moments of its error depend on, except the step size and the start."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from ..study.configuration import Configuration
 
 @dataclass(frozen=True, eq=False)
 class RunModel:
-    """Clients, how they compress, and which gradients they send."""
+    """The clients, their compressors and the gradients that they send."""
 
     population: Population
+    """The clients' data."""
     compressor: Compressor
+    """The compressor of the clients' messages."""
     batch: int | None
     """Samples of a gradient; None for true gradients."""
     alpha: float | None = None
-    """The rate of the clients' memories (control variates); None where they have none."""
+    """Rate of the clients' memories (control variates); None without memories."""
     downlink: Compressor | None = None
-    """The compressor of the mean message; None where it arrives as it is."""
+    """Compressor of the mean message; None if the mean message is not compressed."""
     delayed: bool = False
-    """Gradients are those of the round before; not with memories."""
+    """True if gradients are taken at the iterate of the previous round; never with memories."""
 
     @property
     def common_mask(self) -> bool:
-        """Several clients share one random map, so that their compression errors do not average out."""
+        """True if several clients share one random map, so that their compression errors do not average out."""
         return self.compressor.common and len(self.population.clients) > 1
 
     @property
     def nonlinear_downlink(self) -> bool:
-        """What the downlink adds depends on the distribution of the mean message, not on its second moment alone."""
+        """True if the downlink's noise depends on more of the mean message's distribution than its second moment."""
         return self.downlink is not None and not self.downlink.linear
 
 
 def run_model(configuration: Configuration, population: Population) -> RunModel:
-    """The model of a configuration's runs."""
+    """Return the model of a configuration's runs."""
     batch, algorithm = configuration.problem.batch_size, configuration.algorithm
     omega = algorithm.omega_of(configuration.compressor, population.dimension)
     alpha = algorithm.memory_rate(omega)

@@ -1,4 +1,4 @@
-"""Expected risks at given rounds: the recursion run from w_0, its sums restarted where the average starts."""
+"""Expected risks at given rounds: the recursion runs from w_0, and its sums restart where the average starts."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from .recursions.propagate import propagate, propagation_seconds
 from .run_model import RunModel
 
 REFREEZE_SECONDS = 60.0
-"""A frozen shape is renewed at growing intervals where that takes less than this, about."""
+"""A frozen shape is renewed at growing intervals if the estimated time is less than this."""
 INTERVALS = (2, 8)
-"""By what factor the interval's end may exceed its start."""
+"""Ratios of an interval's end to its start; the first one that is fast enough is used."""
 
 Rounds = NDArray[np.int64]
 Evolve = Callable[[Array, int, Rounds, bool], Array]
-"""(state, its round, rounds, ascending, whether states must be whole) -> the states (len(rounds), size)."""
+"""(state, its round, ascending rounds, True if all numbers of the states are needed) -> states (len(rounds), size)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Risks:
-    """Expected excess risks at the rounds, and the last core that is whole."""
+    """Expected excess risks at the rounds, and the last core that is finite."""
 
     averaged: Array
-    """Of the averaged iterate."""
+    """Risks of the averaged iterate, (rounds,)."""
     last: Array
-    """Of the iterate itself."""
+    """Risks of the iterate, (rounds,)."""
     core: Array
+    """The last core without NaN or infinity, (core_size,)."""
 
 
 def expected_risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: int, rounds: Rounds) -> Risks:
-    """From U's `core` at round 0 to ascending rounds; the average holds w_k from k = `averaging_start` on."""
+    """Return the risks at ascending rounds, from the core at round 0; the average holds w_k, k >= `averaging_start`."""
     early = rounds <= averaging_start
     before = evolve(recursion.state(core), 0, np.append(rounds[early], averaging_start), True)
     after = evolve(recursion.state(before[-1, : recursion.core_size]), averaging_start, rounds[~early], False)
@@ -49,25 +50,26 @@ def expected_risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_
 
 
 def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
-    """The evolution under one recursion."""
+    """Return the evolution under one recursion."""
     return lambda state, first, rounds, whole: propagate(recursion, state, steps, first, rounds, whole)
 
 
 def frozen_evolution(model: RunModel, recursion: Recursion, steps: Steps, last: int) -> tuple[Evolve, str]:
-    """The evolution under shapes frozen anew along the way; under `recursion` alone where that takes too long.
+    """Return an evolution with a frozen shape of the noise, and a text that says when the shape is computed.
 
-    The second value says in words which of the two it is.
+    The shape is renewed at growing intervals; if that takes too long, `recursion` is used for all rounds.
     """
     for factor in INTERVALS:
         cost = sum(propagation_seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
         if cost < REFREEZE_SECONDS:
-            return _RenewedShapes(model, recursion, steps, factor), f"renewed at rounds {factor} times apart"
+            text = f"renewed at rounds that grow by a factor of {factor}"
+            return _RenewedShapes(model, recursion, steps, factor), text
     return exact_evolution(recursion, steps), f"held at {reference_name(model)}"
 
 
 @dataclass(frozen=True, eq=False)
 class _RenewedShapes:
-    """The evolution under shapes that are frozen anew at rounds `factor` times apart."""
+    """The evolution whose frozen shape is renewed at rounds that grow by a factor of `factor`."""
 
     model: RunModel
     recursion: Recursion
@@ -86,7 +88,7 @@ class _RenewedShapes:
 
 
 def _intervals(first: int, last: int, factor: int) -> Iterator[tuple[int, int]]:
-    """first .. last in intervals whose end is at most `factor` times their start."""
+    """Yield intervals that cover first .. last; the end of each is at most `factor` times its start, or start + 1."""
     while first < last:
         end = min(last, max(first + 1, first * factor))
         yield first, end

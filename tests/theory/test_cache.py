@@ -1,4 +1,4 @@
-"""The digest of sources in a prediction's key covers all that theory imports, but what is known to decide nothing."""
+"""The digest of sources in a prediction's key covers all imports of theory that can affect a prediction."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mpi_fed.theory import cache
 PACKAGE = Path(mpi_fed.__file__).parent
 
 
-def imported_rooms(source: Path) -> Iterator[str]:
-    """The top-level names of mpi_fed that a source file imports, anywhere in it."""
+def imported_packages(source: Path) -> Iterator[str]:
+    """Yield the top-level names of mpi_fed that a source file imports, at any place in the file."""
     package = ".".join(["mpi_fed", *source.relative_to(PACKAGE).parent.parts])
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -28,13 +28,13 @@ def imported_rooms(source: Path) -> Iterator[str]:
 
 
 def test_imports_are_found() -> None:
-    assert {"compressors", "problems"} <= set(imported_rooms(PACKAGE / "theory" / "run_model.py"))
-    assert {"files", "theory"} <= set(imported_rooms(PACKAGE / "theory" / "__init__.py"))
+    assert {"compressors", "problems"} <= set(imported_packages(PACKAGE / "theory" / "run_model.py"))
+    assert {"files", "theory"} <= set(imported_packages(PACKAGE / "theory" / "__init__.py"))
 
 
-def test_the_digest_covers_what_theory_imports() -> None:
+def test_the_digest_covers_the_imports_of_theory() -> None:
     assert "theory" in cache.SOURCES
-    for room in cache.SOURCES:
-        assert (PACKAGE / room).is_dir()
-        rooms = {name for source in (PACKAGE / room).rglob("*.py") for name in imported_rooms(source)}
-        assert rooms <= {*cache.SOURCES, *cache.WITHOUT_INFLUENCE}, f"of what {room} imports"
+    for folder in cache.SOURCES:
+        assert (PACKAGE / folder).is_dir()
+        packages = {name for source in (PACKAGE / folder).rglob("*.py") for name in imported_packages(source)}
+        assert packages <= {*cache.SOURCES, *cache.WITHOUT_INFLUENCE}, f"an import of {folder} is not covered"

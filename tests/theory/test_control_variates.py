@@ -1,16 +1,19 @@
-"""The recursion with memories against a recursion on the whole joint moment, and against its own limits."""
+"""The recursion with memories against a recursion on the whole joint moment, and against its limits."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from support.theory_cases import compressor_of, plateau_trace, stationary_core
 
 from mpi_fed.algorithms import Steps
-from mpi_fed.compressors import compressors
-from mpi_fed.problems import problems
+from mpi_fed.compressors import Compressor
 from mpi_fed.problems.gaussian import Gaussian
-from mpi_fed.theory.fixed_step import fixed_step
+from mpi_fed.problems.population import GaussianClient, Population
 from mpi_fed.theory.limits.control_variates import control_variates_limits
+from mpi_fed.theory.moments.symmetric_packing import Array
 from mpi_fed.theory.recursions.base import Recursion
 from mpi_fed.theory.recursions.build_control_variates import control_variates_recursion, empty_memories
 from mpi_fed.theory.recursions.contour_integral import FIRST
@@ -19,37 +22,51 @@ from mpi_fed.theory.run_model import RunModel
 
 N, D = 3, 3
 SHIFTS = ["none", "optimum", "covariate", "both"]
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "rand-h": {"h": 1},
+    "bernoulli": {"p": 0.4},
+    "sketch": {"h": 2},
+    "partial-participation": {"p": 0.4},
+}
 
 
-def population_of(shift: str):
-    table = {"dimension": D, "shift": shift, "decays": (0.5, 1.0), "optimum_spread": 1.0, "noise_variance": 0.5}
-    return problems["gaussian"](**table).prepare(N)
+def population_of(shift: Any) -> Population:
+    problem = Gaussian(dimension=D, shift=shift, decays=(0.5, 1.0), optimum_spread=1.0, noise_variance=0.5)
+    return problem.prepare(N)
 
 
-def compressor_of(kind: str):
-    given = {"rand-h": {"h": 1}, "bernoulli": {"p": 0.4}, "sketch": {"h": 2}, "partial-participation": {"p": 0.4}}
-    return compressors[kind](**given[kind]).resolve(D)
+def small_compressor(kind: str) -> Compressor:
+    return compressor_of(kind, D, **PARAMETERS[kind])
 
 
-def joint_step(population, compressor, batch, alpha, gamma, mean, second):
-    """One round of E[z] and E[z z^T], z = (eta, h_1 .. h_N), written out for all clients at once."""
+def joint_step(
+    population: Population,
+    compressor: Compressor,
+    batch: int | None,
+    alpha: float,
+    gamma: float,
+    mean: Array,
+    second: Array,
+) -> tuple[Array, Array]:
+    """Return E[z] and E[z z^T], z = (eta, h_1 .. h_N), one round later, written for all clients at once."""
     n, size = len(population.clients), D * (len(population.clients) + 1)
     star, move, shift = population.optimum, np.zeros((size, size)), np.zeros(size)
     h_mean = population.covariance.dense
     move[:D, :D] = np.eye(D) - gamma * h_mean
     noise = np.zeros((size, size))
     for i, client in enumerate(population.clients):
-        own, h, delta = slice(D * (i + 1), D * (i + 2)), client.covariance.dense, star - client.optimum
-        move[own, :D], move[own, own] = alpha * h, (1 - alpha) * np.eye(D)
-        shift[own] = alpha * h @ delta
+        assert isinstance(client, GaussianClient)
+        place, h, delta = slice(D * (i + 1), D * (i + 2)), client.covariance.dense, star - client.optimum
+        move[place, :D], move[place, place] = alpha * h, (1 - alpha) * np.eye(D)
+        shift[place] = alpha * h @ delta
         b = second[:D, :D] + np.outer(mean[:D], delta) + np.outer(delta, mean[:D]) + np.outer(delta, delta)
         outer = h @ b @ h
         sampling = (outer + (client.noise_variance + np.trace(h @ b)) * h) / batch if batch else 0 * outer
-        cross = h @ (second[:D, own] + np.outer(delta, mean[own]))
-        sent = outer + sampling - cross - cross.T + second[own, own]
+        cross = h @ (second[:D, place] + np.outer(delta, mean[place]))
+        sent = outer + sampling - cross - cross.T + second[place, place]
         added = compressor.second_moment(sent) - sent
         spread = np.zeros((size, D))
-        spread[:D], spread[own] = -gamma / n * np.eye(D), alpha * np.eye(D)
+        spread[:D], spread[place] = -gamma / n * np.eye(D), alpha * np.eye(D)
         noise += spread @ (sampling + added) @ spread.T
     moved = move @ mean
     drift = np.outer(moved, shift) + np.outer(shift, moved) + np.outer(shift, shift)
@@ -59,8 +76,8 @@ def joint_step(population, compressor, batch, alpha, gamma, mean, second):
 @pytest.mark.parametrize("kind", ["rand-h", "bernoulli", "sketch", "partial-participation"])
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("batch", [1, None])
-def test_blocks_are_the_joint_moment(kind, shift, batch) -> None:
-    population, compressor, alpha, gamma = population_of(shift), compressor_of(kind), 0.2, 0.15
+def test_the_recursion_on_blocks_agrees_with_the_joint_moment(kind: str, shift: str, batch: int | None) -> None:
+    population, compressor, alpha, gamma = population_of(shift), small_compressor(kind), 0.2, 0.15
     recursion: Recursion = control_variates_recursion(RunModel(population, compressor, batch, alpha))
     start = -population.optimum
     core = recursion.core_of(start, 0.3)[None]
@@ -77,24 +94,27 @@ def test_blocks_are_the_joint_moment(kind, shift, batch) -> None:
 
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("batch", [1, 8])
-def test_the_plateau_tends_to_the_limit(shift, batch) -> None:
-    """As the step vanishes; and memories that are still noisy cost, ideal ones do not."""
-    model = RunModel(population_of(shift), compressor_of("rand-h"), batch, 0.2)
-    settled, ideal = (weights.sum() for weights in control_variates_limits(model))
-    plateaus = [fixed_step(control_variates_recursion(model), Steps(gamma)).plateau_trace for gamma in (1e-3, 5e-4)]
+def test_the_plateau_tends_to_the_limit_as_the_step_size_vanishes(shift: str, batch: int) -> None:
+    """The noise of the memories increases the limit trace; ideal memories have no noise."""
+    model = RunModel(population_of(shift), small_compressor("rand-h"), batch, 0.2)
+    settled_weights, ideal_weights = control_variates_limits(model)
+    assert settled_weights is not None
+    settled, ideal = settled_weights.sum(), ideal_weights.sum()
+    plateaus = [plateau_trace(control_variates_recursion(model), gamma) for gamma in (1e-3, 5e-4)]
     assert settled == pytest.approx(2 * plateaus[1] - plateaus[0], rel=1e-3)
     assert ideal < settled
 
 
-def test_memories_that_learn_too_fast_have_no_limit() -> None:
-    """2 V = alpha c(Theta + V) has a solution as long as alpha (1 + omega) < 2."""
-    population, compressor = population_of("both"), compressor_of("rand-h")  # omega = 2
+def test_memories_with_too_large_a_rate_have_no_limit() -> None:
+    """2 V = alpha c(Theta + V) has a solution if alpha (1 + omega) < 2."""
+    population, compressor = population_of("both"), small_compressor("rand-h")  # omega = 2
     assert control_variates_limits(RunModel(population, compressor, 1, 0.6))[0] is not None
     assert control_variates_limits(RunModel(population, compressor, 1, 0.7))[0] is None
 
 
 def test_with_true_gradients_memories_leave_no_noise() -> None:
-    settled, ideal = control_variates_limits(RunModel(population_of("both"), compressor_of("bernoulli"), None, 0.2))
+    settled, ideal = control_variates_limits(RunModel(population_of("both"), small_compressor("bernoulli"), None, 0.2))
+    assert settled is not None
     assert not settled.any()
     assert not ideal.any()
 
@@ -113,9 +133,11 @@ def test_with_true_gradients_memories_leave_no_noise() -> None:
         ("quantization", {"levels": 1}),
     ],
 )
-def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, clients, shift, batch) -> None:
+def test_the_resolvent_agrees_with_powers_and_with_the_linear_system(
+    kind: str, parameters: dict[str, Any], clients: int, shift: Any, batch: int | None
+) -> None:
     population = Gaussian(dimension=4, eigenvalue_decay=2.0, shift=shift, optimum_spread=1.0).prepare(clients)
-    compressor = compressors[kind](**parameters).resolve(4)
+    compressor = compressor_of(kind, 4, **parameters)
     model = RunModel(population, compressor, batch, 0.1)
     core = None if compressor.linear else empty_memories(model, -population.optimum, 0.5)
     recursion = control_variates_recursion(model, core)
@@ -123,9 +145,10 @@ def test_the_resolvent_gives_the_same_states_and_the_same_end(kind, parameters, 
     start = by_steps(recursion, start, Steps(0.05), 0, np.array([5]))[0]
     rounds = np.array([0, 3, FIRST, 100, 1000, 12_345, 10**6])
     powers = by_powers(recursion, start, 0.05, rounds)
-    found = by_resolvent(recursion, start, Steps(0.05), 0, rounds, whole=False)
-    np.testing.assert_allclose(found[:, -1], powers[:, -1], rtol=1e-9)
-    if batch:  # else all noise fades, and with it what counts single iterates
-        np.testing.assert_allclose(found, powers, rtol=1e-9, atol=1e-10)
-    ends = recursion.stationary(0.05), Recursion.stationary(recursion, 0.05)
-    np.testing.assert_allclose(*ends, rtol=1e-9, atol=1e-12)
+    states = by_resolvent(recursion, start, Steps(0.05), 0, rounds, whole=False)
+    np.testing.assert_allclose(states[:, -1], powers[:, -1], rtol=1e-9)
+    if batch:  # with true gradients all noise vanishes, and the cores are NaN
+        np.testing.assert_allclose(states, powers, rtol=1e-9, atol=1e-10)
+    end = Recursion.stationary(recursion, 0.05)
+    assert end is not None
+    np.testing.assert_allclose(stationary_core(recursion, 0.05), end, rtol=1e-9, atol=1e-12)

@@ -1,4 +1,4 @@
-"""The limit as the step vanishes, C_ania at w*: from the exact recursion where there is one, else by other means."""
+"""The limit as the step size vanishes, from C_ania at w*: by the exact recursion if it exists, else by other means."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from .limit_trace import limit_trace
 from .nonlinear_downlink import added_by_downlink
 
 LARGEST_DENSE = 2000
-"""Above this dimension the limit is given only where the diagonal suffices."""
+"""Above this dimension a limit is given only for recursions on the diagonal."""
 
 
 def limit(model: RunModel, recursion: Recursion | None) -> Limit:
-    """Tr(C_ania H^-1) and, where they are known, the weights of the limit law. `recursion`: the exact one, if any."""
+    """Return Tr(C_ania H^-1) and, if they are known, the weights of the limit distribution.
+
+    `recursion` is the exact recursion, or None.
+    """
     if recursion is not None and model.alpha is None:
         return _from_recursion(model, recursion)
     if model.population.dimension > LARGEST_DENSE or (model.common_mask and model.alpha is not None):
@@ -40,9 +43,10 @@ def limit(model: RunModel, recursion: Recursion | None) -> Limit:
 
 
 def limit_covariance(model: RunModel) -> Array | None:
-    """C_ania, (d, d): the covariance at w* of the mean message, of the clients' gradients and of compression.
+    """Return C_ania (d, d), the covariance of the mean message at w*, from sampling and compression.
 
-    None with memories, and where the compressor's covariance has no exact form. Raises OutOfReachError.
+    None with memories, or if the compressor's covariance has no exact form. Raises OutOfReachError if the full
+    recursion is too large.
     """
     recursion = full_recursion(model)
     if recursion is None:
@@ -57,7 +61,7 @@ def _from_recursion(model: RunModel, recursion: Recursion) -> Limit:
 
 
 def _limit_weights(model: RunModel, recursion: Recursion, star: Array) -> list[float] | None:
-    """Of the noise at w*, whose covariance has more than a diagonal where the clients' optima differ."""
+    """Return the weights of the noise at w*; its covariance is not diagonal if the clients' optima differ."""
     if not isinstance(recursion, DiagonalMomentsRecursion) or not recursion.group.shifted:
         return _sorted(recursion.noise_weights(star))
     try:
@@ -75,7 +79,7 @@ def _with_control_variates(model: RunModel) -> Limit:
 
 
 def _with_nonlinear_downlink(model: RunModel) -> Limit:
-    """The limit without the downlink, and what the downlink adds to it."""
+    """Return the limit without the downlink plus the trace that the downlink adds."""
     population, downlink, plain = model.population, model.downlink, replace(model, downlink=None)
     uplink = _with_common_mask(plain) if model.common_mask else _from_gradients(plain)
     if downlink is None or uplink.limit_trace is None or uplink.limit_trace_error is None:
@@ -88,11 +92,11 @@ def _with_nonlinear_downlink(model: RunModel) -> Limit:
 
 
 def _with_common_mask(model: RunModel) -> Limit:
-    """Tr(C_ania H^-1) where all clients share a linear map: that map's second moment at the mean gradient at w*.
+    """Return Tr(C_ania H^-1) for clients that share a linear map: C_ania = c(C_0).
 
-    The mean message is C(mean g_i), and mean g_i has mean 0 at w*, whatever the clients' optima: with the covariance
-    of a run without compression C_ania is E[C(v)C(v)^T] for v of that law. Without memory, then, optima that differ
-    cost nothing in the limit, and with true gradients it is 0.
+    The mean message is C(mean g_i), and mean g_i has mean 0 at w* for all optima of the clients. So C_ania is
+    E[C(v) C(v)^T] for a v whose covariance C_0 is the C_ania of a run without compression. Different optima cost
+    nothing in this limit, even without memories, and with true gradients it is 0.
     """
     try:
         uncompressed = limit_covariance(replace(model, compressor=NoCompression(), downlink=None))
@@ -107,14 +111,14 @@ def _with_common_mask(model: RunModel) -> Limit:
 
 
 def _from_gradients(model: RunModel) -> Limit:
-    """By closed forms, or by gradients that are drawn."""
+    """Return the limit by closed forms or by sampled gradients."""
     groups, covariance = client_groups(model.population), model.population.covariance
     estimate = limit_trace(groups, model.compressor, model.batch, covariance, model.downlink)
     return Limit(estimate.value, estimate.standard_error)
 
 
 def _sorted(eigenvalues: Array) -> list[float]:
-    """The weights of the limit law, the largest first."""
+    """Return the weights of the limit distribution, the largest first."""
     weights: list[float] = np.sort(np.maximum(eigenvalues, 0.0))[::-1].tolist()
     return weights
 

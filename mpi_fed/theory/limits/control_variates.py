@@ -1,4 +1,4 @@
-"""The limit with control variates, as their memories are in the end and with ideal ones."""
+"""The limit with control variates: with memories in their stationary state, and with ideal memories."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TOLERANCE = 1e-12
 
 
 def control_variates_limits(model: RunModel) -> tuple[Array | None, Array]:
-    """The eigenvalues of H^(-1/2) C_ania H^(-1/2), whose sum is Tr(C_ania H^-1), with control variates.
+    """Return the eigenvalues (d,) of H^(-1/2) C_ania H^(-1/2), whose sum is Tr(C_ania H^-1), twice.
 
-    First of memories as they are in the end at w*, then of ideal ones, h_i = m_i.
+    The first array is for memories in their stationary state at w*: C_ania = N^-2 sum_i (1 - alpha/2) c(Theta_i + V_i),
+    where V_i = Cov(h_i) solves 2 V = alpha c(Theta_i + V). It is None if that equation has no solution.
 
-    V_i = Cov(h_i) solves 2 V = alpha c(Theta_i + V), None where it has no solution, and C_ania = N^-2 sum_i
-    (1 - alpha/2) c(Theta_i + V_i); ideal memories have V = 0, N^-2 sum_i c(Theta_i).
+    The second array is for ideal memories, h_i = m_i, V_i = 0: C_ania = N^-2 sum_i c(Theta_i).
     """
     recursion, d = control_variates_recursion(model), model.population.dimension
     star = np.zeros((1, d + 1, d + 1))
@@ -37,7 +37,7 @@ def control_variates_limits(model: RunModel) -> tuple[Array | None, Array]:
 
 
 def _memory_covariance(model: RunModel, recursion: ControlVariatesRecursion, theta: Array) -> Array | None:
-    """V, (1, d, d), by iteration; each contracts by alpha (1 + omega)/2."""
+    """Return V (1, d, d) by iteration, or None; each iteration contracts by alpha (1 + omega)/2."""
     v = np.zeros_like(theta)
     for _ in range(ITERATIONS):
         after = recursion.alpha / 2 * _compressed(model, recursion, theta + v)
@@ -50,7 +50,7 @@ def _memory_covariance(model: RunModel, recursion: ControlVariatesRecursion, the
 
 
 def _compressed(model: RunModel, recursion: ControlVariatesRecursion, moment: Array) -> Array:
-    """c(M), (1, d, d), for M = `moment`, taken for that of a Gaussian where the compressor is not linear."""
+    """Return c(M) (1, d, d) for M = `moment`; if the compressor is not linear, its input is treated as Gaussian."""
     if not moment.any():
         return moment
     return moment + covariance_from_input(model.compressor, moment[0], recursion.rotation)(moment)

@@ -1,4 +1,4 @@
-"""Tr(C_ania H^-1) at w* where the exact recursion does not give it: closed forms, else drawn gradients."""
+"""Tr(C_ania H^-1) at w* without the exact recursion: by closed forms if they exist, else by sampled gradients."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..moments.gradients_at_optimum import draw_gradients, mean_gradient, moment
 from ..moments.symmetric_packing import CHUNK, Array, unpack
 
 DRAWS = 1 << 16
-"""Gradients sampled, over all clients."""
+"""Number of gradients sampled, over all clients."""
 WORK = 2e8
-"""Numbers drawn for them, at most."""
+"""Largest number of random numbers drawn for these gradients."""
 
 
 class Estimate(NamedTuple):
-    """A value and its standard error, 0 where it is exact."""
+    """A value and its standard error, which is 0 for an exact value."""
 
     value: float
     standard_error: float
@@ -38,7 +38,10 @@ def limit_trace(
     covariance: Covariance,
     downlink: Compressor | None = None,
 ) -> Estimate:
-    """Tr(C_ania H^-1), H = `covariance`, the clients' mean; `downlink`: a linear compressor of the mean message."""
+    """Return Tr(C_ania H^-1), where H = `covariance` is the mean of the clients' covariances.
+
+    `batch` is the samples of a gradient (None: true gradients), and `downlink` a linear compressor of the mean message.
+    """
     inverse = covariance_inverse(covariance)
     if downlink is not None:  # Tr(c(C) H^-1) = Tr(C c*(H^-1))
         inverse = downlink.adjoint_second_moment(inverse)
@@ -53,7 +56,7 @@ def limit_trace(
 
 
 def covariance_inverse(covariance: Covariance) -> Array:
-    """H^-1, (d, d)."""
+    """Return H^-1 (d, d)."""
     inverse = covariance.rotate(np.diag(1 / covariance.eigenvalues))
     return covariance.rotate(np.ascontiguousarray(inverse.T))
 
@@ -61,7 +64,7 @@ def covariance_inverse(covariance: Covariance) -> Array:
 def _client_trace(
     group: ClientGroup, compressor: Compressor, batch: int | None, inverse: Array, share: int
 ) -> Estimate:
-    """Tr(Cov(C(g)) inverse) of one client at w*; `share` clients share the draws."""
+    """Return Tr(Cov(C(g)) inverse) for one client at w*; `share` is the number of clients that share the draws."""
     mean, sampling = moments_at_optimum(group, batch)
     uncompressed = float((sampling * inverse).sum())
     value, error = _compression_trace(group, compressor, batch, inverse, mean + sampling, share)
@@ -71,7 +74,7 @@ def _client_trace(
 def _compression_trace(
     group: ClientGroup, compressor: Compressor, batch: int | None, inverse: Array, moment: Array, share: int
 ) -> Estimate:
-    """E Tr(Cov(C(g) | g) inverse)."""
+    """Return E Tr(Cov(C(g) | g) inverse) for one client at w*, where `moment` = E[g g^T]."""
     if compressor.linear:
         added = LinearCovariance(compressor).from_input(moment[None])[0]
         return Estimate(float((added * inverse).sum()), 0.0)
@@ -95,17 +98,18 @@ def _few_rows(group: EmpiricalClients) -> bool:
 
 
 def compression_traces(compressor: Compressor, gradients: Array, inverse: Array) -> Array:
-    """Tr(Cov(C(g) | g) inverse), (n,), at gradients (n, d)."""
+    """Return Tr(Cov(C(g) | g) inverse), (n,), at gradients (n, d)."""
     if compressor.uncorrelated:
         return compressor.variances(gradients) @ np.diag(inverse)
     covariances = unpack(conditional_covariances(compressor, gradients), len(inverse))
-    return np.einsum("njk,jk->n", covariances, inverse)
+    traces: Array = np.einsum("njk,jk->n", covariances, inverse)
+    return traces
 
 
 def _drawn_trace(
     group: ClientGroup, compressor: Compressor, batch: int, inverse: Array, moment: Array, share: int
 ) -> Estimate:
-    """E Tr(Cov(C(g) | g) inverse), with sum_j inverse_jj g_j^2 and |g|^2 as control variates."""
+    """Return E Tr(Cov(C(g) | g) inverse) from draws, with sum_j inverse_jj g_j^2 and |g|^2 as control variates."""
     d = len(inverse)
     cost = batch * (d if isinstance(group, EmpiricalClients) else 2) + 4 * d
     draws = DRAWS if compressor.uncorrelated else DRAWS // 16

@@ -1,4 +1,4 @@
-"""What a downlink that is not linear adds to the limit, from mean messages that are drawn."""
+"""The trace that a nonlinear downlink adds to the limit, from sampled mean messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..moments.symmetric_packing import CHUNK, Array
 from .limit_trace import DRAWS, WORK, Estimate, compression_traces, covariance_inverse
 
 FEWEST = 64
-"""Mean messages, at least."""
+"""Least number of sampled mean messages."""
 
 
 def added_by_downlink(
@@ -24,10 +24,10 @@ def added_by_downlink(
     covariance: Covariance,
     downlink: Compressor,
 ) -> Estimate | None:
-    """E Tr(Cov(C_down(t) | t) H^-1) for the mean message t at w*, drawn; to be added to the limit without a downlink.
+    """Return an estimate of E Tr(Cov(C_down(t) | t) H^-1) over sampled mean messages t at w*.
 
-    For a downlink that is not linear, for which the whole distribution of t matters. None where messages cannot be
-    drawn, or the clients are too many.
+    Added to the limit without a downlink, it gives the limit for a downlink that is not linear, whose noise depends on
+    the whole distribution of t. None if messages cannot be sampled, or if there are too many clients.
     """
     groups = [single for group in groups for single in group.single_clients()]
     clients, inverse = round(sum(group.weight for group in groups)), covariance_inverse(covariance)
@@ -48,7 +48,7 @@ def added_by_downlink(
 def _mean_messages(
     groups: Sequence[ClientGroup], compressor: Compressor, batch: int | None, count: int, rng: np.random.Generator
 ) -> Array | None:
-    """Mean messages at w*, (count, d); None where the compressor cannot be drawn."""
+    """Return mean messages at w*, (count, d), or None if the compressor has no `sampled`."""
     clients = round(sum(group.weight for group in groups))
     total: Array | float = 0.0
     for group in groups:

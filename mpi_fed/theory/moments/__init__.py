@@ -1,0 +1,1 @@
+"""Second moments of gradients, and the covariances that compression adds."""

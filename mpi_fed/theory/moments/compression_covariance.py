@@ -1,7 +1,8 @@
 """The covariance that compression adds to a client's gradient, W = E[Cov(C(g) | g)], as a linear map of U.
 
-Exact for linear compressors (W = E[C(g)C(g)^T] - E[g g^T]) and, as g = (z^T u) x at batch size 1, for homogeneous
-ones: W = E[(z^T u)^2 Cov(C(x) | x)]. Otherwise the gradient is taken for Gaussian and W's shape is frozen.
+The map is exact for linear compressors, W = E[C(g)C(g)^T] - E[g g^T]. It is also exact for homogeneous compressors at
+batch size 1, where g = (z^T u) x: W = E[(z^T u)^2 Cov(C(x) | x)]. Otherwise the gradient is treated as Gaussian, and
+the shape of W is frozen.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from .gradient_moments import ClientGroup
 from .symmetric_packing import Array, pack, unpack
 
 FROZEN_SAMPLES = 1 << 13
-"""Gaussian gradients at which a frozen shape is sampled."""
+"""Number of Gaussian gradients from which a frozen shape is sampled."""
 
 
 class CompressionCovariance(Protocol):
-    """The mean W of all clients as a map of U."""
+    """The mean W of all clients, as a map of U."""
 
     def __call__(self, second: Array, gradient: Array) -> Array:
-        """(n, d, d), from U (n, d+1, d+1) and their mean E[g g^T] (n, d, d)."""
+        """Return W (n, d, d) for U (n, d+1, d+1) and the clients' mean E[g g^T] (n, d, d)."""
 
     def standard_error(self, second: Array, inverse: Array) -> float:
-        """Of Tr(W inverse), for one U (d+1, d+1); 0 where nothing was sampled."""
+        """Return the standard error of Tr(W inverse) for one U (d+1, d+1); 0 if nothing was sampled."""
 
 
 @dataclass(frozen=True, eq=False)
 class LinearCovariance:
-    """W of a linear compressor, whose second moment is a linear map of E[g g^T]."""
+    """The covariance W of a linear compressor, W = c(M) - M for M = E[g g^T]."""
 
     compressor: Compressor
 
@@ -46,7 +47,7 @@ class LinearCovariance:
         return self.from_input(gradient)
 
     def from_input(self, moment: Array) -> Array:
-        """W (n, d, d) from the second moment (n, d, d) of what is compressed."""
+        """Return W (n, d, d) for the second moment (n, d, d) of the compressor's input."""
         coefficients = self.compressor.moment_coefficients(moment.shape[-1])
         if coefficients is None:
             return np.array([self.compressor.second_moment(m) for m in moment]) - moment
@@ -59,16 +60,16 @@ class LinearCovariance:
 
 
 StandardError = Callable[[Array, Array], float]
-"""(augmented (d+1, d+1), inverse (d, d)) -> the standard error of Tr(W inverse)."""
+"""(augmented (d+1, d+1), inverse (d, d)) -> standard error of Tr(W inverse)."""
 
 
 @dataclass(frozen=True, eq=False)
 class MatrixCovariance:
-    """W = pack(U) @ matrix: its diagonal (d columns), or all of it packed (d (d+1)/2 columns)."""
+    """W = pack(U) @ matrix: its diagonal (d columns) or the packed matrix (d (d+1)/2 columns)."""
 
     matrix: Array
     errors: Sequence[tuple[float, ClientGroup, StandardError]] = ()
-    """Of each group's part, with its share of the clients."""
+    """For each group: its share of the clients, the group, and the standard error of its part."""
 
     def __call__(self, second: Array, gradient: Array) -> Array:
         covariance, d = pack(second) @ self.matrix, gradient.shape[-1]
@@ -82,7 +83,7 @@ class MatrixCovariance:
 def exact_covariance(
     compressor: Compressor, groups: Sequence[ClientGroup], batch: int | None
 ) -> CompressionCovariance | None:
-    """The exact map at this batch size (None: true gradients), or None where W is no linear map of U."""
+    """Return the exact map at this batch size (None: true gradients), or None if W is not a linear map of U."""
     if compressor.linear:
         return LinearCovariance(compressor)
     if batch != 1 or not compressor.homogeneous:
@@ -106,7 +107,10 @@ def exact_covariance(
 def frozen_covariance(
     compressor: Compressor, groups: Sequence[ClientGroup], batch: int | None, second: Array
 ) -> MatrixCovariance:
-    """W's shape at U = `second` (d+1, d+1), g taken for Gaussian: W_jj / E[g_j^2] kept, or W / E||g||^2."""
+    """Return the map that keeps the shape of W at U = `second` (d+1, d+1), where g is treated as Gaussian.
+
+    The shape is W_jj / E[g_j^2] for an uncorrelated compressor, else W / E||g||^2.
+    """
     clients = sum(group.weight for group in groups)
     total: Array | float = 0.0
     for single in (single for group in groups for single in group.single_clients()):
@@ -118,17 +122,18 @@ def frozen_covariance(
 
 
 def noise_shape(compressor: Compressor, gradient: Array) -> Array:
-    """W_jj / E[g_j^2] (d,) of an uncorrelated compressor, else W / E||g||^2 (d, d), for g ~ N(0, gradient)."""
+    """Return W_jj / E[g_j^2] (d,) for an uncorrelated compressor, else W / E||g||^2 (d, d), at g ~ N(0, gradient)."""
     scale, covariance = np.diag(gradient), Covariance.of(gradient)
     if compressor.uncorrelated:
         means = FittedVariances(compressor, covariance, FROZEN_SAMPLES).means()
         return np.divide(means, scale, out=np.zeros_like(means), where=scale > 0)
     mean = SampledCovariances(compressor, covariance, FROZEN_SAMPLES // 4).mean()
-    return mean / max(scale.sum(), np.finfo(float).tiny)
+    shape: Array = mean / max(scale.sum(), np.finfo(float).tiny)
+    return shape
 
 
 def diagonal_matrices(diagonals: Array) -> Array:
-    """(n, d) to (n, d, d)."""
+    """Return diagonal matrices (n, d, d) for diagonals (n, d)."""
     n, d = diagonals.shape
     result = np.zeros((n, d, d))
     result[:, np.arange(d), np.arange(d)] = diagonals

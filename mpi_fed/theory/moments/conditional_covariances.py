@@ -1,4 +1,4 @@
-"""E[Cov(C(x) | x) (x x^T, 1)] for Gaussian x by Monte Carlo, for compressors that state no more than `covariance`."""
+"""E[Cov(C(x) | x) (x x^T, 1)] for Gaussian x by Monte Carlo, for compressors that define only `covariance`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLES = 1 << 13
 
 @dataclass(frozen=True, eq=False)
 class SampledCovariances:
-    """Monte Carlo over the whole of Cov(C(x) | x)."""
+    """Monte Carlo averages of the matrix Cov(C(x) | x) over x ~ N(0, covariance)."""
 
     compressor: Compressor
     covariance: Covariance
@@ -28,10 +28,11 @@ class SampledCovariances:
             yield x, conditional_covariances(self.compressor, x)
 
     def mean(self) -> Array:
-        """E Cov(C(x) | x), (d, d)."""
+        """Return E Cov(C(x) | x), (d, d)."""
         return unpack(sum(v.sum(axis=0) for _, v in self) / self.count, self.covariance.dimension)
 
     def response(self, pairs: CoordinateProducts) -> Array:
+        """Return E[Cov(C(x) | x) z z^T], both factors packed, with the multiplicity of each pair, z = (x, 1)."""
         size = self.covariance.dimension + 1
         total = np.zeros((packed_size(size), packed_size(size - 1)))
         for x, values in self:
@@ -39,7 +40,10 @@ class SampledCovariances:
         return pairs.multiplicity(size)[:, None] * total
 
     def standard_error(self, augmented: Array, inverse: Array) -> float:
-        """Of Tr(E[Cov(C(x) | x) z^T augmented z] inverse), for augmented (d+1, d+1) and inverse (d, d)."""
+        """Return the standard error of Tr(E[Cov(C(x) | x) z^T augmented z] inverse).
+
+        `augmented` is (d+1, d+1) and `inverse` (d, d).
+        """
         values = [
             np.einsum("njk,jk->n", unpack(v, len(inverse)), inverse)
             * (np.einsum("na,ab,nb->n", x, augmented[:-1, :-1], x, optimize=True) + augmented[-1, -1])
@@ -49,7 +53,7 @@ class SampledCovariances:
 
 
 def conditional_covariances(compressor: Compressor, rows: Array) -> Array:
-    """Cov(C(x) | x) for each row x: its diagonal (n, d) for uncorrelated compressors, else packed."""
+    """Return Cov(C(x) | x) for each row x: the diagonals (n, d) for uncorrelated compressors, else packed matrices."""
     if compressor.uncorrelated:
         return compressor.variances(rows)
     return np.array([pack(compressor.covariance(x)) for x in rows])

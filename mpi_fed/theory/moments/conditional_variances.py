@@ -1,8 +1,8 @@
 """E[v_j(x) (x x^T, 1)] for Gaussian x and the conditional variances v_j(x) = Var(C(x)_j | x) of a compressor.
 
-v is fitted by the control variates ||x_b|| |x_j|, x_j^2, ||x_b||^2 (b: the bucket of j), whose moments are closed
-forms or one-dimensional integrals; Monte Carlo is left for the residual alone. For 1-quantization, with or without
-buckets, v = ||x_b|| |x_j| - x_j^2 exactly: nothing is left and no sample is drawn.
+v is fitted by the control variates ||x_b|| |x_j|, x_j^2, ||x_b||^2 (b is the bucket of j). Their moments are closed
+forms or one-dimensional integrals, so that only the residual needs Monte Carlo. For 1-quantization, with or without
+buckets, v = ||x_b|| |x_j| - x_j^2 exactly: the residual is 0 and no sample is drawn.
 """
 
 from __future__ import annotations
@@ -20,26 +20,32 @@ from .symmetric_packing import CHUNK, Array, multiplicity, packed_products, pack
 PILOT = 4096
 SAMPLES = 1 << 15
 WORK = 2e11
-"""Samples are fewer where they would take more than this many operations."""
+"""Largest number of floating-point operations for the samples; it limits their number."""
 
 
 @dataclass(frozen=True)
 class CoordinateProducts:
-    """Which products of coordinates are kept: all (packed), or only squares, enough where all else averages out."""
+    """The products of coordinates that are kept: all, packed, or only the squares, if the others average out."""
 
     squares: bool
 
     def of(self, rows: Array) -> Array:
+        """Return the products of each row, (n, count(size)), for rows (n, size)."""
         return rows**2 if self.squares else packed_products(rows)
 
     def count(self, size: int) -> int:
+        """Return the number of products of `size` coordinates."""
         return size if self.squares else packed_size(size)
 
     def multiplicity(self, size: int) -> Array:
+        """Return how often each product occurs in z z^T for z of `size` coordinates."""
         return np.ones(size) if self.squares else multiplicity(size)
 
     def place(self, moments: Array, means: Array) -> Array:
-        """(count(d+1), m) from E[v x x^T] (count(d), m) and E[v] (m,); E[v x] = 0 as v is even."""
+        """Return E[v z z^T], z = (x, 1), (count(d+1), m), from E[v x x^T] (count(d), m) and E[v] (m,).
+
+        E[v x] = 0 because v is even.
+        """
         d = self._size(len(moments))
         placed = np.zeros((self.count(d + 1), moments.shape[1]))
         if self.squares:
@@ -55,7 +61,7 @@ class CoordinateProducts:
 
 
 def _control_values(x: Array, bucket: int | None) -> Array:
-    """The control variates at x (n, d): (3, n, d)."""
+    """Return the control variates (3, n, d) at x (n, d)."""
     square = np.empty_like(x)
     for b in buckets(x.shape[1], bucket):
         square[:, b] = (x[:, b] ** 2).sum(axis=1, keepdims=True)
@@ -63,7 +69,7 @@ def _control_values(x: Array, bucket: int | None) -> Array:
 
 
 def _control_moments(covariance: Covariance, bucket: int | None, pairs: CoordinateProducts) -> Iterator[Array]:
-    """Their exact moments, (count(d+1), d) each, in the order of `_control_values`."""
+    """Yield the exact moments of the control variates, (count(d+1), d) each, in the order of `_control_values`."""
     if pairs.squares:
         return _square_moments(covariance.eigenvalues, bucket, pairs)
     return _product_moments(covariance.dense, bucket, pairs)
@@ -95,7 +101,7 @@ def _square_moments(eigenvalues: Array, bucket: int | None, pairs: CoordinatePro
 
 
 class GaussianSamples:
-    """The same Gaussian features again at every pass: (n, d) chunks of N(0, covariance)."""
+    """Chunks (n, d) of samples of N(0, covariance); every pass yields the same samples."""
 
     def __init__(self, covariance: Covariance, count: int, seed: int) -> None:
         self.covariance, self.count, self.seed = covariance, count, seed
@@ -111,7 +117,7 @@ class GaussianSamples:
 
 
 class FittedVariances:
-    """v = coefficients . controls + residual, for an uncorrelated, homogeneous compressor at N(0, covariance)."""
+    """v = coefficients . controls + residual for an uncorrelated, homogeneous compressor at x ~ N(0, covariance)."""
 
     def __init__(self, compressor: Compressor, covariance: Covariance, samples: int = SAMPLES) -> None:
         self.variances: Callable[[Array], Array] = compressor.variances
@@ -123,7 +129,7 @@ class FittedVariances:
         self.samples = GaussianSamples(covariance, 0 if exact else max(PILOT, min(samples, affordable)), seed=2)
 
     def _fit(self, x: Array) -> tuple[Array, bool]:
-        """Least-squares coefficients (3, d), and whether they leave nothing."""
+        """Return the least-squares coefficients (3, d), and True if the residual is 0."""
         controls, v = _control_values(x, self.bucket), self.variances(x)
         coefficients = np.stack(
             [np.linalg.lstsq(controls[:, :, j].T, v[:, j], rcond=1e-10)[0] for j in range(x.shape[1])], axis=1
@@ -132,20 +138,23 @@ class FittedVariances:
         return coefficients, bool(left <= 1e-11 * controls.max())
 
     def residual(self, x: Array) -> Array:
-        """What is left of v at x (n, d)."""
-        return self.variances(x) - np.einsum("cnj,cj->nj", _control_values(x, self.bucket), self.coefficients)
+        """Return v minus its fit at x (n, d), (n, d)."""
+        fit = np.einsum("cnj,cj->nj", _control_values(x, self.bucket), self.coefficients)
+        residual: Array = self.variances(x) - fit
+        return residual
 
     def means(self) -> Array:
-        """E[v_j(x)], (d,)."""
+        """Return E[v_j(x)], (d,)."""
         h = self.covariance.dense
         traces = np.empty(len(h))
         for b in buckets(len(h), self.bucket):
             traces[b] = np.trace(h[b, b])
         total = (self.coefficients * [mean_norm_products(h, self.bucket), np.diag(h), traces]).sum(axis=0)
-        return total + sum(self.residual(x).sum(axis=0) for x in self.samples) / max(1, self.samples.count)
+        means: Array = total + sum(self.residual(x).sum(axis=0) for x in self.samples) / max(1, self.samples.count)
+        return means
 
     def response(self, pairs: CoordinateProducts) -> Array:
-        """(count(d+1), d): E[v_j(x) z z^T] with the multiplicity of each pair, z = (x, 1)."""
+        """Return E[v_j(x) z z^T] with the multiplicity of each pair, z = (x, 1): (count(d+1), d)."""
         size = self.covariance.dimension + 1
         total = np.zeros((pairs.count(size), size - 1))
         exact = _control_moments(self.covariance, self.bucket, pairs)
@@ -157,7 +166,10 @@ class FittedVariances:
         return pairs.multiplicity(size)[:, None] * total
 
     def standard_error(self, augmented: Array, inverse: Array) -> float:
-        """Of sum_j inverse_jj E[v_j(x) z^T augmented z], for augmented (d+1, d+1) and inverse (d, d)."""
+        """Return the standard error of sum_j inverse_jj E[v_j(x) z^T augmented z].
+
+        `augmented` is (d+1, d+1) and `inverse` (d, d).
+        """
         values = [
             (self.residual(x) @ np.diag(inverse))
             * (np.einsum("na,ab,nb->n", x, augmented[:-1, :-1], x, optimize=True) + augmented[-1, -1])

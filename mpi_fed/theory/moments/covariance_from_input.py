@@ -1,6 +1,6 @@
-"""The covariance that compression adds, W = E[Cov(C(x) | x)], from the second moment D = E[x x^T] of its input x alone.
+"""The covariance that compression adds, W = E[Cov(C(x) | x)], as a function of D = E[x x^T] only, x its input.
 
-Control variates need it in this form: their input is the difference of a gradient and a memory.
+Control variates need this form, because the input is the difference of a gradient and a memory.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from .compression_covariance import LinearCovariance, diagonal_matrices, noise_s
 from .symmetric_packing import Array
 
 CovarianceFromInput = Callable[[Array], Array]
-"""W (n, d, d) from the second moment D (n, d, d) of what is compressed, in a original basis."""
+"""D (n, d, d) -> W (n, d, d), both in one basis."""
 
 
 def no_covariance(moments: Array) -> Array:
-    """W = 0."""
+    """Return W = 0, (n, d, d)."""
     return np.zeros_like(moments)
 
 
 def covariance_from_input(compressor: Compressor, moment: Array, rotation: Covariance | None) -> CovarianceFromInput:
-    """W, of D and W original in the eigenbasis of `rotation` (None: as they are); its shape frozen at D = `moment`
-    (d, d), what is compressed taken for Gaussian, where the compressor is not linear.
+    """Return the map D -> W, both in the eigenbasis of `rotation` (None: in the original basis).
+
+    If the compressor is not linear, its input is treated as Gaussian, and the shape of W is frozen at D = `moment`
+    (d, d).
     """
     if compressor.linear:
         return linear_covariance_from_input(compressor, len(moment), rotation)
@@ -36,7 +38,7 @@ def covariance_from_input(compressor: Compressor, moment: Array, rotation: Covar
 def linear_covariance_from_input(
     compressor: Compressor, dimension: int, rotation: Covariance | None
 ) -> CovarianceFromInput:
-    """The same of a linear compressor, whatever D is."""
+    """Return the map D -> W of a linear compressor, exact for every D."""
     coefficients = compressor.moment_coefficients(dimension)
     if coefficients is not None:
         a, b, c = coefficients
@@ -51,7 +53,7 @@ def _frozen_covariance(compressor: Compressor, moment: Array, rotation: Covarian
     if shape.ndim == 1:
         if shape.max() <= compressor.omega_bound(len(shape)):
             return DiagonalCovariance(0.0, shape, 0.0, rotation)
-        # a coordinate that is small beside the others has a large W_jj / D_jj, which would not stay so as it grows
+        # a coordinate much smaller than the others has a large W_jj / D_jj, which would decrease as it grows
         share = shape * np.diag(original) / max(np.trace(original), np.finfo(float).tiny)
         return DiagonalCovariance(0.0, np.zeros_like(share), share, rotation)
     rotated = shape if q is None else q.T @ shape @ q
@@ -59,12 +61,12 @@ def _frozen_covariance(compressor: Compressor, moment: Array, rotation: Covarian
 
 
 def _matrix(rotation: Covariance | None) -> Array | None:
-    """Q, None for the identity."""
+    """Return Q (d, d), or None for the identity."""
     return None if rotation is None or rotation.basis is None else rotation.rotate(np.eye(rotation.dimension))
 
 
 class DiagonalCovariance:
-    """W = a D + Diag(b_j D_jj + c_j Tr(D)) in the original basis; one c for all j is a number."""
+    """W = a D + Diag(b_j D_jj + c_j Tr(D)) in the original basis; a c that is the same for all j is a number."""
 
     def __init__(self, a: float, b: Array, c: Array | float, rotation: Covariance | None) -> None:
         self.a, self.b, self.c = a, b, c
@@ -76,12 +78,13 @@ class DiagonalCovariance:
             diagonals = self.b * np.diagonal(moments, axis1=1, axis2=2) + traces
             return self.a * moments + diagonal_matrices(diagonals)
         diagonals = self.b * ((self.q @ moments) * self.q).sum(axis=2) + traces
-        return self.a * moments + (self.q.T * diagonals[:, None, :]) @ self.q
+        covariances: Array = self.a * moments + (self.q.T * diagonals[:, None, :]) @ self.q
+        return covariances
 
 
 @dataclass(frozen=True, eq=False)
 class _Rotated:
-    """A covariance in the original basis, seen from the basis Q."""
+    """A covariance map of the original basis, applied in the basis Q."""
 
     covariance: CovarianceFromInput
     q: Array | None

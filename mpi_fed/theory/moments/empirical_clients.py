@@ -1,4 +1,4 @@
-"""Gradient moments of clients who draw from the rows that they hold."""
+"""Gradient moments of clients that draw samples from their own rows."""
 
 from __future__ import annotations
 
@@ -23,34 +23,37 @@ class EmpiricalClients:
 
     @property
     def weight(self) -> int:
-        """How many clients there are."""
+        """The number of clients."""
         return int(self.weights.sum())
 
     def single_clients(self) -> list[EmpiricalClients]:
-        """A group for each of `clients`."""
+        """Return one group for each of `clients`."""
         return [EmpiricalClients([c], self.weights[i : i + 1], self.optimum) for i, c in enumerate(self.clients)]
 
     def rows(self, client: EmpiricalClient) -> Array:
-        """z = (x, -e) for each row of a client, (n, d+1)."""
+        """Return z = (x, -e) for each row of a client, (n, d+1)."""
         return np.column_stack([client.features, client.features @ self.optimum - client.targets])
 
     def sample_gradients(self, client: EmpiricalClient) -> Array:
-        """Each row's gradient at w*, (n, d)."""
+        """Return the gradient of each row at w*, (n, d)."""
         rows = self.rows(client)
         return rows[:, -1:] * rows[:, :-1]
 
     @cached_property
     def gradients(self) -> Array:
-        """(k, d, d+1): a client's mean gradient is its matrix times u."""
+        """One matrix for each client, (k, d, d+1): its product with u is the client's mean gradient."""
         return np.array([c.features.T @ self.rows(c) / len(c.targets) for c in self.clients])
 
     @cached_property
     def fourth_moment(self) -> Array:
-        """The mean of (z z^T) x x^T, packed, ((d+1)(d+2)/2, d (d+1)/2)."""
+        """The mean of z z^T times x x^T, both packed: ((d+1)(d+2)/2, d (d+1)/2)."""
         return self.response(packed_products)
 
     def response(self, statistic: Callable[[Array], Array]) -> Array:
-        """(m,) statistic of x times z z^T, averaged over rows and clients, so that pack(U) @ it is (m,)."""
+        """Return the mean over rows and clients of z z^T times statistic(x), ((d+1)(d+2)/2, m).
+
+        pack(U) @ response is the mean of (z^T U z) statistic(x), (m,). `statistic` maps rows (n, d) to (n, m).
+        """
         size = packed_size(len(self.optimum) + 1)
         step = max(1, CHUNK // size)
         total: Array | float = 0.0
@@ -70,7 +73,7 @@ class EmpiricalClients:
         return unpack(pack(second) @ self.fourth_moment, len(self.optimum)) - mean
 
     def gradient_moment(self, second: Array, batch: int | None) -> Array:
-        mean = self.mean_moment(second[None])[0]
+        mean: Array = self.mean_moment(second[None])[0]
         if not batch:
             return mean
         single = np.zeros_like(mean)
@@ -78,7 +81,8 @@ class EmpiricalClients:
             rows = self.rows(client)
             square = ((rows @ second) * rows).sum(axis=1)
             single += weight / len(rows) * ((square[:, None] * client.features).T @ client.features)
-        return mean + (single - mean) / batch
+        moment: Array = mean + (single - mean) / batch
+        return moment
 
     def squares_map(self, batch: int | None) -> Array:
         mean = np.zeros((len(self.optimum), packed_size(len(self.optimum) + 1)))

@@ -33,7 +33,7 @@ class GaussianClients:
 
     @property
     def weight(self) -> int:
-        """How many clients there are."""
+        """The number of clients."""
         return int(self.weights.sum())
 
     @property
@@ -53,16 +53,16 @@ class GaussianClients:
 
     @cached_property
     def shifted(self) -> bool:
-        """Whether a client's optimum is not w*."""
+        """True if the optimum of some client differs from w*."""
         return bool(self.deltas.any())
 
     @cached_property
     def matrix(self) -> Array:
-        """H, (d, d), or where it is diagonal its diagonal (d,)."""
+        """H (d, d), or its diagonal (d,) if H is diagonal."""
         return self.covariance.eigenvalues if self.covariance.basis is None else self.covariance.dense
 
     def single_clients(self) -> list[GaussianClients]:
-        """A group for each of `weights`."""
+        """Return one group for each of `weights`."""
         return [
             GaussianClients(
                 self.covariance, *(part[i : i + 1] for part in (self.weights, self.deltas, self.noise_variances))
@@ -71,7 +71,7 @@ class GaussianClients:
         ]
 
     def shifted_moment(self, second: Array) -> Array:
-        """B, (n, d, d)."""
+        """Return B = E[(eta + Delta)(eta + Delta)^T], (n, d, d), for U = `second` (n, d+1, d+1)."""
         b = second[:, :-1, :-1]
         if not self.shifted:
             return b
@@ -79,18 +79,19 @@ class GaussianClients:
         return b + cross + cross.transpose(0, 2, 1) + second[:, -1, -1, None, None] * self.spread
 
     def mean_moment(self, second: Array) -> Array:
-        """E[m m^T] = H B H, (n, d, d)."""
+        """Return E[m m^T] = H B H, (n, d, d)."""
         return multiply_right(multiply_left(self.matrix, self.shifted_moment(second)), self.matrix)
 
     def sampling_covariance(self, second: Array, mean: Array) -> Array:
-        """H B H + (sigma^2 + Tr(H B)) H, (n, d, d)."""
+        """Return H B H + (sigma^2 + Tr(H B)) H, (n, d, d)."""
         h, b = self.covariance.dense, self.shifted_moment(second)
         scale = self.noise_variance * second[:, -1, -1] + b.reshape(len(b), -1) @ h.ravel()
         return mean + scale[:, None, None] * h
 
     def gradient_moment(self, second: Array, batch: int | None) -> Array:
         mean = self.mean_moment(second[None])
-        return (mean + self.sampling_covariance(second[None], mean) / batch if batch else mean)[0]
+        moment: Array = (mean + self.sampling_covariance(second[None], mean) / batch if batch else mean)[0]
+        return moment
 
     def squares_map(self, batch: int | None) -> Array:
         h = self.covariance.dense
@@ -110,7 +111,7 @@ class GaussianClients:
         return result
 
     def adjoint(self, response: Array) -> Array:
-        """The (m columns of) maps pack(augmented) @ response as maps of pack(U)."""
+        """Return the matrix A with pack(U) @ A = pack(augmented_moment(U)) @ response, for a response of m columns."""
         result = response.copy()
         result[-1] *= self.noise_variance
         if self.shifted:

@@ -1,7 +1,7 @@
 """Second moments of one client's stochastic gradient, as linear maps of the error's moments.
 
-Everything is seen from w*: eta = w - w*, u = (eta, 1), U = E[u u^T], (d+1, d+1). A sample's gradient is
-g = (z^T u) x with z = (x, -e), e = y - <x, w*>, so E[g g^T] is linear in U, whatever the distribution of (x, y):
+The origin is w*: eta = w - w*, u = (eta, 1), U = E[u u^T], (d+1, d+1). The gradient of a sample is g = (z^T u) x with
+z = (x, -e), e = y - <x, w*>, so that E[g g^T] is linear in U for every distribution of (x, y):
     Gaussian x and noise (B = E[(eta + Delta)(eta + Delta)^T], Delta = w* - w*_i)
         E[g g^T] = 2 H B H + (sigma^2 + Tr(H B)) H;
     rows drawn with replacement: the average of (z^T U z) x x^T over the rows.
@@ -21,33 +21,33 @@ from .symmetric_packing import Array
 
 
 class ClientGroup(Protocol):
-    """`weight` clients of the population, described by the means over them of what enters the moments linearly."""
+    """A group of `weight` clients; its moments are means over them of quantities that enter linearly."""
 
     @property
     def weight(self) -> int:
-        """How many clients there are."""
+        """The number of clients."""
 
     def single_clients(self) -> Sequence[ClientGroup]:
-        """The same clients, a group for each distinct one."""
+        """Return one group for each distinct client."""
 
     def mean_moment(self, second: Array) -> Array:
-        """E[m m^T], m = E[g | eta], (n, d, d), for U = `second` (n, d+1, d+1)."""
+        """Return E[m m^T], m = E[g | eta], (n, d, d), for U = `second` (n, d+1, d+1)."""
 
     def sampling_covariance(self, second: Array, mean: Array) -> Array:
-        """E[g g^T] - E[m m^T] for the gradient g of one sample, (n, d, d), where E[m m^T] = `mean`."""
+        """Return E[g g^T] - E[m m^T] for the gradient g of one sample, (n, d, d), where E[m m^T] = `mean`."""
 
     def gradient_moment(self, second: Array, batch: int | None) -> Array:
-        """E[g g^T], (d, d), of `batch` samples (None: true gradients) for one U = `second` (d+1, d+1)."""
+        """Return E[g g^T] (d, d) of `batch` samples (None: true gradients) for one U = `second` (d+1, d+1)."""
 
     def squares_map(self, batch: int | None) -> Array:
-        """((d+1)(d+2)/2, d): pack(U) @ it is E[g_j^2] of `batch` samples (None: true gradients)."""
+        """Return the matrix A, ((d+1)(d+2)/2, d), with pack(U) @ A = E[g_j^2] of `batch` samples (None: true)."""
 
     def augmented_moment(self, second: Array) -> Array:
-        """(d+1, d+1): E[(z^T u)^2 | x] = z^T augmented z, for one U; z = (x, 1), or the row's z."""
+        """Return the matrix (d+1, d+1) with E[(z^T u)^2 | x] = z^T augmented z for one U; z = (x, 1) or the row's z."""
 
 
 def client_groups(population: Population) -> list[ClientGroup]:
-    """The population in groups: Gaussian clients of one covariance form a group, and so do all empirical clients."""
+    """Return the population in groups: Gaussian clients that share a covariance, and all empirical clients."""
     members: dict[int, list[tuple[Client, int]]] = {}
     for client, count in population.laws:
         key = id(client.covariance) if isinstance(client, GaussianClient) else 0

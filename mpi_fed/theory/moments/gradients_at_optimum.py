@@ -1,9 +1,10 @@
-"""A client's stochastic gradient at w*: its mean, its second moments, and draws of it.
+"""The stochastic gradient of a client at w*: its mean, its second moments and draws.
 
 At w* a Gaussian client's gradient of b samples is, with a_m = <x_m, Delta> and r_m = a_m - eps_m,
     g = (1/b) sum_m r_m x_m = (a . r / b) c + (|r| / b) R^(1/2) z,   z ~ N(0, I) independent of (a, r),
-c = H Delta / (Delta^T H Delta), R = H - H Delta Delta^T H / (Delta^T H Delta): b costs nothing. Without a shift
-g = (|eps| / b) H^(1/2) z, so that a homogeneous compressor's C_ania is sigma^2/b times that of x itself.
+c = H Delta / (Delta^T H Delta), R = H - H Delta Delta^T H / (Delta^T H Delta). So a draw needs one vector z for every
+b. Without a shift g = (|eps| / b) H^(1/2) z, so that the C_ania of a homogeneous compressor is sigma^2/b times the one
+for x in the place of g.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from .symmetric_packing import Array
 
 
 def mean_gradient(group: ClientGroup) -> Array:
-    """E g at w*, (d,), of a group of one distinct client."""
+    """Return E g at w*, (d,), for a group of one distinct client."""
     if isinstance(group, EmpiricalClients):
-        return group.sample_gradients(group.clients[0]).mean(axis=0)
+        mean: Array = group.sample_gradients(group.clients[0]).mean(axis=0)
+        return mean
     assert isinstance(group, GaussianClients)
     return group.covariance.apply(group.shift)
 
 
 def moments_at_optimum(group: ClientGroup, batch: int | None) -> tuple[Array, Array]:
-    """m m^T and Cov(g) at w*, (d, d)."""
+    """Return m m^T and Cov(g) at w*, (d, d) each."""
     mean = np.outer(mean_gradient(group), mean_gradient(group))
     if not batch:
         return mean, np.zeros_like(mean)
@@ -38,10 +40,11 @@ def moments_at_optimum(group: ClientGroup, batch: int | None) -> tuple[Array, Ar
 
 
 def draw_gradients(group: ClientGroup, batch: int, count: int, rng: np.random.Generator) -> Array:
-    """Stochastic gradients at w*, (count, d)."""
+    """Return `count` stochastic gradients at w*, (count, d)."""
     if isinstance(group, EmpiricalClients):
         g = group.sample_gradients(group.clients[0])
-        return g[rng.integers(len(g), size=(count, batch))].mean(axis=1)
+        means: Array = g[rng.integers(len(g), size=(count, batch))].mean(axis=1)
+        return means
     assert isinstance(group, GaussianClients)
     delta = group.shift
     image = group.covariance.apply(delta)
@@ -51,7 +54,8 @@ def draw_gradients(group: ClientGroup, batch: int, count: int, rng: np.random.Ge
     root = np.sqrt(group.covariance.eigenvalues)[:, None]
     x = group.covariance.rotate(root * rng.standard_normal((len(delta), count))).T
     g = np.linalg.norm(residual, axis=1)[:, None] * x
-    if scale > 0:  # x's part along Delta is the one in the residuals
+    if scale > 0:  # the component of x along Delta must be the one in the residuals
         products = (along * residual).sum(axis=1)
         g += np.outer((products - g @ delta) / scale, image)
-    return g / batch
+    gradients: Array = g / batch
+    return gradients

@@ -1,9 +1,10 @@
-"""E[||x_b|| |x_j|] and E[||x_b|| |x_j| x x^T] for Gaussian x: what 1-quantization and buckets need, as 1-D integrals.
+"""E[||x_b|| |x_j|] and E[||x_b|| |x_j| x x^T] for Gaussian x, as 1-D integrals, for 1-quantization with buckets.
 
-||x_b|| is the norm of the bucket of coordinates that j lies in. From
+||x_b|| is the norm of the bucket of coordinates that contains j. From
     r = pi^(-1/2) int_0^inf (1 - exp(-t^2 r^2)) / t^2 dt
 both are pi^(-1/2) int (g_j(0) - g_j(t)) / t^2 dt with g_j(t) = E[|x_j| exp(-t^2 ||x_b||^2) (1 or x x^T)]. Under the
-factor exp(-t^2 ||x_b||^2) the law N(0, H) becomes det(I + 2 t^2 H_bb)^(-1/2) N(0, S), S = (H^-1 + 2 t^2 P_b)^-1, where
+factor exp(-t^2 ||x_b||^2) the measure N(0, H) becomes det(I + 2 t^2 H_bb)^(-1/2) N(0, S), S = (H^-1 + 2 t^2 P_b)^-1,
+where
     E|x_j| = sqrt(2/pi) sqrt(S_jj),   E[|x_j| x x^T] = sqrt(2/pi) sqrt(S_jj) (S + S_j S_j^T / S_jj).
 With t = sinh(u) / sqrt(2 lambda_max) the integrand is analytic in the strip |Im u| < pi/2, so the trapezoidal rule of
 step h errs by about exp(-pi^2 / h): 5e-15 at h = 0.3.
@@ -20,20 +21,20 @@ _NODES = _STEP * (np.arange(126) + 0.5)  # the midpoint rule leaves out u = 0, w
 
 
 def _quadrature(largest: float) -> tuple[Array, Array]:
-    """Nodes t and weights of pi^(-1/2) int f(t) / t^2 dt, for a bucket whose largest eigenvalue is `largest`."""
+    """Return nodes t and weights of pi^(-1/2) int f(t) / t^2 dt, for a bucket whose largest eigenvalue is `largest`."""
     scale = 1 / np.sqrt(2 * largest)
     t = scale * np.sinh(_NODES)
     return t, _STEP * scale * np.cosh(_NODES) / t**2 / np.sqrt(np.pi)
 
 
 def buckets(dimension: int, bucket: int | None) -> list[slice]:
-    """The runs of coordinates that share a norm."""
+    """Return the slices of consecutive coordinates that share a norm."""
     width = bucket or dimension
     return [slice(start, min(start + width, dimension)) for start in range(0, dimension, width)]
 
 
 def mean_norm_products(covariance: Array, bucket: int | None = None) -> Array:
-    """q_j = E[||x_b|| |x_j|], (d,), for x ~ N(0, covariance) (d, d)."""
+    """Return q_j = E[||x_b|| |x_j|], (d,), for x ~ N(0, covariance) (d, d)."""
     parts = []
     for b in buckets(len(covariance), bucket):
         block = covariance[b, b]
@@ -50,7 +51,7 @@ def mean_norm_products(covariance: Array, bucket: int | None = None) -> Array:
 
 
 def norm_product_tensor(covariance: Array, bucket: int | None = None) -> Array:
-    """G_j = E[||x_b|| |x_j| x x^T], packed, (d, d (d+1)/2), for x ~ N(0, covariance) (d, d)."""
+    """Return G_j = E[||x_b|| |x_j| x x^T], packed, (d, d (d+1)/2), for x ~ N(0, covariance) (d, d)."""
     d = len(covariance)
     tensor = np.zeros((d, packed_size(d)))
     for b in buckets(d, bucket):
@@ -76,11 +77,12 @@ def _bucket_tensor(covariance: Array, b: slice) -> Array:
         columns = (shrink * basis[k]) @ loading.T  # S_j at each node, (nodes, d)
         inside = columns.T @ ((weight * root / deviation[:, k])[:, None] * columns)
         tensor[k] += pack(np.outer(column, column) * (weight.sum() / start[k]) - inside)
-    return np.sqrt(2 / np.pi) * tensor
+    scaled: Array = np.sqrt(2 / np.pi) * tensor
+    return scaled
 
 
 def norm_product_diagonals(eigenvalues: Array, bucket: int | None = None) -> Array:
-    """E[||x_b|| |x_j| x_a^2], (d, d) in j and a, for independent x_a ~ N(0, eigenvalues_a), all positive."""
+    """Return E[||x_b|| |x_j| x_a^2], (d, d) in j and a, for independent x_a ~ N(0, eigenvalues_a), all positive."""
     d = len(eigenvalues)
     result = np.empty((d, d))
     for b in buckets(d, bucket):

@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 CHUNK = 1 << 21
-"""Numbers in a temporary array, at most (about)."""
+"""Approximate largest number of elements of a temporary array."""
 
 
 @lru_cache(maxsize=8)
 def triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row and column of each entry of a packed (size, size) matrix: the upper triangle, row by row."""
+    """Return row and column of each entry of a packed (size, size) matrix: the upper triangle, row by row."""
     return np.triu_indices(size)
 
 
 def inner_triangle(size: int) -> NDArray[np.intp]:
-    """Where the packed entries of the leading (size-1, size-1) block stand."""
+    """Return the positions of the leading (size-1, size-1) block in the packed vector."""
     return np.flatnonzero(triangle(size)[1] < size - 1)
 
 
 @lru_cache(maxsize=8)
 def _positions(size: int) -> NDArray[np.intp]:
-    """(size, size): where the entry (j, k) stands in the packed vector."""
+    """Return the position of each entry (j, k) in the packed vector, (size, size)."""
     rows, columns = triangle(size)
     positions = np.empty((size, size), dtype=np.intp)
     positions[rows, columns] = positions[columns, rows] = np.arange(len(rows))
@@ -34,29 +34,29 @@ def _positions(size: int) -> NDArray[np.intp]:
 
 
 def packed_size(size: int) -> int:
-    """size (size + 1) / 2."""
+    """Return size (size + 1) / 2."""
     return size * (size + 1) // 2
 
 
 def pack(matrices: Array) -> Array:
-    """(..., size, size) symmetric to (..., size (size+1)/2)."""
+    """Return the upper triangles (..., size (size+1)/2) of symmetric matrices (..., size, size)."""
     rows, columns = triangle(matrices.shape[-1])
     return matrices[..., rows, columns]
 
 
 def unpack(vectors: Array, size: int) -> Array:
-    """(..., size (size+1)/2) to (..., size, size) symmetric."""
+    """Return the symmetric matrices (..., size, size) of packed vectors (..., size (size+1)/2)."""
     return vectors[..., _positions(size)]
 
 
 @lru_cache(maxsize=8)
 def multiplicity(size: int) -> Array:
-    """1 on the diagonal, else 2: Tr(A B) = sum of multiplicity * pack(A) * pack(B)."""
+    """Return 1 on the diagonal, else 2: Tr(A B) = sum of multiplicity * pack(A) * pack(B)."""
     rows, columns = triangle(size)
     return np.where(rows == columns, 1.0, 2.0)
 
 
 def packed_products(rows: Array) -> Array:
-    """(n, size) to (n, size (size+1)/2): z z^T packed, for each row z."""
+    """Return z z^T, packed, (n, size (size+1)/2), for each row z of `rows` (n, size)."""
     first, second = triangle(rows.shape[1])
     return rows[:, first] * rows[:, second]

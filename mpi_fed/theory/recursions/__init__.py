@@ -1,0 +1,1 @@
+"""Linear recursions of the moments of the error, and fast ways to run them."""

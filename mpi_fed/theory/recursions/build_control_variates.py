@@ -1,4 +1,4 @@
-"""The recursion with control variates for a model: its blocks of clients, and the covariance that compression adds."""
+"""Construction of the recursion with control variates: blocks of clients, and the covariance that compression adds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .control_variates import ControlVariatesRecursion
 from .control_variates_blocks import Block, EmpiricalBlock, GaussianBlock
 
 ROUNDING = 1e-11
-"""A difference of gradients and memories below this share of the memories is rounding."""
+"""A difference of gradients and memories below this share of the memories is a rounding error."""
 
 
 def control_variates_recursion(model: RunModel, core: Array | None = None) -> ControlVariatesRecursion:
-    """The recursion: exact for linear compressors, else with the noise's shape frozen at `core`.
+    """Return the recursion: exact for linear compressors, else with the shape of the noise frozen at `core`.
 
-    Without a core, compression adds nothing.
+    If a compressor is not linear and `core` is None, compression adds no noise.
     """
     population, compressor = model.population, model.compressor
     groups, rotation = _groups(population)
@@ -47,12 +47,12 @@ def control_variates_recursion(model: RunModel, core: Array | None = None) -> Co
 
 
 def empty_memories(model: RunModel, mean: Array, variance: float) -> Array:
-    """The core of an eta with this mean (d,) and covariance `variance` I, and empty memories."""
+    """Return the core of an eta with this mean (d,) and covariance `variance` I, and memories equal to 0."""
     return control_variates_recursion(model).core_of(mean, variance)
 
 
 def _groups(population: Population) -> tuple[list[ClientGroup], Covariance | None]:
-    """One group a block; Gaussian clients of one covariance in its eigenbasis, which comes second."""
+    """Return one group for each block, and the eigenbasis in which Gaussian clients of one covariance are given."""
     groups = client_groups(population)
     if len(groups) == 1 and isinstance(groups[0], GaussianClients):
         group = groups[0]
@@ -71,7 +71,7 @@ def _block(group: ClientGroup, batch: int | None, compression: CovarianceFromInp
 
 
 def _inputs(recursion: ControlVariatesRecursion, core: Array) -> list[Array]:
-    """D of each block, (d, d), in the recursion's basis; 0 where all that is left of it is rounding."""
+    """Return D of each block, (d, d), in the recursion's basis; 0 if it consists of rounding errors."""
     second = recursion.layout.error(core[None])
     inputs = []
     for block, moments in zip(recursion.blocks, recursion.layout.blocks(core[None]), strict=True):

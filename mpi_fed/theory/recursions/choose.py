@@ -1,4 +1,4 @@
-"""The recursion that fits a model: on the diagonal, on the full moments, or with a frozen shape of the noise."""
+"""The choice of the recursion for a model: on the diagonal, on full moments, or with a frozen shape of the noise."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .full_moments import FullMomentsRecursion
 from .propagate import OutOfReachError
 
 LARGEST_FULL = 300
-"""Above this dimension the recursion on the full second moment is not tried."""
+"""Largest dimension of the recursion on the full second moment."""
 MEMORY = 4e9
-"""Bytes that the maps of the clients may take."""
+"""Largest number of bytes of the clients' maps."""
 WORK = 2e13
-"""Floating-point operations that they may take to set up."""
+"""Largest number of floating-point operations to set up the clients' maps."""
 
 
 def exact_recursion(model: RunModel) -> Recursion | None:
-    """The exact recursion, None where there is none. Raises OutOfReachError where it is too large."""
+    """Return the exact recursion, or None if it does not exist. Raises OutOfReachError if it is too large."""
     plain: Recursion | None
     groups = client_groups(model.population)
     if model.alpha is not None:
@@ -38,9 +38,9 @@ def exact_recursion(model: RunModel) -> Recursion | None:
 
 
 def full_recursion(model: RunModel) -> FullMomentsRecursion | None:
-    """The exact recursion on full moments, even where the diagonal would do, without delay; None where there is none.
+    """Return the exact recursion on full moments, without delay, or None if it does not exist.
 
-    Raises OutOfReachError where it is too large.
+    It is returned even if the recursion on the diagonal is exact. Raises OutOfReachError if it is too large.
     """
     groups = client_groups(model.population)
     if model.alpha is not None or not has_exact(model):
@@ -52,16 +52,16 @@ def full_recursion(model: RunModel) -> FullMomentsRecursion | None:
 
 
 def has_exact(model: RunModel) -> bool:
-    """Whether the covariance that compression adds is a linear map of the moments."""
+    """Return True if the covariance that compression adds is a linear map of the moments."""
     compressor = model.compressor
     return compressor.linear or (model.alpha is None and model.batch == 1 and compressor.homogeneous)
 
 
 def check_size(model: RunModel, groups: list[ClientGroup]) -> None:
-    """Raise OutOfReachError where the full recursion takes too much time or memory to set up."""
+    """Raise OutOfReachError if the full recursion takes too much time or memory to set up."""
     d = model.population.dimension
     if d > LARGEST_FULL:
-        raise OutOfReachError(f"the recursion on full moments is not run above dimension {LARGEST_FULL}")
+        raise OutOfReachError(f"the recursion on full moments is limited to dimension {LARGEST_FULL}")
     numbers = float(packed_size(d + 1))
     whole = not (model.compressor.linear or model.compressor.uncorrelated)
     memory, work = numbers * (numbers if whole else d), 0.0
@@ -74,7 +74,7 @@ def check_size(model: RunModel, groups: list[ClientGroup]) -> None:
 
 
 def frozen_recursion(model: RunModel, core: Array) -> Recursion:
-    """The recursion whose compression noise keeps the shape that it has at this core."""
+    """Return the recursion whose compression noise keeps the shape that it has at this core."""
     if model.alpha is not None:
         return control_variates_recursion(model, core)
     plain_size = packed_size(model.population.dimension + 1)
@@ -84,7 +84,7 @@ def frozen_recursion(model: RunModel, core: Array) -> Recursion:
 
 
 def _frozen_at(model: RunModel, second: Array) -> Recursion:
-    """The recursion without memories whose compression noise keeps the shape that it has at U = `second`."""
+    """Return the recursion without memories whose compression noise keeps the shape that it has at U = `second`."""
     groups = client_groups(model.population)
     check_size(model, groups)
     compression = frozen_covariance(model.compressor, groups, model.batch, second)
@@ -93,9 +93,10 @@ def _frozen_at(model: RunModel, second: Array) -> Recursion:
 
 
 def reference_recursion(model: RunModel, mean: Array, variance: float) -> Recursion:
-    """The recursion frozen at w*, or at the start where gradients vanish at w* or memories are empty.
+    """Return the recursion with the noise's shape frozen at w*, or at the start.
 
-    The start is an eta with this mean (d,) and covariance `variance` I.
+    The start is used with memories, or if all gradients vanish at w*. It is an eta with this mean (d,) and covariance
+    `variance` I.
     """
     d = model.population.dimension
     if model.alpha is not None:
@@ -107,7 +108,7 @@ def reference_recursion(model: RunModel, mean: Array, variance: float) -> Recurs
 
 
 def reference_name(model: RunModel) -> str:
-    """Where the reference recursion is frozen."""
+    """Return a name for the point at which the reference recursion is frozen."""
     return "w*" if model.alpha is None and _noisy_at_optimum(model) else "the start"
 
 
@@ -117,7 +118,7 @@ def _noisy_at_optimum(model: RunModel) -> bool:
 
 
 def _at_optimum(d: int) -> Array:
-    """U, (d + 1, d + 1), at w*."""
+    """Return U (d + 1, d + 1) at w*."""
     star = np.zeros((d + 1, d + 1))
     star[-1, -1] = 1.0
     return star

@@ -1,10 +1,11 @@
 """High powers of a recursion's step from its resolvent: T^n = (1/2 pi i) int e^(ns) (e^s - T)^-1 e^s ds.
 
-The contour is a hyperbola around the negative axis, s(u) = mu (1 + sin(iu - phi)), and the sum over 2 POINTS equally
-spaced u converges geometrically for all n between t and WIDTH t at once (Weideman and Trefethen, "Parabolic and
-hyperbolic contours for computing the Bromwich integral", Mathematics of Computation 76, 2007). It holds where the
-logarithms of T's eigenvalues are near the negative axis, as for moments under a step that is stable and no larger than
-1/lambda_max. Whether it did is seen where windows meet: there two contours, or the first and single steps, must agree.
+The contour is a hyperbola around the negative axis, s(u) = mu (1 + sin(iu - phi)). The sum over 2 POINTS equally spaced
+u converges geometrically for all n between t and WIDTH t at once (Weideman and Trefethen, "Parabolic and hyperbolic
+contours for computing the Bromwich integral", Mathematics of Computation 76, 2007). This requires that the logarithms
+of T's eigenvalues are near the negative axis, which holds for moments if the step size is stable and at most
+1/lambda_max. The code checks it at the ends of the windows: two neighbouring contours must agree there, and the first
+contour must agree with single steps.
 """
 
 from __future__ import annotations
@@ -17,43 +18,47 @@ from numpy.typing import NDArray
 from ..moments.symmetric_packing import Array
 
 FIRST = 64
-"""From so many steps on; below, the strip |Im s| < pi is too narrow for the contour."""
+"""Least number of steps for the contour; below it the strip |Im s| < pi is too narrow."""
 WIDTH = 4.0
-"""The times of one contour. Sums that grow as fast as k^3 lose the digits of WIDTH^3."""
+"""Largest n / least n of one contour. Sums that grow as k^3 lose the digits of WIDTH^3."""
 POINTS = 28
+"""Number of nodes on the upper half of a contour."""
 TOLERANCE = 1e-8
-"""The most that two contours may differ where windows meet, relative to the number."""
+"""Largest relative difference of two contours at the end of a window."""
 ROUNDING, FADED = 1e-12, 1e-7
-"""Sums are exact to the first share of what they began with; what falls below the second share of it is left out."""
+"""Shares of a number's initial value: the rounding error of a sum, and the value below which the number is left out."""
 
 Complex = NDArray[np.complex128]
 
 
 class Resolvent(Protocol):
-    """(1 + x - T)^-1 for states as rows, in coordinates of its own; x keeps the digits that 1 + x would lose."""
+    """(1 + x - T)^-1 for states as rows, in coordinates that each resolvent defines.
+
+    The argument is x because 1 + x would lose its digits.
+    """
 
     sums: int
-    """p and q are so many numbers at the end of a state."""
+    """Number of elements of p and q, which are at the end of a state."""
 
     def coordinates(self, state: Array) -> Array:
-        """A state (size,) in those coordinates."""
+        """Return a state (size,) in the resolvent's coordinates."""
 
     def solve(self, start: Array, x: complex) -> Complex:
-        """start (1 + x - T)^-1."""
+        """Return start (1 + x - T)^-1, in the resolvent's coordinates."""
 
     def states(self, rows: Array) -> Array:
-        """(n, size) states of rows in those coordinates."""
+        """Return the states (n, size) of rows in the resolvent's coordinates."""
 
     def magnitudes(self, rows: Array) -> Array:
-        """(n, 3): magnitudes of the risk of the iterate, of p and of q, in rows of those coordinates."""
+        """Return magnitudes of the iterate's risk, of p and of q, (n, 3), for rows in the resolvent's coordinates."""
 
 
 class ContourError(Exception):
-    """The sums over the contour do not agree: T's spectrum is elsewhere."""
+    """The sums over two contours differ, because the spectrum of T is not near the negative axis."""
 
 
 def windows(last: int) -> list[tuple[int, int]]:
-    """FIRST .. last in pieces of one contour each."""
+    """Return FIRST .. last as intervals, each of which one contour covers."""
     pieces, start = [], FIRST
     while start < last:
         end = min(last, int(start * WIDTH))
@@ -63,10 +68,11 @@ def windows(last: int) -> list[tuple[int, int]]:
 
 
 def by_contour(resolvent: Resolvent, start: Array, near: Array, counts: NDArray[np.int64], whole: bool = True) -> Array:
-    """The states after `counts` > FIRST steps; `near` is the one after FIRST steps.
+    """Return the states after `counts` > FIRST steps; `start` is the state after 0 steps and `near` after FIRST steps.
 
-    Moments may fade below what sums over a contour can tell. Then, unless the states are wanted `whole`, what counts
-    iterates is NaN and the sums over rounds remain. Raises ContourError.
+    Moments may become smaller than the rounding errors of the sums over a contour. Then the core of the state is NaN,
+    and only p and q are returned. Raises ContourError if two contours differ, or if a core is lost and the states must
+    be `whole`.
     """
     origin, before = resolvent.coordinates(start), resolvent.coordinates(near)[None]
     largest = np.maximum(resolvent.magnitudes(origin[None])[0], resolvent.magnitudes(before)[0])
@@ -78,7 +84,7 @@ def by_contour(resolvent: Resolvent, start: Array, near: Array, counts: NDArray[
         faded = resolvent.magnitudes(rows)[:, 0] < FADED * largest[0]
         allowed = np.maximum(TOLERANCE * scale, ROUNDING * largest)
         if not (error <= allowed).all() or (whole and faded.any()):
-            raise ContourError(f"two contours differ by {error.max():.1e} about {first:,} rounds, or all noise fades")
+            raise ContourError(f"two contours differ by {error.max():.1e} at {first:,} rounds, or the noise vanishes")
         if len(inside):
             result[inside] = resolvent.states(rows[2:])
             result[inside[faded[2:]], : -resolvent.sums] = np.nan
@@ -87,7 +93,7 @@ def by_contour(resolvent: Resolvent, start: Array, near: Array, counts: NDArray[
 
 
 def _sums(resolvent: Resolvent, start: Array, first: int, counts: Array) -> Array:
-    """start T^n for each n of `counts`, from `first` to WIDTH times it."""
+    """Return start T^n for each n of `counts`, where `first` <= n <= WIDTH `first`."""
     nodes, slopes, step = _hyperbola(first * WIDTH, WIDTH)
     total: Array | float = 0.0
     for s, slope in zip(nodes, slopes, strict=True):
@@ -98,7 +104,7 @@ def _sums(resolvent: Resolvent, start: Array, first: int, counts: Array) -> Arra
 
 
 def _hyperbola(latest: float, width: float) -> tuple[Complex, Complex, float]:
-    """Nodes s, slopes ds/du of the upper half, and the spacing of u, for times latest / width .. latest."""
+    """Return nodes s and slopes ds/du of the upper half, and the spacing of u, for n from latest / width to latest."""
     angles = np.linspace(np.pi / 4 + 1e-3, np.pi / 2 - 1e-3, 2000)
     arguments = ((np.pi - 2 * angles) * width + 4 * angles - np.pi) / ((4 * angles - np.pi) * np.sin(angles))
     reaches = np.arccosh(arguments)

@@ -1,15 +1,16 @@
 """The recursion with control variates: the error's moments together with those of the clients' memories.
 
 Client i sends C(g_i - h_i), and h_i <- h_i + alpha C(g_i - h_i). With u = (eta, 1), U = E[u u^T], m_i = E[g_i | eta]
-and A = I - gamma H the error still has E[eta_{k+1} | past] = A eta_k, so that only its noise is another:
-    N_i = E Cov(g_i | eta) + W_i,  W_i = c(D_i) - D_i what compression adds at D_i = E[(g_i - h_i)(g_i - h_i)^T],
+and A = I - gamma H the error still has E[eta_{k+1} | past] = A eta_k; only its noise differs:
+    N_i = E Cov(g_i | eta) + W_i,  W_i = c(D_i) - D_i from compression,  D_i = E[(g_i - h_i)(g_i - h_i)^T],
     U          <- T U T^T + (gamma^2/N^2) sum_i N_i,  T = A on eta, 1 on the constant,
     E[u h_i^T] <- T ((1-alpha) E[u h_i^T] + alpha E[u m_i^T]) - (gamma alpha/N) N_i, the last on eta alone,
     E[h_i h_i^T] <- (1-alpha)^2 E[h_i h_i^T] + alpha (1-alpha) (E[m_i h_i^T] + its transpose)
                     + alpha^2 (E[m_i m_i^T] + N_i).
-No moment of two clients' memories enters. What a linear compressor of the downlink adds has no covariance with the
-messages, so that it enters U alone. For Gaussian clients of one covariance all of this is linear in means over
-clients, so that they share one block; alone, they are looked at in H's eigenbasis, where H is a row of numbers.
+No moment of two clients' memories enters. The noise that a linear compressor of the downlink adds is uncorrelated with
+the messages, so that it enters only U. For Gaussian clients of one covariance all of this is linear in means over
+clients, so that these clients share one block. If all clients are of this type, the recursion runs in H's eigenbasis,
+where H is a row of numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .control_variates_resolvent import ControlVariatesResolvent
 
 
 class BlockNoise(NamedTuple):
-    """What a round adds to a block's moments, (n, d, d) each."""
+    """The terms that a round adds to the moments of a block, (n, d, d) each."""
 
     noise: Array
     """N."""
@@ -42,7 +43,7 @@ class BlockNoise(NamedTuple):
 
 
 class ControlVariatesRecursion(Recursion):
-    """The core is laid out by `CoreLayout`; in the eigenbasis of `rotation` where there is one."""
+    """The recursion whose core is laid out by `CoreLayout`; in the eigenbasis of `rotation` if it is not None."""
 
     def __init__(
         self,
@@ -66,18 +67,18 @@ class ControlVariatesRecursion(Recursion):
         self.second_places = self._second_moment_places()
 
     def noise(self, block: Block, second: Array, moments: BlockMoments) -> BlockNoise:
-        """The noise of a block at U = `second` (n, d+1, d+1)."""
+        """Return the noise of a block at U = `second` (n, d+1, d+1)."""
         (mean, sampling), cross = block.gradient_moments(second), block.gradient_memory(moments)
         added = block.compression(self.difference(mean + sampling, cross, moments.memory))
         return BlockNoise(sampling + added, cross, mean)
 
     @staticmethod
     def difference(gradient: Array, cross: Array, memory: Array) -> Array:
-        """D = E[(g - h)(g - h)^T]."""
+        """Return D = E[(g - h)(g - h)^T], (n, d, d)."""
         return gradient - cross - transposed(cross) + memory
 
     def sent_back(self, noise: Array, second: Array) -> Array:
-        """The covariance (n, d, d) of the direction that clients get, from that of the direction at the root."""
+        """Return the covariance (n, d, d) of the direction that clients receive, from its covariance at the root."""
         if self.downlink is None:
             return noise
         return noise + self.downlink(noise + multiply_right(multiply_left(self.h, second[:, :-1, :-1]), self.h))
@@ -105,7 +106,7 @@ class ControlVariatesRecursion(Recursion):
         return self.layout.packed(second, after)
 
     def core_of(self, mean: Array, variance: float) -> Array:
-        """The core of empty memories and an eta with this mean (d,) and covariance `variance` I."""
+        """Return the core of memories equal to 0 and an eta with this mean (d,) and covariance `variance` I."""
         d = len(mean)
         u = np.append(self.rotation.unrotate(mean) if self.rotation else mean, 1.0)
         second = np.outer(u, u)
@@ -125,12 +126,13 @@ class ControlVariatesRecursion(Recursion):
         return self.weights([self.noise(block, second, moments).noise[0] for block, moments in pairs], second)
 
     def _mean(self, noises: Sequence[Array]) -> Array:
-        """C = N^-2 sum_i N_i."""
+        """Return C = N^-2 sum_i N_i, (d, d)."""
         parts = [block.weight / self.clients**2 * noise for block, noise in zip(self.blocks, noises, strict=True)]
-        return np.sum(parts, axis=0)
+        mean: Array = np.sum(parts, axis=0)
+        return mean
 
     def weights(self, noises: Sequence[Array], second: Array) -> Array:
-        """The eigenvalues of H^(-1/2) C H^(-1/2), from the mean N (d, d) of each block and U (1, d+1, d+1)."""
+        """Return the eigenvalues (d,) of H^(-1/2) C H^(-1/2), from each block's mean N (d, d) and U (1, d+1, d+1)."""
         c = self.sent_back(self._mean(noises)[None], second)[0]
         basis = np.eye(len(self.eigenvalues)) if self.basis is None else self.basis
         root = basis / np.sqrt(self.eigenvalues)
@@ -151,7 +153,7 @@ class ControlVariatesRecursion(Recursion):
         return math.inf if self._resolvable_block() is None else 5.0 * d**4 + 1e4 * d**2
 
     def _resolvable_block(self) -> GaussianBlock | None:
-        """The only block, where the recursion has the structure of `ControlVariatesResolvent`."""
+        """Return the only block if the recursion has the structure of `ControlVariatesResolvent`, else None."""
         block = self.blocks[0]
         if self.downlink is not None or self.rotation is None or not isinstance(block, GaussianBlock):
             return None
@@ -167,7 +169,7 @@ class ControlVariatesRecursion(Recursion):
         return resolvent.fixed_point(noise=True)
 
     def _second_moment_places(self) -> NDArray[np.intp]:
-        """Where E[eta eta^T], E[eta h^T] and E[h h^T] stand in the core."""
+        """Return the positions of E[eta eta^T], E[eta h^T] and E[h h^T] in the core."""
         d = len(self.eigenvalues)
         second, blocks = np.zeros((1, d + 1, d + 1)), []
         second[:, :d, :d] = 1.0
@@ -178,7 +180,7 @@ class ControlVariatesRecursion(Recursion):
         return np.flatnonzero(self.layout.packed(second, blocks)[0])
 
     def _reference_core(self, identity: bool) -> Array:
-        """E[eta eta^T] = E[h h^T] = I with `identity`; else the means that a fixed step tends to, and 1."""
+        """Return the core with E[eta eta^T] = E[h h^T] = I if `identity`, else with the stationary means and the 1."""
         d = len(self.eigenvalues)
         second, blocks = np.zeros((1, d + 1, d + 1)), []
         second[:, :d, :d], second[0, -1, -1] = identity * np.eye(d), not identity
@@ -188,10 +190,12 @@ class ControlVariatesRecursion(Recursion):
                 y[:, -1] = block.error_gradient(second)[:, -1]
                 z = block.shift_gradient(second) if block.crossed else z
             blocks.append(BlockMoments(y, z, identity * np.eye(d)[None]))
-        return self.layout.packed(second, blocks)[0]
+        core: Array = self.layout.packed(second, blocks)[0]
+        return core
 
     def identity(self) -> Array:
-        return self._reference_core(True)[self.second_places]
+        second: Array = self._reference_core(True)[self.second_places]
+        return second
 
     def stationary_means(self) -> Array:
         return self._reference_core(False)

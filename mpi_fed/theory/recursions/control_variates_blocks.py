@@ -1,4 +1,4 @@
-"""Clients with control variates in blocks: the moments of their memories, and where these stand in a core."""
+"""Blocks of clients with control variates: the moments of their memories, and their positions in a core."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from ..moments.symmetric_packing import Array, pack, packed_size, unpack
 
 
 class BlockMoments(NamedTuple):
-    """Moments of a block's memories h, means over its clients, n of each."""
+    """Moments of the memories h of a block, as means over its clients."""
 
     error_memory: Array
     """E[u h^T], (n, d+1, d)."""
     shift_memory: Array
-    """The mean of Delta E[h]^T, (n, d, d); (n, 0, d) where the block does not need it."""
+    """The mean of Delta E[h]^T, (n, d, d); (n, 0, d) if the block does not need it."""
     memory: Array
     """E[h h^T], (n, d, d)."""
 
 
 class Block(ABC):
-    """Clients whose memories are looked at together: means over them of their moments."""
+    """Clients for which the recursion follows means of the moments of their memories."""
 
     crossed = False
-    """The mean of Delta_i E[h_i]^T is a moment of its own."""
+    """True if the mean of Delta_i E[h_i]^T is an additional moment of the block."""
 
     def __init__(self, group: ClientGroup, batch: int | None, compression: CovarianceFromInput) -> None:
         self.group, self.batch, self.compression, self.weight = group, batch, compression, group.weight
 
     def gradient_moments(self, second: Array) -> tuple[Array, Array]:
-        """E[m m^T] and E Cov(g | eta), (n, d, d) each."""
+        """Return E[m m^T] and E Cov(g | eta), (n, d, d) each."""
         mean = self.group.mean_moment(second)
         return mean, self.group.sampling_covariance(second, mean) / self.batch if self.batch else np.zeros_like(mean)
 
     @abstractmethod
     def error_gradient(self, second: Array) -> Array:
-        """E[u m^T], (n, d+1, d)."""
+        """Return E[u m^T], (n, d+1, d)."""
 
     @abstractmethod
     def gradient_memory(self, moments: BlockMoments) -> Array:
-        """E[m h^T], (n, d, d)."""
+        """Return E[m h^T], (n, d, d)."""
 
     def shift_gradient(self, second: Array) -> Array:
-        """The mean of Delta_i E[m_i]^T, (n, d, d)."""
+        """Return the mean of Delta_i E[m_i]^T, (n, d, d)."""
         raise NotImplementedError
 
 
@@ -84,14 +84,16 @@ class EmpiricalBlock(Block):
         self.gradient = group.gradients[0]
 
     def error_gradient(self, second: Array) -> Array:
-        return second @ self.gradient.T
+        cross: Array = second @ self.gradient.T
+        return cross
 
     def gradient_memory(self, moments: BlockMoments) -> Array:
-        return self.gradient @ moments.error_memory
+        cross: Array = self.gradient @ moments.error_memory
+        return cross
 
 
 class CoreLayout:
-    """The core: of each block E[u h^T], the mean of Delta E[h]^T where it has one, and E[h h^T]; then U, packed."""
+    """The layout of a core: for each block E[u h^T], the mean of Delta E[h]^T if needed, E[h h^T]; then U, packed."""
 
     def __init__(self, dimension: int, blocks: Sequence[Block]) -> None:
         d = self.dimension = dimension
@@ -100,18 +102,18 @@ class CoreLayout:
         self.size = sum(map(sum, sizes)) + packed_size(d + 1)
 
     def error(self, core: Array) -> Array:
-        """U, (n, d+1, d+1)."""
+        """Return U, (n, d+1, d+1)."""
         return unpack(core[:, self.starts[-1] :], self.dimension + 1)
 
     def blocks(self, core: Array) -> list[BlockMoments]:
-        """The moments of each block's memories."""
+        """Return the moments of each block's memories."""
         n, d = len(core), self.dimension
         parts = [core[:, a:b] for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
         triples = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
         return [BlockMoments(y.reshape(n, d + 1, d), z.reshape(n, -1, d), unpack(m, d)) for y, z, m in triples]
 
     def packed(self, second: Array, blocks: Sequence[BlockMoments]) -> Array:
-        """The core of U = `second` and these moments."""
+        """Return the cores (n, size) of U = `second` (n, d+1, d+1) and these moments."""
         n = len(second)
         parts = [part for y, z, m in blocks for part in (y.reshape(n, -1), z.reshape(n, -1), pack(m))]
         return np.concatenate([*parts, pack(second)], axis=1)

@@ -1,10 +1,10 @@
 """The resolvent of the recursion with memories, for Gaussian clients of one covariance.
 
-It is that of `full_moments_resolvent` with four moments in the place of one.
-In H's eigenbasis what is unknown of a pair i <= j is v = (S, Y_ij, Y_ji, M)_ij, S = E[eta eta^T], Y = E[eta h^T],
-M = E[h h^T]; a round takes it to T_ij v + g N_ij, g = (gamma^2/N, -gamma alpha/N, -gamma alpha/N, alpha^2), with the
+It has the form of `full_moments_resolvent`, with four unknowns in the place of one.
+In H's eigenbasis the unknowns of a pair i <= j are v = (S_ij, Y_ij, Y_ji, M_ij), S = E[eta eta^T], Y = E[eta h^T],
+M = E[h h^T]. A round maps v to T_ij v + g N_ij, g = (gamma^2/N, -gamma alpha/N, -gamma alpha/N, alpha^2), with the
 noise N_ij = n_ij . v + L_ij, where L = sum_k y_k q_k q_k^T + y_d diag(l) couples the pairs through d + 1 numbers y.
-E[eta], E[h] and the mean of Delta E[h]^T go their own way and are sources.
+E[eta], E[h] and the mean of Delta E[h]^T do not depend on v; they enter as sources.
 """
 
 from __future__ import annotations
@@ -20,16 +20,23 @@ from .control_variates_blocks import BlockMoments, CoreLayout, GaussianBlock
 
 
 class Sources(NamedTuple):
-    """What enters a round from outside the pairs, (d, d) each but the last."""
+    """The terms of a round that do not depend on the pairs, (d, d) each except the last, a number."""
 
-    error: Any  # of B beyond S
-    cross: Any  # of E[m h^T] beyond diag(l) Y
-    pull: Any  # of Y
-    noise: Any  # sigma^2 times the constant
+    error: Any
+    """B - S."""
+    cross: Any
+    """E[m h^T] - diag(l) Y."""
+    pull: Any
+    """The source of Y."""
+    noise: Any
+    """sigma^2 times the constant."""
 
 
 class ControlVariatesResolvent:
-    """Rows are S, M packed, Y, E[eta], 1, E[h], the mean of Delta E[h]^T, p and q, all in the eigenbasis."""
+    """The resolvent; rows are S packed, M packed, Y, E[eta], 1, E[h], the mean of Delta E[h]^T, p and q.
+
+    All of them are in the eigenbasis.
+    """
 
     def __init__(self, block: GaussianBlock, layout: CoreLayout, alpha: float, gamma: float) -> None:
         self.block, self.layout, self.alpha, self.gamma = block, layout, alpha, gamma
@@ -53,7 +60,7 @@ class ControlVariatesResolvent:
         self.trace[self.diagonal] = h
         self.white = forms.reshape(d, -1) @ np.diag(h).ravel()
         i, j = h[self.rows], h[self.columns]
-        # D_ij = input_weights . v, N_ij = noise_weights . v + L_ij
+        # input_weights gives D_ij as a product with v, and noise_weights gives N_ij - L_ij
         self.input_weights = np.stack([(1 + self.batch) * i * j, -i, -j, np.ones_like(i)], axis=1)
         self.noise_weights = self.a * self.input_weights
         self.noise_weights[:, 0] += self.batch * i * j
@@ -100,7 +107,7 @@ class ControlVariatesResolvent:
         return np.asarray(np.concatenate(row), dtype=np.complex128)
 
     def _pairs(self, x: complex, s0: Any, m0: Any, y0: Any, sources: Sources) -> tuple[Any, Any, Any]:
-        """S and M packed, and Y (d, d)."""
+        """Return S and M, packed, and Y (d, d)."""
         i, j, alpha, d = self.rows, self.columns, self.alpha, len(self.eigenvalues)
         outer = self.eigenvalues[i] * self.eigenvalues[j]
         error, both = sources.error[i, j], sources.cross[i, j] + sources.cross[j, i]
@@ -143,7 +150,7 @@ class ControlVariatesResolvent:
         return np.stack([risk, np.abs(p) @ self.eigenvalues, np.abs(q[:, 0])], axis=1)
 
     def fixed_point(self, noise: bool) -> Array:
-        """The core X that is what a round takes it to, plus the noise at w* or, without `noise`, the identity."""
+        """Return the core X with X = round(X) + noise at w*; if not `noise`, with X = round(X) + identity."""
         d, h = len(self.eigenvalues), self.eigenvalues
         eye, nothing = pack(np.eye(d)), np.zeros((d, d))
         u, memory, z = np.zeros((d + 1, d + 1)), np.zeros(d), np.zeros((d * self.block.crossed, d))
@@ -158,11 +165,12 @@ class ControlVariatesResolvent:
             s, m, y = self._pairs(0.0, eye, eye, nothing, Sources(nothing, nothing, nothing, 0.0))
         u[:d, :d] = unpack(s, d)
         cross = np.concatenate([y, memory[None]])
-        return self.layout.packed(u[None], [BlockMoments(cross[None], z[None], unpack(m, d)[None])])[0]
+        core: Array = self.layout.packed(u[None], [BlockMoments(cross[None], z[None], unpack(m, d)[None])])[0]
+        return core
 
 
 def _product(left: Any, right: Array) -> Any:
-    """left right^T, of complex and real: two real products."""
+    """Return left right^T for a real or complex `left`, by real products."""
     if not np.iscomplexobj(left):
         return left @ right.T
     return left.real @ right.T + 1j * (left.imag @ right.T)

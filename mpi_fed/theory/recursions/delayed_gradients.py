@@ -1,15 +1,15 @@
-"""The recursion of gradients that are one round late: the moments of two errors in sequence, and of both together.
+"""The recursion for gradients that are one round late: the moments of two successive errors, and their joint moments.
 
 With w_{k+1} = w_k - gamma (1/N) sum_i C_i(g_i(w_{k-1})), eta_k = w_k - w*, and for a plain recursion C(U) and H:
     X_k = E[eta_k eta_{k-1}^T],
     E[eta eta^T]_{k+1} = E[eta eta^T]_k - gamma (H X_k^T + X_k H) + gamma^2 (H E[eta eta^T]_{k-1} H + C(U_{k-1})),
     X_{k+1} = E[eta eta^T]_k - gamma H X_k^T,      E[eta]_{k+1} = E[eta]_k - gamma H E[eta]_{k-1}.
-Of the sums Sigma_k = sum_{l<k} eta_l, in H's eigenbasis and with x_k = diag X_k,
+For the sums Sigma_k = sum_{l<k} eta_l, in H's eigenbasis and with x_k = diag X_k,
     p_k = diag E[Sigma_k eta_k^T]:      p_{k+1} = p_k + s_k - gamma lambda (r_k + x_k),
     r_k = diag E[Sigma_k eta_{k-1}^T]:  r_{k+1} = p_k + s_k,
     q_k = E||Sigma_k||_H^2:             q_{k+1} = q_k + lambda . (2 p_k + s_k).
-It begins with w_{-1} = w_0. All of it is linear in (U_{k-1}, X_k, U_k, p_k, r_k, q_k), and the two errors' joint second
-moments go by a positive map, as those of one error do.
+It starts with w_{-1} = w_0. All of it is linear in (U_{k-1}, X_k, U_k, p_k, r_k, q_k). A round is a positive map of the
+joint second moments of the two errors, as it is for one error without delay.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .full_moments import FullMomentsRecursion
 
 
 class DelayedRecursion(Recursion):
-    """The core: that of `plain` a round ago without its constant, X, and that of `plain` now.
+    """The recursion whose core is: the core of `plain` one round ago without its constant, X, the core of `plain` now.
 
-    X takes `cross_size` numbers.
+    X has `cross_size` elements.
     """
 
     def __init__(self, plain: Recursion, cross_size: int) -> None:
@@ -44,16 +44,16 @@ class DelayedRecursion(Recursion):
 
     @abstractmethod
     def cross_diagonal(self, cross: Array) -> Array:
-        """diag X in the eigenbasis, (n, d)."""
+        """Return diag X in the eigenbasis, (n, d)."""
 
     def parts(self, core: Array) -> tuple[Array, Array, Array]:
-        """The plain core a round ago, X as it is stored, the plain core now, of n cores."""
+        """Return the plain cores one round ago, X as it is stored, and the plain cores now, for n cores."""
         start = self.plain.core_size - 1
         before = np.concatenate([core[:, :start], core[:, -1:]], axis=1)
         return before, core[:, start : start + self.cross_size], core[:, start + self.cross_size :]
 
     def joined(self, before: Array, cross: Array, now: Array) -> Array:
-        """The cores of these parts."""
+        """Return the cores made of these parts."""
         return np.concatenate([before[:, :-1], cross, now], axis=1)
 
     def step(self, states: Array, gamma: float) -> Array:
@@ -68,8 +68,9 @@ class DelayedRecursion(Recursion):
         return self.plain.squared_errors(self.parts(core)[2])
 
     def before(self, core: Array) -> Array:
-        """The plain core of the error that the noise depends on, of one core."""
-        return self.parts(core[None])[0][0]
+        """Return the plain core of the error that the noise depends on, for one core."""
+        before: Array = self.parts(core[None])[0][0]
+        return before
 
     def noise_trace(self, core: Array) -> float:
         return self.plain.noise_trace(self.before(core))
@@ -85,13 +86,13 @@ class DelayedRecursion(Recursion):
         return np.concatenate([plain, np.zeros(self.cross_size), plain])
 
     def _second_moments(self, second: Array) -> tuple[Array, Array, Array]:
-        """The second moments a round ago, X as it is stored, and the second moments now."""
+        """Return the second moments one round ago, X as it is stored, and the second moments now."""
         size = len(self.plain.second_places)
         return second[:size], second[size:-size], second[-size:]
 
 
 class DelayedDiagonal(DelayedRecursion):
-    """On the diagonal, X too is a diagonal."""
+    """The delayed recursion on the diagonal, where X is a diagonal, too."""
 
     plain: DiagonalMomentsRecursion
 
@@ -103,7 +104,8 @@ class DelayedDiagonal(DelayedRecursion):
 
     def core_of(self, mean: Array, variance: float) -> Array:
         now = self.plain.core_of(mean, variance)[None]
-        return self.joined(now, self.plain.squared_errors(now), now)[0]
+        core: Array = self.joined(now, self.plain.squared_errors(now), now)[0]
+        return core
 
     def core_step(self, core: Array, gamma: float) -> Array:
         before, x, now = self.parts(core)
@@ -118,7 +120,7 @@ class DelayedDiagonal(DelayedRecursion):
 
 
 class DelayedFull(DelayedRecursion):
-    """X whole, d^2 numbers."""
+    """The delayed recursion on full moments, where X is a matrix of d^2 numbers."""
 
     plain: FullMomentsRecursion
 
@@ -126,7 +128,8 @@ class DelayedFull(DelayedRecursion):
         super().__init__(plain, len(plain.eigenvalues) ** 2)
 
     def cross_diagonal(self, cross: Array) -> Array:
-        return ((self._matrix_of(cross) @ self.plain.basis) * self.plain.basis).sum(axis=1)
+        diagonals: Array = ((self._matrix_of(cross) @ self.plain.basis) * self.plain.basis).sum(axis=1)
+        return diagonals
 
     def _matrix_of(self, cross: Array) -> Array:
         d = len(self.eigenvalues)
@@ -135,7 +138,8 @@ class DelayedFull(DelayedRecursion):
     def core_of(self, mean: Array, variance: float) -> Array:
         now = self.plain.core_of(mean, variance)[None]
         second = self.plain.unpacked(now)[:, :-1, :-1]
-        return self.joined(now, second.reshape(1, -1), now)[0]
+        core: Array = self.joined(now, second.reshape(1, -1), now)[0]
+        return core
 
     def core_step(self, core: Array, gamma: float) -> Array:
         before, cross, now = self.parts(core)
@@ -158,7 +162,7 @@ class DelayedFull(DelayedRecursion):
 
 
 def delayed(plain: Recursion) -> DelayedRecursion:
-    """The recursion of gradients that are one round late, for that of gradients that are not."""
+    """Return the recursion for gradients that are one round late, from the recursion without delay."""
     if isinstance(plain, DiagonalMomentsRecursion):
         return DelayedDiagonal(plain)
     assert isinstance(plain, FullMomentsRecursion)
@@ -166,5 +170,5 @@ def delayed(plain: Recursion) -> DelayedRecursion:
 
 
 def undelayed(recursion: Recursion | None) -> Recursion | None:
-    """The recursion that `delayed` started from; any other recursion as it is."""
+    """Return the recursion without delay; a recursion that is not delayed, or None, is returned as it is."""
     return recursion.plain if isinstance(recursion, DelayedRecursion) else recursion

@@ -1,8 +1,8 @@
-"""The recursion on the diagonal in H's eigenbasis, where it closes there: cheap at any dimension.
+"""The recursion on the diagonal of the moments in H's eigenbasis, where it closes: cheap at every dimension.
 
-It closes for Gaussian clients of one covariance when compression commutes with rotations (E[C C^T] a combination of
-M and Tr(M) I), or with changes of sign while H is diagonal. Then, in the eigenbasis (eigenvalues l, B = diag of
-E[(eta + Delta)(eta + Delta)^T] averaged over clients), a gradient of b samples has second moments
+It closes for Gaussian clients of one covariance if compression commutes with rotations (E[C C^T] is a combination of
+M and Tr(M) I), or if H is diagonal and compression commutes with changes of sign. Then, in the eigenbasis (eigenvalues
+l, B = diag of E[(eta + Delta)(eta + Delta)^T] averaged over clients), a gradient of b samples has the second moments
     l^2 B + (l^2 B + (sigma^2 + l . B) l) / b.
 """
 
@@ -20,11 +20,11 @@ from ..moments.symmetric_packing import Array
 from .base import Recursion
 
 LARGEST_RESPONSE = 2000
-"""Above this dimension no d x d response of a compressor is made."""
+"""Largest dimension for which the d x d response of a compressor is computed."""
 
 
 class DiagonalMomentsRecursion(Recursion):
-    """The core is diag E[eta eta^T] and E[eta] in the eigenbasis, and 1: 2 d + 1 numbers."""
+    """The recursion whose core is diag E[eta eta^T] and E[eta] in the eigenbasis, and 1: 2 d + 1 numbers."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class DiagonalMomentsRecursion(Recursion):
         self.flops = 150.0 * d + compression.flops
 
     def noise(self, core: Array) -> Array:
-        """diag C(U), (n, d)."""
+        """Return diag C(U), (n, d)."""
         h, augmented = self.eigenvalues, self._augmented(core)
         mean = h**2 * augmented[:, :-1]
         sampling = mean + (augmented[:, :-1] @ h + augmented[:, -1])[:, None] * h
@@ -77,7 +77,8 @@ class DiagonalMomentsRecursion(Recursion):
         return float((self.noise(core[None])[0] / self.eigenvalues).sum())
 
     def noise_weights(self, core: Array) -> Array:
-        return self.noise(core[None])[0] / self.eigenvalues
+        weights: Array = self.noise(core[None])[0] / self.eigenvalues
+        return weights
 
     def noise_standard_error(self, core: Array) -> float:
         augmented = self._augmented(core[None])[0]
@@ -107,17 +108,21 @@ class EigenbasisCovariance:
         self.flops = 2.0 * dimension**2 if fitted else 4.0 * dimension
 
     def __call__(self, augmented: Array, gradient: Array) -> Array:
-        """(n, d), from `augmented` = (B, sigma^2) (n, d+1) and diag E[g g^T] (n, d)."""
+        """Return the diagonals (n, d) for `augmented` = (B, sigma^2) (n, d+1) and diag E[g g^T] (n, d)."""
         return self.from_input(gradient) if self.matrix is None else augmented @ self.matrix
 
     def from_input(self, moment: Array) -> Array:
-        """(n, d), of a linear compressor, from the diagonal (n, d) of the second moment of what is compressed."""
+        """Return the diagonals (n, d) of a linear compressor for the diagonals (n, d) of its input's second moment."""
         assert self.coefficients is not None
         a, b, c = self.coefficients
-        return (a + b - 1) * moment + c * moment.sum(axis=1)[:, None]
+        diagonals: Array = (a + b - 1) * moment + c * moment.sum(axis=1)[:, None]
+        return diagonals
 
     def standard_error(self, augmented: Array, inverse: Array) -> float:
-        """Of the sum of the diagonal times `inverse` (d,), for `augmented` (d+1,); 0 where nothing was sampled."""
+        """Return the standard error of the sum of diagonal times `inverse` (d,), for `augmented` (d+1,).
+
+        It is 0 if nothing was sampled.
+        """
         if self.fitted is None:
             return 0.0
         return self.fitted.standard_error(np.diag(augmented), np.diag(inverse))
@@ -126,7 +131,7 @@ class EigenbasisCovariance:
 def diagonal_recursion(
     groups: list[ClientGroup], compressor: Compressor, batch: int | None, downlink: Compressor | None = None
 ) -> DiagonalMomentsRecursion | None:
-    """The recursion on the diagonal, or None where it does not close there."""
+    """Return the recursion on the diagonal, or None if it does not close."""
     group = groups[0]
     if len(groups) > 1 or not isinstance(group, GaussianClients):
         return None
@@ -138,7 +143,10 @@ def diagonal_recursion(
 
 
 def _linear(compressor: Compressor, group: GaussianClients) -> EigenbasisCovariance | None:
-    """Of a linear compressor that commutes with rotations, or with changes of sign while H is diagonal; else None."""
+    """Return the covariance of a linear compressor, or None if the recursion does not close.
+
+    It closes if the compressor commutes with rotations, or if H is diagonal and it commutes with changes of sign.
+    """
     d = group.covariance.dimension
     coefficients = compressor.moment_coefficients(d)
     if coefficients is None or (coefficients[1] != 0 and group.covariance.basis is not None):
@@ -147,7 +155,11 @@ def _linear(compressor: Compressor, group: GaussianClients) -> EigenbasisCovaria
 
 
 def _fitted(compressor: Compressor, group: GaussianClients, batch: int | None) -> EigenbasisCovariance | None:
-    """Of a homogeneous, uncorrelated compressor of single samples whose variances ignore signs; else None."""
+    """Return the covariance of a compressor that is not linear, or None if the recursion does not close.
+
+    It closes if H is diagonal, the batch size is 1, and the compressor is homogeneous and uncorrelated with variances
+    that do not depend on signs.
+    """
     d, axis_aligned = group.covariance.dimension, group.covariance.basis is None
     closes = axis_aligned and batch == 1 and compressor.homogeneous and compressor.uncorrelated
     if not closes or d > LARGEST_RESPONSE or not _is_even(compressor.variances, group):
@@ -156,7 +168,7 @@ def _fitted(compressor: Compressor, group: GaussianClients, batch: int | None) -
 
 
 def _is_even(variances: Callable[[Array], Array], group: GaussianClients) -> bool:
-    """Whether the conditional variances ignore the signs of the coordinates."""
+    """Return True if the conditional variances do not depend on the signs of the coordinates."""
     x = next(iter(GaussianSamples(group.covariance, 16, seed=4)))
     signs = np.where(np.random.default_rng(5).random(x.shape) < 0.5, -1.0, 1.0)
     return bool(np.allclose(variances(x * signs), variances(x), rtol=1e-12))

@@ -1,4 +1,4 @@
-"""The recursion on the full second moment: any clients, any compressor that adds a covariance linear in U."""
+"""The recursion on the full second moment, for all clients and all compressors whose covariance is linear in U."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from .full_moments_resolvent import FullMomentsResolvent, resolvable_group
 
 
 class FullMomentsRecursion(Recursion):
-    """The core is U packed, (d+1)(d+2)/2 numbers. `downlink`: the linear compressor of the mean message, if any."""
+    """The recursion whose core is U, packed: (d+1)(d+2)/2 numbers.
+
+    `downlink` is the linear compressor of the mean message, or None.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class FullMomentsRecursion(Recursion):
         self.flops = (6.0 + 4 * len(groups)) * d**3 + 2.0 * self.core_size * (d + fourths * self.core_size)
 
     def covariance_of_noise(self, second: Array) -> Array:
-        """C(U), (n, d, d), of U (n, d+1, d+1)."""
+        """Return C(U), (n, d, d), for U (n, d+1, d+1)."""
         mean = np.zeros((len(second), *self.covariance.dense.shape))
         sampling = np.zeros_like(mean)
         for group in self.groups:
@@ -56,6 +59,7 @@ class FullMomentsRecursion(Recursion):
         return uplink + self.downlink.from_input(uplink + sandwich(self.covariance.dense, second[:, :-1, :-1]))
 
     def unpacked(self, core: Array) -> Array:
+        """Return U, (..., d+1, d+1), for cores (..., core_size)."""
         return unpack(core, len(self.eigenvalues) + 1)
 
     def core_of(self, mean: Array, variance: float) -> Array:
@@ -66,7 +70,8 @@ class FullMomentsRecursion(Recursion):
 
     def squared_errors(self, core: Array) -> Array:
         s = self.unpacked(core)[:, :-1, :-1]
-        return ((s @ self.basis) * self.basis).sum(axis=1)
+        diagonals: Array = ((s @ self.basis) * self.basis).sum(axis=1)
+        return diagonals
 
     def core_step(self, core: Array, gamma: float) -> Array:
         d = len(self.eigenvalues)
@@ -86,8 +91,9 @@ class FullMomentsRecursion(Recursion):
         return np.asarray(np.linalg.eigvalsh(root.T @ self.noise_covariance(core) @ root), dtype=np.float64)
 
     def noise_covariance(self, core: Array) -> Array:
-        """C(U) of one core, (d, d)."""
-        return self.covariance_of_noise(self.unpacked(core[None]))[0]
+        """Return C(U) (d, d) for one core."""
+        covariance: Array = self.covariance_of_noise(self.unpacked(core[None]))[0]
+        return covariance
 
     def noise_standard_error(self, core: Array) -> float:
         inverse = self.basis / self.eigenvalues @ self.basis.T

@@ -1,10 +1,11 @@
 """The resolvent of the recursion on full moments, for Gaussian clients of one covariance.
 
-In H's eigenbasis (eigenvalues l, a = 1 - gamma l) a round takes S = E[eta eta^T] to
+In H's eigenbasis (eigenvalues l, a = 1 - gamma l) a round maps S = E[eta eta^T] to
     a_i a_j S_ij + gamma^2 E_ij B_ij + gamma^2 sum_k y_k (q_k q_k^T)_ij + gamma^2 y_d l_i 1{i=j},
-B = S and what the clients' shifts add, q_k the eigenbasis' k-th coordinates: all that couples one S_ij to another goes
-through the d + 1 numbers y, linear in the state (the compressors' diagonal covariances, and Tr(H B) of the samples). So
-(z - T)^-1 is a division by z - a_i a_j - gamma^2 E_ij and a system of d + 1 equations: d^4 operations in place of d^6.
+where B is S plus the terms of the clients' shifts, and q_k holds the k-th coordinates of the eigenvectors. Different
+S_ij are coupled only through the d + 1 numbers y, which are linear in the state (the diagonal covariances of the
+compressors, and Tr(H B) of the samples). So (z - T)^-1 is a division by z - a_i a_j - gamma^2 E_ij and a system of
+d + 1 equations: d^4 operations instead of d^6.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .contour_integral import Complex
 
 
 class FullMomentsResolvent:
-    """Rows are S packed, E[eta], 1, p and q, all in the eigenbasis."""
+    """The resolvent; rows are S packed, E[eta], 1, p and q, all in the eigenbasis."""
 
     def __init__(
         self,
@@ -75,7 +76,10 @@ class FullMomentsResolvent:
         self.gap = pack(gap - self.elementwise)
 
     def _respond(self, matrix: Array, forms: Array) -> None:
-        """The compressor's diagonal as pack(U) @ matrix, of which `matrix` (., d) knows the shifts and the noise."""
+        """Set `forms`, means and constant for compression noise whose diagonal is pack(U) @ matrix.
+
+        `matrix` is ((d+1)(d+2)/2, d) and includes the clients' shifts and noise.
+        """
         d = forms.shape[1]
         whole = unpack((matrix / multiplicity(d + 1)[:, None]).T, d + 1)
         forms[:d] = self.basis.T @ whole[:, :d, :d] @ self.basis
@@ -83,9 +87,10 @@ class FullMomentsResolvent:
         self.constant[:d] = whole[:, d, d]
 
     def _send_back(self, coefficients: tuple[float, float, float], forms: Array, columns: Array) -> None:
-        """The noise N = E o B + sum_k y_k columns_k becomes a N + (a-1) l l^T o S + b Diag(M) + c Tr(M) I.
+        """Apply the downlink: the noise N = E o B + sum_k y_k columns_k becomes c_down(M) - l l^T o S.
 
-        M = N + l l^T o S, the second moment of what the downlink compresses; Diag in the original basis.
+        c_down(M) = a M + b Diag(M) + c Tr(M) I for M = N + l l^T o S, the second moment of the input of the downlink's
+        compressor; Diag is taken in the original basis.
         """
         a, b, c = coefficients
         d = len(self.eigenvalues)
@@ -95,7 +100,7 @@ class FullMomentsResolvent:
         added = elementwise + weights * np.outer(self.eigenvalues, self.eigenvalues) + np.tensordot(coupling, forms, 1)
         means, constant = coupling @ self.means, coupling @ self.constant
         for part in (forms, self.means, self.constant, self.elementwise):
-            part *= a
+            np.multiply(part, a, out=part)
         forms[:d] += added
         self.means[:d] += means + 2 * elementwise @ self.shift
         self.constant[:d] += constant + elementwise.reshape(d, -1) @ self.spread.ravel()
@@ -122,7 +127,7 @@ class FullMomentsResolvent:
         return np.asarray(np.concatenate([s, mean, [one], p, q]), dtype=np.complex128)
 
     def fixed_point(self, noise: bool) -> Array:
-        """X, (d, d), with X = what a round takes it to, plus the noise at w* or, without `noise`, the identity."""
+        """Return X (d, d) with X = round(X) + noise at w*; if not `noise`, with X = round(X) + identity."""
         d = len(self.eigenvalues)
         inverse = 1.0 / self.gap
         source, constant = np.eye(d), np.zeros(d + 1)
@@ -133,7 +138,7 @@ class FullMomentsResolvent:
         return self.basis @ unpack(inverse * (pack(source) + y @ self.columns), d) @ self.basis.T
 
     def _couple(self, inverse: Any, right: Any) -> Any:
-        """(I - forms inverse columns)^-1 right."""
+        """Return (I - forms inverse columns)^-1 right."""
         real, imaginary = ((self.forms * part) @ self.columns.T for part in (inverse.real, inverse.imag))
         return np.linalg.solve(np.eye(len(right)) - real - 1j * imaginary, right)
 
@@ -155,7 +160,7 @@ class FullMomentsResolvent:
 def resolvable_group(
     groups: Sequence[ClientGroup], compression: CompressionCovariance, downlink: Compressor | None
 ) -> GaussianClients | None:
-    """The only group of clients, where recursions of it have this structure; else None."""
+    """Return the only group of clients if the recursion has the structure of `FullMomentsResolvent`, else None."""
     group = groups[0]
     if len(groups) > 1 or not isinstance(group, GaussianClients):
         return None

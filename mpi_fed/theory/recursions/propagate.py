@@ -1,4 +1,4 @@
-"""The recursion's state at any rounds: step by step, by powers of two of the step's matrix, or by its resolvent."""
+"""The state of a recursion at given rounds: by single steps, by powers of two of its matrix, or by its resolvent."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from .base import Recursion
 from .contour_integral import FIRST, POINTS, ContourError, by_contour, windows
 
 DENSE_RATE = 5e10
-"""Operations a second of large matrix products, about; used to choose a method, never a result."""
+"""Approximate operations a second of large matrix products. It affects the choice of a method, but no result."""
 STEP_RATE = 5e9
+"""Approximate operations a second of single steps."""
 STEP_OVERHEAD = 1e-4
+"""Approximate seconds of a single step in addition to its operations."""
 TIME_LIMIT = 900.0
+"""Largest estimated seconds of a method."""
 LARGEST_MATRIX = 16_000
+"""Largest size of a recursion for powers of two."""
 STEPS, POWERS, CONTOUR = "steps", "powers", "contour"
 
 
 class OutOfReachError(Exception):
-    """The exact recursion would take too long or too much memory; the text says why."""
+    """The recursion would take too long or too much memory; the message gives the reason."""
 
 
 def doubling_seconds(recursion: Recursion, rounds: int) -> float:
-    """The time that powers of two take, about."""
+    """Return the approximate seconds of powers of two; infinite if the matrix is too large."""
     size = recursion.size
     if size > LARGEST_MATRIX:
         return math.inf
@@ -34,12 +38,12 @@ def doubling_seconds(recursion: Recursion, rounds: int) -> float:
 
 
 def stepping_seconds(recursion: Recursion, rounds: int) -> float:
-    """The time that single steps take, about."""
+    """Return the approximate seconds of single steps."""
     return rounds * (STEP_OVERHEAD + recursion.flops / STEP_RATE)
 
 
 def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
-    """The time that the resolvent takes, about; infinite where there is none, or the step is too large for it."""
+    """Return the approximate seconds of the resolvent; infinite if it does not exist or the step size is too large."""
     if rounds <= FIRST or gamma * recursion.eigenvalues.max() > 1:
         return math.inf
     each = recursion.operations_of_resolvent()
@@ -47,7 +51,7 @@ def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
 
 
 def propagation_seconds(recursion: Recursion, steps: Steps, rounds: int) -> float:
-    """The time that `propagate` takes, about."""
+    """Return the approximate seconds of `propagate`."""
     direct = stepping_seconds(recursion, rounds)
     if steps.exponent:
         return direct
@@ -57,13 +61,13 @@ def propagation_seconds(recursion: Recursion, steps: Steps, rounds: int) -> floa
 def propagate(
     recursion: Recursion, start: Array, steps: Steps, first: int, rounds: NDArray[np.int64], whole: bool = True
 ) -> Array:
-    """The states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
+    """Return the states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
 
-    Unless they must be `whole`, all but p and q may be NaN where it has faded.
+    Unless the states must be `whole`, a core that has become smaller than rounding errors may be NaN; p and q are not.
 
-    For a constant step T the state at round first + n is start T^n: by powers of two, one at a time for all rounds,
-    by the resolvent (`contour`), or by single steps, whatever takes the least time; where the contour does not hold, by
-    the next of them, as exactly. Raises OutOfReachError.
+    At a constant step size the state at round first + n is start T^n. It is computed by powers of two, by the resolvent
+    (`contour`) or by single steps, whichever is estimated to be fastest. If the contour fails, the next method is used,
+    which is as exact. Raises OutOfReachError if all methods take too long.
     """
     counts = np.asarray(rounds, dtype=np.int64) - first
     last = int(counts.max(initial=0))
@@ -71,7 +75,7 @@ def propagate(
     if not steps.exponent:
         costs |= {POWERS: doubling_seconds(recursion, last), CONTOUR: contour_seconds(recursion, steps.scale, last)}
     reason = "take too long"
-    with np.errstate(over="ignore", invalid="ignore"):  # a step too large: the moments grow past all bounds
+    with np.errstate(over="ignore", invalid="ignore"):  # moments overflow if the step size is too large
         for method in sorted(costs, key=lambda method: costs[method]):
             if costs[method] > TIME_LIMIT:
                 break
@@ -79,7 +83,7 @@ def propagate(
                 try:
                     return by_resolvent(recursion, start, steps, first, counts, whole)
                 except ContourError as error:
-                    reason = f"take too long without the contour, which does not hold: {error}"
+                    reason = f"take too long without the contour, which fails: {error}"
             elif method == POWERS:
                 return by_powers(recursion, start, steps.scale, counts)
             else:
@@ -90,7 +94,10 @@ def propagate(
 def by_resolvent(
     recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64], whole: bool = True
 ) -> Array:
-    """The states after `counts` steps of one size; the first few one by one. Raises ContourError."""
+    """Return the states after `counts` steps of one step size by the resolvent, and by single steps up to FIRST.
+
+    Raises ContourError.
+    """
     resolvent = recursion.resolvent(steps.scale)
     assert resolvent is not None
     early = counts <= FIRST
@@ -101,7 +108,7 @@ def by_resolvent(
 
 
 def by_steps(recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64]) -> Array:
-    """The states after `counts` steps, one step at a time."""
+    """Return the states after `counts` steps, by single steps."""
     result = np.empty((len(counts), recursion.size))
     state = start[None].copy()
     order = np.argsort(counts, kind="stable")
@@ -115,7 +122,7 @@ def by_steps(recursion: Recursion, start: Array, steps: Steps, first: int, count
 
 
 def by_powers(recursion: Recursion, start: Array, gamma: float, counts: NDArray[np.int64]) -> Array:
-    """The states after `counts` steps of one size."""
+    """Return the states after `counts` steps of one step size, by powers of two."""
     result = np.repeat(start[None], len(counts), axis=0)
     power = recursion.matrix(gamma)
     spares: list[Array] = []
@@ -124,7 +131,7 @@ def by_powers(recursion: Recursion, start: Array, gamma: float, counts: NDArray[
         result[chosen] = result[chosen] @ power
         if (counts >> (bit + 1)).any():
             square = np.matmul(power, power, out=spares.pop() if spares else None)
-            if bit:  # bit 0's matrix belongs to the recursion
+            if bit:  # the matrix of bit 0 is the one that the recursion caches
                 spares.append(power)
             power = square
     return result
