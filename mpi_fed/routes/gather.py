@@ -112,5 +112,5 @@ class Gather(Overlapping):
 
     @staticmethod
     def bare_uplink(kernel: GatherKernel, comm: Comm, wire: Wire, size: int) -> int:
-        """Make the MPI call of `uplink` alone."""
+        """Make only the MPI call of `uplink`."""
         return collect(kernel, comm, wire)

@@ -161,6 +161,6 @@ class Gatherv(Overlapping):
 
     @staticmethod
     def bare_uplink(kernel: GathervKernel, comm: Comm, wire: Wire, size: int) -> int:
-        """Make the MPI calls of `uplink` alone."""
+        """Make only the MPI calls of `uplink`."""
         code = collect_lengths(kernel, comm, wire)
         return collect(kernel, comm, wire, size) if code == 0 else code

@@ -169,5 +169,5 @@ class Reduce(Overlapping):
 
     @staticmethod
     def bare_uplink(kernel: ReduceKernel, comm: Comm, wire: Wire, size: int) -> int:
-        """Make the MPI call of `uplink` alone."""
+        """Make only the MPI call of `uplink`."""
         return collect(kernel, comm, wire, wire.sizes[0])

@@ -241,6 +241,6 @@ class ReduceLevels(Route):
 
     @staticmethod
     def bare_uplink(kernel: ReduceLevelsKernel, comm: Comm, wire: Wire, size: int) -> int:
-        """Make the MPI calls of `uplink` alone."""
+        """Make only the MPI calls of `uplink`."""
         code = agree(kernel, comm)
         return collect(kernel, comm, wire) if code == 0 else code

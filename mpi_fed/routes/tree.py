@@ -202,6 +202,6 @@ class TreeRoute(Grouped):
 
     @staticmethod
     def bare_uplink(kernel: TreeKernel, comm: Comm, wire: Wire, size: int) -> int:
-        """Make the MPI calls of `uplink` alone."""
+        """Make only the MPI calls of `uplink`."""
         code = collect_lengths(kernel, comm, wire)
         return collect(kernel, wire, size) if code == 0 else code

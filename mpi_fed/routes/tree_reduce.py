@@ -76,5 +76,5 @@ class TreeReduce(Grouped, Reduce):
 
     @staticmethod
     def bare_uplink(kernel: Any, comm: Comm, wire: Wire, size: int) -> int:
-        """Make the MPI calls of `uplink` alone."""
+        """Make only the MPI calls of `uplink`."""
         return collect(kernel, comm, wire, wire.sizes[0])
