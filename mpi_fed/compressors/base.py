@@ -76,7 +76,7 @@ class Compressor(Component):
         return getattr(self, "mask", None) == "common"
 
     def resolve(self, dimension: int, clients: int = 1) -> Compressor:
-        """Return this compressor with all parameters set for a dimension; `omega` is replaced by the parameter that it sets.
+        """Return this compressor with all parameters set for a dimension, those that `omega` sets included.
 
         Parameters
         ----------

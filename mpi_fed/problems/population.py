@@ -177,7 +177,7 @@ class Population:
         return sum(n * c.covariance.trace for c, n in self.laws) / len(self.clients)
 
     def excess_risk(self, w: Array) -> Array:
-        """Return the excess risk (1/2) (w - w*)^T H (w - w*).
+        """Return the excess risk `(1/2) (w - w*)^T H (w - w*)`.
 
         It is computed for one w at a time, since the bits of a product of matrices depend on the number of columns.
 
