@@ -24,7 +24,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, safe for the colour-blind."""
 FIRST = 1000
 """The first round that is drawn: before it the distance from the start decides most of the risk."""
-CLOSEST = 1.45
+CLOSEST = 1.5
 """The least ratio between the heights of two labels, on a logarithmic axis."""
 DASHES = (5, 3)
 
@@ -89,7 +89,14 @@ def _label(axes: Axes, log: Dataset, height: float, colour: str) -> None:
         color=tuple(0.75 * part for part in to_rgb(colour)),
         va="center",
         annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.9, "shrinkA": 2, "shrinkB": 1},
+        arrowprops={
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.9,
+            "shrinkA": 2,
+            "shrinkB": 1,
+            "relpos": (0, 0.5),
+        },
     )
 
 

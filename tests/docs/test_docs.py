@@ -1,31 +1,38 @@
-"""The documentation says what the program does: every key of a study file, every link."""
+"""Test that the documentation fits the program: keys of study files, links, files that pages name."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from mpi_fed.analysis.scorecard import FIGURES
 from mpi_fed.study.configuration import LogOptions, StudyOptions
 from mpi_fed.study.families import REGISTRIES, REGISTRY_OF_TABLE
-from mpi_fed.study.load import load_study
 from mpi_fed.study.validation import allowed
-from mpi_fed.theory import predict
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 KINDS = {
     (family, kind): model
     for family, registry in REGISTRIES.items()
     for kind, model in registry.items()
-    if model.__module__.startswith("mpi_fed.")  # none of a plugin's
+    if model.__module__.startswith("mpi_fed.")  # not a plugin's
 }
 
 
-def described():
-    """(table, kind or None) -> {key: (takes, default)}, as docs/study-file.md has it."""
-    found = {}
-    places = []
+Rows = dict[str, tuple[str, str]]
+"""Key -> the values that it takes, and its default."""
+
+
+def described() -> dict[tuple[str, str | None], Rows]:
+    """Return the rows of docs/study-file.md by table and kind; the kind is None for keys of all kinds."""
+    found: dict[tuple[str, str | None], Rows] = {}
+    table, places = "", list[tuple[str, str | None]]()
     for line in (ROOT / "docs" / "study-file.md").read_text().splitlines():
         if line.startswith("## "):
             table = line.strip("# []`")
@@ -44,7 +51,7 @@ def described():
 DESCRIBED = described()
 
 
-def check(rows, model) -> None:
+def check(rows: Rows, model: type[BaseModel]) -> None:
     assert set(rows) == set(model.model_fields)
     for key, field in model.model_fields.items():
         takes, default = rows[key]
@@ -58,40 +65,59 @@ def check(rows, model) -> None:
 
 
 @pytest.mark.parametrize(("family", "kind"), KINDS)
-def test_every_key_of_a_component_is_described(family, kind) -> None:
+def test_every_key_of_a_component_is_described(family: str, kind: str) -> None:
     check(DESCRIBED[family, None] | DESCRIBED[family, kind], KINDS[family, kind])
 
 
 @pytest.mark.parametrize(("table", "model"), [("study", StudyOptions), ("log", LogOptions)])
-def test_every_key_of_a_table_is_described(table, model) -> None:
+def test_every_key_of_a_table_is_described(table: str, model: type[BaseModel]) -> None:
     check(DESCRIBED[table, None], model)
 
 
-def test_nothing_is_described_that_is_not_there() -> None:
-    tables = {"study", "log", *REGISTRY_OF_TABLE}
-    assert set(DESCRIBED) == {(table, None) for table in tables} | set(KINDS)
+def test_every_described_table_and_kind_exists() -> None:
+    tables: set[tuple[str, str | None]] = {(table, None) for table in ("study", "log", *REGISTRY_OF_TABLE)}
+    assert set(DESCRIBED) == tables | set(KINDS)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     inside = [link.partition("#")[0] for link in links if "://" not in link]
     assert [link for link in inside if link and not (page.parent / link).exists()] == []
 
 
-def test_first_page_shows_what_theory_says() -> None:
-    lines = (ROOT / "README.md").read_text().splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "+-" in line]
-    shown = {row[0].replace(" ", "-").lower(): row[3:] for row in rows}
-    study = load_study(ROOT / "studies" / "quickstart.toml")
-    population = study.configurations[0].problem.prepare(study.configurations[0].clients)
-    assert len(shown) == len(study.configurations)
-    for configuration in study.configurations:
-        expected = predict(configuration, population)
-        kind = configuration.compressor.kind
-        risk, trace = next(numbers for name, numbers in shown.items() if kind in name)
-        assert float(risk) == float(f"{expected.excess_risk_averaged[-1]:.2e}")
-        assert float(trace) == float(f"{expected.limit_trace:.3g}")
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("0*.md")), ids=lambda page: page.stem)
+def test_every_decision_has_its_four_parts_and_is_listed(page: Path) -> None:
+    assert re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE) == [
+        "Context",
+        "Decision",
+        "Consequences",
+        "Rejected",
+    ]
+    assert f"({page.name})" in (page.parent / "index.md").read_text()
+
+
+NAMES = re.compile(r"`((?:mpi_fed|tests|scripts|studies|analysis|docs)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    names = NAMES.findall(page.read_text())
+    assert [name for name in names if not any((base / name).exists() for base in (ROOT, ROOT / "mpi_fed"))] == []
+
+
+def test_the_page_on_choosing_names_the_figures_of_the_scorecard() -> None:
+    page = (ROOT / "docs" / "choose-a-compressor.md").read_text()
+    assert re.findall(r"^\| ([a-z ]+) \|.* is better\. \|$", page, re.MULTILINE) == [
+        figure.heading for figure in FIGURES
+    ]
+
+
+def test_the_readme_has_the_two_commands_in_one_line_each() -> None:
+    setup = "python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv run "
+    lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("    python3")]
+    run = "mpi-fed run studies/quickstart.toml studies/digits.toml --ranks 4"
+    assert lines == [setup + run, setup + "pytest"]
 
 
 def test_every_file_of_the_design_is_there() -> None:

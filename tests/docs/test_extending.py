@@ -1,7 +1,7 @@
-"""docs/extending.md, followed to the letter: its files are written, its commands run, in its order.
+"""Follow docs/extending.md to the letter: write its files and run its commands, in its order.
 
-The seeds are fixed, so on one CPU type the verdicts come out the same each time; elsewhere the run is refused by
-chance in fewer than 2 of 1,000 cases (docs/analysis.md), certification in fewer than 1 of a million.
+The seeds are fixed, so on one CPU type the verdicts are the same each time. On another type a correct run is refused by
+chance in fewer than 2 of 1,000 cases (docs/analysis.md), and certification in fewer than 1 of a million.
 """
 
 import json
@@ -10,12 +10,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support import crowd
 
-from mpi_fed.analysis import load
+from mpi_fed.log.reader import Log, load
 
 pytestmark = pytest.mark.slow
 
@@ -25,74 +27,82 @@ FILES = {text.split()[1]: text for language, text in BLOCKS if language in ("pyt
 COMMANDS = [text.strip() for language, text in BLOCKS if language == "sh"]
 
 
+Outcome = tuple[Path, list[subprocess.CompletedProcess[str]]]
+"""A folder with the page's files, and the result of each of its commands."""
+
+
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory):
-    """A folder with the page's files, and what became of each of its commands."""
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Write the page's files and run its commands."""
     folder = tmp_path_factory.mktemp("extending")
     for name, text in FILES.items():
         (folder / name).write_text(text)
-    own = ("OMPI_", "PMI", "SLURM_", "MPI_LOCAL", "MPI_FED_RANKS", "NUMBA_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(own)}
+    launchers = ("OMPI_", "PMI", "SLURM_", "MPI_LOCAL", "MPI_FED_RANKS", "NUMBA_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(launchers)}
     environment |= crowd.settings()
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = [
-        subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+        subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         for command in COMMANDS
     ]
     return folder, done
 
 
-def analysis(folder, study):
-    return json.loads((folder / "runs" / study / "analysis.json").read_text())["configurations"]
+def analysis(folder: Path, study: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "runs" / study / "analysis.json").read_text())["configurations"]
+    return found
 
 
-def logs(folder, study):
+def logs(folder: Path, study: str) -> dict[str, Log]:
     return {log.label: log for log in map(load, sorted((folder / "runs" / study).glob("*.h5")))}
 
 
-def iterates(log):
-    return log.dataset("iterate")
+def iterates(log: Log) -> NDArray[np.float64]:
+    found = log.dataset("iterate")
+    assert found is not None
+    return found
 
 
-def succeeded(bench, number, *words):
-    folder, done = bench
+def succeeded(outcome: Outcome, number: int, *words: str) -> tuple[Path, str]:
+    folder, done = outcome
     assert [word for word in words if word not in COMMANDS[number]] == []
     assert done[number].returncode == 0, done[number].stdout + done[number].stderr
     return folder, done[number].stdout
 
 
-def test_page_has_the_files_and_commands_that_are_followed_here() -> None:
+def test_the_page_has_the_files_and_commands_of_this_test() -> None:
     assert list(FILES) == ["window.py", "window.toml", "momentum.py", "synchronised.py"]
     assert len(COMMANDS) == 5
 
 
-def test_certify_passes_the_compressor(bench) -> None:
-    _, output = succeeded(bench, 0, "certify", "--plugin window.py")
+def test_certify_passes_the_compressor(outcome: Outcome) -> None:
+    _, output = succeeded(outcome, 0, "certify", "--plugin window.py")
     rows = [line for line in output.splitlines() if "window" in line]
     assert len(rows) == 3  # with each value_bits
     assert all("PASS" in row for row in rows)
 
 
-def test_predict_knows_the_compressor_exactly(bench) -> None:
-    _, output = succeeded(bench, 1, "predict", "--plugin window.py")
+def test_the_prediction_of_the_compressor_is_exact(outcome: Outcome) -> None:
+    _, output = succeeded(outcome, 1, "predict", "--plugin window.py")
     row = next(line.split() for line in output.splitlines() if line.startswith(" window h=4 "))
     assert row[2] == "4"
     assert row[-1] == "exact"
 
 
-def test_run_is_valid_and_measures_what_is_predicted(bench) -> None:
-    folder, _ = succeeded(bench, 2, "run", "--plugin window.py")
+def test_the_measured_risk_agrees_with_the_prediction(outcome: Outcome) -> None:
+    folder, _ = succeeded(outcome, 2, "run", "--plugin window.py")
     window, rand_h = analysis(folder, "window")
-    for one, kind in ((window, "window"), (rand_h, "rand-h")):
-        assert (one["compressor"]["kind"], one["compressor"]["h"]) == (kind, 4)
-        assert (one["verdict"], one["prediction_kind"], one["route"]["kind"]) == ("VALID", "exact", "gather")
-        assert one["uplink"]["information_bits"] == 5000 * 2 * 4 * 32
-    traces = re.search(r"limit trace\s+(\d+) against (\d+)", PAGE)
+    for entry, kind in ((window, "window"), (rand_h, "rand-h")):
+        assert (entry["compressor"]["kind"], entry["compressor"]["h"]) == (kind, 4)
+        assert (entry["verdict"], entry["prediction_kind"], entry["route"]["kind"]) == ("VALID", "exact", "gather")
+        assert entry["uplink"]["information_bits"] == 5000 * 2 * 4 * 32
+    traces = re.search(r"limit trace\s+(\d+) (?:against|compared\s+with) (\d+)", PAGE)
+    assert traces is not None
     assert [round(window["limit_trace"]), round(rand_h["limit_trace"])] == [int(text) for text in traces.groups()]
 
 
-def test_uncompiled_run_gives_the_same_bits(bench) -> None:
-    folder, _ = succeeded(bench, 3, "NUMBA_DISABLE_JIT=1", "--plugin window.py")
+def test_an_uncompiled_run_gives_the_same_bits(outcome: Outcome) -> None:
+    folder, _ = succeeded(outcome, 3, "NUMBA_DISABLE_JIT=1", "--plugin window.py")
     compiled, plain = logs(folder, "window"), logs(folder, "plain")
     assert compiled.keys() == plain.keys()
     for label, log in plain.items():
@@ -101,21 +111,21 @@ def test_uncompiled_run_gives_the_same_bits(bench) -> None:
         assert np.array_equal(iterates(compiled[label])[0, long], iterates(log)[0, short])
 
 
-def test_algorithm_and_route_run_and_the_route_changes_no_bit(bench) -> None:
-    folder, _ = succeeded(bench, 4, "--plugin momentum.py", "--plugin synchronised.py")
+def test_the_algorithm_and_the_route_run_and_the_route_changes_no_bit(outcome: Outcome) -> None:
+    folder, _ = succeeded(outcome, 4, "--plugin momentum.py", "--plugin synchronised.py")
     found = analysis(folder, "grid")
-    assert [(one["algorithm"]["kind"], one["route"]["kind"]) for one in found] == [
+    assert [(entry["algorithm"]["kind"], entry["route"]["kind"]) for entry in found] == [
         ("sgd", "gather"),
         ("sgd", "synchronised"),
         ("momentum", "gather"),
         ("momentum", "synchronised"),
     ]
-    assert {one["verdict"] for one in found} == {"VALID"}
-    assert [one["prediction_kind"] for one in found] == ["exact", "exact", None, None]
-    held = {
+    assert {entry["verdict"] for entry in found} == {"VALID"}
+    assert [entry["prediction_kind"] for entry in found] == ["exact", "exact", None, None]
+    by_kinds = {
         tuple(log.configuration[table]["kind"] for table in ("algorithm", "route")): iterates(log)
         for log in logs(folder, "grid").values()
     }
     for algorithm in ("sgd", "momentum"):
-        assert np.array_equal(held[algorithm, "gather"], held[algorithm, "synchronised"])
-    assert not np.array_equal(held["sgd", "gather"], held["momentum", "gather"])
+        assert np.array_equal(by_kinds[algorithm, "gather"], by_kinds[algorithm, "synchronised"])
+    assert not np.array_equal(by_kinds["sgd", "gather"], by_kinds["momentum", "gather"])
