@@ -1,6 +1,6 @@
 """MPI benchmark suite for compressed federated least-squares regression.
 
-What is listed in `__all__` is imported when it is first used: `import mpi_fed` loads nothing else.
+`import mpi_fed` loads no other package: each name in `__all__` is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _MODULES = {
 }
 """The module of each name."""
 _PACKAGES = ("algorithms", "compressors", "problems", "routes")
-"""The families' packages; each holds a registry of its own name, as in `compressors.compressors`."""
+"""The packages of the families. Each has a registry of the same name, as in `compressors.compressors`."""
 
 
 def __getattr__(name: str) -> Any:

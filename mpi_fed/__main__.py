@@ -1,4 +1,4 @@
-"""`python -m mpi_fed` is `mpi-fed`."""
+"""Entry point of `python -m mpi_fed`, which is the same as `mpi-fed`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What compressors, problems, algorithms and routes have in common: a kind, checked parameters, a registry."""
+"""Base class and registry of compressors, problems, algorithms and routes."""
 
 from __future__ import annotations
 
@@ -11,37 +11,62 @@ from pydantic import BaseModel, ConfigDict
 
 from .errors import InputError
 
-K = TypeVar("K", bound=tuple)
+K = TypeVar("K", bound=tuple[Any, ...])
 
 
 class Component(BaseModel):
-    """One choice of a study file: a `kind` and its parameters, as annotated (and so checked) fields."""
+    """A table of a study file, such as [problem]: a `kind`, and its parameters as annotated fields.
+
+    Notes
+    -----
+    A subclass is a pydantic model: each annotated field is a key of the table, and pydantic checks its value. Unknown
+    keys are refused. Instances are immutable.
+
+    Examples
+    --------
+    >>> from mpi_fed.compressors.rand_h import RandH
+    >>> RandH(h=3).table()
+    {'kind': 'rand-h', 'value_bits': 32, 'h': 3, 'indices': 'shared'}
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
     kind: ClassVar[str]
-    """The name that selects it in a study file."""
+    """The name that selects the component in a study file."""
     Kernel: ClassVar[Any] = None
-    """The NamedTuple of parameters and scratch space that this component's compiled operations get, which chooses them
-    by its type. None for a component without operations of its own."""
+    """The NamedTuple of parameters and scratch space that the compiled operations take as their first argument. Its
+    type chooses their code. None for a component without operations."""
     lists: ClassVar[frozenset[str]] = frozenset()
-    """Keys whose value is a list by nature, so that a list there is no grid."""
+    """Keys whose value is a list, so that a list there is not a grid of values."""
 
     def own_kernel(self, kernel: K) -> K:
-        """The kernel that this component has made, checked to be of the class's Kernel, which chooses the code.
+        """Check that a kernel has the type `Kernel`, which chooses the code, and return it.
 
-        Raises InputError, one sentence, where it is another's.
+        Parameters
+        ----------
+        kernel : NamedTuple
+            The kernel that the component's method `kernel` has made.
+
+        Returns
+        -------
+        NamedTuple
+            The same kernel.
+
+        Raises
+        ------
+        InputError
+            If the kernel has another type.
         """
         if self.Kernel is not None and type(kernel) is not self.Kernel:
-            name = type(self).__qualname__
+            name, wanted = type(self).__qualname__, self.Kernel.__qualname__
             raise InputError(
-                f"{name}.kernel() returns a {type(kernel).__qualname__}, and the Kernel of {name} is "
-                f"{self.Kernel.__qualname__}; let kernel() return one"
+                f"{name}.kernel() returns a {type(kernel).__qualname__}, and the Kernel of {name} is {wanted}; "
+                f"let kernel() return a {wanted}"
             )
         return kernel
 
     def table(self) -> dict[str, Any]:
-        """The study-file table that builds this component again: its kind and every parameter that is set."""
+        """Return the table of a study file that makes this component: its kind and every parameter that is set."""
         return {"kind": self.kind, **self.model_dump(exclude_none=True)}
 
 
@@ -49,7 +74,7 @@ C = TypeVar("C", bound=Component)
 
 
 class Operation(Protocol):
-    """A function of the compiled round whose code depends on the type of a kernel (`engine/operation.py`)."""
+    """A function of the compiled round whose code depends on the type of its kernel (`engine/operation.py`)."""
 
     declaration: Callable[..., Any]
     required: bool
@@ -59,10 +84,19 @@ class Operation(Protocol):
 
 
 class Registry(dict[str, type[C]], Generic[C]):
-    """The kinds of one family, by name. `@registry.register` on a class is all that adding one takes.
+    """The component classes of one family, by kind. Decorate a class with `@registry.register` to add it.
 
-    A static method that bears the name of one of the family's operations serves the round; it is inherited as any
-    other.
+    Parameters
+    ----------
+    family : str
+        Name of the family, such as "compressor".
+    operations : mapping of str to Operation
+        The operations of the family in the compiled round, by name.
+
+    Notes
+    -----
+    A static method with the name of an operation is compiled as the code of that operation for the class's `Kernel`. It
+    is inherited like any other method.
     """
 
     def __init__(self, family: str, operations: Mapping[str, Operation]) -> None:
@@ -73,12 +107,28 @@ class Registry(dict[str, type[C]], Generic[C]):
     def register(self, component: type[C]) -> type[C]:
         """Add a component class under its `kind`.
 
-        Raises ValueError for a kind that is taken, and TypeError, one sentence, for operations that are missing,
-        misspelt or of another signature.
+        Parameters
+        ----------
+        component : type
+            The class to add.
+
+        Returns
+        -------
+        type
+            The same class, so that the method can be used as a decorator.
+
+        Raises
+        ------
+        ValueError
+            If another class has the same kind.
+        TypeError
+            If an operation is missing, misspelt or has another number of arguments. The message is one sentence.
         """
         registered = self.get(component.kind)
         if registered is not None and registered.__qualname__ != component.__qualname__:
-            raise ValueError(f"{self.family} kind {component.kind!r} is registered twice")
+            raise ValueError(
+                f"{self.family} kind {component.kind!r} is registered twice; give one of the classes another kind"
+            )
         code = self._checked_operations(component)
         for name, function in code.items():
             assert component.Kernel is not None
@@ -87,7 +137,7 @@ class Registry(dict[str, type[C]], Generic[C]):
         return component
 
     def _checked_operations(self, component: type[C]) -> dict[str, Callable[..., Any]]:
-        """The component's own and inherited operations, by name."""
+        """Return the component's operations by name, inherited ones included."""
         code = {}
         for name, function in _static_methods(component):
             if name in self.operations:
@@ -95,24 +145,24 @@ class Registry(dict[str, type[C]], Generic[C]):
                 code[name] = function
             elif next(iter(inspect.signature(function).parameters), None) == "kernel":
                 place = f"{component.__qualname__}.{name}"
-                raise TypeError(f"{place} is no operation of {self._family()}{self._hint(name)}")
+                raise TypeError(f"{place} is not an operation of {self._family()}{self._hint(name)}")
         self._check_plain_methods(component)
         kernel = component.Kernel
         if kernel is None:
             if code:
                 raise TypeError(
-                    f"{component.__qualname__} defines {next(iter(code))}, but no Kernel, whose type chooses that "
-                    f"code; give it a NamedTuple of its own"
+                    f"{component.__qualname__} defines {next(iter(code))}, but no Kernel, whose type chooses the code; "
+                    f"give the class its own NamedTuple as Kernel"
                 )
             return code
         for name, operation in self.operations.items():
             if operation.required and name not in code:
-                raise TypeError(f"{component.__qualname__} lacks {_signature(name, operation.declaration)}")
+                raise TypeError(f"{component.__qualname__} must define {_signature(name, operation.declaration)}")
             other = operation.cases.get(kernel)
             if other is not None and other is not code.get(name):
                 raise TypeError(
                     f"{component.__qualname__} shares {kernel.__qualname__} with a class that has another {name}; "
-                    f"give it a Kernel of its own"
+                    f"give {component.__qualname__} its own Kernel"
                 )
         return code
 
@@ -138,11 +188,11 @@ class Registry(dict[str, type[C]], Generic[C]):
         if close:
             return f"; did you mean {close[0]}?"
         names = ", ".join(self.operations)
-        return f" (it has {names}); put helpers of compiled code at the top of the file, under @kernel"
+        return f" (which has {names}); move helpers of compiled code to the top of the file, under @kernel"
 
 
 def _static_methods(component: type[Component]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Those of the class and of its bases, the nearest of each name."""
+    """Yield the static methods of the class and of its bases, the nearest of each name."""
     seen: set[str] = set()
     for base in component.__mro__:
         if base is Component:

@@ -2,18 +2,23 @@
 
 
 class InputError(Exception):
-    """The user's input is wrong: the message says where, what is wrong and how to fix it. Exit status 2."""
+    """Error in the user's input. The message says where, what is wrong and how to fix it.
+
+    Notes
+    -----
+    The exit status of a command is then 2.
+    """
 
     exit_status = 2
 
 
 class WorldError(Exception):
-    """The MPI world is not the one that was asked for. Exit status 3."""
+    """Error in the MPI world: MPI is missing, or its world is not the one that was asked for. Exit status 3."""
 
     exit_status = 3
 
 
 class RunError(Exception):
-    """A machine does not do what it should: a message that arrived as another, ranks that differ. Exit status 1."""
+    """Error of a machine: a message changed on its way, or ranks have different results. Exit status 1."""
 
     exit_status = 1

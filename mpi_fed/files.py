@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the cache folder of what is expensive: compiled code, predictions."""
+"""Atomic writing of files, and the cache folder for compiled code and predictions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a file's path beside `path`, to write to: it takes the place of `path` at the end of the block.
+    """Yield the path of a part file to write to, which replaces `path` at the end of the block.
 
-    Where the block raises, `path` stays as it was. A killed process may leave its part file behind.
+    If the block raises an exception, `path` is not changed. A killed process may leave its part file behind.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # another host may have a process of this number
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # random, as process ids repeat on other hosts
     try:
         yield part
         os.replace(part, path)
@@ -27,15 +27,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def part_files(path: Path) -> Iterator[Path]:
-    """Return the files that `atomic_write` of any process has beside `path`, in use or left behind."""
+    """Return the part files of `path`, of all processes, in use or left behind."""
     return path.parent.glob(f".{path.name}.*.part")
 
 
 @contextmanager
 def atomic_files(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder within `folder`, made if need be: what is written to it moves to `folder` at the end.
+    """Yield an empty folder to write to, whose files move to `folder` at the end of the block.
 
-    Where the block raises, the files of `folder` stay as they were.
+    `folder` is created if it does not exist. If the block raises an exception, its files are not changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as name:
@@ -45,21 +45,22 @@ def atomic_files(folder: Path) -> Iterator[Path]:
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder for files of this kind: in the user's cache directory, or in $MPI_FED_CACHE_DIR."""
+    """Return the folder for files of this kind, in $MPI_FED_CACHE_DIR or in the user's cache directory."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("MPI_FED_CACHE_DIR") or Path(home) / "mpi_fed") / kind
 
 
 def load(kind: str, name: str) -> dict[str, Any] | None:
-    """The fields stored under this name; None where nothing is there that can be read."""
+    """Return the fields stored under this name; None if there is no readable file."""
     try:
-        return json.loads((cache_folder(kind) / f"{name}.json").read_text())
+        fields: dict[str, Any] = json.loads((cache_folder(kind) / f"{name}.json").read_text())
     except (OSError, ValueError):
         return None
+    return fields
 
 
 def store(kind: str, name: str, fields: dict[str, Any]) -> None:
-    """Store atomically; an unwritable cache is ignored."""
+    """Store the fields under this name, atomically; an unwritable cache is ignored."""
     text = json.dumps(fields, allow_nan=False)
     with suppress(OSError):
         cache_folder(kind).mkdir(parents=True, exist_ok=True)

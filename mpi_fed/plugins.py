@@ -1,7 +1,7 @@
-"""A user's own compressors, problems, algorithms or routes, loaded from the files named by --plugin.
+"""Loading of the plugin files given with --plugin, which define compressors, problems, algorithms or routes.
 
-Loading runs the file's code: only files that the person at the command line names are loaded, none because a
-study mentions it.
+Loading a file runs its code. Only files that the user names on the command line are loaded, never files that a study
+mentions.
 """
 
 from __future__ import annotations
@@ -17,13 +17,23 @@ from types import ModuleType
 from .errors import InputError
 
 loaded: dict[str, Path] = {}
-"""The plugin files loaded so far, by the name of their module."""
+"""The plugin files loaded so far, by module name."""
 
 
 def load(files: Iterable[str | os.PathLike[str]]) -> None:
-    """Load plugin files. A module's name depends on stem and content alone, so it is the same on every rank.
+    """Load plugin files, and register their components.
 
-    Raises InputError where a file cannot be read or its code fails.
+    The name of a module depends only on the stem and the content of its file, so it is the same on every rank.
+
+    Parameters
+    ----------
+    files : iterable of paths
+        The plugin files.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or its code fails.
     """
     sources: dict[str, bytes] = {}
     for file in files:
@@ -33,13 +43,13 @@ def load(files: Iterable[str | os.PathLike[str]]) -> None:
         name = f"mpi_fed_plugin_{re.sub('[^0-9A-Za-z]', '_', path.stem)}_{digest}"
         if name not in loaded:
             sources[name] = source
-            loaded[name] = path  # before any is executed: the code compiled first may depend on which there are
+            loaded[name] = path  # before any file is executed: the digest of compiled code covers all plugins
     for name, source in sources.items():
         _execute(name, loaded[name], source)
 
 
 def sources() -> list[Path]:
-    """The plugin files, and the modules beside or below them that have been imported: what their code depends on."""
+    """Return the plugin files and the imported modules in their folders and subfolders, on which their code depends."""
     files = set(loaded.values())
     folders = {path.parent for path in files}
     for name, module in list(sys.modules.items()):
@@ -50,7 +60,10 @@ def sources() -> list[Path]:
 
 
 def place_in(message: str) -> tuple[str, int] | None:
-    """(`FILE: line N`, position in the message) of the plugins' innermost line that a message of the compiler names."""
+    """Return the innermost line of a plugin that a message of the compiler names.
+
+    The result is ("FILE: line N", position in the message), or None if the message names no line of a plugin.
+    """
     plugin_files, places = set(sources()), []
     for match in re.finditer(r'File "(.+?)", line (\d+)|at (\S+) \((\d+)\)', message):
         path = Path(os.path.abspath(match[1] or match[3]))
@@ -67,7 +80,7 @@ def _read(path: Path, file: str | os.PathLike[str]) -> bytes:
 
 
 def _execute(name: str, path: Path, source: bytes) -> None:
-    """Make a module of the source, without a bytecode cache, which could be stale."""
+    """Make a module from the source, without a bytecode cache, which could be out of date."""
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module
@@ -79,7 +92,7 @@ def _execute(name: str, path: Path, source: bytes) -> None:
 
 
 def _line(error: BaseException, path: Path) -> str:
-    """`line 7: ` for the plugin's innermost line that failed."""
+    """Return the plugin's innermost line that failed, as `line 7: `, or an empty text."""
     lines = []
     trace = error.__traceback__
     while trace is not None:

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Several hosts on this machine, each with a network of its own, and a command's ranks on them, over real TCP.
+"""Run a command's ranks on several hosts on this machine, which are connected by their own network, over real TCP.
 
     sudo scripts/virtual_cluster.py run --hosts 4 --rate 100mbit -- .venv-mpich/bin/mpi-fed run STUDY.toml
     sudo scripts/virtual_cluster.py run --up 10mbit --down 100mbit --root-rate none -- .venv-mpich/bin/mpi-fed ...
 
-A host is a network namespace with one interface, e0, on a cable to a bridge; rank 0 is on h1. Both ways of a cable may
-have a rate, "up" being that from the host to the bridge. There is no delay but what the queues make. Needs root, MPICH,
-and of Debian or Ubuntu the packages iproute2 and util-linux. Ranks run as the user who called sudo.
+A host is a network namespace with one interface, e0, on a cable to a bridge; rank 0 is on h1. Each direction of a cable
+may have a rate; "up" is the direction from the host to the bridge. The only delays are those of the queues. The script
+needs root, MPICH, and on Debian or Ubuntu the packages iproute2 and util-linux. Ranks run as the user who called sudo.
 
-Nothing of this can be seen or reached in the machine's own network, and nothing is left when the command ends, however
-it ends: namespaces without names live as long as the processes in them. SIGINT and SIGTERM reach ranks as SIGUSR1, on
-which mpi-fed saves what it is at; a second one kills.
+The machine's own network can neither see nor reach the hosts. Nothing is left when the command ends in any way, because
+namespaces without names disappear with their last process. SIGINT and SIGTERM reach the ranks as SIGUSR1, on which
+mpi-fed saves its state; a second signal kills them.
 """
 
 from __future__ import annotations
@@ -36,42 +36,43 @@ from typing import Any, NoReturn
 
 MOST_HOSTS, MOST_RANKS = 64, 64
 NETWORK = "10.77.0"
-"""The first three numbers of all addresses; each cluster has them for itself."""
+"""First three numbers of all addresses. Clusters that run at the same time use the same addresses."""
 LEAST_RATE, MOST_RATE = 64 * 10**3, 100 * 10**9
 UNITS = {"kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 FRAME = 1514
 """Bytes of a full packet, with Ethernet's header."""
 BURST_SECONDS, MOST_BURST = 0.00025, 60_000
-"""What a cable makes up for when it was woken late: time at its rate, and bytes. A limited cable cuts what is longer
-than this into packets, as network cards do; one without a limit carries up to 64 kB as one, headers counted once."""
+"""Largest burst after a late wake-up: seconds at the cable's rate, and bytes. A cable with a rate cuts longer data into
+packets, as network cards do; a cable without a rate carries up to 64 kB as one packet, whose headers count once."""
 QUEUE = 1000 * FRAME
-"""Bytes that wait before a limited cable; what comes then is dropped. As long as the kernel's own queues."""
+"""Bytes that wait before a cable with a rate, as many as in the kernel's own queues; more bytes are dropped."""
 GRACE = 3.0
-"""Seconds that processes have to end."""
+"""Seconds within which killed processes have to end."""
 POLL = 0.02
+"""Seconds between two looks at a process."""
 PACKAGES = {"iproute2": ("ip", "tc"), "util-linux": ("unshare", "nsenter", "setpriv")}
 LAUNCHERS = ("mpiexec.hydra", "mpiexec.mpich", "mpiexec", "mpirun")
 OWNER = "VIRTUAL_CLUSTER"
-"""In the environment of all that runs in a cluster: the process that made it, as `identity` gives it."""
+"""Environment variable of all processes in a cluster: the `identity` of the process that made the cluster."""
 HOLDERS = "VIRTUAL_CLUSTER_HOLDERS"
-"""The processes that hold the hosts' namespaces, in the hosts' order."""
+"""Environment variable: the processes that hold the hosts' namespaces, in the order of the hosts."""
 CABLES = "VIRTUAL_CLUSTER_CABLES"
-"""What `mpi-fed bench` notes of the cables: `cables` as JSON."""
+"""Environment variable: the result of `cables` as JSON, which `mpi-fed bench` saves."""
 OF_A_LAUNCHER = ("PMI", "PALS_", "HYDRA_", "MPI_LOCAL", "OMPI_COMM_WORLD", "SLURM_", "MPI_FED_RANKS", "MPI_FED_STARTER")
 HOLD = 'mount -t sysfs sysfs /sys && echo "$0" > /proc/sys/kernel/hostname && echo ready && exec cat'
 PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 CHECKPOINTED = 85
-"""The exit status with which `mpi-fed run` has saved what it was at."""
+"""Exit status of `mpi-fed run` after it has saved its state."""
 
 
 class Failure(Exception):
-    """What is wrong, in one sentence."""
+    """An error that is shown to the user as one sentence."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Bits a second of both ways of a cable; None where nothing limits them."""
+    """Bits per second of both directions of a cable; None without a limit."""
 
     up: int | None
     down: int | None
@@ -97,7 +98,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Counters:
-    """What has gone through a host's interface, headers included, and packets that its cable's queues dropped."""
+    """Traffic of a host's interface, headers included, and the packets that its cable's queues dropped."""
 
     sent_bytes: int
     received_bytes: int
@@ -107,7 +108,7 @@ class Counters:
 
 
 def main() -> int:
-    """Run one command; the exit status."""
+    """Run the command line and return the exit status."""
     if HOLDERS in os.environ and sys.argv[1:2] == ["-x"]:
         enter(sys.argv[1:])
     try:
@@ -118,109 +119,120 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
+    """Return the arguments of the command line; `command` is the part after --."""
     formatter = argparse.RawDescriptionHelpFormatter
     usage = "virtual_cluster run [options] -- COMMAND ..."
     parser = argparse.ArgumentParser("virtual_cluster", usage, __doc__, formatter_class=formatter, allow_abbrev=False)
     parser.add_argument("action", choices=["run"])
     parser.add_argument("--hosts", default="2", metavar="N", help="hosts h1 .. hN (default: 2)")
-    parser.add_argument("--ranks-per-host", default="1", metavar="K", help="default: 1")
-    parser.add_argument("--rate", default="none", metavar="R", help="of both ways of a cable: none (default), 100mbit")
-    parser.add_argument("--up", metavar="R", help="from a host to the bridge (default: --rate)")
-    parser.add_argument("--down", metavar="R", help="from the bridge to a host (default: --rate)")
-    parser.add_argument("--root-rate", metavar="R", help="of both ways of h1's cable (default: as of the others)")
+    parser.add_argument("--ranks-per-host", default="1", metavar="K", help="ranks on each host (default: 1)")
+    parser.add_argument(
+        "--rate", default="none", metavar="R", help="rate of each cable, both ways: 100mbit, ... (default: none)"
+    )
+    parser.add_argument("--up", metavar="R", help="rate from a host to the bridge (default: --rate)")
+    parser.add_argument("--down", metavar="R", help="rate from the bridge to a host (default: --rate)")
+    parser.add_argument("--root-rate", metavar="R", help="rate of h1's cable, both ways (default: as other cables)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write hosts, rates and counters into a file")
     place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    given = parser.parse_args(sys.argv[1:place])
-    given.command = sys.argv[place + 1 :]
-    if not given.command:
-        parser.error("what every rank is to be stands behind --, as in `run --hosts 2 -- mpi-fed run STUDY.toml`")
-    return given
+    arguments = parser.parse_args(sys.argv[1:place])
+    arguments.command = sys.argv[place + 1 :]
+    if not arguments.command:
+        parser.error("give the command of the ranks after --, as in `run --hosts 2 -- mpi-fed run STUDY.toml`")
+    return arguments
 
 
-def run(given: argparse.Namespace) -> int:
-    """Make the cluster, run the command on it, say what went over each cable; the command's exit status."""
-    hosts = whole("--hosts", given.hosts, 2, MOST_HOSTS)
-    ranks_per_host = whole("--ranks-per-host", given.ranks_per_host, 1, MOST_RANKS)
-    common = rate("--rate", given.rate)
-    up = common if given.up is None else rate("--up", given.up)
-    down = common if given.down is None else rate("--down", given.down)
+def run(arguments: argparse.Namespace) -> int:
+    """Make the cluster, run the command on it, print the traffic of each cable; return the command's exit status."""
+    hosts = whole("--hosts", arguments.hosts, 2, MOST_HOSTS)
+    ranks_per_host = whole("--ranks-per-host", arguments.ranks_per_host, 1, MOST_RANKS)
+    common = rate("--rate", arguments.rate)
+    up = common if arguments.up is None else rate("--up", arguments.up)
+    down = common if arguments.down is None else rate("--down", arguments.down)
     rates = [Rates(up, down)] * hosts
-    if given.root_rate is not None:
-        own = rate("--root-rate", given.root_rate)
-        rates[0] = Rates(own, own)
-    if given.json and (given.json.is_dir() or not given.json.absolute().parent.is_dir()):
-        raise Failure(f"--json: {given.json} is no file in a folder that exists")
+    if arguments.root_rate is not None:
+        root_rate = rate("--root-rate", arguments.root_rate)
+        rates[0] = Rates(root_rate, root_rate)
+    if arguments.json and (arguments.json.is_dir() or not arguments.json.absolute().parent.is_dir()):
+        raise Failure(f"--json: {arguments.json} must be a file in a folder that exists")
     check()
-    program, mpiexec = find(given.command[0])
+    program, mpiexec = find(arguments.command[0])
     end_marked(is_gone)
     with received() as signals, made(rates) as cluster:
         start, begun = counters(cluster), time.monotonic()
-        status = launch(cluster, ranks_per_host, [program, *given.command[1:]], mpiexec, signals)
+        status = launch(cluster, ranks_per_host, [program, *arguments.command[1:]], mpiexec, signals)
         seconds, end = time.monotonic() - begun, counters(cluster)
     print(table(cluster, start, end), file=sys.stderr)
-    if given.json:
-        facts = {"command": given.command, "exit_status": status, "seconds": seconds, "ranks_per_host": ranks_per_host}
-        write(given.json, facts | {"hosts": [*map(described, cluster.hosts, start, end)]})
+    if arguments.json:
+        command = arguments.command
+        facts = {"command": command, "exit_status": status, "seconds": seconds, "ranks_per_host": ranks_per_host}
+        write(arguments.json, facts | {"hosts": [*map(described, cluster.hosts, start, end)]})
     return status
 
 
 def whole(option: str, text: str, least: int, most: int) -> int:
+    """Return an integer. Raises Failure if it is not from `least` to `most`."""
     if not text.isdecimal() or not least <= int(text) <= most:
-        raise Failure(f"{option}: {text!r} is no integer from {least} to {most}")
+        raise Failure(f"{option}: {text!r} is not an integer from {least} to {most}")
     return int(text)
 
 
 def rate(option: str, text: str) -> int | None:
-    """Bits a second; None for none."""
+    """Return the bits per second of a rate; None for "none"."""
     if text == "none":
         return None
     parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(kbit|mbit|gbit)", text)
     bits = round(float(parts[1]) * UNITS[parts[2]]) if parts else 0
     if not LEAST_RATE <= bits <= MOST_RATE:
-        raise Failure(f"{option}: {text!r} is no rate from 64kbit to 100gbit, such as 100mbit or 2.5gbit, nor none")
+        raise Failure(f"{option}: {text!r} must be a rate from 64kbit to 100gbit, such as 100mbit or 2.5gbit, or none")
     return bits
 
 
 def check() -> None:
-    """Refuse a machine on which it cannot work."""
+    """Raise Failure if this machine lacks a program or root."""
     for package, names in PACKAGES.items():
-        if lacking := [name for name in names if tool(name) is None]:
-            raise Failure(f"{', '.join(lacking)} not found: apt-get install --no-install-recommends {package}")
+        if missing := [name for name in names if tool(name) is None]:
+            raise Failure(f"{', '.join(missing)} not found: apt-get install --no-install-recommends {package}")
     if os.geteuid() != 0:
-        raise Failure("needs root, to make networks: run it with sudo, or as root in a container that may (NET_ADMIN)")
+        raise Failure("making networks needs root: run it with sudo, or as root in a container with NET_ADMIN")
 
 
 def tool(name: str) -> str | None:
+    """Return the path of a program, also from the folders of system programs."""
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
 def find(word: str) -> tuple[str, str]:
-    """The command's program, and the mpiexec beside it, or else the first on the path, which must be MPICH's."""
+    """Return the command's program, and the mpiexec next to it or else the first on the path.
+
+    Raises Failure if the mpiexec is not MPICH's.
+    """
     program = shutil.which(word)
     if program is None:
-        raise Failure(f"{word} is not found: give its path, as sudo has a search path of its own")
+        raise Failure(f"{word} is not found: give its full path, because sudo has its own search path")
     program = os.path.abspath(program)
     for folder in [os.path.dirname(program), *os.environ.get("PATH", "").split(os.pathsep)]:
-        found = [path for name in LAUNCHERS if (path := shutil.which(name, path=folder))]
-        for path in found:
-            answer = subprocess.run([path, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        launchers = [path for name in LAUNCHERS if (path := shutil.which(name, path=folder))]
+        for path in launchers:
+            answer = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+            )
             if "HYDRA" in answer.stdout:
                 return program, os.path.abspath(path)
-        if found:
-            raise Failure(f"MPICH is needed, but {found[0]} is another's: mpi-fed[mpich] in an environment brings it")
-    raise Failure(f"no mpiexec beside {program} or on the path: MPICH is needed, which mpi-fed[mpich] brings")
+        if launchers:
+            raise Failure(f"MPICH is needed, but {launchers[0]} is of another MPI: install mpi-fed[mpich]")
+    raise Failure(f"no mpiexec next to {program} or on the path: MPICH is needed, install mpi-fed[mpich]")
 
 
 @contextlib.contextmanager
 def made(rates: Sequence[Rates]) -> Iterator[Cluster]:
-    """A cluster, which is gone when the block is left."""
-    with contextlib.ExitStack() as until_its_end:
-        hub = until_its_end.enter_context(namespaces("hub"))
+    """Make a cluster; it is removed at the end of the `with` block."""
+    with contextlib.ExitStack() as at_the_end:
+        hub = at_the_end.enter_context(namespaces("hub"))
         hosts = []
-        for number, own in enumerate(rates, start=1):
-            holder = until_its_end.enter_context(namespaces(f"h{number}"))
-            hosts.append(Host(f"h{number}", f"{NETWORK}.{number}", own, holder))
-        until_its_end.callback(end_marked, lambda owner: owner == identity(os.getpid()))
+        for number, host_rates in enumerate(rates, start=1):
+            holder = at_the_end.enter_context(namespaces(f"h{number}"))
+            hosts.append(Host(f"h{number}", f"{NETWORK}.{number}", host_rates, holder))
+        at_the_end.callback(end_marked, lambda owner: owner == identity(os.getpid()))
         cables = [
             f"link add {host.name} type veth peer name e0 netns {host.holder}\n"
             f"link set {host.name} master bridge addrgenmode none up\n"
@@ -238,44 +250,47 @@ def made(rates: Sequence[Rates]) -> Iterator[Cluster]:
 
 @contextlib.contextmanager
 def namespaces(name: str) -> Iterator[int]:
-    """New namespaces, for a process that holds them until this one ends, however it does."""
+    """Make namespaces and yield the process that holds them, which ends with this process even if this is killed."""
     words = ["unshare", "--net", "--mount", "--uts", "--propagation", "slave", "sh", "-c", HOLD, name]
-    own = os.environ | {OWNER: identity(os.getpid())}
+    marked_environment = os.environ | {OWNER: identity(os.getpid())}
     pipe, both = subprocess.PIPE, subprocess.STDOUT
-    with subprocess.Popen(words, env=own, stdin=pipe, stdout=pipe, stderr=both, text=True, process_group=0) as holder:
-        said = holder.stdout.readline() if holder.stdout else ""
-        if said != "ready\n":
-            raise Failure(f"no network of its own is to be had here: {said.strip()}")
+    with subprocess.Popen(
+        words, env=marked_environment, stdin=pipe, stdout=pipe, stderr=both, text=True, process_group=0
+    ) as holder:
+        line = holder.stdout.readline() if holder.stdout else ""
+        if line != "ready\n":
+            raise Failure(f"no network namespace can be made here: {line.strip()}")
         yield holder.pid
 
 
 def inside(holder: int, program: str, *arguments: str, text: str = "") -> str:
-    """What `ip` or `tc` says in the namespaces that a process holds; commands in `text` it takes line by line."""
+    """Run `ip` or `tc` in the namespaces of a holder and return its output. `text` holds one command in each line."""
     words = [*into(holder), str(tool(program)), *(arguments or ["-batch", "-"])]
-    answer = subprocess.run(words, input=text, capture_output=True, text=True, process_group=0)
+    answer = subprocess.run(words, input=text, capture_output=True, text=True, process_group=0, check=False)
     if answer.returncode:
-        raise Failure(f"{program} says: {' '.join(answer.stderr.split())}")
+        raise Failure(f"{program} failed: {' '.join(answer.stderr.split())}")
     return answer.stdout
 
 
 def into(holder: int | str) -> list[str]:
+    """Return the words before a command that runs in the namespaces of a holder."""
     return ["nsenter", f"--target={holder}", "--net", "--mount", "--uts"]
 
 
 def limited(interface: str, bits: int | None) -> str:
-    """The command for tc that limits what leaves an interface. A burst is short, so that a message takes its time."""
+    """Return tc's command that limits an interface's outgoing rate. Bursts are short, so that messages take time."""
     if bits is None:
         return ""
     return f"qdisc add dev {interface} root tbf rate {bits}bit burst {burst(bits)} limit {QUEUE}\n"
 
 
 def burst(bits: int) -> int:
-    """Bytes that a cable of this rate lets through at once after a rest."""
+    """Return the bytes that a cable of this rate passes at once after a pause."""
     return min(max(2 * FRAME, round(bits / 8 * BURST_SECONDS)), MOST_BURST)
 
 
 def launch(cluster: Cluster, ranks_per_host: int, words: Sequence[str], mpiexec: str, signals: list[int]) -> int:
-    """Run a command's ranks; its exit status. Signals that come meanwhile are in `signals`."""
+    """Run a command's ranks and return its exit status. Signals that come during the run are in `signals`."""
     ranks = len(cluster.hosts) * ranks_per_host
     addresses = ",".join(host.address for host in cluster.hosts)
     where = ["-hosts", addresses, "-ppn", str(ranks_per_host), "-n", str(ranks), "-wdir", os.getcwd()]
@@ -283,10 +298,10 @@ def launch(cluster: Cluster, ranks_per_host: int, words: Sequence[str], mpiexec:
     rank = [str(tool("setpriv")), "--pdeathsig=KILL", *as_caller(), "--", *words]
     process = subprocess.Popen(
         [*into(cluster.hub), mpiexec, *how, *where, *rank],
-        env=surroundings(cluster, ranks),
+        env=environment(cluster, ranks),
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=functools.partial(die_with_parent, os.getpid()),
+        preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # it only calls prctl
     )
     stopped = 0
     while (status := process.poll()) is None:
@@ -300,8 +315,8 @@ def launch(cluster: Cluster, ranks_per_host: int, words: Sequence[str], mpiexec:
     return status if status >= 0 else 128 - status
 
 
-def surroundings(cluster: Cluster, ranks: int) -> dict[str, str]:
-    """What ranks find: no other launcher's variables, TCP over e0 alone, and no spinning on cores that are shared."""
+def environment(cluster: Cluster, ranks: int) -> dict[str, str]:
+    """Return the ranks' environment: no variables of other launchers, only TCP over e0, no polling on shared cores."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_LAUNCHER)}
     if ranks > len(os.sched_getaffinity(0)):
         kept.setdefault("MPIR_CVAR_DEVICE_COLLECTIVES", "none")
@@ -313,13 +328,13 @@ def surroundings(cluster: Cluster, ranks: int) -> dict[str, str]:
 
 
 def cables(cluster: Cluster) -> list[dict[str, int | None]]:
-    """Of each host: bits a second from it and to it, and bytes that go at once after a rest; null without a limit."""
+    """Return, for each host, bits per second up and down, and the bytes of a burst; None without a limit."""
     rests = [min(map(burst, filter(None, astuple(host.rates))), default=None) for host in cluster.hosts]
     return [asdict(host.rates) | {"burst": rest} for host, rest in zip(cluster.hosts, rests, strict=True)]
 
 
 def enter(words: list[str]) -> NoReturn:
-    """Be what the launcher takes for ssh: `-x ADDRESS COMMAND ...` runs the command on that host."""
+    """Act as the launcher's ssh: `-x ADDRESS COMMAND ...` runs the command on that host."""
     _, address, *command = words
     holder = os.environ[HOLDERS].split()[int(address.rpartition(".")[2]) - 1]
     die_with_parent(os.getppid())
@@ -327,7 +342,7 @@ def enter(words: list[str]) -> NoReturn:
 
 
 def called_by() -> pwd.struct_passwd | None:
-    """The user who called sudo, whose files are to be."""
+    """Return the user who called sudo, to whom written files will belong; None without sudo."""
     caller = os.environ.get("SUDO_UID", "0")
     with contextlib.suppress(KeyError, ValueError):
         return pwd.getpwuid(int(caller)) if int(caller) else None
@@ -335,13 +350,13 @@ def called_by() -> pwd.struct_passwd | None:
 
 
 def as_caller() -> list[str]:
-    """Options of setpriv by which a rank runs as that user."""
+    """Return the options of setpriv with which a rank runs as the user who called sudo."""
     caller = called_by()
     return [f"--reuid={caller.pw_uid}", f"--regid={caller.pw_gid}", "--init-groups"] if caller else []
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process, or what it becomes, when its parent ends."""
+    """Make the kernel kill this process when its parent ends, even after an exec."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -349,7 +364,7 @@ def die_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def received() -> Iterator[list[int]]:
-    """The signals that arrive within, in order, in place of what they would have done."""
+    """Collect signals in a list, in order, instead of their usual effect, until the end of the `with` block."""
     signals: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
@@ -364,31 +379,32 @@ def received() -> Iterator[list[int]]:
 
 
 def counters(cluster: Cluster) -> list[Counters]:
-    """Of each host, as the kernel has them."""
-    dropped = {one["dev"]: one["drops"] for one in json.loads(inside(cluster.hub, "tc", "-s", "-j", "qdisc"))}
-    found = []
+    """Return the kernel's counters of each host."""
+    queues = json.loads(inside(cluster.hub, "tc", "-s", "-j", "qdisc"))
+    dropped = {queue["dev"]: queue["drops"] for queue in queues}
+    counts = []
     for host in cluster.hosts:
         (e0,) = json.loads(inside(host.holder, "ip", "-s", "-j", "link", "show", "e0"))
         (queue,) = json.loads(inside(host.holder, "tc", "-s", "-j", "qdisc", "show", "dev", "e0"))
-        sent, got = e0["stats64"]["tx"], e0["stats64"]["rx"]
+        sent, received = e0["stats64"]["tx"], e0["stats64"]["rx"]
         lost = queue["drops"] + dropped.get(host.name, 0)
-        found.append(Counters(sent["bytes"], got["bytes"], sent["packets"], got["packets"], lost))
-    return found
+        counts.append(Counters(sent["bytes"], received["bytes"], sent["packets"], received["packets"], lost))
+    return counts
 
 
 def table(cluster: Cluster, start: Sequence[Counters], end: Sequence[Counters]) -> str:
-    """What went through each host's interface, a line a host."""
+    """Return a table of the traffic through each host's interface, with one line for each host."""
     rows = [["host", "address", "up", "down", "bytes sent", "received", "packets sent", "received", "dropped"]]
     for host, before, after in zip(cluster.hosts, start, end, strict=True):
         rates = [named(host.rates.up), named(host.rates.down)]
-        gone = [f"{last - first:,}" for first, last in zip(astuple(before), astuple(after), strict=True)]
-        rows.append([host.name, host.address, *rates, *gone])
+        traffic = [f"{last - first:,}" for first, last in zip(astuple(before), astuple(after), strict=True)]
+        rows.append([host.name, host.address, *rates, *traffic])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)
 
 
 def named(bits: int | None) -> str:
-    """A rate as it is given."""
+    """Return a rate in the form of the options."""
     if bits is None:
         return "none"
     unit = max((unit for unit in UNITS if bits >= UNITS[unit]), key=lambda unit: UNITS[unit])
@@ -396,22 +412,20 @@ def named(bits: int | None) -> str:
 
 
 def described(host: Host, start: Counters, end: Counters) -> dict[str, Any]:
-    """A host in the file of --json."""
+    """Return the entry of a host in the file of --json."""
     rates = {"up_bits_per_second": host.rates.up, "down_bits_per_second": host.rates.down}
     return {"name": host.name, "address": host.address, **rates, "start": asdict(start), "end": asdict(end)}
 
 
 def write(path: Path, facts: dict[str, Any]) -> None:
+    """Write a JSON file that belongs to the user who called sudo."""
     path.write_text(json.dumps(facts, indent=2) + "\n")
     if caller := called_by():
         os.chown(path, caller.pw_uid, caller.pw_gid)
 
 
 def identity(process: int) -> str:
-    """A running process of this machine, told apart from any that later gets its number; empty for one that has ended.
-
-    "namespace number-start".
-    """
+    """Return "namespace number-start", which no later process with the same number has; "" for an ended process."""
     try:
         state, *numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -420,13 +434,13 @@ def identity(process: int) -> str:
 
 
 def is_gone(owner: str) -> bool:
-    """Whether a process is known to have ended, which cannot be said of another container's."""
+    """Return whether a process is known to have ended. This cannot be known for processes of other containers."""
     namespace, _, number = owner.partition(" ")
     return namespace == os.readlink("/proc/self/ns/pid") and identity(int(number.partition("-")[0])) != owner
 
 
 def end_marked(chosen: Callable[[str], bool]) -> None:
-    """Kill what runs in clusters of the chosen owners. Ranks of a killed one end by themselves, children may not."""
+    """Kill all processes in clusters of the chosen owners: the children of a killed cluster's ranks may still run."""
     processes = [process for process, owner in marked() if chosen(owner)]
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
@@ -437,7 +451,7 @@ def end_marked(chosen: Callable[[str], bool]) -> None:
 
 
 def marked() -> Iterator[tuple[int, str]]:
-    """Processes in clusters, with the owner of each."""
+    """Yield each process in a cluster, with its owner."""
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             names = path.read_bytes().decode(errors="replace").split("\0")

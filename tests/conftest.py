@@ -1,9 +1,9 @@
-"""What all tests share: tests under MPI run by themselves (see mpi_tests.py), and hypothesis waits for compilers."""
+"""Set-up of all tests: tests under MPI start their own worlds (see mpi_tests.py), and hypothesis has no deadlines."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import hypothesis
 import pytest
@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("ranks", deadline=None, derandomize=True, d
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Be a rank if started as one, else what starts them, beside other workers."""
+    """Register the plugin of a rank in a process started as one, else the plugin that starts the ranks."""
     os.environ.update({**crowd.settings(), **os.environ})
     under_mpi = config.getoption("--with-mpi")
     hypothesis.settings.load_profile("ranks" if under_mpi else "here")
@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `mpi_python` runs once for each MPI."""
+    """Run a test that takes `mpi_python` once for each MPI."""
     plugin = metafunc.config.pluginmanager.get_plugin("mpi-fed-tests")
     if "mpi_python" in metafunc.fixturenames and isinstance(plugin, mpi_tests.Launcher):
         metafunc.parametrize("mpi_python", plugin.pythons.values(), ids=plugin.pythons, indirect=True)
@@ -35,25 +35,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def mpi_python(request: pytest.FixtureRequest) -> str:
-    """The Python of an environment with one MPI or the other."""
-    if request.param is None:
+    """Python of an environment with one of the two MPIs."""
+    python: str | None = request.param
+    if python is None:
         mpi_tests.missing()
-    return request.param
+    return python
 
 
 @pytest.fixture
 def mpi_pythons(request: pytest.FixtureRequest) -> list[str]:
-    """All of them."""
-    plugin = request.config.pluginmanager.get_plugin("mpi-fed-tests")
-    if None in plugin.pythons.values():
+    """Pythons of the environments with either MPI."""
+    plugin = cast(mpi_tests.Launcher, request.config.pluginmanager.get_plugin("mpi-fed-tests"))
+    pythons = [python for python in plugin.pythons.values() if python is not None]
+    if len(pythons) < len(plugin.pythons):
         mpi_tests.missing()
-    return list(plugin.pythons.values())
+    return pythons
 
 
 @pytest.fixture(autouse=True)
 def world_name(request: pytest.FixtureRequest) -> str | None:
-    """In a test under MPI: the name of its world, whose size is looked at before anything else."""
-    name = getattr(request, "param", None)
+    """Name of the world of a test under MPI, None in other tests. The size of the world is checked first."""
+    name: str | None = getattr(request, "param", None)
     if name is None:
         return None
     from mpi_fed.launch.world import start
@@ -64,9 +66,9 @@ def world_name(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 def world(world_name: str | None) -> World:
-    """The MPI world, of the size that the test's mark asks for."""
+    """MPI world of the size that the test's mark asks for."""
     if world_name is None:
-        pytest.fail("a test that takes part in a world is marked @pytest.mark.mpi(ranks=...)")
+        pytest.fail("this test uses an MPI world; mark it @pytest.mark.mpi(ranks=...)")
     from mpi_fed.launch.world import start
 
     return start()
@@ -74,7 +76,7 @@ def world(world_name: str | None) -> World:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No launcher's variables: what a command at a prompt finds."""
+    """Environment of a command at a prompt: without the variables that launchers set."""
     for name in list(os.environ):
         if name.startswith(("OMPI_", "PMI", "SLURM_", "MPI_FED_", "MPI_LOCAL")):
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""Registering a component checks its operations, and says in a sentence what is wrong with them."""
+"""Registering a component checks its operations, and errors are one sentence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mpi_fed.component import Component, Registry
 from mpi_fed.engine.operation import by_name, operation
 from mpi_fed.errors import InputError
 
+Toys = Registry[Component]
+
 
 @operation(required=True)
 def give(kernel: Any, x: int) -> int:
@@ -18,7 +20,7 @@ def give(kernel: Any, x: int) -> int:
 
 @operation
 def double(kernel: Any, x: int) -> int:
-    """Return twice what `give` gives."""
+    """Return twice the result of `give`."""
     return 2 * give(kernel, x)
 
 
@@ -31,34 +33,34 @@ class SecondKernel(NamedTuple):
 
 
 @pytest.fixture
-def registry():
+def registry() -> Toys:
     for each in (give, double):
         each.cases.clear()
     return Registry("toy", by_name(give, double))
 
 
-def class_of(bases=(Component,), **body):
+def class_of(bases: tuple[type[Component], ...] = (Component,), **body: Any) -> type[Component]:
     return type("Own", bases, {"__module__": __name__, "kind": "own", **body})
 
 
-def plus(kernel, x):
+def plus(kernel: FirstKernel | SecondKernel, x: int) -> int:
     return x + kernel.n
 
 
-def test_a_kernels_type_chooses_the_code(registry) -> None:
+def test_the_type_of_the_kernel_chooses_the_code(registry: Toys) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     assert give(FirstKernel(3), 4) == 7
     assert double(FirstKernel(3), 4) == 14
 
 
-def test_operations_are_inherited(registry) -> None:
+def test_operations_are_inherited(registry: Toys) -> None:
     base = class_of(give=staticmethod(plus), double=staticmethod(lambda kernel, x: 5))
     registry.register(class_of((base,), Kernel=SecondKernel, double=staticmethod(lambda kernel, x: 6)))
     assert give(SecondKernel(1), 1) == 2
     assert double(SecondKernel(1), 1) == 6
 
 
-def test_a_subclass_may_share_its_bases_kernel(registry) -> None:
+def test_a_subclass_may_share_the_kernel_of_its_base(registry: Toys) -> None:
     base = registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     other = type("Other", (base,), {"__module__": __name__, "kind": "other"})
     registry.register(other)
@@ -66,16 +68,16 @@ def test_a_subclass_may_share_its_bases_kernel(registry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "sentence"),
     [
-        ({"Kernel": FirstKernel}, "Own lacks give(kernel, x)"),
+        ({"Kernel": FirstKernel}, "Own must define give(kernel, x)"),
         (
             {"Kernel": FirstKernel, "giv": staticmethod(plus)},
-            "Own.giv is no operation of a toy; did you mean give?",
+            "Own.giv is not an operation of a toy; did you mean give?",
         ),
         (
             {"Kernel": FirstKernel, "give": staticmethod(plus), "helper": staticmethod(lambda kernel: 1)},
-            "Own.helper is no operation of a toy (it has give, double); put helpers of compiled code at the top",
+            "Own.helper is not an operation of a toy (which has give, double); move helpers of compiled code",
         ),
         (
             {"Kernel": FirstKernel, "give": staticmethod(lambda kernel: 1)},
@@ -85,15 +87,15 @@ def test_a_subclass_may_share_its_bases_kernel(registry) -> None:
         ({"give": staticmethod(plus)}, "Own defines give, but no Kernel"),
     ],
 )
-def test_what_is_wrong_is_a_sentence(registry, body, words):
+def test_a_wrong_operation_is_refused_in_one_sentence(registry: Toys, body: dict[str, Any], sentence: str) -> None:
     with pytest.raises(TypeError) as raised:
         registry.register(class_of(**body))
-    assert words in str(raised.value)
+    assert sentence in str(raised.value)
     assert registry == {}
     assert not give.cases
 
 
-def test_a_kernel_has_one_code(registry) -> None:
+def test_two_classes_with_one_kernel_must_share_the_code(registry: Toys) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     other = type(
         "Other",
@@ -104,13 +106,13 @@ def test_a_kernel_has_one_code(registry) -> None:
         registry.register(other)
 
 
-def test_a_kind_is_registered_once(registry) -> None:
+def test_a_kind_is_registered_once(registry: Toys) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     with pytest.raises(ValueError, match="toy kind 'own' is registered twice"):
         registry.register(type("Other", (Component,), {"__module__": __name__, "kind": "own"}))
 
 
-def test_a_component_without_operations_needs_no_kernel(registry) -> None:
+def test_a_component_without_operations_needs_no_kernel(registry: Toys) -> None:
     registry.register(class_of())
     assert registry["own"].Kernel is None
 

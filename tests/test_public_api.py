@@ -23,7 +23,7 @@ class Half(Compressor):
 
 
 @pytest.mark.parametrize("name", mpi_fed.__all__)
-def test_each_name_is_there(name) -> None:
+def test_each_name_is_there(name: str) -> None:
     assert getattr(mpi_fed, name) is not None
     assert name in dir(mpi_fed)
 
@@ -35,7 +35,10 @@ def test_other_names_are_refused() -> None:
 
 def test_the_import_loads_nothing_heavy() -> None:
     code = f"import sys, mpi_fed; sys.exit(', '.join(set({HEAVY}) & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True).stderr.strip() == ""
+    assert (
+        subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False).stderr.strip()
+        == ""
+    )
 
 
 def test_a_name_means_the_same_before_and_after_its_module_is_imported() -> None:
@@ -58,5 +61,5 @@ def test_a_class_of_no_family_is_refused() -> None:
     class Other:
         kind = "other"
 
-    with pytest.raises(TypeError, match="Other belongs to no family: derive it from Problem, Algorithm, Compressor or"):
+    with pytest.raises(TypeError, match="Other belongs to no family of components; derive it from Problem, Algorithm"):
         register(Other)  # type: ignore[type-var]

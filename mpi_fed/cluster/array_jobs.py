@@ -1,4 +1,4 @@
-"""Array jobs: a study's missing work in tasks, handed to sbatch."""
+"""Submit a study's missing configurations to sbatch as an array job."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ SRUN = ["srun", "-K1", "--mpi=pmi2"]
 
 
 def launcher_words(resources: Resources) -> list[str]:
-    """The words that start the ranks of the MPI found here, inside a job."""
+    """Return the words of the command that starts the ranks of the MPI found here, inside a job."""
     try:
         library = launcher.find_library()
         if library.family == "Open MPI":
             return [_mpirun_beside(launcher.find_launcher().path), "-n", str(resources.ranks)]
-        if library.vendor == "MPICH" and (resources.nodes or 1) > 1:  # may not meet under srun: see docs/cluster.md
+        if (
+            library.vendor == "MPICH" and (resources.nodes or 1) > 1
+        ):  # srun may fail to connect them: see docs/cluster.md
             return [launcher.find_launcher().path, "-n", str(resources.ranks)]
         return SRUN
     except WorldError as error:
-        raise InputError(f"{error}; or give a --profile with launcher") from None
+        raise InputError(f"{error}; or give a --profile with the key launcher") from None
 
 
 def _mpirun_beside(mpiexec: str) -> str:
-    """mpirun in place of an mpiexec: Open MPI has both."""
+    """Return the path of the mpirun next to an mpiexec, if there is one: Open MPI has both."""
     mpirun = os.path.join(os.path.dirname(mpiexec), "mpirun")
     return mpirun if os.path.exists(mpirun) else mpiexec
 
@@ -46,7 +48,7 @@ def _mpirun_beside(mpiexec: str) -> str:
 def make_job(
     options: RunOptions, resources: Resources, launch: Sequence[str], work: MissingWork, tasks: Sequence[Task]
 ) -> Job:
-    """The array job of these tasks."""
+    """Return the array job of these tasks."""
     configurations = sum(map(len, tasks))
     of_task = replace(
         options,
@@ -68,12 +70,18 @@ def make_job(
 
 
 def submit_scripts(work: MissingWork, study: Study, scripts: Sequence[str]) -> None:
-    """Hand the scripts to sbatch, and note after each which configuration of the whole study is in which task."""
+    """Submit the scripts, and after each one save the task of each configuration of the whole study.
+
+    Raises InputError if another command has submitted the study since `work` was found, or if sbatch fails.
+    """
     if not scripts:
         return
     with submission.lock_submission(work.folder):
         if submission.load(work.folder) != work.submitted:
-            raise InputError(f"{work.folder}: another command has submitted meanwhile; look at mpi-fed status")
+            raise InputError(
+                f"{work.folder}: another command has submitted this study in the meantime; check mpi-fed status, "
+                f"then submit again"
+            )
         jobs: dict[str, str] = {}
         for script, tasks in zip(scripts, arrays(work.tasks), strict=True):
             array = _sbatch(script)
@@ -83,7 +91,7 @@ def submit_scripts(work: MissingWork, study: Study, scripts: Sequence[str]) -> N
 
 
 def _updated_submission(work: MissingWork, study: Study, jobs: dict[str, str]) -> Submission:
-    """All configurations of the study, and those of its earlier versions that have a job or a log."""
+    """Return all configurations of the study, and those of its earlier versions that have a job or a log."""
     before = {entry.id: entry for entry in work.submitted.entries} if work.submitted else {}
     entries = []
     for c in study.configurations:
@@ -107,10 +115,10 @@ def _entry(configuration: Configuration, job: str | None) -> Entry:
 
 
 def _sbatch(script: str) -> str:
-    """The id of the job that sbatch makes of a script."""
-    answer = subprocess.run(["sbatch", "--parsable"], input=script, capture_output=True, text=True)
+    """Submit a script and return the id of its job. Raises InputError if sbatch fails."""
+    answer = subprocess.run(["sbatch", "--parsable"], input=script, capture_output=True, text=True, check=False)
     array = answer.stdout.strip().partition(";")[0]
     if answer.returncode or not array.isdecimal():
-        message = plain((answer.stderr.strip().splitlines() or ["nothing"])[-1])
-        raise InputError(f"sbatch does not take the job, saying: {message}")
+        message = plain((answer.stderr.strip().splitlines() or ["without a message"])[-1])
+        raise InputError(f"sbatch refused the job ({message}); correct the options or the profile")
     return array

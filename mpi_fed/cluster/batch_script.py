@@ -1,4 +1,4 @@
-"""Batch scripts from their templates. Whatever comes from a user is checked, or quoted, before it enters one."""
+"""Write batch scripts from their templates. Every text from a user is checked or quoted before it enters a script."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .resources import Resources
 WARNING = 120
 """Seconds before the time limit at which Slurm warns a job, so that it can save its state."""
 MOST_RESTARTS = 100
-"""Restarts after which a job is not put back into the queue any more."""
+"""Number of restarts after which a job is not requeued."""
 IDLE_RESTARTS = 2
-"""The same for a job of which this attempt changed no file: it does not even get to its first rounds."""
+"""Number of restarts after which a job is not requeued if its last attempt changed no file."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """An array job: what each of its tasks runs, as names of logs, one after the other."""
+    """An array job. `tasks` holds, for each task, the names of the logs that it computes one after another."""
 
     name: str
     about: str
@@ -38,9 +38,9 @@ class Job:
 
 
 def script(job: Job) -> str:
-    """The batch script. Raises InputError where the folder's name cannot stand in it."""
+    """Return the batch script. Raises InputError if an #SBATCH line cannot hold the folder's name."""
     if job.resources.tasks_per_node is None:
-        raise ValueError("the number of tasks on a node must be settled before")
+        raise ValueError("tasks_per_node must be set before the script is written")
     return render(
         "job.sh.j2",
         about=plain(job.about),
@@ -57,7 +57,7 @@ def script(job: Job) -> str:
 
 
 def render(template: str, **variables: Any) -> str:
-    """A template of this folder with these variables. Its filters `quote` and `words` make words of a shell."""
+    """Return a template of this folder with these variables. Its filters `quote` and `words` quote for a shell."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -70,7 +70,7 @@ def render(template: str, **variables: Any) -> str:
 
 
 def directives(job: Job) -> list[str]:
-    """The options of the #SBATCH lines."""
+    """Return the options of the #SBATCH lines."""
     resources = job.resources
     limit = f"%{resources.array_limit}" if resources.array_limit else ""
     options = {
@@ -97,22 +97,22 @@ def directives(job: Job) -> list[str]:
 
 
 def warning(limit: int | None) -> int:
-    """Seconds before the time limit at which the job is warned: a quarter of a short one."""
+    """Return how many seconds before the time limit a job is warned: at most a quarter of the limit."""
     return WARNING if limit is None else max(1, min(WARNING, limit // 4))
 
 
 def _output(folder: Path) -> str:
-    """The place of the job's output, for a quoted #SBATCH value: no shell sees it, and Slurm reads % its own way."""
+    """Return the path of the job's output as a quoted #SBATCH value, which only Slurm reads; %% stands for %."""
     text = str(folder)
     if not text.isprintable() or set(text) & set('"\\'):
         raise InputError(
-            f'--out {plain(text)}: an #SBATCH line cannot hold quotes ("), backslashes and unprintable characters; '
+            f'--out {plain(text)}: an #SBATCH line cannot hold quotes ("), backslashes or unprintable characters; '
             f"give another folder"
         )
     return text.replace("%", "%%") + "/jobs/%A_%a.out"
 
 
 def _setup(resources: Resources) -> list[str]:
-    """The lines that make the program and its MPI available on a node."""
+    """Return the lines of shell that make the program and its MPI available on a node."""
     lines = [f"module load {shlex.quote(name)}" for name in resources.modules] + resources.setup
     return lines + [f"export {name}={shlex.quote(value)}" for name, value in resources.environment.items()]

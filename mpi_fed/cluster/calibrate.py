@@ -1,7 +1,7 @@
-"""The ranks of a calibration: how long a round of each configuration takes here, measured for a moment.
+"""Measure the time of a round of each configuration on this machine: the program of a calibration's ranks.
 
-`python -m mpi_fed.cluster.calibrate FILE` under a launcher; FILE holds, as JSON, the configurations' tables and the
-plugins. The root prints a JSON object a line: the seconds of a round.
+Run `python -m mpi_fed.cluster.calibrate FILE` under a launcher. FILE holds, as JSON, the configurations' tables and the
+plugins. The root prints one JSON object for each configuration, with the seconds of a round.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from ..launch.world import World, guard, start
 
 MEASURED = 0.3
-"""Seconds that the rounds measured last shall take; all rounds of a configuration take twice that."""
+"""Least seconds of the last measured stretch of rounds; all rounds of a configuration take about twice that."""
 
 
 def main(file: str) -> None:
@@ -34,7 +34,7 @@ def main(file: str) -> None:
 
 
 def _measure(world: World, configuration: Any) -> float:
-    """Seconds of a round, from stretches of rounds of which each is twice as long as the one before."""
+    """Return the seconds of a round, from the last of several stretches of 1, 2, 4, ... rounds."""
     from ..runner.simulation import Simulation
 
     population = configuration.problem.prepare(configuration.clients)

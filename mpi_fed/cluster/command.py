@@ -1,6 +1,6 @@
-"""`mpi-fed submit`: what studies lack, as Slurm array jobs. `mpi-fed status`: how far they are.
+"""The commands `mpi-fed submit`, which submits missing configurations to Slurm, and `mpi-fed status`.
 
-Each imports what it needs when it is called: `status` loads no compiler.
+Each command imports its modules when it is called, so that `status` does not load the compiler.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 def submit(arguments: Namespace) -> int:
-    """Submit the studies, or with --dry-run print the batch scripts; the exit status."""
+    """Submit the studies, or with --dry-run print the batch scripts. Return the exit status."""
     from .submit import submit_studies
 
     return submit_studies(arguments)
 
 
 def status(folder: str, *, json: bool) -> int:
-    """Print the state of every configuration below the folder; the exit status."""
+    """Print the state of every configuration in the folder. Return the exit status."""
     from .status import examine
     from .status_table import as_json, lines
 

@@ -1,4 +1,4 @@
-"""The batch files in slurm/, for people to copy and edit. `python -m mpi_fed.cluster.examples FOLDER` writes them."""
+"""Write the batch files in slurm/, which users copy and edit: `python -m mpi_fed.cluster.examples FOLDER`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from .batch_script import WARNING, render
 
 EXAMPLES = {"single.sbatch": False, "array.sbatch": True}
-"""For each file, whether its job is an array."""
+"""Names of the files, each with True if its job is an array."""
 
 
 def example(name: str) -> str:
-    """The text of one of the files."""
+    """Return the text of one of the files."""
     return render("example.sh.j2", array=EXAMPLES[name], warning=WARNING)
 
 

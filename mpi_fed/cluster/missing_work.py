@@ -1,4 +1,4 @@
-"""What a study lacks: neither done, nor queued, nor running. In tasks, and with the time that they may take."""
+"""The missing work of a study: configurations that are not done, queued or running, as tasks with estimated times."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from .status import in_progress, read_progress
 from .submission import Submission
 
 LONGEST_ARRAY = 1000
-"""Tasks of an array: Slurm's own default limit."""
+"""Most tasks of an array: Slurm's default limit."""
 
 Task = list[Configuration]
-"""The configurations that one array task runs, one after the other."""
+"""Configurations that one array task runs one after another."""
 
 
 @dataclass(frozen=True)
 class MissingWork:
-    """What a study lacks. `seconds` and `speeds` are by the configuration's id, where they are known."""
+    """The missing configurations of a study. `seconds` and `speeds` hold the known estimates, by configuration's id."""
 
     study: Study
     folder: Path
     submitted: Submission | None
-    """What was submitted before."""
+    """The earlier submission, if any."""
     tasks: list[Task]
     seconds: dict[str, float]
     speeds: dict[str, Speed]
 
 
 def find_missing(study: Study, options: RunOptions, ranks: int, longest: float, measure: bool) -> MissingWork:
-    """What the study lacks, in tasks of at most `longest` seconds where a task has several configurations.
+    """Return the missing work. Tasks with several configurations take at most `longest` seconds.
 
-    `measure`: measure here how long a round takes where no log says it.
+    With `measure`, the time of a round is measured here for configurations without an earlier log.
     """
     folder = Path(options.out).absolute() / study.name
     submitted = submission.load(folder)
@@ -71,7 +71,7 @@ def find_missing(study: Study, options: RunOptions, ranks: int, longest: float, 
 
 
 def bundles(configurations: Sequence[Configuration], seconds: dict[str, float], longest: float) -> list[Task]:
-    """Tasks of one configuration, or of consecutive ones for as long as they last `longest` seconds together."""
+    """Return tasks of one configuration, or of consecutive configurations that together take at most `longest` s."""
     tasks: list[Task] = []
     total = math.inf
     for configuration in configurations:
@@ -85,6 +85,6 @@ def bundles(configurations: Sequence[Configuration], seconds: dict[str, float], 
 
 
 def arrays(tasks: list[Task]) -> Iterator[list[Task]]:
-    """The tasks, split into arrays of a length that Slurm takes."""
+    """Split the tasks into arrays of at most LONGEST_ARRAY tasks."""
     for first in range(0, len(tasks), LONGEST_ARRAY):
         yield tasks[first : first + LONGEST_ARRAY]

@@ -1,7 +1,7 @@
-"""The resources that a batch job asks Slurm for, from the command line and from a site's profile, all checked.
+"""The resources that a batch job requests from Slurm: read from the command line and a site's profile, and checked.
 
-What enters an #SBATCH line must match a strict pattern here; what enters a command is quoted by `job.sh.j2`. The one
-exception is a profile's `setup`, whose lines are commands and are meant to be.
+A text that enters an #SBATCH line must match a strict pattern here; a text that enters a command is quoted by
+`job.sh.j2`. The only exception is a profile's `setup`, whose lines are commands.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ FORMS = {
     "qos": (_NAME, "normal"),
     "constraint": (r"[A-Za-z0-9_][A-Za-z0-9_.,&|*+()\[\]:-]*", "skylake or [rack1|rack2]"),
 }
-"""For each text that enters an #SBATCH line, what it must match and what it looks like."""
+"""Pattern and example of each text that enters an #SBATCH line."""
 OPTION = r"--([a-z][a-z0-9-]*)(=[A-Za-z0-9_.,:/=@%+*&|()\[\]-]+)?"
 SET_HERE = ("array", "job-name", "nodes", "ntasks", "open-mode", "output", "requeue", "no-requeue", "signal", "wrap")
-"""Options of sbatch that the script sets by itself, and that a user's line would contradict."""
+"""Options of sbatch that the script sets; an option of the user would contradict them."""
 HAVE_OPTIONS = (
     *("account", "constraint", "cpus-per-task", "mem", "nodes"),
     *("ntasks-per-node", "partition", "qos", "time"),
 )
+"""Options of sbatch that are also options of `mpi-fed submit`."""
 MODULE = r"[A-Za-z0-9][A-Za-z0-9_.+@:/-]*"
 
 
 class Resources(BaseModel):
-    """The keys of a profile; those that are no commands are also options of `mpi-fed submit`."""
+    """The keys of a profile. The keys that do not hold commands are also options of `mpi-fed submit`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -73,7 +74,7 @@ class Resources(BaseModel):
         for line in lines:
             match = re.fullmatch(OPTION, line)
             if match is None:
-                raise ValueError("each must be one option of sbatch like --gres=gpu:1, without spaces and quotes")
+                raise ValueError("each must be one option of sbatch like --gres=gpu:1, without spaces or quotes")
             for name in (*SET_HERE, *HAVE_OPTIONS):
                 if name.startswith(match[1]):  # sbatch takes abbreviations
                     hint = "is set by mpi-fed submit itself" if name in SET_HERE else f"has its own key: {_key(name)}"
@@ -84,14 +85,14 @@ class Resources(BaseModel):
     @classmethod
     def _words(cls, text: str | None) -> str | None:
         if text is not None and (not text.isprintable() or not _split(text)):
-            raise ValueError("must be one line, the words of a command, each quote closed")
+            raise ValueError("must be the words of a command in one line, with each quote closed")
         return text
 
     @field_validator("python")
     @classmethod
     def _path(cls, text: str | None) -> str | None:
         if text is not None and not (text and text.isprintable()):
-            raise ValueError("must be the path of a Python")
+            raise ValueError("must be the path of a Python interpreter")
         return text
 
     @field_validator("modules")
@@ -105,7 +106,7 @@ class Resources(BaseModel):
     @classmethod
     def _lines(cls, lines: list[str]) -> list[str]:
         if not all(line.isprintable() and line.strip() for line in lines):
-            raise ValueError("each must be one line of shell")
+            raise ValueError("each must be one line of shell code")
         return lines
 
     @field_validator("environment")
@@ -113,27 +114,27 @@ class Resources(BaseModel):
     def _variables(cls, variables: dict[str, str]) -> dict[str, str]:
         for name, value in variables.items():
             if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or not value.isprintable():
-                raise ValueError("must be names of variables with texts of one line")
+                raise ValueError("must give each name of a variable a text of one line")
         return variables
 
     @property
     def ranks(self) -> int:
-        """The ranks of a job."""
+        """Number of ranks of a job."""
         return (self.nodes or 1) * (self.tasks_per_node or 1)
 
     @property
     def cores(self) -> int:
-        """The cores of a job."""
+        """Number of cores of a job."""
         return self.ranks * (self.cpus_per_task or 1)
 
     @property
     def launch(self) -> list[str] | None:
-        """The launcher's words."""
+        """Words of the launcher's command, or None if no launcher is given."""
         return None if self.launcher is None else _split(self.launcher)
 
     @property
     def seconds(self) -> int | None:
-        """The time limit in seconds."""
+        """Time limit in seconds, or None if no limit is given."""
         return None if self.time is None else seconds_of(self.time)
 
 
@@ -149,7 +150,7 @@ def _split(text: str) -> list[str]:
 
 
 def seconds_of(time: str) -> int:
-    """Slurm's ways of writing a time: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
+    """Return the seconds of a time in one of Slurm's forms: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S."""
     days, dash, rest = time.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:
@@ -162,7 +163,7 @@ def seconds_of(time: str) -> int:
 
 
 def from_command_line(arguments: Namespace) -> Resources:
-    """The resources of the profile, with options of the command line in their place; those of --sbatch are added."""
+    """Return the resources of the profile. Options of the command line replace its keys; --sbatch adds to them."""
     profile = {}
     if arguments.profile is not None:
         profile = read_toml(Path(arguments.profile), "profile")

@@ -1,4 +1,4 @@
-"""How long configurations will take: from earlier logs of theirs, or else measured here for a moment."""
+"""Estimate how long configurations will take, from their earlier logs or from a short measurement on this machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ..terminal.console import say
 from ..text import plain, plural
 
 START_UP = 30.0
-"""Seconds allowed to a configuration before its first round: imports, and what has not been compiled yet."""
+"""Estimated seconds of a configuration before its first round, for imports and compilation."""
 RANKS = 4
-"""The most ranks of a calibration."""
+"""Most ranks of a calibration."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of a round, on how many ranks, and how that is known."""
+    """Seconds of a round, the number of ranks, and the source of the estimate."""
 
     seconds: float
     ranks: int
@@ -43,7 +43,7 @@ class Speed:
 def speeds(
     configurations: Sequence[Configuration], folder: Path, ranks: int, plugins: Sequence[str], measure: bool = True
 ) -> dict[str, Speed]:
-    """By id, the speed of each configuration of which a log tells or, where `measure` allows it, a calibration."""
+    """Return id -> speed for the configurations with an earlier log and, with `measure`, calibrate the others."""
     logged = dict(_logged(folder))
     speeds_by_id = {c.id: logged[key] for c in configurations if (key := _key(c.tables)) in logged}
     unlogged = [c for c in configurations if c.id not in speeds_by_id]
@@ -53,12 +53,12 @@ def speeds(
 
 
 def seconds_of(configuration: Configuration, repetitions: int, speed: Speed) -> float:
-    """Wall seconds of so many repetitions, start-up included, if more ranks make no round faster."""
+    """Return the wall seconds of the repetitions, start-up included, if more ranks do not make a round faster."""
     return START_UP + speed.seconds * configuration.rounds * repetitions
 
 
 def _logged(folder: Path) -> Iterator[tuple[str, Speed]]:
-    """Yield, for each log in a folder with a time of a round, its configuration's key and speed."""
+    """Yield the configuration's key and speed of each log in a folder that has times of rounds."""
     for path in sorted(folder.glob("*.h5")):
         with contextlib.suppress(OSError, KeyError, ValueError, RuntimeError), h5py.File(path, "r") as log:
             seconds, rounds = log[schema.WALL_SECONDS.name][:], log[schema.ROUND.name][:]
@@ -70,17 +70,17 @@ def _logged(folder: Path) -> Iterator[tuple[str, Speed]]:
 
 
 def _key(tables: dict[str, Any]) -> str:
-    """What the speed of a round depends on: all but how many rounds there are, and what is logged of them."""
+    """Return the part of a configuration that the speed of a round depends on: not the rounds, seeds and log points."""
     parts = {name: table for name, table in tables.items() if name not in ("study", "log")}
     return json.dumps([parts, tables["study"]["clients"]], sort_keys=True)
 
 
 def calibrate(configurations: Sequence[Configuration], ranks: int, plugins: Sequence[str]) -> dict[str, Speed]:
-    """Measure each configuration on a few ranks of this machine. Raises InputError where that cannot be done."""
+    """Measure each configuration on a few ranks of this machine. Raises InputError if that fails."""
     ranks = min(ranks, launcher.cores(), RANKS)
     say(
         f"measuring rounds of {len(configurations)} {plural('configuration', len(configurations))} on "
-        f"{ranks} ranks here; what is not compiled yet takes a minute or two (--no-estimate leaves all of it out)"
+        f"{ranks} ranks here; compiling takes a minute or two the first time (--no-estimate skips the measurement)"
     )
     with tempfile.TemporaryDirectory(prefix="mpi-fed-") as folder:
         file = Path(folder, "configurations.json")
@@ -88,22 +88,22 @@ def calibrate(configurations: Sequence[Configuration], ranks: int, plugins: Sequ
         try:
             paces = list(_measured(ranks, file))
         except WorldError as error:
-            raise InputError(f"no round can be measured here: {error}; or give --no-estimate") from None
-    return {c.id: Speed(pace, ranks, "a moment here") for c, pace in zip(configurations, paces, strict=True)}
+            raise InputError(f"rounds cannot be measured here: {error}; or give --no-estimate") from None
+    return {c.id: Speed(pace, ranks, "a measurement here") for c, pace in zip(configurations, paces, strict=True)}
 
 
 def _measured(ranks: int, file: Path) -> Iterator[float]:
     program = [sys.executable, "-P", "-m", "mpi_fed.cluster.calibrate", str(file)]
     errors_file = file.with_name("errors")
-    with launcher.command_for(ranks, program) as (command, surroundings), open(errors_file, "w+b") as errors:
+    with launcher.command_for(ranks, program) as (command, environment), open(errors_file, "w+b") as errors:
         with subprocess.Popen(
             command,
-            env=surroundings,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            preexec_fn=functools.partial(die_with_parent, os.getpid()),
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509  # it only calls prctl
         ) as process:
             try:
                 assert process.stdout is not None
@@ -114,6 +114,6 @@ def _measured(ranks: int, file: Path) -> Iterator[float]:
                 raise
         if process.returncode:
             errors.seek(0)
-            lines = errors.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+            lines = errors.read().decode(errors="replace").strip().splitlines() or ["no message"]
             reason = next((line for line in lines if line.startswith("mpi-fed: ")), lines[-1])
-            raise WorldError(f"exit status {process.returncode}, saying: {plain(reason.removeprefix('mpi-fed: '))}")
+            raise WorldError(f"exit status {process.returncode}: {plain(reason.removeprefix('mpi-fed: '))}")

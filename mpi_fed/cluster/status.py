@@ -1,4 +1,4 @@
-"""How far each configuration of a study is, from logs, their locks, the submission and Slurm."""
+"""The state of each configuration of a study, from logs, their locks, the submission and Slurm."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ from .submission import Entry
 
 STATES = ("done", "running", "queued", "interrupted", "failed", "missing")
 END = " ended with exit status "
-"""What the batch script says of a run that failed, after the log's name."""
+"""Text that the batch script prints after the log's name when a run has failed."""
 FINISHED = (RepetitionStatus.COMPLETE, RepetitionStatus.DIVERGED)
 TAIL = 100_000
-"""Bytes of a job's output that are looked at."""
+"""Bytes at the end of a job's output that are searched for its message."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a log holds, `status` as the log says it."""
+    """The progress in one log. `status` is the log's own attribute."""
 
     id: str
     label: str
     position: int
     status: str
     length: int
+    """Rounds of a repetition."""
     rounds: dict[int, int]
     """Seed -> rounds done."""
     finished: list[int]
+    """Seeds."""
     diverged: list[int]
+    """Seeds."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration's state: a key each in --json."""
+    """The state of one configuration; each field is a key of `mpi-fed status --json`."""
 
     study: str
     file_name: str
@@ -62,12 +65,15 @@ class Row:
 
 
 def examine(folder: Path) -> list[Row]:
-    """The states of all configurations of a study's folder, or of each study's folder in it."""
+    """Return the states of all configurations of a study's folder, or of all studies' folders in it.
+
+    Raises InputError if `folder` is not a folder, or contains neither logs nor a submission.
+    """
     if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; give that of the logs, such as runs")
+        raise InputError(f"{folder}: is not a folder; give the folder of the logs, such as runs")
     studies = [folder] if _is_study(folder) else sorted(path for path in folder.iterdir() if _is_study(path))
     if not studies:
-        raise InputError(f"{folder}: holds no logs and no submission; give the folder that --out named")
+        raise InputError(f"{folder}: contains no logs and no submission; give the folder that was given as --out")
     return [row for study in studies for row in _study(study)]
 
 
@@ -107,7 +113,7 @@ def _unreadable(study: str, path: Path) -> Row:
 
 
 def _entry(path: Path, progress: Progress) -> Entry:
-    """The entry of a configuration that no submission has, from its log."""
+    """Return the entry of a configuration that was not submitted, from its log."""
     return Entry(
         id=progress.id,
         file_name=path.name,
@@ -119,7 +125,7 @@ def _entry(path: Path, progress: Progress) -> Entry:
 
 
 def _row(study: str, path: Path, entry: Entry, progress: Progress | None, queued: Mapping[str, str]) -> Row:
-    """The state of one configuration, of what its log, its lock, its job and its last exit say."""
+    """Return the state of one configuration, from its log, its lock, its job and its last exit status."""
     finished = set(progress.finished) & set(entry.seeds) if progress else set()
     reached = sum(progress.rounds.get(seed, 0) for seed in entry.seeds) if progress else 0
     row = Row(
@@ -145,7 +151,7 @@ def _row(study: str, path: Path, entry: Entry, progress: Progress | None, queued
 
 
 def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
-    """The state of a configuration that is not done, and that nothing works on or will."""
+    """Return the state of a configuration that is not done, running or queued."""
     ended = _exit(path)
     if ended:
         status, job, host = ended
@@ -154,7 +160,7 @@ def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
     if progress and progress.status == Status.INTERRUPTED:
         return replace(row, state="interrupted", note="can be continued")
     if row.job:
-        note = "its job ended without a word: cancelled, killed or out of time; submit again to go on"
+        note = "its job left no exit status: cancelled, killed or out of time; submit again to continue"
         return replace(row, state="failed", note=note)
     if progress:
         return replace(row, state="interrupted", note="killed; can be continued")
@@ -162,14 +168,14 @@ def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
 
 
 def _said(output: Path, log: str) -> str:
-    """The last that a run said before the batch script noted its end, from the end of the job's output."""
+    """Return the last message of a run before the batch script noted its end, from the end of the job's output."""
     try:
         with open(output, "rb") as file:
             file.seek(max(0, output.stat().st_size - TAIL))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    while lines and f"mpi-fed: {log}{END}" not in lines.pop():  # behind what a launcher left without a line's end
+    while lines and f"mpi-fed: {log}{END}" not in lines.pop():  # may follow an unfinished line of the launcher
         pass
     for line in reversed(lines):
         if END in line:
@@ -180,9 +186,9 @@ def _said(output: Path, log: str) -> str:
 
 
 def _exit(path: Path) -> tuple[int, str, str] | None:
-    """(exit status, job, host) that the batch script left of the configuration's last run, if it failed.
+    """Return (exit status, job, host) of the configuration's last run as the batch script noted it, if it failed.
 
-    A log that is newer has been worked on since.
+    None if the log is newer, because another run has then continued it.
     """
     record = path.with_name(f".{path.name}.exit")
     try:
@@ -195,7 +201,7 @@ def _exit(path: Path) -> tuple[int, str, str] | None:
 
 
 def in_progress(path: Path) -> bool:
-    """Whether a run works on this log: it holds its lock or, where a file system has none, has the log open."""
+    """Return whether a run uses this log: it holds the lock or, on a file system without locks, has the log open."""
     if lock.holder(path) is not None:
         return True
     try:
@@ -208,7 +214,7 @@ def in_progress(path: Path) -> bool:
 
 
 def read_progress(path: Path) -> Progress | None:
-    """How far a log is, also while a run writes it; None where it is not readable as one."""
+    """Return the progress in a log, even while a run writes it; None if it cannot be read as a log."""
     try:
         with h5py.File(path, "r", locking=False) as log:
             return _progress(log)

@@ -1,4 +1,4 @@
-"""The states of configurations, as lines for people and as JSON."""
+"""The states of configurations, as lines of text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .status import STATES, Row
 
 
 def as_json(rows: list[Row]) -> str:
-    """A list of objects, one a configuration."""
+    """Return a JSON list with one object for each configuration."""
     return json.dumps([asdict(row) for row in rows], indent=1)
 
 
 def lines(rows: list[Row]) -> Iterator[str]:
-    """A line for each study, and one for each configuration below it."""
+    """Yield a line for each study, followed by a line for each of its configurations."""
     width = max(len(row.label) for row in rows)
     study = None
     for row in rows:

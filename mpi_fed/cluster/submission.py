@@ -1,4 +1,4 @@
-"""The submitted jobs of a study: `submission.json` beside its logs, and their states in Slurm."""
+"""The submitted jobs of a study: `submission.json` next to its logs, and their states in Slurm."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..text import plain
 NAME = "submission.json"
 FORMAT, VERSION = "mpi-fed submission", 1
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
-"""States in which a job of squeue's waits; in every other one it runs, or is about to end."""
+"""States of squeue in which a job waits. In all other states it is running or about to end."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A configuration of the study. `job` is the array task that had it last, as 12_3, if it was submitted."""
+    """A configuration of the study. `job` is its last array task, such as 12_3, or None if it was not submitted."""
 
     id: str
     file_name: str
@@ -45,17 +45,17 @@ class Submission:
 
     @property
     def jobs(self) -> dict[str, str]:
-        """By id, the job of each configuration that has one."""
+        """Jobs of the submitted configurations, by the configuration's id."""
         return {entry.id: entry.job for entry in self.entries if entry.job}
 
 
 def load(folder: Path) -> Submission | None:
-    """The folder's submission, if there is one. Raises InputError where it cannot be read."""
+    """Return the folder's submission, or None. Raises InputError if it cannot be read."""
     path = folder / NAME
     try:
         document = json.loads(path.read_bytes())
         if (document["format"], document["format_version"]) != (FORMAT, VERSION):
-            raise ValueError("of another format")
+            raise ValueError(f"it is not {FORMAT} {VERSION}")
         names = [field.name for field in fields(Entry)]
         entries = [Entry(**{name: entry[name] for name in names}) for entry in document["configurations"]]
         if not all(re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9.-]*\.h5", e.file_name) for e in entries):
@@ -67,11 +67,13 @@ def load(folder: Path) -> Submission | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = plain(str(getattr(error, "strerror", None) or error))
-        raise InputError(f"{path}: cannot be read ({reason}); move it away, and look at squeue before") from None
+        raise InputError(
+            f"{path}: cannot be read ({reason}); check with squeue that no job of this study is left, then move it away"
+        ) from None
 
 
 def save(folder: Path, submission: Submission) -> None:
-    """Write the submission aside and put it in place."""
+    """Write the submission to a temporary file and rename it."""
     document = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -85,7 +87,7 @@ def save(folder: Path, submission: Submission) -> None:
 
 @contextlib.contextmanager
 def lock_submission(folder: Path) -> Iterator[None]:
-    """Within it, no other command submits this study. Raises InputError where one does already."""
+    """Keep other commands from submitting this study. Raises InputError if another command is submitting it."""
     with _write_errors(folder):
         (folder / "jobs").mkdir(parents=True, exist_ok=True)
         lock = open(folder / f".{NAME}.lock", "w")  # noqa: SIM115
@@ -93,7 +95,7 @@ def lock_submission(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: is being submitted by another command; wait for its end") from None
+            raise InputError(f"{folder}: is being submitted by another command; wait until it ends") from None
         except OSError:
             pass  # a file system without locks
         yield
@@ -108,17 +110,17 @@ def _write_errors(folder: Path) -> Iterator[None]:
 
 
 def queue(jobs: Iterable[str]) -> dict[str, str]:
-    """The state, `queued` or `running`, of each of these array tasks that Slurm still has. Without squeue, none.
+    """Return array task -> `queued` or `running` for those tasks that Slurm still has; {} if squeue is not on PATH.
 
-    Raises InputError where squeue cannot say.
+    Raises InputError if squeue fails.
     """
     arrays = sorted({job.partition("_")[0] for job in jobs})
     if not arrays or shutil.which("squeue") is None:
         return {}
     command = ["squeue", "--noheader", "--array", f"--jobs={','.join(arrays)}", "--format=%i|%T"]
-    answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if answer.returncode and "Invalid job id" not in answer.stderr:  # which it says where all of them are over
-        message = plain((answer.stderr.strip().splitlines() or ["nothing"])[-1])
-        raise InputError(f"squeue cannot tell which jobs are there ({message}); try again when Slurm answers")
+    answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if answer.returncode and "Invalid job id" not in answer.stderr:  # squeue's error if all jobs have ended
+        message = plain((answer.stderr.strip().splitlines() or ["without a message"])[-1])
+        raise InputError(f"squeue failed ({message}); try again when Slurm responds")
     rows = (line.strip().partition("|") for line in answer.stdout.splitlines())
     return {job: "queued" if state in QUEUED else "running" for job, _, state in rows}

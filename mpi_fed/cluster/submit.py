@@ -1,4 +1,4 @@
-"""Submission: what studies lack, checked, priced and handed to Slurm as array jobs."""
+"""Check the missing configurations of studies, estimate their cost and submit them to Slurm as array jobs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .missing_work import arrays, find_missing
 from .resources import Resources, from_command_line
 
 TASKS = 8
-"""The most ranks on a node where --tasks-per-node is not given."""
+"""Most ranks on a node if --tasks-per-node is not given."""
 CLIENTS = 4
-"""The ranks on a node where the study does not give its number of clients either."""
+"""Ranks on a node if neither --tasks-per-node nor the study's number of clients is given."""
 
 
 def submit_studies(arguments: Namespace) -> int:
-    """Submit the studies, or with --dry-run print the batch scripts; the exit status."""
+    """Submit the studies, or with --dry-run print the batch scripts. Return the exit status."""
     options = replace(RunOptions.of(arguments), analyze=False, dry_run=False)
     studies, resources = _checked_studies(options, from_command_line(arguments))
     if not arguments.dry_run and shutil.which("sbatch") is None:
-        raise InputError("sbatch is not on PATH: submit where Slurm is, or look at the script with --dry-run")
+        raise InputError("sbatch is not on PATH; submit on a machine with Slurm, or print the script with --dry-run")
     launch = resources.launch or launcher_words(resources)
     complete = load_studies(options.studies, options.overrides, None, resources.ranks, options.variant)
     longest, measure = 60.0 * arguments.bundle_minutes, not arguments.no_estimate
@@ -44,12 +44,12 @@ def submit_studies(arguments: Namespace) -> int:
         else:
             submit_scripts(work, next(study for study in complete if study.name == work.study.name), scripts)
     if not arguments.dry_run:
-        say(f"`mpi-fed status {shlex.quote(options.out)}` tells how far it is")
+        say(f"`mpi-fed status {shlex.quote(options.out)}` shows the progress")
     return 0
 
 
 def _checked_studies(options: RunOptions, resources: Resources) -> tuple[Sequence[Study], Resources]:
-    """The studies, checked for the number of ranks, and the resources with that number settled."""
+    """Return the studies, checked for the number of ranks, and the resources with that number filled in."""
     nodes, tasks = resources.nodes or 1, resources.tasks_per_node
     if tasks is None:
         studies = load_studies(options.studies, options.overrides, options.only, CLIENTS * nodes, options.variant)

@@ -1,7 +1,8 @@
-"""Messages that carry checksums: `route.self_check = true`, for whoever does not trust a network or a codec.
+"""Messages with checksums (`route.self_check = true`), to find errors of a network or a codec.
 
-A client decodes what it has packed, and sends behind it a checksum of the bytes and one of the decoded vector. Whoever
-decodes holds both against what arrived. The iterates are those of a run without, the checksums count as transported.
+A client decodes the payload that it has packed, and appends a checksum of the bytes and one of the decoded vector. The
+decoding side compares both with the message that arrived. The iterates are those of a run without checksums, and the
+checksums count as transported bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from .compilation import bits_of, kernel
 from .operations.compressor import (
     UNKNOWN,
+    Bytes,
+    Message,
+    Vector,
     checksum_bytes,
     decode,
     encode,
@@ -26,8 +30,9 @@ from .random_streams import THE_ROOT
 TRAILER = 16
 """Bytes of the two checksums."""
 SOUND = -1
+"""Value of the slots of `fault` before a wrong message is found."""
 BYTES, VECTOR = 0, 1
-"""What was found to differ: the bytes that arrived, or the vector that they decode to."""
+"""Kinds of faults: the bytes that arrived differ, or the vector that they decode to differs."""
 _BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # of FNV-1a
 
 
@@ -36,7 +41,7 @@ SENDER, ROUND, WHAT = range(3)
 
 
 class CheckedKernel(NamedTuple):
-    """Any compressor's kernel, whose messages get the trailer."""
+    """The kernel of any compressor, with checksums at the end of its messages."""
 
     inner: Any
     decoded: NDArray[np.float64]  # (d,)
@@ -44,29 +49,29 @@ class CheckedKernel(NamedTuple):
 
 
 def fault_found(kernel: CheckedKernel) -> str | None:
-    """What was found wrong with a message, if anything was."""
+    """Return a sentence about the first wrong message, or None if there was none."""
     client, round, what = kernel.fault.tolist()
     if client == SOUND:
         return None
-    how = "its bytes are not those that were sent"
+    reason = "its bytes are not those that were sent"
     if what == VECTOR:
-        how = "it decodes to another vector than its sender decoded"
-    return f"in round {round} the message of {sender_name(client)} is wrong: {how}"
+        reason = "it decodes to another vector than at its sender"
+    return f"in round {round} the message of {sender_name(client)} is wrong: {reason}"
 
 
 def sender_name(client: int) -> str:
-    """Who a client number, as an int64, means."""
+    """Return the name of the sender with this client number, an int64."""
     return "the root" if client == np.int64(THE_ROOT) else f"client {client}"
 
 
 def checked(inner: NamedTuple, dimension: int) -> CheckedKernel:
-    """The kernel that checks every message of another one."""
+    """Return a kernel that checks every message of the kernel `inner`."""
     return CheckedKernel(inner, np.zeros(dimension), np.full(3, SOUND, np.int64))
 
 
 @kernel
-def checksum_of_bytes(payload):
-    """FNV-1a, 64 bits: each change of a single byte shows."""
+def checksum_of_bytes(payload: Bytes) -> np.uint64:
+    """Return the 64-bit FNV-1a hash of the bytes, which every change of a single byte changes."""
     word = _BASIS
     for i in range(len(payload)):
         word = (word ^ np.uint64(payload[i])) * _PRIME
@@ -74,8 +79,8 @@ def checksum_of_bytes(payload):
 
 
 @kernel
-def checksum_of_vector(x):
-    """The same over the bits of float64."""
+def checksum_of_vector(x: Vector) -> np.uint64:
+    """Return the same hash of the bits of float64 numbers, a word at a time."""
     word = _BASIS
     for j in range(len(x)):
         word = (word ^ bits_of(x[j])) * _PRIME
@@ -83,21 +88,21 @@ def checksum_of_vector(x):
 
 
 @kernel
-def byte(word, i):
-    """The i-th byte of a word, the lowest first."""
+def byte(word: np.uint64, i: int) -> np.uint8:
+    """Return the i-th byte of a word; byte 0 is the lowest."""
     return np.uint8((word >> np.uint64(8 * i)) & np.uint64(255))
 
 
 @kernel
-def put(payload, at, word):
+def put(payload: Bytes, at: int, word: np.uint64) -> None:
     """payload[at : at + 8] <- word."""
     for i in range(8):
         payload[at + i] = byte(word, i)
 
 
 @kernel
-def differs(payload, at, word):
-    """Whether payload[at : at + 8] is another word."""
+def differs(payload: Bytes, at: int, word: np.uint64) -> bool:
+    """Return whether payload[at : at + 8] differs from the word."""
     same = True
     for i in range(8):
         same = same and payload[at + i] == byte(word, i)
@@ -105,7 +110,7 @@ def differs(payload, at, word):
 
 
 @encode.implement(CheckedKernel)
-def _encode(kernel, x, payload, message):
+def _encode(kernel: CheckedKernel, x: Vector, payload: Bytes, message: Message) -> int:
     written = encode(kernel.inner, x, payload, message)
     size = abs(written)
     kernel.decoded.fill(0.0)
@@ -116,7 +121,7 @@ def _encode(kernel, x, payload, message):
 
 
 @decode.implement(CheckedKernel)
-def _decode(kernel, payload, weight, out, message):
+def _decode(kernel: CheckedKernel, payload: Bytes, weight: float, out: Vector, message: Message) -> None:
     size = len(payload) - TRAILER
     kernel.decoded.fill(0.0)
     decode(kernel.inner, payload[:size], 1.0, kernel.decoded, message)
@@ -133,21 +138,23 @@ def _decode(kernel, payload, weight, out, message):
 
 
 @length.implement(CheckedKernel)
-def _length(kernel, message):
+def _length(kernel: CheckedKernel, message: Message) -> int:
     size = length(kernel.inner, message)
     return size if size == UNKNOWN else size + TRAILER
 
 
 @information_bits.implement(CheckedKernel)
-def _information_bits(kernel, size):
+def _information_bits(kernel: CheckedKernel, size: int) -> int:
     return information_bits(kernel.inner, size)
 
 
 @participants.implement(CheckedKernel)
-def _participants(kernel, seed, round, clients, out):
+def _participants(
+    kernel: CheckedKernel, seed: np.uint64, round: np.uint64, clients: int, out: NDArray[np.int64]
+) -> int:
     return participants(kernel.inner, seed, round, clients, out)
 
 
 @checksum_bytes.implement(CheckedKernel)
-def _checksum_bytes(kernel):
+def _checksum_bytes(kernel: CheckedKernel) -> int:
     return TRAILER

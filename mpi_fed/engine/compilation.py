@@ -1,12 +1,13 @@
-"""Compilation: one decorator, one cache that can be neither stale nor torn, one way to choose code by type.
+"""Compilation of kernels, and the cache of compiled code.
 
-Every compiled function is an `@kernel`. Without compilation (see `mode`) the same source runs as plain Python and gives
-the same bits: no fast-math (so LLVM neither reorders sums nor contracts a*b+c), sums in explicit lanes, explicit casts.
+Every compiled function is decorated with `@kernel` or `@inlined`. Without compilation (see `compile_switch`) the same
+source runs as plain Python and gives the same bits: there is no fast-math (so LLVM neither reorders sums nor contracts
+a*b+c), sums have explicit lanes, and casts are explicit.
 
-The cache folder is named by a digest of everything that compiled code depends on: the package's sources, the plugins,
-Python, numba, llvmlite and the CPU's features. numba itself would not notice that a function in another file changed.
-Each entry is read and written under a lock, and each kind of loop is compiled by one process while the others wait;
-where the file system knows no locks, each has a folder of its own.
+The cache folder is named by a digest of everything that compiled code depends on: the sources of the package, the
+plugins, Python, numba, llvmlite and the features of the CPU. numba itself would not notice that a function in another
+file changed. Each entry is read and written under a lock, and one process compiles each kind of loop while the others
+wait. If the file system does not support locks, each process has its own folder.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 
@@ -30,7 +32,11 @@ from ..errors import InputError
 from . import compile_switch
 
 COMPILED = compile_switch.compile_kernels
-"""Kernels are compiled; otherwise they are plain Python, over mpi4py."""
+"""True if kernels are compiled; otherwise they are plain Python and call MPI through mpi4py."""
+
+Integer = int | np.integer[Any]
+"""An integer in compiled code: Python's or NumPy's."""
+F = TypeVar("F", bound=Callable[..., Any])
 
 if COMPILED:
     import llvmlite
@@ -46,7 +52,7 @@ def _sources() -> list[Path]:
 
 
 def digest() -> str:
-    """A digest of all that compiled code depends on."""
+    """Return a digest of everything that compiled code depends on."""
     parts = hashlib.sha256()
     for source in _sources():
         parts.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
@@ -65,9 +71,9 @@ def digest() -> str:
 
 
 def cache_folder() -> Path:
-    """The folder for compiled code of exactly these sources and plugins on exactly this kind of CPU.
+    """Return the folder for compiled code of exactly these sources and plugins on exactly this type of CPU.
 
-    Where it cannot be made or locked, a temporary folder of this process alone.
+    If it cannot be made or locked, return a temporary folder that only this process uses.
     """
     folder = files.cache_folder(f"kernels-{digest()}")
     try:
@@ -81,26 +87,26 @@ def cache_folder() -> Path:
 
 
 ENTRIES = "lock"
-"""The file that is locked while an entry of the cache is read or written."""
+"""Name of the file that is locked while an entry of the cache is read or written."""
 
 
 @contextlib.contextmanager
 def locked(path: Path, how: int) -> Iterator[IO[str]]:
-    """Hold a lock on a file. It is open both ways, as file systems over a network ask for it."""
+    """Hold a lock on a file, open for reading and writing, as network file systems require."""
     with open(path, "a+") as file:
         fcntl.flock(file, how)
         yield file
 
 
 if COMPILED:
-    # numba decides where a function is cached when it is decorated, so this comes before the first kernel.
+    # numba chooses a function's cache folder when it is decorated, so this must precede the first kernel.
     FOLDER = cache_folder()
     COPY = [f"{source} {source.stat().st_mtime_ns}" for source in _sources()]
-    """numba keeps the code of each copy of the sources apart, and looks at their times."""
+    """Paths and times of the sources: numba keeps separate code for each copy of them."""
     numba.config.CACHE_DIR = str(FOLDER)
 
-    class LockedCache(FunctionCache):
-        """numba's cache of a function, whose index and data would else be torn where processes race."""
+    class LockedCache(FunctionCache):  # type: ignore[misc]
+        """numba's cache of a function, under a lock, so that concurrent processes cannot damage its index or data."""
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             with locked(FOLDER / ENTRIES, fcntl.LOCK_SH):
@@ -111,13 +117,16 @@ if COMPILED:
                 super().save_overload(sig, data)
 
 
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # in numba's messages if colorama is installed
+
+
 @contextlib.contextmanager
 def compiling(*what: Any) -> Iterator[None]:
-    """Around first calls of kernels: the first process compiles them, the others wait and load.
+    """Let one process compile the kernels that the block calls first, while the others wait and then load them.
 
-    `what`: names, and values whose types decide what is compiled; processes at something else go on meanwhile, and
-    what is compiled already is waited for by nobody. Nothing goes wrong without it, but work is done twice.
-    Raises InputError where a plugin's code cannot be compiled.
+    what: names, and values whose types decide which code is compiled. Processes that need other code do not wait, and
+    code that is already compiled is loaded at once. Without this block code is only compiled more than once.
+    Raises InputError if the code of a plugin cannot be compiled.
     """
     if not COMPILED:
         yield
@@ -126,24 +135,25 @@ def compiling(*what: Any) -> Iterator[None]:
         try:
             yield
         except numba.core.errors.NumbaError as error:
-            place = plugins.place_in(str(error))
+            message = _COLOURS.sub("", str(error))
+            place = plugins.place_in(message)
             if place is None:
                 raise
             raise InputError(
-                f"--plugin {place[0]}: this cannot be compiled: {_reason(str(error), place[1])}"
+                f"--plugin {place[0]}: this line cannot be compiled: {_reason(message, place[1])}"
             ) from error
 
 
 @contextlib.contextmanager
 def _first(what: Sequence[Any]) -> Iterator[None]:
-    """Hold the lock of these kernels, unless its file says that they are compiled."""
+    """Hold the lock of these kernels, unless the lock file says that they are compiled."""
     names = COPY + [each if isinstance(each, str) else f"{type(each)} {numba.typeof(each)}" for each in what]
     path = FOLDER / f"{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}.lock"
     if path.exists() and path.stat().st_size:
         yield
         return
     with locked(path, fcntl.LOCK_EX) as file:
-        if os.fstat(file.fileno()).st_size:  # by whoever was waited for: all load at once
+        if os.fstat(file.fileno()).st_size:  # the process before has compiled: now all can load at once
             fcntl.flock(file, fcntl.LOCK_UN)
             yield
             return
@@ -153,36 +163,53 @@ def _first(what: Sequence[Any]) -> Iterator[None]:
 
 
 def _reason(message: str, place: int) -> str:
-    """numba's reason for failing at a place of its message, in a line."""
+    """Return numba's reason for failing at a place of its message, in one line."""
     if "NRT required" in message:
-        return "compiled code may not make arrays; make them once, in kernel(), as scratch space"
+        return "compiled code cannot create arrays; create them once, in kernel(), as scratch space"
     if "Only accept returning of array" in message:
-        return "a compiled function may not return a part of an array; take the part where it is used"
+        return "a compiled function cannot return a slice of an array; take the slice where it is used"
     innermost = message[:place].rpartition("raised a specific error:")[2]
     lines = [line.strip() for line in innermost.splitlines() if line.strip() and "Failed in" not in line]
     calls = [line.removeprefix(">>> ") for line in lines if line.startswith(">>> ")]
-    return f"nothing fits the call {calls[0]}" if lines[0].startswith("No implementation") and calls else lines[0]
+    unknown_call = lines[0].startswith("No implementation") and calls
+    return f"no function has the arguments of the call {calls[0]}" if unknown_call else lines[0]
 
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
-"""Without numba's run-time for memory (_nrt) nothing can allocate, and arrays are not counted: taking a dozen of them
-out of a kernel tuple would otherwise cost more than the gradient of a round."""
+"""Options of numba.njit. Without numba's memory run-time (_nrt) compiled code cannot allocate and does not count
+references to arrays: for a dozen arrays of a kernel tuple, counting would cost more than the gradient of a round."""
 
 
-def kernel(function: Callable) -> Callable:
-    """Compile a function, cached on disk. Division by zero gives inf, as in NumPy, and the GIL is released."""
+def kernel(function: F) -> F:
+    """Compile a function, and cache its code on disk.
+
+    Parameters
+    ----------
+    function : function
+        A function of numbers, arrays and named tuples of these. It may call other kernels and operations. It cannot
+        create arrays or return slices of arrays.
+
+    Returns
+    -------
+    function
+        The compiled function, or the function itself with NUMBA_DISABLE_JIT=1.
+
+    Notes
+    -----
+    Division by zero gives inf, as in NumPy. The GIL is released.
+    """
     return _cached(function, OPTIONS) if COMPILED else function
 
 
-def inlined(function: Callable) -> Callable:
-    """A kernel that LLVM is told to inline: for the few operations of an inner loop."""
+def inlined(function: F) -> F:
+    """Compile a function that LLVM inlines into its callers: for the few operations of an inner loop."""
     return _cached(function, {**OPTIONS, "forceinline": True}) if COMPILED else function
 
 
-def _cached(function: Callable, options: dict[str, Any]) -> Callable:
+def _cached(function: F, options: dict[str, Any]) -> F:
     compiled = numba.njit(**options)(function)
     compiled._cache = LockedCache(function)
-    return compiled
+    return cast(F, compiled)
 
 
 if COMPILED:
@@ -196,15 +223,15 @@ if COMPILED:
 
         return intrinsic(typed)
 
-    float_of = _bitcast(types.uint64, types.float64)
-    bits_of = _bitcast(types.float64, types.uint64)
+    float_of: Callable[[np.uint64], np.float64] = _bitcast(types.uint64, types.float64)
+    bits_of: Callable[[np.float64], np.uint64] = _bitcast(types.float64, types.uint64)
 
 else:
 
     def float_of(word: np.uint64) -> np.float64:
-        """The float64 with the bits of a uint64."""
+        """Return the float64 with the bits of a uint64."""
         return np.uint64(word).view(np.float64)
 
     def bits_of(number: np.float64) -> np.uint64:
-        """The bits of a float64 as a uint64."""
+        """Return the bits of a float64 as a uint64."""
         return np.float64(number).view(np.uint64)

@@ -1,4 +1,4 @@
-"""Ranks in groups, each led by its first rank: the communicators of routes that go by way of the leaders."""
+"""Groups of ranks with one leader each: the communicators of routes that send messages through the leaders."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Tree(NamedTuple):
-    """Two levels of ranks: messages pass from a rank to its leader, and from leaders to the root, and w comes back."""
+    """A tree of two levels: messages go from a rank to its leader and from leaders to the root, and w comes back."""
 
-    group: Comm  # this rank's, in the order of ranks; its leader has rank 0 there
-    leaders: Comm  # of the leaders, the root first; ranks that lead nobody have one of their own, which serves nothing
-    leads: bool
-    number: int  # of this rank's group: the rank of its leader in `leaders`
+    group: Comm  # communicator of this rank's group, in the order of ranks; the leader has rank 0
+    leaders: Comm  # communicator of the leaders, the root first; ranks that do not lead have an unused one
+    leads: bool  # true if this rank leads its group
+    number: int  # number of this rank's group: the rank of its leader in `leaders`
     order: NDArray[np.int64]  # (ranks,): all ranks, group by group
     bounds: NDArray[np.int64]  # (groups + 1,): group g is order[bounds[g] : bounds[g + 1]]
 
 
 def tree_of(comm: MPI.Comm, group: MPI.Comm) -> Tree:
-    """The tree over the groups into which `comm` was split, in the order of its ranks. Every rank calls it."""
+    """Return the tree over the groups into which `comm` was split, in the order of ranks. Every rank calls it."""
     leaders = comm.Split(0 if group.rank == 0 else 1, comm.rank)
     number = group.bcast(leaders.rank)
     numbers = np.array(comm.allgather(number))
@@ -35,6 +35,6 @@ def tree_of(comm: MPI.Comm, group: MPI.Comm) -> Tree:
 
 
 def free_tree(tree: Tree) -> None:
-    """Free the communicators of the tree, which is not used afterwards. Every rank calls it."""
+    """Free the communicators of the tree, which cannot be used afterwards. Every rank calls it."""
     disconnect(tree.leaders)
     disconnect(tree.group)

@@ -1,15 +1,29 @@
-"""The ledger of what was sent: messages enter it one by one, as the root decodes them."""
+"""The ledger of sent bits and bytes: the root enters each message when it decodes it."""
 
 from __future__ import annotations
 
-from .compilation import kernel
+from typing import Any
+
+from .compilation import Integer, kernel
 from .operations.compressor import checksum_bytes, information_bits
-from .wire import INFORMATION_BITS, PAYLOAD_BYTES
+from .wire import INFORMATION_BITS, PAYLOAD_BYTES, Wire
 
 
 @kernel
-def enter(wire, compressor, client, size):
-    """Enter a message of `size` bytes in the ledger."""
+def enter(wire: Wire, compressor: Any, client: Integer, size: Integer) -> None:
+    """Enter a message in the ledger.
+
+    Parameters
+    ----------
+    wire : Wire
+        The buffers and the ledger of this rank.
+    compressor : NamedTuple
+        The kernel of the compressor.
+    client : int
+        The number of the sender.
+    size : int
+        The bytes of the message.
+    """
     size -= checksum_bytes(compressor)
     bits = wire.fixed_bits if wire.fixed_size >= 0 else information_bits(compressor, size)
     wire.totals[INFORMATION_BITS] += bits

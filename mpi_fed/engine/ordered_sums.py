@@ -1,15 +1,18 @@
-"""Sums in eight explicit lanes: vector code with one order of addition, whatever compiles it."""
+"""Sums in eight explicit lanes: vector code with one order of addition, independent of the compiler."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .compilation import kernel
 
+Array = NDArray[np.float64]
+
 
 @kernel
-def dot(a, b):
-    """<a, b> for a, b of shape (d,)."""
+def dot(a: Array, b: Array) -> np.float64:
+    """<a, b> for vectors of shape (d,)."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float64(0.0)
     n = len(a) // 8 * 8
     for j in range(0, n, 8):
@@ -27,7 +30,7 @@ def dot(a, b):
 
 
 @kernel
-def residual(x, w, center):
+def residual(x: Array, w: Array, center: Array) -> np.float64:
     """<x, w - center> for vectors of shape (d,)."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float64(0.0)
     n = len(x) // 8 * 8
@@ -46,11 +49,11 @@ def residual(x, w, center):
 
 
 @kernel
-def norm(x):
-    """||x||, free of overflow and underflow."""
+def norm(x: Array) -> np.float64:
+    """||x|| for a vector of shape (d,), without overflow or underflow."""
     square = dot(x, x)
     if 1e-280 < square < 1e300:
-        return np.sqrt(square)
+        return np.float64(np.sqrt(square))
     largest = np.float64(0.0)
     for j in range(len(x)):
         largest = max(largest, np.abs(x[j]))
@@ -59,4 +62,4 @@ def norm(x):
     total = np.float64(0.0)
     for j in range(len(x)):
         total += (x[j] / largest) * (x[j] / largest)
-    return largest * np.sqrt(total)
+    return largest * np.float64(np.sqrt(total))

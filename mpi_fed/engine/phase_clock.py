@@ -1,4 +1,4 @@
-"""The clock of a round: which phase its seconds went to, in one round of TIMED."""
+"""The clock of a round: the seconds of each phase, measured in one of TIMED rounds."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from .mpi_calls import wtime
 from .phases import PHASES
 
 TIMED = 251
-"""Every 251st round is timed phase by phase: a prime, so as not to keep step with samples that are drawn ahead."""
+"""One round in so many is timed phase by phase. It is prime, so that it does not coincide with the period in which
+samples are drawn ahead."""
 
 GRADIENT, ENCODE, WAIT, UPLINK, DECODE, UPDATE, DOWNLINK, DOWNLINK_ENCODE, DOWNLINK_DECODE = range(9)
 """Slots of the clock: the seconds of each step."""
 LAST, RUNNING, ROUNDS = range(9, 12)
-"""Slots of the clock: the time of the last mark, whether this round is timed, how many rounds have been."""
+"""Slots of the clock: the time of the last mark, 1 if this round is timed, and the number of timed rounds."""
 
 
 def new_clock() -> NDArray[np.float64]:
-    """Return a clock that has timed nothing."""
+    """Return a clock without timed rounds, (12,)."""
     return np.zeros(12)
 
 
 def seconds_a_round(clock: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean seconds of each phase in the rounds timed, (7,); NaN where none was."""
+    """Return the mean seconds of each phase in the timed rounds, (7,); NaN if no round was timed."""
     seconds = clock[: len(PHASES)].copy()
     seconds[[ENCODE, DECODE]] += clock[[DOWNLINK_ENCODE, DOWNLINK_DECODE]]
     return seconds / clock[ROUNDS] if clock[ROUNDS] else np.full(len(PHASES), np.nan)
 
 
 @inlined
-def begin_round(clock, timed):
-    """Time this round, or do not."""
+def begin_round(clock: NDArray[np.float64], timed: bool) -> None:
+    """Begin a round, and set whether it is timed."""
     clock[RUNNING] = 1.0 if timed else 0.0
     if timed:
         clock[ROUNDS] += 1.0
@@ -40,8 +41,8 @@ def begin_round(clock, timed):
 
 
 @kernel
-def mark(clock, phase):
-    """Where this round is timed: add the time since the last mark to this phase."""
+def mark(clock: NDArray[np.float64], phase: int) -> None:
+    """Add the time since the last mark to this phase, if the round is timed."""
     if clock[RUNNING] > 0.0:
         now = wtime()
         clock[phase] += now - clock[LAST]

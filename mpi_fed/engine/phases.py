@@ -1,6 +1,6 @@
-"""The names of a round's phases. Loads no compiler, so that readers of logs can import it."""
+"""The names of the phases of a round. Importing this file does not load the compiler, so readers of logs can use it."""
 
 PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
-"""The phases of a round, as the log has them."""
+"""The phases of a round in the log."""
 STEPS = (*PHASES, "downlink_encode", "downlink_decode")
-"""What the clock tells apart: of a compressed downlink, the log has packing in `encode` and unpacking in `decode`."""
+"""The steps that the clock measures. The log adds the last two, of a compressed downlink, to `encode` and `decode`."""

@@ -1,17 +1,19 @@
-"""Planning rounds ahead: who takes part, and which gradients this rank owes."""
+"""Planning of rounds ahead: the clients that take part, and the gradients that this rank computes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from .compilation import kernel
 from .operations.compressor import participants
-from .schedule import END_ROUND, FIRST_JOB, FIRST_ROUND
+from .schedule import END_ROUND, FIRST_JOB, FIRST_ROUND, Schedule
 
 
 @kernel
-def plan(schedule, compressor, seed, round):
-    """Plan round `round`, and further rounds as long as all clients still fit."""
+def plan(schedule: Schedule, compressor: Any, seed: np.uint64, round: int) -> None:
+    """Plan the round `round`, and the rounds after it as long as there is room for all clients."""
     schedule.window[FIRST_JOB] += schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]]
     count, owed, planned = 0, 0, 0
     while planned < len(schedule.start) - 1 and count + schedule.clients <= len(schedule.participants):

@@ -1,9 +1,10 @@
 """Counter-based random numbers: every draw is a pure function of (seed, purpose, client, round, index).
 
-There is no state, so resuming, placing clients on other ranks and batching rows change no bit. The generator is
-Threefry-2x64 with 13 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011),
-keyed by (seed, purpose) and the client, counting (round, index). Normals are by Box and Muller, with polynomials of
-our own for log, sin and cos (errors below 1e-14), since a library's would differ between compiled and plain runs.
+There is no state, so resuming a run, placing clients on other ranks and batching rows change no bit. The generator is
+Threefry-2x64 with 13 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+Its key is (seed, purpose) and the client, its counter (round, index). Normal numbers are made by the Box-Muller
+transform, with this file's polynomials for log, sin and cos (errors below 1e-14), since those of a library would differ
+between compiled and plain runs.
 """
 
 from __future__ import annotations
@@ -11,29 +12,34 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .compilation import bits_of, float_of, inlined, kernel
 
 DATA, SHARED, PRIVATE, PARTICIPATION, ORDER, INITIAL = (np.uint64(i) for i in range(1, 7))
-"""Purposes: samples; what client and root both draw (masks, sketches); what a client draws for itself (rounding);
-who takes part; the order of passes over data; the start."""
+"""Purposes: samples; draws of both client and root (masks, sketches); draws of a client alone (rounding); the clients
+that take part; the order of passes over data; the initial iterate."""
 
 EVERYONE = np.uint64(0xFFFFFFFFFFFFFFFF)
-"""The client number of draws that all clients have in common."""
+"""Client number of draws that all clients have in common."""
 
 THE_ROOT = np.uint64(0xFFFFFFFFFFFFFFFE)
-"""The client number of what the root compresses: no client's, so that its draws are independent of theirs."""
+"""Client number of the root's compressor, so that its draws are independent of those of clients."""
 
 SEED_LIMIT = 2**56
+"""Seeds are smaller than this."""
 
 _ONE = np.uint64(0x3FF0000000000000)
 _SQRT_HALF = np.uint64(0x3FE6A09E667F3BCD)
 _EXPONENT = np.uint64(0xFFF0000000000000)
 _PARITY = np.uint64(0x1BD11BDAA9FC1A22)
 GROUP = 64
-"""Numbers are drawn in groups of this many (dithers twice), so that inner loops are vector code without a rest."""
+"""Size of the groups in which numbers are drawn (dithers: twice as many), so that inner loops are vector code without a
+remainder."""
 FEW = 32
-"""Gaps are drawn so many at a time, since often a handful is all that is needed."""
+"""Number of gaps that are drawn at a time; it is small, since often a few gaps are enough."""
+
+Array = NDArray[np.float64]
 
 
 class Stream(NamedTuple):
@@ -45,27 +51,27 @@ class Stream(NamedTuple):
 
 
 @inlined
-def mask_stream(stream, common):
-    """Where SHARED numbers come from: a client's own stream, or one that all clients have in common."""
+def mask_stream(stream: Stream, common: bool) -> Stream:
+    """Return the stream of SHARED numbers: the client's own, or one that all clients have in common."""
     return Stream(stream.seed, EVERYONE if common else stream.client, stream.round)
 
 
 @inlined
-def key(seed, purpose):
-    """The first key word: the seed above eight bits of purpose."""
+def key(seed: np.uint64, purpose: np.uint64) -> np.uint64:
+    """Return the first key word: the seed above eight bits of purpose."""
     return (seed << np.uint64(8)) | purpose
 
 
 @inlined
-def _mix(x0, x1, rotation):
+def _mix(x0: np.uint64, x1: np.uint64, rotation: int) -> tuple[np.uint64, np.uint64]:
     x0 = x0 + x1
     x1 = ((x1 << np.uint64(rotation)) | (x1 >> np.uint64(64 - rotation))) ^ x0
     return x0, x1
 
 
 @inlined
-def threefry(k0, k1, c0, c1):
-    """Threefry-2x64-13: two uint64 words of the counter (c0, c1) under the key (k0, k1)."""
+def threefry(k0: np.uint64, k1: np.uint64, c0: np.uint64, c1: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """Return the two words of Threefry-2x64-13 for the counter (c0, c1) and the key (k0, k1)."""
     k2 = k0 ^ k1 ^ _PARITY
     x0, x1 = _mix(c0 + k0, c1 + k1, 16)
     x0, x1 = _mix(x0, x1, 42)
@@ -83,14 +89,14 @@ def threefry(k0, k1, c0, c1):
 
 
 @inlined
-def unit(word):
-    """A float64 in [0, 1) from the upper 52 bits of a word."""
+def unit(word: np.uint64) -> np.float64:
+    """Return a float64 in [0, 1) made of the upper 52 bits of a word."""
     return float_of((word >> np.uint64(12)) | _ONE) - np.float64(1.0)
 
 
 @inlined
-def log_unit(u):
-    """log u for a normal float64 u in (0, 1]: with u = m 2^e, m in [sqrt .5, sqrt 2), by a series in (m-1)/(m+1)."""
+def log_unit(u: np.float64) -> np.float64:
+    """log u for a normal float64 u in (0, 1], by a series in (m-1)/(m+1), where u = m 2^e, m in [sqrt .5, sqrt 2)."""
     word = bits_of(u)
     offset = word - _SQRT_HALF
     exponent = np.float64(np.int32(np.int64(offset) >> np.int64(52)))
@@ -106,10 +112,10 @@ def log_unit(u):
 
 
 @inlined
-def normal_pair(a, b):
-    """Two independent N(0,1) numbers of two uniform words (Box and Muller).
+def normal_pair(a: np.uint64, b: np.uint64) -> tuple[np.float64, np.float64]:
+    """Return two independent N(0,1) numbers made of two uniform words (Box-Muller transform).
 
-    The angle is uniform in [0, pi/4); three low bits of b reflect it over the circle.
+    The angle is uniform in [0, pi/4), and the three low bits of b reflect it to the whole circle.
     """
     radius = np.sqrt(-2.0 * log_unit(np.float64(1.0) - unit(a)))
     angle = unit(b) * 0.7853981633974483
@@ -135,14 +141,28 @@ def normal_pair(a, b):
 
 
 @inlined
-def padded(count):
-    """`count` rounded up to whole groups of dithers, which are the longest."""
+def padded(count: int) -> int:
+    """Return `count` rounded up to a multiple of 2 GROUP, the size of the longest groups, those of dithers."""
     return (count + 2 * GROUP - 1) // (2 * GROUP) * (2 * GROUP)
 
 
 @kernel
-def normals(stream, purpose, block, count, out):
-    """Fill at least the first `count` of out with N(0,1), in groups of 64; 2m and 2m+1 come from index block + m."""
+def normals(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, out: Array) -> None:
+    """Fill an array with independent N(0,1) numbers.
+
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as SHARED.
+    block : uint64
+        The first index: elements 2m and 2m+1 come from index block + m.
+    count : int
+        The number of elements needed. Numbers are drawn in groups of GROUP = 64, so up to 63 more are written.
+    out : (m,) array of float64
+        The array to fill; m is at least `count` rounded up to a multiple of 64.
+    """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 1) // 2, GROUP // 2):
         part, start = out[2 * first :], block + np.uint64(first)
@@ -152,11 +172,26 @@ def normals(stream, purpose, block, count, out):
 
 
 @kernel
-def dithers(stream, purpose, block, count, out):
-    """Fill at least the first `count` of out with uniforms in [0, 1) for rounding, in groups of 128.
+def dithers(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, out: Array) -> None:
+    """Fill an array with uniforms in [0, 1) for rounding at random.
 
-    4m .. 4m+3 come from index block + m. Each word serves twice, the second time with its halves swapped: every number
-    is exactly uniform on its 52 bits, and two numbers of one word are dependent only through bits below the 32nd.
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as PRIVATE.
+    block : uint64
+        The first index: elements 4m .. 4m+3 come from index block + m.
+    count : int
+        The number of elements needed. Numbers are drawn in groups of 2 GROUP = 128, so up to 127 more are written.
+    out : (m,) array of float64
+        The array to fill; m is at least `padded(count)`, that is `count` rounded up to a multiple of 128.
+
+    Notes
+    -----
+    Each word is used twice, the second time with its halves swapped: every number is exactly uniform on its 52 bits,
+    and two numbers of one word are dependent only through bits below the 32nd.
     """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 3) // 4, GROUP // 2):
@@ -170,10 +205,21 @@ def dithers(stream, purpose, block, count, out):
 
 
 @kernel
-def uniforms(stream, purpose, block, count, out):
-    """Fill at least the first `count` of out with independent uniforms in [0, 1), in groups of 64.
+def uniforms(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, out: Array) -> None:
+    """Fill an array with independent uniforms in [0, 1).
 
-    2m and 2m+1 come from index block + m.
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as SHARED.
+    block : uint64
+        The first index: elements 2m and 2m+1 come from index block + m.
+    count : int
+        The number of elements needed. Numbers are drawn in groups of GROUP = 64, so up to 63 more are written.
+    out : (m,) array of float64
+        The array to fill; m is at least `count` rounded up to a multiple of 64.
     """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 1) // 2, GROUP // 2):
@@ -185,10 +231,33 @@ def uniforms(stream, purpose, block, count, out):
 
 
 @kernel
-def successes(stream, purpose, p, n, scratch, out):
-    """The indices j < n at which independent coins of probability p fall heads: into out, ascending; their number.
+def successes(stream: Stream, purpose: np.uint64, p: float, n: int, scratch: Array, out: NDArray[np.int64]) -> int:
+    """Draw n independent Bernoulli(p) trials, and write the indices of the successes.
 
-    The gaps between heads are geometric: floor(log(u)/log(1-p)). Time is proportional to the heads. scratch: (FEW,).
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    purpose : uint64
+        The purpose, such as SHARED.
+    p : float
+        The probability of a success, 0 < p <= 1.
+    n : int
+        The number of trials.
+    scratch : (FEW,) array of float64
+        Scratch space.
+    out : (n,) array of int64
+        The buffer for the indices, ascending.
+
+    Returns
+    -------
+    int
+        The number of successes.
+
+    Notes
+    -----
+    The gaps between successes are geometric, floor(log(u)/log(1-p)) with u uniform, so the time is proportional to the
+    number of successes.
     """
     if p >= 1.0:
         for j in range(n):

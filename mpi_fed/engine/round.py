@@ -1,11 +1,12 @@
-"""The compiled loop: rounds from log point to log point, with MPI inside.
+"""The compiled loop: rounds from log point to log point, with the MPI calls inside.
 
-A round computes local gradients, what the algorithm makes of them, and messages; the route's collective brings these to
-the root, which decodes and averages them, updates w and sends it back (or sends the update's direction, compressed,
-before it). Before the update, w enters the Polyak-Ruppert average.
+In a round each client computes its gradient, and the algorithm turns it into the vector that the compressor packs into
+a message. The collective of the route brings the messages to the root, which decodes and averages them, updates w and
+sends it back; with a compressed downlink it sends the direction of the step, and all ranks update. Before the update,
+w enters the averaged iterate (Polyak-Ruppert).
 
-A delayed algorithm takes gradients at the w before this one. Then the messages of a round may be made while those of
-the round before travel: the loop makes them first, and aggregates a round behind.
+A delayed algorithm takes gradients at the previous iterate. So the messages of a round can be made while those of the
+round before are in transit: the loop makes them first, and aggregates one round behind.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compilation import inlined, kernel
-from .mpi_calls import ROOT, barrier, wtime
+from .mpi_calls import ROOT, Comm, barrier, wtime
 from .operations.algorithm import Client, direction, outgoing, sent, update
 from .operations.compressor import Message, encode
 from .operations.downlink import ROUND, SENDER, all_ranks_update, decodes_here, share_direction, share_iterate
@@ -25,20 +26,20 @@ from .operations.route import Round, begin_uplink, overlaps, progress_uplink, up
 from .phase_clock import DOWNLINK, ENCODE, GRADIENT, RUNNING, TIMED, UPDATE, UPLINK, WAIT, begin_round, mark
 from .planner import plan
 from .random_streams import Stream
-from .schedule import is_planned, place_of_round, senders
-from .wire import start_of_messages
+from .schedule import Schedule, is_planned, place_of_round, senders
+from .wire import Wire, start_of_messages
 
 TOO_LONG, TOO_MANY = -2, -3
-"""Returned where a message is longer than its compressor says, or where more clients take part than there is room."""
+"""Error codes: a message is longer than its compressor's maximum, or more clients take part than the buffers hold."""
 
 SNAPSHOTS, SNAPSHOT_BYTES = 64, 2**26
-"""Log points that one call of the loop can pass, and the most bytes for their two iterates each."""
+"""Largest number of log points that one call of the loop can pass, and the most bytes for their snapshots."""
 
 Array = NDArray[np.float64]
 
 
 class Kernels(NamedTuple):
-    """What compiled code knows of a configuration, component by component."""
+    """The kernels of the components of a configuration."""
 
     problem: Any
     compressor: Any
@@ -51,27 +52,27 @@ ELAPSED, BLOCK_START = range(2)
 
 
 class State(NamedTuple):
-    """What a repetition carries from round to round."""
+    """The state of a repetition between rounds."""
 
-    w: Array  # (d,): the iterate, where the route has it updated
-    model: Array  # (d,): w as the clients know it, equal on all ranks; w itself unless the downlink rounds
-    gradient_point: Array  # (d,): model itself, or the one before it where the algorithm is delayed
+    w: Array  # (d,): the iterate, on the ranks that update it
+    model: Array  # (d,): the iterate that clients received, equal on all ranks; w itself unless the downlink rounds
+    gradient_point: Array  # (d,): model itself, or the previous one if the algorithm is delayed
     delayed: bool
-    iterate_sum: Array  # (d,): the root's sum of the iterates in the average
-    total: Array  # (d,): the root's mean of the decoded messages, then the direction of the step
-    g: Array  # (d,): a client's gradient
-    averaging_start: int
-    always_updates: bool  # w moves even in a round in which nobody sends
+    iterate_sum: Array  # (d,): the sum of the iterates in the average, at the root
+    total: Array  # (d,): the mean of the decoded messages, then the direction of the step, at the root
+    g: Array  # (d,): the gradient of one client
+    averaging_start: int  # first round whose iterate enters the average
+    always_updates: bool  # true if w changes even in a round without messages
     seconds: Array  # slots ELAPSED, BLOCK_START
     overflow: NDArray[np.int64]  # slots SENDER, ROUND
 
 
 NEXT_POINT, HELD = range(2)
-"""Slots of the snapshots' cursor: the next log point, and how many snapshots are held."""
+"""Slots of the snapshots' cursor: the index of the next log point, and the number of snapshots held."""
 
 
 class Snapshots(NamedTuple):
-    """The root's log points of one call, S at most, evaluated and written outside the timed loop."""
+    """The snapshots of one call at the root, at most S, evaluated and written to the log outside the timed loop."""
 
     rounds: NDArray[np.int64]  # all log points of the study
     cursor: NDArray[np.int64]  # slots NEXT_POINT, HELD
@@ -83,13 +84,13 @@ class Snapshots(NamedTuple):
 
 
 def snapshots_of(dimension: int) -> int:
-    """Return how many log points one call of the loop can pass at this dimension."""
+    """Return the number of log points that one call of the loop can pass at this dimension."""
     return max(1, min(SNAPSHOTS, SNAPSHOT_BYTES // (16 * dimension)))
 
 
 @kernel
-def take_snapshot(state, wire, snapshots, done):
-    """Hold the state after `done` rounds."""
+def take_snapshot(state: State, wire: Wire, snapshots: Snapshots, done: int) -> None:
+    """Copy the state after `done` rounds into the snapshots."""
     place = snapshots.cursor[HELD]
     averaged = done - state.averaging_start
     for j in range(len(state.w)):
@@ -104,16 +105,16 @@ def take_snapshot(state, wire, snapshots, done):
 
 
 @inlined
-def keep_gradient_point(state):
-    """Where the algorithm is delayed: take the next gradients at the model of now."""
+def keep_gradient_point(state: State) -> None:
+    """Take the next gradients at the present model, if the algorithm is delayed."""
     if state.delayed:
         for j in range(len(state.gradient_point)):
             state.gradient_point[j] = state.model[j]
 
 
 @inlined
-def make_messages(kernels, wire, schedule, state, k, seed):
-    """Compute and pack this rank's messages of round k; their bytes, or TOO_LONG."""
+def make_messages(kernels: Kernels, wire: Wire, schedule: Schedule, state: State, k: int, seed: np.uint64) -> int:
+    """Compute and pack this rank's messages of round k; return their bytes, or TOO_LONG."""
     place, w, g, clock = place_of_round(schedule, k), state.gradient_point, state.g, wire.clock
     job, slot, start, size, longest = schedule.start[place], 0, start_of_messages(wire, k), 0, 0
     while job < schedule.start[place + 1]:
@@ -142,8 +143,8 @@ def make_messages(kernels, wire, schedule, state, k, seed):
 
 
 @inlined
-def aggregate(kernels, round, state, anyone):
-    """Bring the round's messages to the root, update w and send it back; MPI's error code."""
+def aggregate(kernels: Kernels, round: Round, state: State, anyone: bool) -> int:
+    """Bring the round's messages to the root, update w and send it back; return MPI's error code."""
     comm, clock, code = round.comm, round.wire.clock, 0
     state.total.fill(0.0)
     if clock[RUNNING] > 0.0:
@@ -166,16 +167,16 @@ def aggregate(kernels, round, state, anyone):
 
 
 @inlined
-def add_to_average(comm, state, k):
-    """Let the root's w_k enter the average."""
+def add_to_average(comm: Comm, state: State, k: int) -> None:
+    """Add w_k to the sum of the averaged iterate, at the root."""
     if comm.rank == ROOT and k >= state.averaging_start:
         for j in range(len(state.w)):
             state.iterate_sum[j] += state.w[j]
 
 
 @inlined
-def end_block(comm, wire, state, snapshots, done, last):
-    """After `done` rounds, at a log point or at the `last` round: stop the time, and hold a snapshot; MPI's code."""
+def end_block(comm: Comm, wire: Wire, state: State, snapshots: Snapshots, done: int, last: bool) -> int:
+    """Stop the time and take a snapshot, if `done` rounds reach a log point or the `last` round; return MPI's code."""
     due = snapshots.rounds[snapshots.cursor[NEXT_POINT]] == done
     if not due and not last:
         return 0
@@ -190,18 +191,28 @@ def end_block(comm, wire, state, snapshots, done, last):
 
 
 @kernel
-def advance(kernels, comm, wire, schedule, state, snapshots, start, stop, seed):
-    """Do rounds start <= k < stop and hold a snapshot at every log point passed; MPI's error code,
-    TOO_LONG or TOO_MANY.
+def advance(  # noqa: C901 (the compiled loop)
+    kernels: Kernels,
+    comm: Comm,
+    wire: Wire,
+    schedule: Schedule,
+    state: State,
+    snapshots: Snapshots,
+    start: int,
+    stop: int,
+    seed: np.uint64,
+) -> int:
+    """Do the rounds start <= k < stop, with a snapshot at every log point that is reached.
 
-    A block of rounds is timed between two barriers: from the start, or the last log point, to the next.
+    Return MPI's error code, TOO_LONG or TOO_MANY. A block of rounds is timed between two barriers: from the start, or
+    the last log point, to the next.
     """
     size = 0
     behind = 1 if overlaps(kernels.route) else 0
     code = barrier(comm)
     state.seconds[BLOCK_START] = wtime()
     for ahead in range(start, stop + behind):
-        k = ahead - behind  # messages are made of round `ahead`, and aggregated of round k
+        k = ahead - behind  # the messages of round `ahead` are made, and those of round k aggregated
         begin_round(wire.clock, ahead % TIMED == 0 and ahead < stop)
         if ahead < stop:
             if not is_planned(schedule, ahead):
@@ -216,7 +227,7 @@ def advance(kernels, comm, wire, schedule, state, snapshots, start, stop, seed):
         if k >= start:
             add_to_average(comm, state, k)
             anyone = senders(schedule, k) > 0
-            if anyone or state.always_updates:  # else nothing is sent, and w stays
+            if anyone or state.always_updates:  # otherwise there are no messages, and w stays
                 round = Round(k, seed, size, comm, kernels.compressor, wire, schedule)
                 code = aggregate(kernels, round, state, anyone)
             if code == 0:

@@ -1,4 +1,4 @@
-"""The rounds planned ahead: who takes part, and which gradients are due next."""
+"""The schedule: the rounds planned ahead, with the clients that take part and the gradients to compute."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 from .compilation import inlined
 
 AHEAD = 512
-"""Gradients that are listed ahead, about, where a round has fewer."""
+"""Approximate number of gradients that are planned ahead, if one round has fewer."""
 
 FIRST_ROUND, END_ROUND, FIRST_JOB = range(3)
-"""Slots of a schedule's window: the rounds planned, FIRST_ROUND <= k < END_ROUND, and the number of its first job."""
+"""Slots of a schedule's window: the planned rounds, FIRST_ROUND <= k < END_ROUND, and the number of the first job."""
 
 
 class Schedule(NamedTuple):
-    """The plan of a rank. A job is one gradient that it owes; jobs are listed in the order of their rounds."""
+    """The plan of a rank. A job is one gradient that the rank computes; jobs are in the order of their rounds."""
 
     first: int  # this rank hosts the clients first <= i < last
     last: int
     clients: int  # N
-    steps: int  # gradients that a client owes in a round, one job after the other
-    window: NDArray[np.int64]  # slots FIRST_ROUND, END_ROUND, FIRST_JOB; jobs are numbered without end
-    participants: NDArray[np.int64]  # of all ranks, by round, ascending
-    participants_start: NDArray[np.int64]  # (most rounds + 1,)
-    client: NDArray[np.int64]  # of each job, counted from `first`
-    round: NDArray[np.int64]  # of each job
-    start: NDArray[np.int64]  # (most rounds + 1,): the jobs of each round
+    steps: int  # gradients that a client computes in a round, one job after the other
+    window: NDArray[np.int64]  # slots FIRST_ROUND, END_ROUND, FIRST_JOB; job numbers are never used again
+    participants: NDArray[np.int64]  # clients of all ranks that take part, by round, ascending
+    participants_start: NDArray[np.int64]  # (most rounds + 1,): bounds of each round in `participants`
+    client: NDArray[np.int64]  # client of each job, counted from `first`
+    round: NDArray[np.int64]  # round of each job
+    start: NDArray[np.int64]  # (most rounds + 1,): bounds of each round in the jobs
 
 
 def empty_schedule(first: int, last: int, clients: int, steps: int, least: int = 1) -> Schedule:
-    """Return an empty plan of `least` rounds or more: for clients first <= i < last of N, `steps` gradients each."""
+    """Return an empty plan of at least `least` rounds, of `steps` gradients for each client first <= i < last of N."""
     rounds = max(least, AHEAD // steps)
     places = max(least * clients, clients + rounds - 1)
     owed = steps * min(places, rounds * (last - first))
@@ -51,24 +51,27 @@ def empty_schedule(first: int, last: int, clients: int, steps: int, least: int =
 
 
 def forget(schedule: Schedule) -> None:
-    """Clear the plan. Numbers of jobs are never used again, so that samples drawn ahead cannot be mixed up."""
+    """Clear the plan. Job numbers are never used again, so that samples drawn ahead cannot be mixed up."""
     schedule.window[:] = 0, 0, schedule.window[FIRST_JOB] + len(schedule.client)
 
 
 @inlined
-def is_planned(schedule, round):
-    """Whether the schedule holds this round."""
-    return schedule.window[FIRST_ROUND] <= round < schedule.window[END_ROUND]
+def is_planned(schedule: Schedule, round: int) -> bool:
+    """Return whether the schedule contains this round."""
+    planned: bool = schedule.window[FIRST_ROUND] <= round < schedule.window[END_ROUND]
+    return planned
 
 
 @inlined
-def place_of_round(schedule, round):
-    """The round's position among those planned."""
-    return round - schedule.window[FIRST_ROUND]
+def place_of_round(schedule: Schedule, round: int) -> int:
+    """Return the position of a round in the planned rounds."""
+    place: int = round - schedule.window[FIRST_ROUND]
+    return place
 
 
 @inlined
-def senders(schedule, round):
-    """How many clients take part in a planned round."""
+def senders(schedule: Schedule, round: int) -> int:
+    """Return the number of clients that take part in a planned round."""
     place = place_of_round(schedule, round)
-    return schedule.participants_start[place + 1] - schedule.participants_start[place]
+    count: int = schedule.participants_start[place + 1] - schedule.participants_start[place]
+    return count

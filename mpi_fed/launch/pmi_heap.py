@@ -1,9 +1,9 @@
-"""A clean heap for MPI_Init, with which MPICH mostly starts over several nodes under `srun --mpi=pmi2`.
+"""A clean heap for MPI_Init, so that MPICH starts on several nodes under `srun --mpi=pmi2` in most cases.
 
-MPICH 5 with UCX publishes 4096 bytes from where a rank's address begins, a few hundred bytes long, so the heap behind
-it goes with it, with runs of zeros shortened. Slurm's server of PMI 1 cuts a line at 1024 bytes. Where text lay behind
-the address, ranks got each other's addresses spoilt: MPI_Init ended with an error, or waited for ever. What MPI_Init
-itself leaves behind the address can still do the same. Ranks of one node publish no addresses.
+MPICH 5 with UCX publishes 4096 bytes from the beginning of a rank's address, which is a few hundred bytes long, so the
+heap after the address is sent too, with runs of zeros shortened. Slurm's PMI 1 server cuts a line at 1024 bytes. If
+there was text after the address, ranks received damaged addresses: MPI_Init failed, or waited forever. Data that
+MPI_Init itself leaves after the address can still cause this. Ranks of one node publish no addresses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import ctypes
 from collections.abc import Iterator, Mapping
 
 LARGEST = 1 << 16
-"""Bytes of the largest blocks: below the size from which glibc maps each block for itself."""
+"""Bytes of the largest blocks: less than the size from which glibc maps each block separately."""
 
 
 class _Usage(ctypes.Structure):
-    """glibc's struct mallinfo2."""
+    """The struct mallinfo2 of glibc."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -29,15 +29,15 @@ class _Usage(ctypes.Structure):
 
 
 def slurm_speaks_pmi1(environment: Mapping[str, str]) -> bool:
-    """Whether Slurm speaks PMI 1 with this process."""
+    """Return whether Slurm uses PMI 1 with this process."""
     return "PMI_FD" in environment and "SLURM_STEP_ID" in environment
 
 
 @contextlib.contextmanager
 def fresh_blocks() -> Iterator[int]:
-    """Within it, no new block of memory is made of a freed one; yields how many freed ones there were.
+    """Prevent within the block that memory freed earlier is allocated again; yield the number of freed blocks.
 
-    Takes milliseconds. Does nothing where the C library is not glibc 2.33 or newer.
+    Takes milliseconds. Does nothing unless the C library is glibc 2.33 or newer.
     """
     freed: list[int] = []
     try:
@@ -46,7 +46,7 @@ def fresh_blocks() -> Iterator[int]:
         libc.sbrk.restype = libc.malloc.restype = ctypes.c_void_p
         libc.malloc.argtypes = [ctypes.c_size_t]
         libc.free.argtypes = [ctypes.c_void_p]
-        libc.malloc_trim(0)  # so that the heap's top is new pages
+        libc.malloc_trim(0)  # so that the top of the heap consists of new pages
     except (AttributeError, OSError):
         yield 0
         return
@@ -64,7 +64,7 @@ def fresh_blocks() -> Iterator[int]:
 
 
 def _sizes() -> Iterator[int]:
-    """Sizes of blocks from large to small, all of those that glibc keeps lists of."""
+    """Yield the sizes of blocks for which glibc keeps lists, from large to small."""
     size = LARGEST
     while size > 1024:
         yield size

@@ -1,4 +1,4 @@
-"""Signals that ask a rank to stop. They are noted here; all ranks act on them together, between two rounds."""
+"""Signals that ask a rank to stop. They are recorded here; all ranks act on them together, between two rounds."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from types import FrameType
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 _SAME = 1.0
-"""Seconds within which a second signal is the same one, delivered twice (by the terminal and by the launcher)."""
+"""Seconds within which two signals count as one, sent twice (by the terminal and by the launcher)."""
 _times: list[float] = []
-"""When each signal came."""
+"""The times at which signals arrived."""
 
 
 def watch() -> None:
-    """Note SIGUSR1, SIGTERM and SIGINT from now on. A second SIGTERM or SIGINT acts at once."""
+    """Record SIGUSR1, SIGTERM and SIGINT from now on. A second SIGTERM or SIGINT has its default effect at once."""
     for signum in SIGNALS:
         signal.signal(signum, _note)
 
 
 @contextmanager
 def watching() -> Iterator[None]:
-    """Watch within a block, then give the signals back the handlers that they had before.
+    """Record signals within the block, and restore their handlers afterwards.
 
-    Outside the main thread, where Python allows no handlers, signals keep theirs.
+    Does nothing outside the main thread, where Python does not allow handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -44,12 +44,12 @@ def watching() -> Iterator[None]:
 
 
 def stop_requested() -> bool:
-    """Whether a signal has come."""
+    """Return whether a signal has arrived."""
     return bool(_times)
 
 
 def restore_defaults() -> None:
-    """Give the signals back what they do by default."""
+    """Restore the default effects of the signals."""
     for signum in SIGNALS:
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 

@@ -1,6 +1,6 @@
-"""A rank's start and its end: the MPI world is the one asked for, and one rank's failure ends the whole job.
+"""Start and end of a rank: the MPI world is checked to be the requested one, and a failure of one rank ends the job.
 
-MPI is loaded by `start` alone, after what it reads at its start has been set.
+Only `start` loads MPI, after it has set the variables that MPI reads.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 _SEGMENTS = ("/dev/shm/mpich_shm_", "/dev/shm/sm_segment.", "/dev/shm/vader_segment.")
 
-_REMEDY = "`mpi-fed run STUDY --ranks N` finds the launcher that belongs to it"
+_REMEDY = "`mpi-fed run STUDY --ranks N` finds the right launcher"
 
 STALE = 5.0
 """Age in seconds from which an unmapped segment counts as orphaned."""
 GRACE = 0.5
-"""Seconds that a failing rank waits for the root: where all ranks fail alike, the root alone prints the reason."""
+"""Seconds that a failing rank waits for the root: if all ranks fail alike, only the root prints the reason."""
 START_GRACE = 2.0
-"""The same before ranks have met, and so may be further apart in time."""
+"""The same number before MPI has started, when ranks may be further apart in time."""
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """All ranks of the job (`comm`) and those that share this rank's node (`node`)."""
+    """The ranks of the job (communicator `comm`), and those on this rank's node (communicator `node`)."""
 
     comm: MPI.Intracomm = field(repr=False)
-    node: MPI.Intracomm = field(repr=False)
+    node: MPI.Comm = field(repr=False)
     rank: int
     size: int
     node_rank: int
@@ -55,17 +55,17 @@ class World:
 
     @property
     def is_root(self) -> bool:
-        """This is rank 0, which alone aggregates, logs and talks."""
+        """True on rank 0, which aggregates, writes the log and prints."""
         return self.rank == 0
 
 
 @functools.cache
 def start() -> World:
-    """Start MPI and compare its world with what the launcher started and what was asked for.
+    """Start MPI, and check that its world has the size that the launcher started and the user asked for.
 
-    Call it first of all in a rank: launchers wait for ever when one rank fails before it has started MPI. The
-    rank ends when its launcher does, however that ends. Raises WorldError (on one process; the others exit
-    with the same status) where the world has another size, or MPI is missing.
+    Call it at the very beginning of a rank: launchers wait forever if a rank fails before it has started MPI. The rank
+    ends when its launcher ends in any way. Raises WorldError if the world has another size or MPI is missing, on one
+    process; the others exit with the same status.
     """
     try:
         if environment.launched_size(os.environ) is not None:
@@ -86,21 +86,21 @@ def start() -> World:
 
 @contextlib.contextmanager
 def guard(world: World) -> Iterator[None]:
-    """Run a rank's work: any exception ends the whole job at once, peers in a compiled collective included.
+    """End the whole job at once after an exception in the block, even while other ranks are in a compiled collective.
 
-    An InputError, WorldError or RunError prints its sentence alone and gives its exit status; anything else is a bug,
-    prints rank, host and traceback, and gives 1. SystemExit passes.
+    An InputError, WorldError or RunError prints only its sentence, and its exit status is the job's. Any other
+    exception is a bug: it prints rank, host and traceback, and the status is 1. SystemExit is not caught.
     """
     try:
         yield
     except SystemExit:
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (the job ends)
         _end_job(world, error)
 
 
 def _prepare() -> None:
-    """Set what NumPy and MPI read at their start."""
+    """Set the variables that NumPy and MPI read when they start."""
     loaded = "numpy" in sys.modules and "OMP_NUM_THREADS" not in os.environ
     environment.limit_threads(os.environ)
     if loaded:
@@ -111,7 +111,10 @@ def _prepare() -> None:
 
 
 def _mpi() -> Any:
-    """mpi4py's MPI module, with MPI started. Funneled: more thread safety costs MPICH 3-4 times."""
+    """Start MPI, and return mpi4py's module MPI.
+
+    The thread level is "funneled", since a higher one makes MPICH 3 to 4 times slower.
+    """
     try:
         import mpi4py
 
@@ -120,11 +123,11 @@ def _mpi() -> Any:
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise WorldError(f"no MPI: {reason}; `mpi-fed doctor` tells what to install") from None
+        raise WorldError(f"mpi4py cannot load MPI: {reason}; `mpi-fed doctor` says what to install") from None
     if not MPI.Is_initialized():
         vendor = MPI.get_vendor()[0]
         if "OMPI_COMM_WORLD_SIZE" in os.environ and vendor != "Open MPI":
-            raise WorldError(f"the launcher is Open MPI's, but mpi4py loads {vendor}; {_REMEDY}")
+            raise WorldError(f"the launcher belongs to Open MPI, but mpi4py loads {vendor}; {_REMEDY}")
         clean = pmi_heap.fresh_blocks() if pmi_heap.slurm_speaks_pmi1(os.environ) else contextlib.nullcontext()
         with _unwarned(), clean:
             MPI.Init_thread(MPI.THREAD_FUNNELED)
@@ -132,7 +135,7 @@ def _mpi() -> Any:
 
 
 def _unwarned() -> warnings.catch_warnings:
-    """Without mpi4py's warnings of a foreign launcher, which is refused in our own words."""
+    """Suppress mpi4py's warning about the launcher of another MPI, for which there is an error message here."""
     return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
 
 
@@ -162,10 +165,10 @@ def world_of(comm: MPI.Intracomm) -> World:
 
 
 def _unlink_shared_memory(world: World) -> None:
-    """Take the names from the node's shared memory, which stays mapped: none is left however a job ends.
+    """Unlink the node's shared memory, which stays mapped, so that no file is left when the job ends in any way.
 
-    A left one fills /dev/shm, and may make a later MPI_Init hang. Only where each rank of the node has mapped
-    what its root has.
+    A file that is left occupies /dev/shm, and may make a later MPI_Init hang. The files are unlinked only if every
+    rank of the node has mapped those that the node's first rank has mapped.
     """
     mapped = _shared_memory()
     mapped_by_root = world.node.bcast(mapped)
@@ -175,10 +178,10 @@ def _unlink_shared_memory(world: World) -> None:
 
 
 def _sweep_shared_memory() -> None:
-    """Remove segments of this user that no process has mapped: those of jobs killed in the middle of MPI_Init.
+    """Remove this user's segments that no process has mapped, left by jobs that were killed during MPI_Init.
 
-    A job that Slurm requeues looks for its segment under the same name, and hangs if it finds an old one. A new one
-    may not be mapped yet.
+    A job that Slurm requeues looks for its segment under the same name, and hangs if it finds an old one. New segments
+    are not removed, since they may not be mapped yet.
     """
     for prefix in _SEGMENTS:
         for path in map(Path, glob.glob(f"{prefix}*")):
@@ -189,18 +192,18 @@ def _sweep_shared_memory() -> None:
 
 
 def _is_mapped(path: Path) -> bool:
-    """Whether any process of this user has it mapped."""
+    """Return whether a process of this user has mapped the file."""
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
             if str(path) in maps.read_text():
                 return True
-        except OSError:  # it has just ended, or is another user's, who cannot have mapped it
+        except OSError:  # the process has just ended, or belongs to another user, who cannot have mapped the file
             continue
     return False
 
 
 def _shared_memory() -> set[str]:
-    """The named segments in which MPI's ranks meet, of those that this process has mapped."""
+    """Return the files of MPI's shared memory that this process has mapped."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
     return {line.split(maxsplit=5)[5] for line in lines if any(prefix in line for prefix in _SEGMENTS)}
@@ -211,7 +214,7 @@ def _check_size(world: World) -> None:
     if launched != world.size:
         raise WorldError(
             f"the launcher started {launched} ranks, but their MPI world has {world.size}: "
-            f"it does not belong to {world.library}; {_REMEDY}"
+            f"the launcher does not belong to {world.library}; {_REMEDY}"
         )
     wanted = int(os.environ.get(environment.RANKS, world.size))
     if wanted != world.size:
@@ -229,17 +232,17 @@ def _end_job(world: World, error: BaseException) -> None:
 
 
 def await_reader() -> None:
-    """Wait, a second at most, until standard error's pipe is empty: a launcher that ends a job forgets its content."""
+    """Wait, at most a second, until the pipe of standard error is empty: a launcher drops its content at the end."""
     end = time.monotonic() + 1
     waiting = array.array("i", [1])
-    with contextlib.suppress(OSError):  # it is no pipe, so nothing waits in it
+    with contextlib.suppress(OSError):  # standard error is not a pipe
         while waiting[0] and time.monotonic() < end:
             fcntl.ioctl(2, termios.FIONREAD, waiting)
             time.sleep(0.005)
 
 
 def _describe(world: World, error: BaseException) -> tuple[int, str]:
-    """The job's exit status and what to print."""
+    """Return the exit status of the job and the message to print."""
     place = "" if world.is_root else f"rank {world.rank} on {world.host}: "
     if isinstance(error, InputError | WorldError | RunError):
         from ..text import plain

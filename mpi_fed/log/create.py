@@ -1,6 +1,6 @@
-"""The creation of a log: a new file with every dataset in it, and the repetitions of an older one where there is one.
+"""Create a log: a new file with all datasets, and the repetitions of an older log if there is one.
 
-The file appears under its name only once it is laid out.
+The file is renamed to its final name only after all datasets have been laid out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def create(
     attributes: Mapping[str, Any],
     old: h5py.File | None,
 ) -> None:
-    """Lay out a log beside its place, copy the repetitions of an older one, and put it in place."""
+    """Lay out a log in a temporary file, copy the repetitions of an older log, and rename the file to `path`."""
     old_seeds = [] if old is None else old[schema.REPETITION.name][:].tolist()
     seeds = list(dict.fromkeys([*old_seeds, *configuration.seeds]))
     if layout.iterates == "auto":
@@ -52,14 +52,14 @@ def create(
 
 
 def _iterates(layout: Layout, repetitions: int, old: h5py.File | None) -> str:
-    """Return what "auto" means for so many repetitions: never more than what the older log can give."""
+    """Return which iterates "auto" stores for this number of repetitions: at most those of the older log."""
     if old is not None and schema.ITERATE.name not in old:
         return "last"
     return layout.automatic(repetitions)
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed runs left half laid out; HDF5 holds a lock on what is being written."""
+    """Remove unfinished files of killed runs; files that are being written are locked by HDF5 and stay."""
     for part in part_files(path):
         with contextlib.suppress(OSError), open(part, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,5 +80,5 @@ def _identity(configuration: Configuration) -> dict[str, Any]:
 
 
 def status_value(status: Status) -> NDArray[np.bytes_]:
-    """Return a status with room for each other one, so that changing it changes no structure of the file."""
+    """Return a status padded to the longest one, so that changing it does not change the file's structure."""
     return np.array(status.encode(), dtype="S11")

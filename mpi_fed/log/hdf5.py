@@ -1,4 +1,4 @@
-"""Texts in HDF5 attributes, and HDF5's errors as sentences."""
+"""Texts in HDF5 attributes, and HDF5's errors as one sentence each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .schema import TEXT_LIMIT
 
 
 def encoded(text: str) -> Any:
-    """Return the value that stores a text: of fixed length, as HDF5 may hang on a damaged heap of other texts."""
+    """Return the value that stores a text: of fixed length, because HDF5 may hang on a damaged variable-length text."""
     data = text.encode()
     if len(data) > TEXT_LIMIT:
         return text
@@ -25,13 +25,13 @@ def encoded(text: str) -> Any:
 
 
 def decoded(value: Any) -> str:
-    """Return the text of an attribute, of fixed length or not."""
+    """Return the text of an attribute of fixed or variable length."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, for what h5py raises where a file is damaged or no log."""
+    """Raise InputError, one sentence, in place of what h5py raises if a file is damaged or is not a log."""
     try:
         yield
     except BlockingIOError:
@@ -43,14 +43,16 @@ def readable(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, for what h5py raises where a file cannot be written."""
+    """Raise InputError, one sentence, in place of what h5py raises if a file cannot be written."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be written ({_reason(error)}); make room, or give another --out") from None
+        raise InputError(
+            f"{path}: cannot be written ({_reason(error)}); free disk space, or give another --out"
+        ) from None
 
 
 def _reason(error: Exception) -> str:
-    """Return the operating system's message, out of all that HDF5 writes."""
+    """Return the operating system's message from HDF5's long error message."""
     message = re.search(r"error message = '([^']*)'", str(error))
     return message[1] if message else getattr(error, "strerror", None) or str(error.args[0])

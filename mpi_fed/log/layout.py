@@ -1,4 +1,4 @@
-"""The layout of a log: the schema's datasets with the sizes of one configuration, written whole into a new file."""
+"""The layout of a log: the schema's datasets with the sizes of one configuration, allocated in full in a new file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.phases import PHASES
 from ..study.configuration import Configuration
 from . import schema
 from .hdf5 import encoded
@@ -25,14 +26,18 @@ class Layout:
     """The sizes of a log's dimensions, and which iterates it stores (all | last | none | auto)."""
 
     rounds: NDArray[np.int64]
+    """(P) rounds done at the log points."""
     dimension: int
     clients: int
     bins: int
+    """Number of bins of the histogram of message sizes."""
     grain: int
+    """Bytes of a bin."""
     iterates: str
 
     @classmethod
     def of(cls, configuration: Configuration, dimension: int, bins: int, grain: int) -> Layout:
+        """Return the layout of a configuration's log."""
         rounds = log_rounds(configuration.rounds, configuration.log.points_per_decade)
         return cls(
             rounds=rounds,
@@ -44,12 +49,12 @@ class Layout:
         )
 
     def automatic(self, repetitions: int) -> str:
-        """Return which iterates are stored where the study leaves it to the size of the log."""
+        """Return which iterates `log.iterates = "auto"` stores: all, or the last ones if all would be too large."""
         size = 16 * repetitions * len(self.rounds) * self.dimension
         return "all" if size <= schema.ITERATES_LIMIT else "last"
 
     def results(self) -> list[Dataset]:
-        """Return the datasets that repetitions fill in, in the order of the file."""
+        """Return the datasets that repetitions fill, in the order of the file."""
         conditions = {
             Condition.ALWAYS: True,
             Condition.ALL_ITERATES: self.iterates == "all",
@@ -67,13 +72,13 @@ class Layout:
             schema.COORDINATE: np.arange(self.dimension),
             schema.CLIENT: np.arange(self.clients),
             schema.SIZE: np.arange(self.bins) * self.grain,
-            schema.PHASE: np.array(schema.PHASES, h5py.string_dtype()),
+            schema.PHASE: np.array(PHASES, h5py.string_dtype()),
             schema.STATISTIC: np.array(schema.STATISTICS, h5py.string_dtype()),
         }
 
 
 def lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[np.float64]) -> None:
-    """Write every dataset whole: NaN or -1 where results are to come."""
+    """Write every dataset in full: results are NaN or -1 until they are computed."""
     coordinates = layout.coordinates(seeds)
     results = layout.results()
     _reserve(file, results, {dimension: len(values) for dimension, values in coordinates.items()})
@@ -91,7 +96,7 @@ def lay_out(file: h5py.File, layout: Layout, seeds: list[int], optimum: NDArray[
 
 
 def _show_first(file: h5py.File) -> None:
-    """Have HDF5 viewers open the file on its convergence curve, as NeXus says how: links and attributes, no data."""
+    """Let HDF5 viewers show the convergence curve first, by NeXus' conventions: links and attributes, no data."""
     signal, axes = schema.SIGNAL.name, [dimension.name for dimension in schema.SIGNAL.dimensions]
     file.attrs[schema.NX_CLASS.name] = encoded("NXroot")
     file.attrs[schema.DEFAULT.name] = encoded(schema.VIEW)
@@ -103,19 +108,19 @@ def _show_first(file: h5py.File) -> None:
     for name, value in attributes.items():
         view.attrs[name] = encoded(value)
     view.attrs["axes"] = np.array(axes, "S")
-    file[signal].attrs["interpretation"] = encoded("spectrum")  # one curve a repetition
+    file[signal].attrs["interpretation"] = encoded("spectrum")  # one curve for each repetition
     file[signal].attrs["long_name"] = encoded("excess risk of the averaged iterate")
 
 
 def _reserve(file: h5py.File, results: list[Dataset], lengths: dict[Dimension, int]) -> None:
-    """Have the file system set aside what the file needs, or raise OSError: HDF5 crashes on a disk that fills up."""
+    """Reserve the file's disk space, or raise OSError: HDF5 may crash if the disk becomes full later."""
     datasets = (schema.MESSAGE_SIZE, schema.OPTIMUM, *results)
     numbers = sum(math.prod(lengths[dimension] for dimension in dataset.dimensions) for dataset in datasets)
     numbers += sum(lengths.values())
     try:
         os.posix_fallocate(file.id.get_vfd_handle(), 0, 8 * numbers + schema.METADATA_LIMIT)
     except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # what a file system that cannot do it says
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # the file system cannot reserve space
             raise
 
 
@@ -123,7 +128,7 @@ def _fill(file: h5py.File, dataset: Dataset) -> None:
     shape = tuple(len(file[dimension.name]) for dimension in dataset.dimensions)
     target = file.create_dataset(dataset.name, shape, dataset.kind.value)
     unreached: NDArray[Any] = np.full(shape[1:], np.nan if dataset.kind is Kind.FLOAT else -1, dataset.kind.value)
-    for repetition in range(len(target)):  # one by one: the whole may be large
+    for repetition in range(len(target)):  # one repetition at a time, because all of them may be large
         target[repetition] = unreached
 
 
@@ -136,7 +141,7 @@ def _describe(file: h5py.File, dataset: Dataset) -> None:
 
 
 def copy_repetitions(old: h5py.File, new: h5py.File) -> None:
-    """Copy what an older log of the same configuration has, repetition by repetition."""
+    """Copy the repetitions of an older log of the same configuration, one at a time."""
     repetitions = len(old[schema.REPETITION.name])
     for dataset in schema.RESULTS:
         if dataset.name in old and dataset.name in new:

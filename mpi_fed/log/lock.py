@@ -1,4 +1,4 @@
-"""One run at a time on a configuration: a lock that ends with the process that holds it, however that ends."""
+"""A lock that lets one run at a time write a log. The kernel releases it when the process ends or is killed."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from pathlib import Path
 from ..errors import InputError
 
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-"""What a file system says that has no locks; HDF5's own, if there are any, then have to do."""
+"""Errors of a file system without locks. Then only HDF5's own locks, if there are any, keep a second run off a log."""
 
 
 def path_of(log: Path) -> Path:
-    """The lock's file, which tells who holds it; one that nobody holds means nothing."""
+    """Return the path of the lock file, which names its holder. A lock file without a holder has no effect."""
     return log.with_name(f".{log.name}.lock")
 
 
 @contextlib.contextmanager
 def held(log: Path, owner: str) -> Iterator[None]:
-    """Hold the lock of a log; `owner` says who does. Raises InputError where another run has it."""
+    """Hold the lock of a log; `owner` is the text that names this run. Raises InputError if another run holds it."""
     file = _acquire(log)
     try:
-        with contextlib.suppress(OSError):  # a full disk; the lock holds all the same, and whose it is need not be told
+        with contextlib.suppress(OSError):  # on a full disk the lock works, only without its owner's name
             os.ftruncate(file, 0)
             os.write(file, owner.encode())
         yield
     finally:
-        path_of(log).unlink(missing_ok=True)  # while it is held: who opened it meanwhile finds it gone, and tries again
+        path_of(log).unlink(missing_ok=True)  # before unlocking: a process that has opened it sees this and tries again
         os.close(file)
 
 
 def holder(log: Path) -> str | None:
-    """Who holds the lock of a log; None where nobody does."""
+    """Return the name of the run that holds the lock of a log; None if it is not locked."""
     try:
         file = os.open(path_of(log), os.O_RDONLY)
     except OSError:
@@ -53,8 +53,8 @@ def holder(log: Path) -> str | None:
 
 
 def in_use(log: Path) -> InputError:
-    """What to raise where another run has the log."""
-    return InputError(f"{log}: is in use by {holder(log) or 'another run'}; wait for its end, or give another --out")
+    """Return the error to raise if another run uses the log."""
+    return InputError(f"{log}: is in use by {holder(log) or 'another run'}; wait until it ends, or give another --out")
 
 
 def _acquire(log: Path) -> int:
@@ -65,7 +65,7 @@ def _acquire(log: Path) -> int:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise InputError(
-                f"{path.parent}: cannot be written ({error.strerror}); make room, or give another --out"
+                f"{path.parent}: cannot be written ({error.strerror}); free disk space, or give another --out"
             ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Log points: the rounds at which a log has a row."""
+"""Log points: the rounds after which the log holds results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The origin of a log's numbers: what the configuration names but does not contain, as digests."""
+"""The origin of a log's results: digests of the files and plugins that the configuration names."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ ORIGIN = {
     schema.INITIAL_DIGEST: "another start",
     schema.PLUGIN_MODULES: "another version of a plugin",
 }
-"""Attributes that identify the origin, and what it means where they differ."""
+"""Attributes that identify the origin, and the difference that another value means."""
 
 
 def origin_of(configuration: Configuration) -> dict[str, Any]:
-    """Return the attributes that identify the data, a start from a file, and the code of plugins."""
+    """Return the attributes that identify the data, a start that is read from a file, and the code of plugins."""
     attributes = dict(configuration.problem.facts())
     parts = (configuration.problem, configuration.algorithm, configuration.compressor, configuration.route)
     modules = {type(part).__module__ for part in (*parts, configuration.downlink)}
     if plugin_modules := sorted(modules & plugins.loaded.keys()):
-        attributes[schema.PLUGIN_MODULES.name] = " ".join(plugin_modules)  # a module's name has a digest of its source
+        attributes[schema.PLUGIN_MODULES.name] = " ".join(
+            plugin_modules
+        )  # a plugin module's name contains a digest of its source
     start = getattr(configuration.algorithm, "initial", None)
     if isinstance(start, str) and os.path.isfile(start):
         attributes[schema.INITIAL_DIGEST.name] = hashlib.sha256(Path(start).read_bytes()).hexdigest()
@@ -38,9 +40,9 @@ def origin_of(configuration: Configuration) -> dict[str, Any]:
 
 
 def check_origin(path: Path, log: h5py.File, attributes: Mapping[str, Any]) -> None:
-    """Refuse to mix repetitions of other data, of another start or by other code into a log."""
+    """Raise InputError if the log's repetitions used other data, another start or other code of a plugin."""
     for attribute, difference in ORIGIN.items():
         name = attribute.name
         if name in log.attrs and decoded(log.attrs[name]) != attributes.get(name):
             advice = "move it away or give another --out"
-            raise InputError(f"{path}: its repetitions are of {difference} than now; {advice}")
+            raise InputError(f"{path}: its repetitions were run with {difference}; {advice}")

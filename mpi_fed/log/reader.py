@@ -1,4 +1,4 @@
-"""Read logs: what `docs/log-format.md` defines, as Python objects."""
+"""Read logs, whose contents `docs/log-format.md` defines, as Python objects."""
 
 from __future__ import annotations
 
@@ -27,57 +27,65 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Log:
-    """One configuration: R repetitions, P log points, d coordinates; what is not reached is NaN or -1."""
+    """The log of one configuration, with R repetitions, P log points and d coordinates.
+
+    Values at log points that a repetition has not reached are NaN in arrays of floats and -1 in arrays of counts.
+    Made by `load`.
+    """
 
     path: Path
+    """The file."""
     attributes: dict[str, Any]
-    """Every root attribute, as Python values."""
+    """Every root attribute of the file, as a Python value."""
     configuration: dict[str, dict[str, Any]]
-    """The study's tables, fully resolved."""
+    """The study's tables with all defaults filled in."""
     round: Counts
-    """(P) rounds done at the log points, 0 to K."""
+    """(P) rounds done at each log point, from 0 to K."""
     repetition: Counts
-    """(R) seeds."""
+    """(R) the seed of each repetition."""
     excess_risk: Floats
-    """(R, P) 1/2 ||w_k - w*||^2 in the norm of H."""
+    """(R, P) F(w_k) - F(w*) = 1/2 (w_k - w*)^T H (w_k - w*)."""
     excess_risk_averaged: Floats
-    """(R, P) the same at the averaged iterate w_bar_k."""
+    """(R, P) excess risk of the averaged iterate w_bar_k."""
     wall_seconds: Floats
-    """(R, P) seconds spent in rounds."""
+    """(R, P) seconds spent in rounds, cumulative."""
     uplink_information_bits: Counts
-    """(R, P) cumulative, over all clients, as are the next two."""
+    """(R, P) bits of all clients' messages before rounding to whole bytes, cumulative."""
     uplink_payload_bytes: Counts
+    """(R, P) bytes of all clients' payloads, cumulative."""
     uplink_transported_bytes: Counts
+    """(R, P) bytes that all ranks handed to MPI on the uplink, cumulative."""
     downlink_transported_bytes: Counts
+    """(R, P) bytes that all ranks received on the downlink, cumulative."""
     repetition_status: Counts | None
-    """(R) 0 not done, 1 complete, 2 diverged; None in a log without it."""
+    """(R) 0: not done, 1: complete, 2: diverged; None if the log does not have it."""
 
     def __repr__(self) -> str:
         return f"<Log {str(self.path)!r}: {self.label}, {len(self.repetition)} repetitions, {self.status}>"
 
     @property
     def label(self) -> str:
-        """The configuration's short name."""
+        """Short name of the configuration, or the file's name if the log has no label."""
         return str(self.attributes.get(schema.LABEL.name) or self.path.stem)
 
     @property
     def status(self) -> str:
-        """running | complete | interrupted | diverged."""
+        """Status of the log: running, complete, interrupted or diverged."""
         return str(self.attributes[schema.STATUS.name])
 
     @property
     def rounds(self) -> int:
-        """K."""
+        """Number of rounds K."""
         return int(self.round[-1])
 
     @property
     def clients(self) -> int:
-        """N."""
+        """Number of clients N."""
         return int(self.configuration["study"]["clients"])
 
     @cached_property
     def dimension(self) -> int | None:
-        """d, or None where neither an array of the log nor the configuration has it."""
+        """Dimension d, or None if neither an array of the log nor the configuration has it."""
         with open_log(self.path) as file:
             for dataset in (schema.OPTIMUM, schema.LAST_ITERATE_AVERAGED, schema.ITERATE_AVERAGED):
                 if dataset.name in file:
@@ -86,44 +94,76 @@ class Log:
 
     @cached_property
     def diverged(self) -> NDArray[np.bool_]:
-        """(R) whether the repetition's iterate became infinite."""
+        """(R) True for each repetition whose iterate became infinite."""
         infinite = np.isinf(self.excess_risk) | np.isinf(self.excess_risk_averaged)
-        return np.any(infinite, axis=1) | (self.repetition_status == RepetitionStatus.DIVERGED)
+        diverged: NDArray[np.bool_] = np.any(infinite, axis=1) | (self.repetition_status == RepetitionStatus.DIVERGED)
+        return diverged
 
     @cached_property
     def reached(self) -> Counts:
-        """(R) log points that each repetition has in every dataset: a write may be torn."""
+        """(R) number of log points that a repetition has in all datasets: a kill may separate their writes."""
         written = np.ones(self.excess_risk.shape, dtype=bool)
         for dataset in schema.CURVES:
             values = getattr(self, dataset.name)
             written &= ~np.isnan(values) if dataset.kind is Kind.FLOAT else values >= 0
-        return np.logical_and.accumulate(written, axis=1).sum(axis=1)
+        counts: Counts = np.logical_and.accumulate(written, axis=1).sum(axis=1)
+        return counts
 
     @cached_property
     def complete(self) -> NDArray[np.bool_]:
-        """(R) whether the repetition reached the last round with a finite iterate."""
-        complete = (self.reached == len(self.round)) & ~self.diverged
-        if self.repetition_status is None:
-            return complete
-        return complete & (self.repetition_status == RepetitionStatus.COMPLETE)
+        """(R) True for each repetition that reached the last round with a finite iterate."""
+        complete: NDArray[np.bool_] = (self.reached == len(self.round)) & ~self.diverged
+        if self.repetition_status is not None:
+            complete = complete & (self.repetition_status == RepetitionStatus.COMPLETE)
+        return complete
 
     def dataset(self, name: str) -> NDArray[Any] | None:
-        """Any dataset of the file as an array, or None where this log has none of that name."""
+        """Read a dataset of the file.
+
+        Parameters
+        ----------
+        name : str
+            Name of the dataset, such as `"phase_seconds"`; docs/log-format.md lists names, shapes and units.
+
+        Returns
+        -------
+        ndarray or None
+            The dataset as an array, or None if this log does not have it.
+
+        Raises
+        ------
+        InputError
+            If the file does not exist any more or cannot be read.
+        """
         with open_log(self.path) as file:
             return file[name][()] if name in file else None
 
     def final_average(self) -> Floats | None:
-        """(R, d) w_bar_K, NaN where not reached, or None where the log keeps no iterates."""
+        """Read the averaged iterate w_bar_K of each repetition.
+
+        Returns
+        -------
+        ndarray (R, d) or None
+            w_bar_K, NaN for a repetition that has not reached round K; None if the log holds no iterates.
+
+        Raises
+        ------
+        InputError
+            If the file does not exist any more or cannot be read.
+        """
         last, every = schema.LAST_ITERATE_AVERAGED.name, schema.ITERATE_AVERAGED.name
+        average: Floats | None
         with open_log(self.path) as file:
-            if last in file:
-                return file[last][()]
-            return file[every][:, -1, :] if every in file else None
+            average = file[last][()] if last in file else (file[every][:, -1, :] if every in file else None)
+        return average
 
 
 @contextmanager
 def open_log(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading. No lock is asked for, so that a log that is being written can be read."""
+    """Open the file for reading. It takes no lock, so that a log can be read while a run writes it.
+
+    Raises InputError if the file does not exist or cannot be read.
+    """
     import h5py
 
     try:
@@ -132,11 +172,68 @@ def open_log(path: Path) -> Iterator[h5py.File]:
     except OSError as error:
         if not path.is_file():
             raise InputError(f"{path}: no such file") from None
-        raise InputError(f"{path}: cannot be read as a log, it is damaged or no HDF5 file ({_brief(error)})") from None
+        raise InputError(
+            f"{path}: cannot be read as a log: the file is damaged or is not an HDF5 file ({_brief(error)}); "
+            f"move it away and run its study again"
+        ) from None
 
 
 def load(path: str | Path) -> Log:
-    """The log in one file. Raises InputError, one sentence, where it is no log or a damaged one."""
+    """Load the log of one configuration as NumPy arrays. `mpi_fed.load` gives an `xarray.Dataset` instead.
+
+    Parameters
+    ----------
+    path : str or Path
+        An HDF5 file that `mpi-fed run` wrote. A run may be writing it at the same time.
+
+    Returns
+    -------
+    Log
+        The curves as NumPy arrays, and the configuration. `Log.dataset` reads the other datasets when they are needed.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, is not a log, is damaged, or has another format version. The message is one sentence
+        that names the file.
+
+    See Also
+    --------
+    mpi_fed.load : Load logs as an `xarray.Dataset`, with the prediction of theory.
+    load_all : Load the logs of files and folders.
+
+    Notes
+    -----
+    With R repetitions, P log points and d coordinates, the arrays that most readers need are
+
+    ======================== ======== ==== =====================================
+    attribute                shape    unit contents
+    ======================== ======== ==== =====================================
+    `round`                  (P)           rounds done at each log point
+    `excess_risk`            (R, P)   1    F(w_k) - F(w*)
+    `excess_risk_averaged`   (R, P)   1    F(w_bar_k) - F(w*)
+    `wall_seconds`           (R, P)   s    time spent in rounds
+    `uplink_payload_bytes`   (R, P)   byte payloads of all clients, cumulative
+    `complete`, `diverged`   (R)           booleans for each repetition
+    ======================== ======== ==== =====================================
+
+    A log is also a netCDF-4 file. `xarray.open_dataset(path, engine="h5netcdf")` gives an `xarray.Dataset` with the
+    dimensions `repetition`, `round`, `coordinate`, `client`, `size`, `phase` and `statistic`, their coordinates, the
+    units of each variable in its attribute `units`, and the root attributes in `attrs`.
+
+    Examples
+    --------
+    The mean curve of the averaged iterate, against the bytes that the clients sent:
+
+    >>> from mpi_fed.log.reader import load
+    >>> log = load("tests/recorded/logs/finished/none-6d8f94.h5")
+    >>> log.label, log.status, log.rounds
+    ('none', 'complete', 2000)
+    >>> log.excess_risk_averaged.shape  # repetitions, log points
+    (2, 19)
+    >>> risk = log.excess_risk_averaged[log.complete].mean(axis=0)
+    >>> sent = log.uplink_payload_bytes[log.complete].mean(axis=0)
+    """
     path = Path(path)
     with open_log(path) as file:
         try:
@@ -147,14 +244,26 @@ def load(path: str | Path) -> Log:
             log = Log(path, attributes, tables, **arrays, repetition_status=None if status is None else status[()])
             check_optional_datasets(file)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
-            raise InputError(f"{path}: a damaged log: {_brief(error)}") from None
+            raise InputError(
+                f"{path}: the log is damaged: {_brief(error)}; move it away and run its study again"
+            ) from None
     return log
 
 
 def load_all(paths: Iterable[str | Path]) -> list[Log]:
-    """The logs of files and, recursively, of folders (*.h5), in the order of their studies' grids.
+    """Load the logs of files and, recursively, of folders (*.h5).
 
-    A file that is no sound log is named on standard error, in one sentence, and left out.
+    A file that cannot be loaded is left out, and the reason is printed on standard error in one sentence.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+        Files, and folders that are searched for files `*.h5`.
+
+    Returns
+    -------
+    list of Log
+        Sorted by folder, and in a folder by the configuration's position in the study's grid.
     """
     logs = []
     for file in dict.fromkeys(file for path in paths for file in _files(Path(path))):
@@ -177,7 +286,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _plain(value: Any) -> Any:
-    """An attribute as a Python value."""
+    """Return an attribute as a Python value."""
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, np.ndarray):
@@ -189,9 +298,9 @@ def _brief(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def usable(log: Log) -> np.ndarray:
-    """(R) the repetitions that the numbers rest on: those that reached the end, or none where one diverged.
+def usable(log: Log) -> NDArray[np.bool_]:
+    """Return which repetitions statistics may use, (R): those that reached round K, or none if any diverged.
 
-    The mean over the repetitions that happened not to diverge would not be a mean.
+    The mean over only those repetitions that did not diverge would be biased.
     """
     return log.complete & ~log.diverged.any()

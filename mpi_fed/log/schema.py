@@ -1,9 +1,9 @@
-"""The schema of a log: its dimensions, datasets, attributes and limits. Each name is spelled here and nowhere else.
+"""The schema of a log: its dimensions, datasets, attributes and limits. Each name is spelled only here.
 
-This is data alone, so that everything may import it: `layout` gives the datasets their sizes, `writer` fills them,
-`reader` reads them. `docs/log-format.md` defines each entry in full; a test compares the page with this file.
-To add a dataset or an attribute, add an entry here, a row on that page, and a line where it is written. The
-`meaning` of an entry begins its definition on the page.
+This file contains only data, so that every module can import it: `layout` gives the datasets their sizes, `writer`
+fills them, `reader` reads them. `docs/log-format.md` defines each entry in full, and a test compares the page with
+this file. To add a dataset or an attribute, add an entry here, a row on that page, and the line that writes it. The
+definition on the page begins with the entry's `meaning`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..engine.phases import PHASES
 LOG_FORMAT, LOG_FORMAT_VERSION = "mpi-fed log", 1
 
 ITERATES_LIMIT = 100_000_000
-"""Bytes of iterates up to which `log.iterates = "auto"` stores them at every log point."""
+"""Largest size in bytes of all iterates for which `log.iterates = "auto"` stores them at every log point."""
 CLIENTS_LIMIT = 1000
-"""Clients up to which the payload bytes of each are stored at every log point."""
+"""Largest number of clients for which each client's payload bytes are stored at every log point."""
 METADATA_LIMIT = 2**18
 """Upper bound on the bytes of a log outside its datasets."""
 TEXT_LIMIT = 60_000
-"""Bytes of text up to which an attribute has a fixed length."""
+"""Largest number of bytes of an attribute's text that has a fixed length."""
 
 
 class Status(StrEnum):
@@ -43,7 +43,7 @@ class RepetitionStatus(IntEnum):
 
 
 class Kind(StrEnum):
-    """Type of a dataset: a float is NaN and a count is -1 where it is not reached yet."""
+    """Type of a dataset. At log points that are not reached, floats are NaN and counts are -1."""
 
     FLOAT = "float64"
     COUNT = "int64"
@@ -60,7 +60,7 @@ class AttributeKind(StrEnum):
 
 
 class Condition(StrEnum):
-    """Which logs have a dataset."""
+    """Condition under which a log has a dataset."""
 
     ALWAYS = ""
     ALL_ITERATES = 'Only with `log.iterates = "all"`.'
@@ -71,7 +71,7 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Dimension:
-    """An axis, and the dataset of the same name that holds its coordinate. `length` is a symbol or a number."""
+    """An axis, and the dataset of the same name with its coordinate. `length` is a symbol or a number."""
 
     name: str
     length: str
@@ -81,7 +81,7 @@ class Dimension:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset other than a dimension's own. `units` is its attribute of that name, None where it has none."""
+    """A dataset that is not a coordinate. `units` is its attribute `units`, or None if it does not have one."""
 
     name: str
     dimensions: tuple[Dimension, ...]
@@ -93,7 +93,7 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Attribute:
-    """An attribute of the root group; `always` where this version writes it into every log."""
+    """An attribute of the root group. `always` is True if this version writes it into every log."""
 
     name: str
     kind: AttributeKind
@@ -117,7 +117,7 @@ PHASE = Dimension("phase", str(len(PHASES)), Kind.TEXT, _quoted(PHASES))
 STATISTIC = Dimension("statistic", str(len(STATISTICS)), Kind.TEXT, _quoted(STATISTICS))
 
 DIMENSIONS = (REPETITION, ROUND, COORDINATE, CLIENT, SIZE, PHASE, STATISTIC)
-"""In the order of the file."""
+"""Dimensions, in the order of the file."""
 
 _AT_LOG_POINTS = (REPETITION, ROUND)
 
@@ -128,25 +128,27 @@ REPETITION_STATUS = Dataset(
     "repetition_status", (REPETITION,), Kind.COUNT, "1", "0: not done, or not to the end. 1: complete. 2: ended"
 )
 EXCESS_RISK = Dataset("excess_risk", _AT_LOG_POINTS, Kind.FLOAT, "1", "F(w_k) - F(w*)")
-EXCESS_RISK_AVERAGED = Dataset("excess_risk_averaged", _AT_LOG_POINTS, Kind.FLOAT, "1", "The same at w_bar_k")
+EXCESS_RISK_AVERAGED = Dataset("excess_risk_averaged", _AT_LOG_POINTS, Kind.FLOAT, "1", "F(w_bar_k) - F(w*)")
 WALL_SECONDS = Dataset("wall_seconds", _AT_LOG_POINTS, Kind.FLOAT, "s", "The root's monotonic clock")
 
 UPLINK_INFORMATION_BITS = Dataset(
     "uplink_information_bits", _AT_LOG_POINTS, Kind.COUNT, "bit", "The messages' lengths in this wire format"
 )
-UPLINK_PAYLOAD_BYTES = Dataset("uplink_payload_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "What the compressor packed")
+UPLINK_PAYLOAD_BYTES = Dataset(
+    "uplink_payload_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "The payloads that the compressor packed"
+)
 UPLINK_TRANSPORTED_BYTES = Dataset(
-    "uplink_transported_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "What each rank handed to MPI as its send buffer"
+    "uplink_transported_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "The send buffers that the ranks handed to MPI"
 )
 DOWNLINK_TRANSPORTED_BYTES = Dataset(
-    "downlink_transported_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "What each rank received"
+    "downlink_transported_bytes", _AT_LOG_POINTS, Kind.COUNT, "byte", "The bytes that the ranks received"
 )
 CLIENT_UPLINK_PAYLOAD_BYTES = Dataset(
     "client_uplink_payload_bytes",
     (*_AT_LOG_POINTS, CLIENT),
     Kind.COUNT,
     "byte",
-    "`uplink_payload_bytes` client by client",
+    "`uplink_payload_bytes` of each client",
     condition=Condition.FEW_CLIENTS,
 )
 CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL = Dataset(
@@ -154,12 +156,12 @@ CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL = Dataset(
     (REPETITION, CLIENT),
     Kind.COUNT,
     "byte",
-    "The same at the end of the repetition",
+    "`uplink_payload_bytes` of each client at the end of the repetition",
     condition=Condition.MANY_CLIENTS,
 )
 MESSAGE_COUNT = Dataset("message_count", (REPETITION, SIZE), Kind.COUNT, "1", "Uplink messages of the whole repetition")
 PHASE_SECONDS = Dataset(
-    "phase_seconds", (REPETITION, PHASE, STATISTIC), Kind.FLOAT, "s", "The mean time a round of each phase"
+    "phase_seconds", (REPETITION, PHASE, STATISTIC), Kind.FLOAT, "s", "The mean time of each phase in a round"
 )
 
 ITERATE = Dataset("iterate", (*_AT_LOG_POINTS, COORDINATE), Kind.FLOAT, "1", "w_k", condition=Condition.ALL_ITERATES)
@@ -179,9 +181,9 @@ COUNTS = (
     UPLINK_TRANSPORTED_BYTES,
     DOWNLINK_TRANSPORTED_BYTES,
 )
-"""The ledger: cumulative, over all clients."""
+"""Datasets of the ledger: cumulative, summed over all clients."""
 CURVES = (EXCESS_RISK, EXCESS_RISK_AVERAGED, WALL_SECONDS, *COUNTS)
-"""A number a repetition and log point. The reader refuses a log without one of them."""
+"""Datasets with one number for each repetition and log point. The reader refuses a log that lacks one of them."""
 RESULTS = (
     REPETITION_STATUS,
     *CURVES,
@@ -194,13 +196,14 @@ RESULTS = (
     LAST_ITERATE,
     LAST_ITERATE_AVERAGED,
 )
-"""What repetitions fill in, each with `repetition` as its first axis."""
+"""Datasets that repetitions fill, each with `repetition` as its first axis."""
 DATASETS = (MESSAGE_SIZE, OPTIMUM, *RESULTS)
-"""In the order of the file, where they follow the dimensions' own."""
+"""Datasets in the order of the file, where they follow the coordinates."""
 LAST_OF = {ITERATE: LAST_ITERATE, ITERATE_AVERAGED: LAST_ITERATE_AVERAGED}
+"""For each dataset of iterates, the dataset of only the last one."""
 
 VIEW, SIGNAL = "convergence", EXCESS_RISK_AVERAGED
-"""The group that viewers open first, and the dataset that they show."""
+"""Group that viewers open first, and the dataset that they show."""
 
 _TEXT, _JSON, _INTEGER, _FLOAT = AttributeKind
 
@@ -208,14 +211,14 @@ CONVENTIONS = Attribute("Conventions", _TEXT, "`CF-1.10`")
 FORMAT = Attribute("format", _TEXT, f"`{LOG_FORMAT}`")
 FORMAT_VERSION = Attribute("format_version", _INTEGER, f"{LOG_FORMAT_VERSION}")
 STATUS = Attribute("status", _TEXT, "`running`")
-RESTARTS = Attribute("restarts", _INTEGER, "How many times a run has gone on with this log")
+RESTARTS = Attribute("restarts", _INTEGER, "The number of runs that continued this log")
 CONFIGURATION = Attribute("configuration", _JSON, "The study's tables")
 CONFIGURATION_ID = Attribute("configuration_id", _TEXT, "The first 12 hexadecimal digits of the SHA-256")
 LABEL = Attribute("label", _TEXT, "A short name, unique within the study")
 POSITION = Attribute("position", _INTEGER, "The configuration's place in the study's grid, from 0")
 OMEGA = Attribute("omega", _FLOAT, "The omega that the step size was computed from")
-STEP_SCALE = Attribute("step_scale", _FLOAT, "The step of round k")
-STEP_EXPONENT = Attribute("step_exponent", _FLOAT, "The step of round k")
+STEP_SCALE = Attribute("step_scale", _FLOAT, "The step size of round k")
+STEP_EXPONENT = Attribute("step_exponent", _FLOAT, "The step size of round k")
 R2 = Attribute("R2", _FLOAT, "R^2, the mean over clients of Tr H_i")
 NX_CLASS = Attribute("NX_class", _TEXT, "NeXus")
 DEFAULT = Attribute("default", _TEXT, "NeXus")
@@ -223,7 +226,7 @@ DEFAULT = Attribute("default", _TEXT, "NeXus")
 DATASET_DIGEST = Attribute("dataset_digest", _TEXT, "The SHA-256 of the data", always=False)
 INITIAL_DIGEST = Attribute("initial_digest", _TEXT, "The SHA-256 of the file", always=False)
 PLUGIN_MODULES = Attribute("plugin_modules", _TEXT, "The plugins", always=False)
-DATASET_NOTES = Attribute("dataset_notes", _TEXT, "What preprocessing did", always=False)
+DATASET_NOTES = Attribute("dataset_notes", _TEXT, "The preprocessing of the data", always=False)
 
 COMMAND_LINE = Attribute("command_line", _TEXT, "The command of rank 0")
 PYTHON_VERSION = Attribute("python_version", _TEXT, "Python's version")
@@ -256,7 +259,7 @@ PROVENANCE = (
     SLURM,
     START_TIME,
 )
-"""Where and how the log was made."""
+"""Attributes that say where and how the log was made."""
 ATTRIBUTES = (
     CONVENTIONS,
     FORMAT,
@@ -279,4 +282,4 @@ ATTRIBUTES = (
     NX_CLASS,
     DEFAULT,
 )
-"""In the order of a new file. A problem of a plugin may add others."""
+"""Attributes in the order of a new file. A plugin's problem may add others."""

@@ -1,4 +1,4 @@
-"""The checks that a file is a log, and a sound one: each raises an error whose text says what is wrong."""
+"""Checks that a file is an undamaged log: each raises an error whose text says what is wrong."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import h5py
 
 TABLES = ("study", "problem", "algorithm", "compressor", "route")
-"""Tables of the configuration that no log may lack."""
+"""Tables of the configuration that every log must have."""
 TYPED = (schema.LABEL, schema.CONFIGURATION_ID, schema.DATASET_DIGEST, schema.POSITION, schema.OMEGA)
-"""Attributes that a log may lack, but whose values must have the schema's type."""
+"""Optional attributes whose values must have the schema's type."""
 PYTHON_TYPES: dict[AttributeKind, tuple[type, ...]] = {
     AttributeKind.TEXT: (str,),
     AttributeKind.JSON: (str,),
@@ -28,45 +28,46 @@ PYTHON_TYPES: dict[AttributeKind, tuple[type, ...]] = {
     AttributeKind.FLOAT: (int, float),
 }
 REQUIRED = (schema.ROUND, schema.REPETITION, *schema.CURVES)
-"""Datasets that no log may lack."""
+"""Datasets that every log must have."""
 
 
 def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
-    """Raise InputError where the file is no log of this version, ValueError where an attribute is damaged."""
+    """Raise InputError if the file is not a log of this format version, ValueError if an attribute is damaged."""
     if attributes.get(schema.FORMAT.name) != schema.LOG_FORMAT:
         expected = f"its root attribute {schema.FORMAT.name} is not {schema.LOG_FORMAT!r}"
-        raise InputError(f"{path}: an HDF5 file, but no log: {expected}")
+        raise InputError(f"{path}: an HDF5 file, but not a log: {expected}; give a file that mpi-fed run wrote")
     if (version := attributes.get(schema.FORMAT_VERSION.name)) != schema.LOG_FORMAT_VERSION:
         raise InputError(
-            f"{path}: a log of {schema.FORMAT_VERSION.name} {version}; this version reads {schema.LOG_FORMAT_VERSION}"
+            f"{path}: a log of {schema.FORMAT_VERSION.name} {version}, but this mpi-fed reads "
+            f"{schema.LOG_FORMAT_VERSION}; use the version of mpi-fed that wrote it"
         )
     if schema.STATUS.name not in attributes:
-        raise InputError(f"{path}: a damaged log: the root attribute {schema.STATUS.name} is missing")
+        raise InputError(f"{path}: the log is damaged: the root attribute {schema.STATUS.name} is missing")
     for attribute in TYPED:
         name = attribute.name
         if name in attributes and not isinstance(attributes[name], PYTHON_TYPES[attribute.kind]):
             raise ValueError(f"the root attribute {name} is {attributes[name]!r}")
     if not re.fullmatch("[0-9]{1,9}", str(ranks := attributes.get(schema.RANKS.name, "0"))):
-        raise ValueError(f"the root attribute {schema.RANKS.name} is {ranks!r}, and no number")
+        raise ValueError(f"the root attribute {schema.RANKS.name} is {ranks!r}, which is not a number")
 
 
 def tables_of(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the tables of the configuration. Raises ValueError where one is missing or is no table."""
+    """Return the tables of the configuration. Raises ValueError if one is missing or is not a table."""
     if schema.CONFIGURATION.name not in attributes:
         raise ValueError(f"the root attribute {schema.CONFIGURATION.name} is missing")
-    tables = json.loads(attributes[schema.CONFIGURATION.name])
+    tables: dict[str, dict[str, Any]] = json.loads(attributes[schema.CONFIGURATION.name])
     for name in TABLES:
         if not (isinstance(tables, dict) and isinstance(tables.get(name), dict)):
             raise ValueError(f"its configuration has no table {name}")
     if not isinstance(tables.get("downlink", {}), dict):
-        raise ValueError("its configuration's downlink is no table")
+        raise ValueError("its configuration's downlink is not a table")
     if "clients" not in tables["study"]:
         raise ValueError("its configuration has no key study.clients")
     return tables
 
 
 def arrays_of(file: h5py.File) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the datasets that no log may lack. Raises ValueError where one is missing or damaged."""
+    """Return the arrays of the required datasets. Raises ValueError if one is missing or damaged."""
     for entry in REQUIRED:
         if entry.name not in file:
             raise ValueError(f"the dataset {entry.name} is missing")
@@ -78,16 +79,16 @@ def arrays_of(file: h5py.File) -> dict[str, NDArray[Any]]:
     for entry in (schema.REPETITION, *schema.CURVES):
         array = arrays[entry.name]
         if array.dtype.kind not in "fi":
-            raise ValueError(f"the dataset {entry.name} is {array.dtype}")
+            raise ValueError(f"the dataset {entry.name} has type {array.dtype}, not integer or float")
         if entry is not schema.REPETITION and array.shape != shape:
             raise ValueError(f"the dataset {entry.name} has shape {array.shape}, not {shape}")
     return arrays
 
 
 def check_optional_datasets(file: h5py.File) -> None:
-    """Raise ValueError where a dataset that a log may lack is not of numbers, or not of the shape that it should be.
+    """Raise ValueError if an optional dataset does not hold numbers or has a wrong shape.
 
-    The numbers are read only where they are needed.
+    The numbers themselves are read only when they are needed.
     """
     lengths = {axis: len(file[axis.name]) for axis in (schema.REPETITION, schema.ROUND)}
     for dataset in schema.DATASETS:
@@ -96,7 +97,7 @@ def check_optional_datasets(file: h5py.File) -> None:
             continue
         shape, kind = file[name].shape, file[name].dtype.kind
         if kind not in "fi" or len(shape) != len(dataset.dimensions):
-            raise ValueError(f"the dataset {name} is {file[name].dtype} {shape}")
+            raise ValueError(f"the dataset {name} has type {file[name].dtype} and shape {shape}")
         for axis, length in zip(dataset.dimensions, shape, strict=True):
             if lengths.setdefault(axis, length) != length:
-                raise ValueError(f"the dataset {name} has shape {shape}, with {length} in place of {lengths[axis]}")
+                raise ValueError(f"the dataset {name} has shape {shape}, with {length} instead of {lengths[axis]}")

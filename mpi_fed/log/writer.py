@@ -1,7 +1,7 @@
-"""The log open for writing: one HDF5 file a configuration, written by the root alone, readable after any kill.
+"""Write a log: one HDF5 file for each configuration, written only by the root and readable after any kill.
 
-Every dataset is laid out whole from the start, filled with NaN (-1 in counts), and no write changes the file's
-structure afterwards: what a kill can lose is what was not flushed. The file follows the netCDF-4 conventions;
+Every dataset is allocated in full at the start, filled with NaN (-1 in counts), and no later write changes the file's
+structure. So a kill loses only the writes that were not flushed. The file follows the netCDF-4 conventions;
 `docs/log-format.md` defines each field.
 """
 
@@ -35,24 +35,31 @@ LEDGER_COLUMNS = {
     schema.UPLINK_TRANSPORTED_BYTES: UPLINK_BYTES,
     schema.DOWNLINK_TRANSPORTED_BYTES: DOWNLINK_BYTES,
 }
-"""The column of the engine's ledger that each count comes from."""
+"""Column of the engine's ledger from which each count is taken."""
 
 
 @dataclass
 class Block:
-    """Consecutive log points of one repetition, evaluated."""
+    """The results of n consecutive log points of one repetition."""
 
     first: int  # index of the first log point
     excess_risk: NDArray[np.float64]
+    """(n)."""
     excess_risk_averaged: NDArray[np.float64]
+    """(n)."""
     iterate: NDArray[np.float64]
+    """(n, d)."""
     iterate_averaged: NDArray[np.float64]
+    """(n, d)."""
     totals: NDArray[np.int64]
+    """(n, 4) the engine's ledger."""
     client_payload: NDArray[np.int64]
+    """(n, N) payload bytes of each client, or (n, 0) if the log does not store them."""
     seconds: NDArray[np.float64]
+    """(n)."""
 
     def rows(self) -> dict[schema.Dataset, NDArray[Any]]:
-        """Return what each dataset of log points gets, whether or not the log has it."""
+        """Return the rows of each dataset of log points, including datasets that this log may not have."""
         return {
             schema.EXCESS_RISK: self.excess_risk,
             schema.EXCESS_RISK_AVERAGED: self.excess_risk_averaged,
@@ -65,7 +72,7 @@ class Block:
 
 
 class LogWriter:
-    """A log open for writing; `restart` where a run goes on with one that an earlier run laid out."""
+    """A log open for writing. `restart` is True if an earlier run laid it out and this run continues it."""
 
     def __init__(self, path: Path, restart: bool = False) -> None:
         self.path = path
@@ -79,20 +86,20 @@ class LogWriter:
                 self.file.attrs.modify(schema.RESTARTS.name, restarts)
             self.file.flush()
         with readable(path):
-            # looking one up costs as much as writing a row
+            # looking up a dataset by name takes as long as writing a row
             self.datasets = {entry: self.file[entry.name] for entry in schema.DATASETS if entry.name in self.file}
             self.seeds = [int(seed) for seed in self.file[schema.REPETITION.name][:]]
             self.points = len(self.file[schema.ROUND.name])
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Raise InputError where the file cannot be written, as on a full disk, and be done with it."""
+        """Raise InputError if the file cannot be written, as on a full disk, and close it."""
         try:
             with writable(self.path):
                 yield
         except InputError:
             self.failed = True
-            # HDF5 tries again whatever is closed, and may crash; what it still holds goes nowhere
+            # HDF5 tries to write again when it closes the file, and may crash: let it write to /dev/null
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, self.file.id.get_vfd_handle())
             os.close(nowhere)
@@ -100,12 +107,12 @@ class LogWriter:
             raise
 
     def missing(self, seeds: Collection[int]) -> list[tuple[int, int]]:
-        """Return (position, seed) of those repetitions that have no result yet."""
+        """Return (position, seed) of each repetition that has no result yet and whose seed is in `seeds`."""
         undone, wanted = np.flatnonzero(self._status() == RepetitionStatus.MISSING), set(seeds)
         return [(int(r), self.seeds[r]) for r in undone if self.seeds[r] in wanted]
 
     def write(self, repetition: int, block: Block) -> None:
-        """Write log points; they are safe once `flush` returns."""
+        """Write log points; `flush` makes them safe against a kill."""
         rows = {
             entry: row
             for entry, row in block.rows().items()
@@ -127,7 +134,7 @@ class LogWriter:
         client_payload: NDArray[np.int64],
         phase_seconds: NDArray[np.float64],
     ) -> None:
-        """End a repetition: its message sizes, clients' totals and phases, and then that it is done."""
+        """End a repetition: write its message sizes, clients' totals and phases, and then its status."""
         with self._writing():
             self.datasets[schema.MESSAGE_COUNT][repetition] = histogram
             self.datasets[schema.PHASE_SECONDS][repetition] = phase_seconds
@@ -139,13 +146,13 @@ class LogWriter:
             self._check_place()
 
     def has_points(self, repetition: int, points: int) -> bool:
-        """Whether the first so many log points of a repetition are there."""
+        """Return whether the log has the first `points` log points of a repetition."""
         return bool(np.isfinite(self.datasets[schema.WALL_SECONDS][repetition, :points]).all())
 
     def flush(self, to_disk: bool = False) -> None:
-        """Hand what was written to the operating system: from here a kill cannot take it. On the disk nothing can.
+        """Hand all writes to the operating system, where a kill cannot lose them, or with `to_disk` to the disk.
 
-        Raises InputError where the file is not in its place any more.
+        Raises InputError if another file has replaced this one, or if it is gone.
         """
         with self._writing():
             self.file.flush()
@@ -158,7 +165,7 @@ class LogWriter:
             raise OSError(errno.ENOENT, "another file has taken its place")
 
     def final_status(self) -> Status:
-        """Return complete, diverged if any repetition is, or interrupted if any is missing."""
+        """Return interrupted if a repetition is missing, else diverged if a repetition diverged, else complete."""
         status = self._status()
         if (status == RepetitionStatus.MISSING).any():
             return Status.INTERRUPTED
@@ -172,23 +179,24 @@ class LogWriter:
         self.file.close()
 
     def _status(self) -> NDArray[np.int64]:
-        return self.datasets[schema.REPETITION_STATUS][:]
+        status: NDArray[np.int64] = self.datasets[schema.REPETITION_STATUS][:]
+        return status
 
     def _set_status(self, status: Status) -> None:
         self.file.attrs.modify(schema.STATUS.name, status_value(status))
 
 
 def _write_rows(dataset: h5py.Dataset, repetition: int, first: int, rows: NDArray[Any]) -> None:
-    """dataset[repetition, first : first + len(rows)] = rows, in a sixth of the time of h5py's indexing."""
+    """dataset[repetition, first : first + len(rows)] <- rows, six times as fast as h5py's indexing."""
     space = dataset.id.get_space()
     space.select_hyperslab((repetition, first, *(0,) * (rows.ndim - 1)), (1, *rows.shape))
     dataset.id.write(h5py.h5s.create_simple(rows.shape), space, np.ascontiguousarray(rows))
 
 
 def log_path(folder: Path, configuration: Configuration) -> Path:
-    """Return where this configuration's log is, whatever label it had when it was written; else where it shall be.
+    """Return the path of this configuration's log: an existing log, even under another label, or else a new path.
 
-    The label, and so the file's name, depends on what else its study varies; the end of the name does not.
+    The label, and so the file's name, depends on the study's other configurations; the end of the name does not.
     """
     path = folder / configuration.file_name
     if not path.exists():
@@ -200,7 +208,10 @@ def log_path(folder: Path, configuration: Configuration) -> Path:
 
 
 def is_finished(path: Path, configuration: Configuration) -> bool:
-    """Whether the log is there and has every repetition, of the data that the configuration's paths lead to."""
+    """Return whether the log exists and has every repetition.
+
+    Raises InputError if its repetitions used other data, another start or other code of a plugin.
+    """
     if not path.exists():
         return False
     file, status = _open(path, configuration)
@@ -217,9 +228,9 @@ def open_writer(
     optimum: NDArray[np.float64],
     attributes: Mapping[str, Any],
 ) -> LogWriter:
-    """Open the log of this configuration: a new one, or the one that is there, with room for all its repetitions.
+    """Open the log of this configuration for writing: a new log, or the existing one, extended by new repetitions.
 
-    Raises InputError where the file there is no log of this configuration, or is in use.
+    Raises InputError if the existing file is not a log of this configuration, or is in use.
     """
     exists = path.exists()
     if exists:
@@ -241,5 +252,5 @@ def _open(path: Path, configuration: Configuration) -> tuple[h5py.File, dict[int
         seeds, status = (file[name.name][:].tolist() for name in (schema.REPETITION, schema.REPETITION_STATUS))
         by_seed = dict(zip(seeds, status, strict=True))
     if identity != (schema.LOG_FORMAT, configuration.id):
-        raise InputError(f"{path}: is no log of this configuration; move it away or give another --out")
+        raise InputError(f"{path}: is not a log of this configuration; move it away or give another --out")
     return file, by_seed

@@ -1,8 +1,9 @@
-"""The restart file of a repetition in progress, beside its log: the state that the log does not hold.
+"""The checkpoint of a repetition in progress, next to its log: the state that the log does not hold.
 
-An uncompressed .npz without pickle: `meta` (JSON), the root's arrays, and those of the clients in the clients' order,
-so that any number of ranks can take it up. It is written aside and renamed. Random streams have no state: the seed and
-the number of rounds done are theirs. A repetition that goes on from it ends with the bits of one never interrupted.
+An uncompressed .npz without pickle: `meta` (JSON), the root's arrays, and the clients' arrays in the order of the
+clients, so that any number of ranks can continue it. It is written to a temporary file and renamed. The state of a
+random stream is only the seed and the number of rounds done. A repetition that continues from a checkpoint ends with
+the same bits as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .simulation import Simulation
 FORMAT, VERSION = "mpi-fed checkpoint", 2
 SUFFIX = ".checkpoint"
 _PIECE = 2**24
-"""Bytes of clients' arrays that travel at once."""
+"""Largest number of bytes of clients' arrays in one MPI message."""
 _TAG = 7
 
 Arrays = dict[str, NDArray[Any]]
@@ -43,19 +44,20 @@ def path_of(log: Path) -> Path:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A sound checkpoint, which fits its configuration."""
+    """An undamaged checkpoint that fits its configuration."""
 
     path: Path
     seed: int
     done: int
-    """Rounds."""
+    """Number of rounds done."""
     ranks: int
+    """Number of ranks of the run that wrote it."""
 
 
 def save(world: World, log: Path, simulation: Simulation) -> None:
-    """Write the checkpoint of the repetition in progress; every rank calls it.
+    """Write the checkpoint of the repetition in progress. Every rank calls it.
 
-    Raises RunError where a rank's iterate differs from the root's, InputError where the file cannot be written.
+    Raises RunError if a rank's iterate differs from the root's, InputError if the file cannot be written.
     """
     compare_iterates(world, simulation)
     clocks = world.comm.gather(simulation.wire.clock)
@@ -77,12 +79,12 @@ def save(world: World, log: Path, simulation: Simulation) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); make room, or give another --out"
+            f"{path}: cannot be written ({error.strerror or error}); free disk space, or give another --out"
         ) from None
 
 
 def compare_iterates(world: World, simulation: Simulation) -> None:
-    """Raise RunError, on all ranks, unless each holds the same model as the root, bit for bit."""
+    """Raise RunError on all ranks unless each rank holds the same model as the root, bit for bit."""
     roots = simulation.state.model.copy()
     world.comm.Bcast(roots)
     same = roots.tobytes() == simulation.state.model.tobytes()
@@ -90,14 +92,14 @@ def compare_iterates(world: World, simulation: Simulation) -> None:
         if not agrees:
             raise RunError(
                 f"{simulation.configuration.label}: after {simulation.done:,} rounds the iterate of rank {rank} on "
-                f"{host} is not the root's: a memory or a network there is faulty"
+                f"{host} is not the root's, because its memory or network is faulty; run the study again without {host}"
             )
 
 
 def load(log: Path, configuration: Configuration) -> Checkpoint | None:
-    """Return the log's checkpoint, if any. Raises InputError where it is damaged, or does not fit the configuration.
+    """Return the log's checkpoint, or None. Raises InputError if it is damaged or does not fit the configuration.
 
-    Every byte is checked here, so that `restore` meets nothing unexpected.
+    Checksums cover every byte, so that `restore` can rely on the contents.
     """
     path = path_of(log)
     if not path.exists():
@@ -108,10 +110,10 @@ def load(log: Path, configuration: Configuration) -> Checkpoint | None:
         meta = json.loads(_read(archive, "meta").tobytes())
         checkpoint = Checkpoint(path, int(meta["seed"]), int(meta["done"]), int(meta["ranks"]))
         if (meta["format"], meta["format_version"]) != (FORMAT, VERSION):
-            raise ValueError(f"its format is {meta['format']} {meta['format_version']}, and not {FORMAT} {VERSION}")
+            raise ValueError(f"its format is {meta['format']} {meta['format_version']}, not {FORMAT} {VERSION}")
         tables, version = dict(meta["configuration"]), str(meta["package_version"])
     if difference := _difference(tables, version, configuration):
-        raise InputError(f"{path}: {difference}; delete it to begin the repetition of seed {checkpoint.seed} anew")
+        raise InputError(f"{path}: {difference}; delete it to restart the repetition of seed {checkpoint.seed}")
     if not 0 < checkpoint.done < configuration.rounds or checkpoint.seed not in configuration.seeds:
         place = f"round {checkpoint.done} of seed {checkpoint.seed}"
         raise InputError(f"{path}: {place} is not part of this study; delete it, or move it away")
@@ -119,7 +121,7 @@ def load(log: Path, configuration: Configuration) -> Checkpoint | None:
 
 
 def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation) -> None:
-    """Put the repetition where its checkpoint is, which the root alone gives; every rank calls it."""
+    """Set the simulation to the state of a checkpoint. Every rank calls it; only the root passes the checkpoint."""
     saved = world.comm.bcast(checkpoint)
     simulation.start(saved.seed)
     simulation.go_to(saved.done)
@@ -138,12 +140,12 @@ def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation)
                 world.comm.Recv(piece, 0, _TAG)
     for array in arrays.values():
         world.comm.Bcast(array)
-    if saved.ranks == world.size:  # else the time of each phase is that of the rounds from here on
+    if saved.ranks == world.size:  # otherwise the times of phases start anew
         simulation.wire.clock[:] = world.comm.scatter(list(clocks) if clocks is not None else None)
 
 
 def discard(log: Path) -> None:
-    """Remove the checkpoint of a log whose repetition is done, and what a killed run left half written of one."""
+    """Remove the checkpoint of a log whose repetition is done, and unfinished checkpoints of killed runs."""
     path = path_of(log)
     path.unlink(missing_ok=True)
     for part in part_files(path):
@@ -164,20 +166,20 @@ def _meta(simulation: Simulation) -> dict[str, Any]:
 
 
 def _difference(tables: dict[str, Any], version: str, configuration: Configuration) -> str | None:
-    """Return the first difference between the checkpoint's version and tables and those of now, or None."""
+    """Return the first difference between the checkpoint's version and tables and the present ones, or None."""
     if version != __version__:
-        return f"was written by mpi-fed {version}, and this is {__version__}, whose results may differ"
+        return f"was written by mpi-fed {version}, but this is {__version__}, whose results may differ"
     now = configuration.tables
     for name in tables:
         if name not in now:
-            return f"had a table [{name}] when it was written, and there is none now"
+            return f"had a table [{name}] when it was written, but the study has no such table now"
     for name in now:
         was, new = tables.get(name), now[name]
         if not isinstance(was, dict):
             return f"has no table [{name}]"
         for key in [*new, *(key for key in was if key not in new)]:
             if (name, key) not in (("study", "name"), ("study", "repetitions")) and was.get(key) != new.get(key):
-                return f"[{name}] {key} was {was.get(key)!r} when it was written, and is {new.get(key)!r}"
+                return f"[{name}] {key} was {was.get(key)!r} when it was written, but is {new.get(key)!r} now"
     return None
 
 
@@ -189,7 +191,7 @@ def _write(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
 def _write_clients(
     world: World, archive: zipfile.ZipFile, name: str, rows: NDArray[Any], simulation: Simulation
 ) -> None:
-    """Write the root's rows of an array with a row a client, and then those that the other ranks send."""
+    """Write an array with one row for each client: first the root's rows, then the rows that other ranks send."""
     shape = (simulation.configuration.clients, *rows.shape[1:])
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         header = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": shape}
@@ -205,7 +207,7 @@ def _write_clients(
 def _read_clients(
     world: World, archive: zipfile.ZipFile, name: str, rows: NDArray[Any], simulation: Simulation
 ) -> None:
-    """Read the root's rows into `rows`, and send the other ranks theirs."""
+    """Read the root's rows into `rows`, and send the other ranks their rows."""
     shape = (simulation.configuration.clients, *rows.shape[1:])
     with archive.open(f"{name}.npy") as member:
         _check_header(name, member, shape, rows.dtype)
@@ -222,13 +224,13 @@ def _next(member: IO[bytes], like: NDArray[Any]) -> NDArray[Any]:
 
 
 def _room(rows: NDArray[Any], simulation: Simulation, rank: int) -> NDArray[Any]:
-    """Return an empty array like `rows` for a rank's clients; only the pieces in use take memory."""
+    """Return an empty array like `rows` for a rank's clients; only the pieces that are used take memory."""
     hosts = simulation.wire.hosts
     return np.empty((int(hosts[rank + 1] - hosts[rank]), *rows.shape[1:]), rows.dtype)
 
 
 def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield the array in blocks of rows; views."""
+    """Yield the array in blocks of rows, as views."""
     rows = max(1, _PIECE // max(1, array.itemsize * int(np.prod(array.shape[1:]))))
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
@@ -241,21 +243,21 @@ def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 
 def _fitting(name: str, array: NDArray[Any], target: NDArray[Any]) -> NDArray[Any]:
     if array.shape != target.shape or array.dtype != target.dtype:
-        raise ValueError(f"{name} is {array.dtype} {array.shape}, and not {target.dtype} {target.shape}")
+        raise ValueError(f"{name} is {array.dtype} {array.shape}, not {target.dtype} {target.shape}")
     return array
 
 
-def _check_header(name: str, member: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
+def _check_header(name: str, member: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if np.lib.format.read_magic(member) != (1, 0):
-        raise ValueError(f"{name} is no array of .npy 1.0")
+        raise ValueError(f"{name} is not an array in the format .npy 1.0")
     actual_shape, fortran, actual_dtype = np.lib.format.read_array_header_1_0(member)
     if (actual_shape, fortran, actual_dtype) != (shape, False, dtype):
-        raise ValueError(f"{name} is {actual_dtype} {actual_shape}, and not {dtype} {shape}")
+        raise ValueError(f"{name} is {actual_dtype} {actual_shape}, not {dtype} {shape}")
 
 
 @contextlib.contextmanager
 def _sound(path: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, for any error that a file raises which is no checkpoint, or a damaged one."""
+    """Raise InputError, one sentence, in place of any error that a damaged file, or another file, causes."""
     try:
         yield
     except (
@@ -264,5 +266,5 @@ def _sound(path: Path) -> Iterator[None]:
     ) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
         raise InputError(
-            f"{path}: cannot be read as a checkpoint ({reason}); delete it to begin its repetition anew"
+            f"{path}: cannot be read as a checkpoint ({reason}); delete it to restart its repetition"
         ) from None

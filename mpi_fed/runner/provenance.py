@@ -1,4 +1,4 @@
-"""Where and how a log was made: what is needed to trace its numbers back, as attributes of its root group."""
+"""The provenance of a log: where and how its numbers were computed, as attributes of its root group."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _DISTRIBUTION = "mpi-fed"
 
 
 def collect(world: World) -> dict[str, str]:
-    """The provenance of a log of this world; every rank takes part, and the root alone gets more than nothing.
+    """Return the provenance of a log of this world at the root, {} elsewhere. Every rank calls it.
 
-    Values that hold more than one thing are JSON.
+    Lists and mappings are JSON texts.
     """
     places = world.comm.gather((world.host, affinity(), cpu_model()))
     if places is None:
@@ -49,9 +49,9 @@ def collect(world: World) -> dict[str, str]:
 
 
 def roster(world: World) -> str | None:
-    """Return at the root which process each rank is, where only MPICH's launcher in a Slurm job reports a killed one.
+    """Return a text with the process of each rank, for MPICH's launcher in a Slurm job; None elsewhere.
 
-    It reports the process, but not the rank. Every rank calls it.
+    This launcher reports a killed process, but not its rank. Every rank calls it; only the root gets the text.
     """
     if "hydra" not in launcher() or "SLURM_JOB_ID" not in os.environ or environment.SCRATCH in os.environ:
         return None
@@ -62,31 +62,33 @@ def roster(world: World) -> str | None:
 
 
 def dependency_versions() -> dict[str, str]:
-    """The versions of what the package requires, and of the compiler beneath numba."""
+    """Return the versions of the required packages, and of llvmlite, numba's compiler."""
     required = importlib.metadata.requires(_DISTRIBUTION) or []
     names = [re.split(r"[^\w.-]", line)[0] for line in required if "extra ==" not in line]
     return {name: importlib.metadata.version(name) for name in sorted({*names, "llvmlite"})}
 
 
 def git_commit(folder: Path) -> str:
-    """The commit of the checkout that holds `folder`, with "-dirty" where files differ; empty outside of one."""
+    """Return the commit of the checkout that holds `folder`, with "-dirty" if files differ; "" outside a checkout."""
     if not any((parent / ".git").exists() for parent in folder.parents):
         return ""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "unknown: git cannot be run"
     return answer.stdout.strip() or f"unknown: {answer.stderr.strip().splitlines()[0]}"
 
 
 def affinity() -> str:
-    """The logical cores that this process may run on, as "0-3,8"; empty where the system does not say."""
+    """Return the logical cores on which this process may run, as "0-3,8"; "" if the system does not report them."""
     return ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ""
 
 
 def binding(places: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
-    """host -> cores -> the ranks that run on them, from each rank's (host, cores)."""
+    """Return host -> cores -> ranks that run on them, given each rank's (host, cores)."""
     ranks: dict[str, dict[str, list[int]]] = {}
     for rank, (host, cores) in enumerate(places):
         ranks.setdefault(host, {}).setdefault(cores, []).append(rank)
@@ -94,7 +96,7 @@ def binding(places: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Numbers as text: {0, 1, 2, 5} is "0-2,5"."""
+    """Return numbers as ranges: {0, 1, 2, 5} gives "0-2,5"."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and number == parts[-1][-1] + 1:
@@ -105,14 +107,14 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def cpu_model() -> str:
-    """The processor's name, or its architecture where the system gives no name."""
+    """Return the processor's name, or its architecture if the system does not report a name."""
     info = Path("/proc/cpuinfo")
     name = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
     return name[1] if name else platform.processor() or platform.machine()
 
 
 def launcher() -> str:
-    """The command line of the process that started this rank."""
+    """Return the command line of the process that started this rank; "" if it cannot be read."""
     try:
         words = Path(f"/proc/{os.getppid()}/cmdline").read_text().rstrip("\0").split("\0")
     except OSError:

@@ -1,4 +1,4 @@
-"""The root's part in a configuration: it chooses when the loop returns, fills the log, shows progress and saves."""
+"""Record a configuration at the root: choose when the compiled loop returns, write the log, show progress and save."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from .checkpoint import Checkpoint
 from .simulation import Simulation
 
 CALL_SECONDS = 0.2
-"""About how long a call of the compiled loop lasts: between two of them progress is shown and rows are flushed."""
+"""Approximate seconds of one call of the compiled loop. Between two calls, progress is shown and rows are flushed."""
 
 FLUSH_SECONDS = 2.0
+"""Seconds between two flushes of the log."""
 SHARE = 0.01
-"""The part of a run's time that writing checkpoints may take, however large they are."""
+"""Largest fraction of a run's time that writing checkpoints may take, for checkpoints of any size."""
 
 
 class Recorder:
-    """Root alone has one. `saved` is the checkpoint that was there, taken up if its repetition is still to be done."""
+    """The root's record of one configuration.
+
+    `saved` is the existing checkpoint, if any. It is used only if its repetition is not done yet.
+    """
 
     def __init__(
         self,
@@ -47,23 +51,23 @@ class Recorder:
             checkpoint.discard(log.path)
 
     def _continues(self, saved: Checkpoint) -> bool:
-        """Whether the checkpoint's repetition is to be done, and the log has what came before."""
+        """Return whether the checkpoint's repetition is missing and the log has all its earlier log points."""
         positions = [position for position, seed in self.log.missing([saved.seed])]
         points = np.searchsorted(self.simulation.rounds[:-1], saved.done + 1)
         return bool(positions) and self.log.has_points(positions[0], int(points))
 
     def missing(self) -> list[tuple[int, int]]:
-        """(position, seed) of the repetitions to do, that of the checkpoint first."""
+        """Return (position, seed) of the repetitions to do, with that of the checkpoint first."""
         missing = self.log.missing(self.simulation.configuration.seeds)
         first = self.checkpoint.seed if self.checkpoint else None
         return sorted(missing, key=lambda repetition: repetition[1] != first)
 
     def resumed(self) -> int:
-        """Rounds that the first of them has done already."""
+        """Return the number of rounds that the first repetition has already done."""
         return self.checkpoint.done if self.checkpoint else 0
 
     def begin(self, position: int, resumed: int) -> None:
-        """A repetition starts, or goes on after `resumed` rounds; its log point 0 is the start itself."""
+        """Begin a repetition, or continue it after `resumed` rounds. Log point 0 is the start itself."""
         self.position, self.done = position, resumed
         self.diverged = False
         self.save_ended = time.perf_counter()
@@ -86,7 +90,7 @@ class Recorder:
         )
 
     def next_stop(self) -> int | None:
-        """The round up to which the loop runs next, or None when the repetition is over."""
+        """Return the round up to which the loop runs next, or None if the repetition has ended."""
         if self.done == self.rounds or self.diverged:
             return None
         points, cursor = self.simulation.rounds[:-1], int(self.simulation.snapshots.cursor[NEXT_POINT])
@@ -98,7 +102,7 @@ class Recorder:
         return min(stop, self.rounds)
 
     def end(self, phases: NDArray[np.float64]) -> None:
-        """The repetition is over; phases, (ranks, 7), are each rank's seconds a round."""
+        """End the repetition; `phases` (ranks, 7) are the mean seconds of each phase in a round on each rank."""
         wire = self.simulation.wire
         statistics = np.stack([phases.min(axis=0), phases.mean(axis=0), phases.max(axis=0)], axis=1)
         status = RepetitionStatus.DIVERGED if self.diverged else RepetitionStatus.COMPLETE
@@ -106,7 +110,7 @@ class Recorder:
         checkpoint.discard(self.log.path)
 
     def record(self) -> None:
-        """Evaluate and write the log points that the loop passed."""
+        """Compute the risks of the log points that the loop passed, and write them."""
         now = time.perf_counter()
         passed = self.simulation.done - self.done
         self.rate = passed / max(now - self.called, 1e-9)
@@ -138,33 +142,33 @@ class Recorder:
             self.flush()
 
     def flush(self, to_disk: bool = False) -> None:
-        """Hand what was written to the operating system, or have it on the disk."""
+        """Hand the written rows to the operating system or, with `to_disk`, to the disk."""
         self.save_began = time.perf_counter()
         self.log.flush(to_disk)
         self.flushed = time.perf_counter()
 
     def checkpoint_is_due(self) -> bool:
-        """Whether the repetition has gone on for long enough since it was last saved."""
+        """Return whether the time since the last checkpoint is long enough for another one."""
         return time.perf_counter() - self.save_ended > max(self.interval, self.cost / SHARE)
 
     def saved(self) -> None:
-        """A checkpoint was written, which began with a flush."""
+        """Note that a checkpoint was written, and how long it took, its flush included."""
         self.save_ended = time.perf_counter()
         self.cost = self.save_ended - self.save_began
 
     def interrupt(self) -> None:
-        """The run ends here, to be continued."""
+        """End an interrupted run, which can be continued."""
         self.close()
         seed = self.log.seeds[self.position]
         place = f"in round {self.done:,} of seed {seed}"
         self.progress.done(self.progress.label, f"interrupted {place}")
 
     def close(self) -> None:
-        """Close the log with its final status, unless writing it has failed."""
+        """Close the log with its final status, unless a write has failed."""
         if self.status == Status.RUNNING and not self.log.failed:
             self.status = self.log.final_status()
             self.log.close(self.status)
 
     def message(self) -> str:
-        """How the configuration ended, for the progress display."""
+        """Return the final status of the configuration, for the progress display."""
         return self.status

@@ -1,4 +1,4 @@
-"""A rank's part in a run: every configuration of every study, repetition by repetition, logged by the root."""
+"""Run every configuration of every study on this rank, one repetition after another. The root writes the logs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .simulation import Simulation
 
 
 class Interrupted(Exception):
-    """A signal came, on whatever rank; all ranks have saved what there is to save."""
+    """Raised on all ranks when a signal has come to any rank, after the repetition was saved."""
 
 
 def run(plan: Plan, world: World, checkpoint_seconds: float = CHECKPOINT_SECONDS, show_progress: bool = True) -> int:
-    """Run the plan's studies and return the exit status. Every rank calls it; rank 0 alone writes and prints.
+    """Run the plan's studies and return the exit status. Every rank calls it; only rank 0 writes and prints.
 
-    A repetition in progress is saved every `checkpoint_seconds`, and when a signal has come (`stop_signals`).
+    A repetition in progress is saved every `checkpoint_seconds`, and when a signal comes (`stop_signals`).
     """
     facts = provenance.collect(world)
     if roster := provenance.roster(world):
@@ -54,7 +54,7 @@ def run(plan: Plan, world: World, checkpoint_seconds: float = CHECKPOINT_SECONDS
                     _run_configuration(world, folder, configuration, attributes, progress, checkpoint_seconds)
     except Interrupted:
         await_reader()
-        world.comm.Barrier()  # a launcher ends the others as soon as one has failed, and says so at length
+        world.comm.Barrier()  # a launcher kills the other ranks when one exits with a failure
         return CHECKPOINTED if world.is_root else 0
     stop_signals.restore_defaults()
     return 0
@@ -68,7 +68,7 @@ def _run_configuration(
     progress: Progress,
     checkpoint_seconds: float,
 ) -> None:
-    """Do the repetitions that the log lacks, beginning with one that was interrupted."""
+    """Run the repetitions that the log lacks, beginning with an interrupted one."""
     label = f"{configuration.study}: {configuration.label}"
     path = log_path(folder, configuration) if world.is_root else folder
     finished = world.comm.bcast(is_finished(path, configuration) if world.is_root else None)
@@ -110,12 +110,12 @@ def _repetitions(world: World, simulation: Simulation, recorder: Recorder | None
 
 
 def _check_same_problem(world: World, population: Population) -> None:
-    """Raise InputError where a rank, which reads the data by itself, has another problem than the root."""
+    """Raise InputError if a rank's problem differs from the root's: each rank reads the data itself."""
     mine = np.append(population.optimum, population.trace)
     roots = world.comm.bcast(mine)
     if mine.shape != roots.shape or not np.allclose(mine, roots, rtol=1e-6, atol=1e-6 * np.abs(roots).max()):
         raise InputError(
-            "the problem differs from the root's; the same data and versions of packages must be on all nodes"
+            "a rank's problem differs from the root's; put the same data and versions of packages on all nodes"
         )
 
 
@@ -133,7 +133,10 @@ def _open(path: Path, simulation: Simulation, facts: dict[str, Any]) -> LogWrite
 
 
 def _repetition(world: World, simulation: Simulation, recorder: Recorder | None, position: int, resumed: int) -> None:
-    """One repetition, in calls of the compiled loop whose ends the root chooses. Raises Interrupted."""
+    """Run one repetition in calls of the compiled loop; the root chooses the last round of each call.
+
+    Raises Interrupted if a signal has come.
+    """
     if recorder:
         recorder.begin(position, resumed)
     while True:
@@ -157,7 +160,7 @@ def _repetition(world: World, simulation: Simulation, recorder: Recorder | None,
 
 
 def _agree(world: World, recorder: Recorder | None) -> tuple[int | None, bool, bool]:
-    """What all ranks do next: up to which round, whether to save first, whether a signal has come to any of them."""
+    """Return, on all ranks, (last round of the next call, whether to save first, whether a signal came to any rank)."""
     stop = recorder.next_stop() if recorder else None
     due = recorder.checkpoint_is_due() if recorder else False
     words = np.array([-1 if stop is None else stop, due, stop_signals.stop_requested()], np.int64)
@@ -166,7 +169,7 @@ def _agree(world: World, recorder: Recorder | None) -> tuple[int | None, bool, b
 
 
 def _save(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
-    """The log first: a checkpoint is of use only with what the log holds before it."""
+    """Flush the log and then write a checkpoint, which needs the log's earlier log points."""
     if simulation.done == 0:
         return
     if recorder:
@@ -177,7 +180,10 @@ def _save(world: World, simulation: Simulation, recorder: Recorder | None) -> No
 
 
 def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | None) -> None:
-    """float16 has a range that a sound run may leave; float32's is left by diverging alone, which the log says."""
+    """Raise InputError if a number left float16's range, which can happen in a run that converges.
+
+    Only a diverging run leaves float32's range; the log then has the status `diverged`.
+    """
     configuration = simulation.configuration
     up, down = configuration.compressor, configuration.downlink
     back = "the downlink value_bits" if down else "the route downlink_bits"
@@ -187,7 +193,7 @@ def _check_overflow(world: World, simulation: Simulation, recorder: Recorder | N
     overflows = [(round, sender == np.int64(THE_ROOT), sender) for sender, round in slots if sender != -1]
     if not overflows:
         return
-    round, is_root, sender = min(overflows)  # what comes later, the root's part of the round included, follows from it
+    round, is_root, sender = min(overflows)  # later overflows, also the root's in this round, follow from the first
     if recorder:
         recorder.close()
     raise InputError(
@@ -200,4 +206,4 @@ def _check_messages(world: World, simulation: Simulation) -> None:
     if simulation.configuration.route.self_check:
         for rank, fault in enumerate(world.comm.allgather(simulation.wrong_message())):
             if fault:
-                raise RunError(f"{simulation.configuration.label}: {fault}, as rank {rank} found")
+                raise RunError(f"{simulation.configuration.label}: {fault}, found by rank {rank}")

@@ -36,7 +36,7 @@ def run(
     Parameters
     ----------
     study : Study, path or mapping
-        A study, or what `load_study` takes.
+        A study, or an argument of `load_study`.
     out : str or os.PathLike, optional
         The folder of the logs, which go to `out/NAME_OF_THE_STUDY`. The default is `runs`.
     comm : mpi4py.MPI.Intracomm, optional
@@ -59,12 +59,12 @@ def run(
     RunError
         If a message arrives changed, or ranks disagree.
     KeyboardInterrupt
-        On Ctrl-C, SIGTERM or SIGUSR1. A checkpoint has been saved, and the next call goes on from it.
+        On Ctrl-C, SIGTERM or SIGUSR1. A checkpoint has been saved, and the next call continues from it.
 
     Notes
     -----
-    While it runs, NumPy's BLAS is limited to one thread, since its results depend on the number of threads. With more
-    than one rank, an error during the run ends all ranks, as the others may be waiting inside a collective.
+    During the run, NumPy's BLAS is limited to one thread, because its results depend on the number of threads. With
+    more than one rank, an error during the run ends all ranks, because the others may be waiting inside a collective.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def run(
             logs = [log_path(plan.folders[0], configuration) for configuration in configurations]
             status, paths = world.comm.bcast((status, logs))
     if status == CHECKPOINTED:
-        raise KeyboardInterrupt("a checkpoint is saved; run the study again to go on from it")
+        raise KeyboardInterrupt("a checkpoint is saved; run the study again to continue from it")
     return list(paths)
 
 
@@ -114,7 +114,7 @@ def _plan(study: Study | str | os.PathLike[str] | Mapping[str, Any], out: Any, w
 
 
 def _agreed(world: World, make: Callable[[], T]) -> T:
-    """Return what `make` makes on this rank. Where it raises InputError on any rank, every rank raises one."""
+    """Return the result of `make` on this rank. If it raises InputError on any rank, every rank raises InputError."""
     result, error = None, None
     try:
         result = make()
@@ -129,7 +129,7 @@ def _agreed(world: World, make: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def _ending_all(world: World) -> Iterator[None]:
-    """Let an error pass where there is one rank; end all ranks where others may wait for this one."""
+    """Let an error pass if there is one rank; otherwise end all ranks, because others may wait for this rank."""
     from ..launch.world import guard
 
     with guard(world) if world.size > 1 else contextlib.nullcontext():
@@ -138,8 +138,8 @@ def _ending_all(world: World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Limit BLAS to one thread within the block, in this process and in the environment alike."""
-    import scipy.linalg  # noqa: F401  (loads NumPy's BLAS and its own, so that both are limited and given back)
+    """Limit BLAS to one thread within the block, in this process and in the environment."""
+    import scipy.linalg  # noqa: F401  (loads NumPy's BLAS and its own, so that both are limited and restored)
     import threadpoolctl
 
     name = "OMP_NUM_THREADS"

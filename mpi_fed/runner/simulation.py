@@ -1,4 +1,4 @@
-"""One configuration on this rank: its kernels, buffers and state, advanced a stretch of rounds at a time."""
+"""Simulate one configuration on this rank: its kernels, buffers and state, advanced by several rounds at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..engine.checksums import TRAILER, CheckedKernel, checked, fault_found
 from ..engine.compilation import compiling, kernel
 from ..engine.mpi_calls import Comm, comm_of
 from ..engine.operations.compressor import UNKNOWN, Message, length
-from ..engine.operations.downlink import CompressedBroadcast, compressed_broadcast
+from ..engine.operations.downlink import CompressedBroadcast, Path, compressed_broadcast
 from ..engine.phase_clock import new_clock, seconds_a_round
 from ..engine.random_streams import EVERYONE, INITIAL, Stream, normals, padded
 from ..engine.round import HELD, NEXT_POINT, TOO_LONG, TOO_MANY, Kernels, Snapshots, State, advance, snapshots_of
@@ -28,23 +28,23 @@ from ..routes.base import Place
 from ..study.configuration import Configuration
 
 JOBS_LIMIT = 10**7
-"""Gradients that a rank may owe in one round: their list takes 16 bytes each."""
+"""Largest number of gradients on one rank in one round; the list of gradients takes 16 bytes for each."""
 
 
 @kernel
-def shared_length(compressor, clients):
-    """The length of client 0's first message as the shared random numbers tell it."""
+def shared_length(compressor: NamedTuple, clients: int) -> int:
+    """Return the bytes of client 0's first message if the shared random numbers determine them, else UNKNOWN."""
     return length(compressor, Message(Stream(np.uint64(0), np.uint64(0), np.uint64(0)), clients, 0))
 
 
 @kernel
-def draw_start(seed, out):
-    """Fill out with the N(0,1) start of a repetition."""
+def draw_start(seed: np.uint64, out: NDArray[np.float64]) -> None:
+    """Fill `out`, whose length is `padded(d)`, with the N(0, 1) start of a repetition."""
     normals(Stream(seed, EVERYONE, np.uint64(0)), INITIAL, np.uint64(0), len(out), out)
 
 
 def only_senders_know_lengths(compressor: Compressor, compressor_kernel: NamedTuple, clients: int) -> bool:
-    """Whether the lengths of messages must be exchanged."""
+    """Return whether only the senders know the lengths of messages, so that lengths must be exchanged."""
     if compressor.fixed_length:
         return False
     with compiling("length", compressor_kernel), np.errstate(all="ignore"):
@@ -52,7 +52,10 @@ def only_senders_know_lengths(compressor: Compressor, compressor_kernel: NamedTu
 
 
 class Simulation:
-    """The repetitions of one configuration. Every rank of `comm` makes one and calls the same methods."""
+    """The repetitions of one configuration. Every rank of `comm` makes a Simulation and calls the same methods.
+
+    Raises InputError if a rank would have more than JOBS_LIMIT gradients in a round.
+    """
 
     def __init__(self, configuration: Configuration, population: Population, comm: MPI.Comm, rounds: Any) -> None:
         self.configuration, self.population = configuration, population
@@ -87,38 +90,43 @@ class Simulation:
         self.done = 0
 
     def _algorithm_kernel(self, hosted: int) -> NamedTuple:
-        """The algorithm's kernel for so many clients of this rank: its memories know of the uplink's omega alone."""
+        """Return the algorithm's kernel for `hosted` clients on this rank; its memories use only the uplink's omega."""
         algorithm, d = self.configuration.algorithm, self.population.dimension
         omega = algorithm.omega_of(self.configuration.compressor, d)
-        return algorithm.own_kernel(algorithm.kernel(d, omega, self.steps, hosted, self.configuration.clients))
+        parameters = algorithm.kernel(d, omega, self.steps, hosted, self.configuration.clients)
+        own: NamedTuple = algorithm.own_kernel(parameters)
+        return own
 
     def _route_kernel(self, place: Place, d: int) -> NamedTuple:
-        """The route's kernel, with the study's own downlink in the place of the route's where there is one."""
-        chosen = self.configuration.route
+        """Return the route's kernel; a `[[downlink]]` of the study replaces the route's downlink."""
+        chosen, compressor = self.configuration.route, self.configuration.downlink
         route: Any = chosen.own_kernel(chosen.kernel(place, self.configuration.compressor, d))
-        compressor = self.configuration.downlink
-        if compressor is None:
-            return route
+        if compressor is not None:
+            route = route._replace(downlink=self._downlink(route.downlink.path, compressor, d))
+        own: NamedTuple = route
+        return own
+
+    def _downlink(self, path: Path, compressor: Compressor, d: int) -> CompressedBroadcast:
+        """Return the downlink that broadcasts messages of this compressor along a route's path."""
         compressor_kernel = compressor.own_kernel(compressor.kernel(d))
         if self.configuration.route.self_check:
             compressor_kernel = checked(compressor_kernel, d)
         longest = compressor.payload_bytes_max(d) + self._trailer
-        downlink = compressed_broadcast(
-            path=route.downlink.path,
+        return compressed_broadcast(
+            path=path,
             compressor=compressor_kernel,
             fixed_size=longest if compressor.fixed_length else -1,
             length_sent=only_senders_know_lengths(compressor, compressor_kernel, 1),
             longest=longest,
         )
-        return route._replace(downlink=downlink)
 
     @property
     def _trailer(self) -> int:
-        """Bytes of a message's checksums."""
+        """Number of bytes of a message's checksums."""
         return TRAILER if self.configuration.route.self_check else 0
 
     def _longest(self, d: int) -> int:
-        """Bytes of the longest message of a client, its checksums included."""
+        """Return the bytes of a client's longest message, its checksums included."""
         compressor, clients = self.configuration.compressor, self.configuration.clients
         return self.configuration.route.payload_bytes(compressor, d, clients) + self._trailer
 
@@ -184,17 +192,17 @@ class Simulation:
         )
 
     def compile(self) -> None:
-        """Compile the loop, or load it: the first process on this cache compiles, the others wait."""
+        """Compile the loop, or load it from the cache: one process compiles, the others wait."""
         with compiling("round", *self.kernels), np.errstate(all="ignore"):
             draw_start(np.uint64(0), np.empty(padded(len(self.state.w))))
-            self._advance(0, 0, comm_of(MPI.COMM_SELF))  # the others may be waiting for the lock
+            self._advance(0, 0, comm_of(MPI.COMM_SELF))  # no collective: other ranks may be waiting for the lock
 
     def close(self) -> None:
-        """Free what this simulation has of MPI, if anything. Every rank calls it, at the end of all that went well."""
+        """Free the communicators of the route, if any. Every rank calls it after a run without errors."""
         self.configuration.route.close(self.kernels.route)
 
     def start(self, seed: int) -> None:
-        """Begin the repetition of this seed: w_0, empty memories, an empty average, an empty ledger."""
+        """Begin the repetition of this seed: set w_0, and set memories, average and ledger to zero."""
         self.seed, self.done = np.uint64(seed), 0
         self._set_start()
         wire = self.wire
@@ -203,37 +211,37 @@ class Simulation:
             array[...] = 0
         self.state.overflow[:] = -1
         forget(self.schedule)
-        self.snapshots.cursor[NEXT_POINT] = np.searchsorted(self.rounds[:-1], 1)  # log point 0 is the start itself
+        self.snapshots.cursor[NEXT_POINT] = np.searchsorted(self.rounds[:-1], 1)  # log point 0 is the start
         self.snapshots.cursor[HELD] = 0
 
     def roots_arrays(self) -> dict[str, NDArray[Any]]:
-        """What the root holds of a repetition in progress, by name; views, to be saved or set."""
+        """Return the root's arrays of a repetition in progress, by name: views, to be saved or set."""
         wire, state = self.wire, self.state
         ledger = {"totals": wire.totals, "client_payload": wire.client_payload, "histogram": wire.histogram}
         arrays = {"w": state.w, "sum": state.iterate_sum, "seconds": state.seconds, **ledger}
         if state.model is not state.w:
             arrays["model"] = state.model
         if state.delayed:
-            arrays["at"] = state.gradient_point  # the name that checkpoints have had from the start
+            arrays["at"] = state.gradient_point  # this name is part of the checkpoint's format
         clients = self.clients_arrays()
         return arrays | {name: each for name, each in arrays_of(self.kernels.algorithm).items() if name not in clients}
 
     def clients_arrays(self) -> dict[str, NDArray[Any]]:
-        """What this rank holds of it for each of its clients, a row a client; views.
+        """Return this rank's arrays with one row for each of its clients, by name: views, to be saved or set.
 
-        Of the algorithm's arrays they are those whose length is the number of clients.
+        These are the algorithm's arrays whose length is the number of clients.
         """
         of_one, of_two = (arrays_of(self._algorithm_kernel(hosted)) for hosted in (1, 2))
         shared = {name for name, array in of_one.items() if array.shape == of_two[name].shape}
         return {name: array for name, array in arrays_of(self.kernels.algorithm).items() if name not in shared}
 
     def go_to(self, done: int) -> None:
-        """Stand after so many rounds of the repetition that was started; what they left is set by the caller."""
+        """Continue the repetition after `done` rounds; the caller sets the arrays to their state after these rounds."""
         self.done = done
         self.snapshots.cursor[NEXT_POINT] = np.searchsorted(self.rounds[:-1], done + 1)
 
     def wrong_message(self) -> str | None:
-        """What this rank found wrong with a message, where messages are checked."""
+        """Return the fault that this rank found in a message, or None. Only checked messages can have one."""
         downlink = self.kernels.route.downlink
         down = downlink.compressor if isinstance(downlink, CompressedBroadcast) else None
         for compressor in (self.kernels.compressor, down):
@@ -242,7 +250,7 @@ class Simulation:
         return None
 
     def phase_seconds(self) -> NDArray[np.float64]:
-        """Mean seconds a round of each phase on this rank, (7,), over the rounds timed."""
+        """Return the mean seconds of each phase in a round on this rank, (7,), over the timed rounds."""
         return seconds_a_round(self.wire.clock)
 
     def _set_start(self) -> None:
@@ -257,23 +265,29 @@ class Simulation:
         self.state.gradient_point[:] = self.state.w
 
     def advance(self, stop: int) -> None:
-        """Do the rounds up to `stop`; the root then holds a snapshot of every log point passed since the last call."""
+        """Compute the rounds up to `stop`. The root then holds a snapshot of each log point since the last call.
+
+        Raises RunError if a compressor packs more bytes, or has more participants, than it declares.
+        """
         self.snapshots.cursor[HELD] = 0
         with np.errstate(all="ignore"):
             code = self._advance(self.done, stop, self.comm)
         if code == TOO_LONG:
             raise RunError(
-                f"{self.configuration.label}: a message of more than the {self.wire.longest:,} bytes that the "
-                f"compressor's payload_bytes_max gives was packed; fix its encode or its payload_bytes_max"
+                f"{self.configuration.label}: a message is longer than the {self.wire.longest:,} bytes that the "
+                f"compressor's payload_bytes_max gives; fix its encode or its payload_bytes_max"
             )
         if code == TOO_MANY:
             raise RunError(
                 f"{self.configuration.label}: more clients take part in a round than the {self.wire.max_messages:,} "
-                f"that the compressor's participants_max gives; fix that"
+                f"that the compressor's participants_max gives; fix its participants_max"
             )
         if code != 0:
             raise RuntimeError(f"an MPI call failed: {MPI.Get_error_string(code)}")
         self.done = stop
 
     def _advance(self, start: int, stop: int, comm: Comm) -> int:
-        return advance(self.kernels, comm, self.wire, self.schedule, self.state, self.snapshots, start, stop, self.seed)
+        code: int = advance(
+            self.kernels, comm, self.wire, self.schedule, self.state, self.snapshots, start, stop, self.seed
+        )
+        return code

@@ -1,0 +1,1 @@
+"""Output on the terminal: messages, progress, the width of a line."""

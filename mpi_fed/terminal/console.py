@@ -1,4 +1,4 @@
-"""Messages of the command itself, on standard error."""
+"""Messages of the command, on standard error."""
 
 from __future__ import annotations
 

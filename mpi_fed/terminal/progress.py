@@ -1,4 +1,4 @@
-"""How far a run is: a bar with the remaining time on a terminal, lines in a job's file, or nothing."""
+"""Progress of a run: a bar with the remaining time on a terminal, lines in the file of a job, or no output."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from .width import TERMINAL_WIDTH, terminal_width
 
 REFRESH = 0.25
-"""Seconds between two pictures of the bar; none is drawn by a thread, which would steal time from the round."""
+"""Seconds between two updates of the bar. No thread draws it, since a thread would take time from the round."""
 INTERVAL = 10.0
 """Seconds between two lines in a file."""
 
 
 class Progress:
-    """Rank 0's progress through `total_rounds`, all configurations and repetitions together.
+    """The progress of rank 0 through `total_rounds`, over all configurations and repetitions.
 
-    `with Progress(total) as progress:` then for each configuration `start(label)`, `begin()`, `advance(rounds)` any
-    number of times, and `done(label, message)`; `skip` what needs no work. `enabled` is false on the other ranks;
-    `stream` is standard error by default.
+    Use it as `with Progress(total) as progress:`. For each configuration call `start(label)`, `begin()`,
+    `advance(rounds)` any number of times, and `done(label, message)`; call `skip` for rounds that are not run.
+    `enabled` is false on the other ranks; `stream` is standard error by default.
     """
 
     def __init__(self, total_rounds: int, enabled: bool = True, stream: IO[str] | None = None) -> None:
@@ -34,7 +34,7 @@ class Progress:
         self._view = _view(self.stream) if enabled else _Silent()
         self._interval = self._view.interval
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         self._view.open()
         return self
 
@@ -44,16 +44,16 @@ class Progress:
         self._view.close()
 
     def start(self, label: str) -> None:
-        """A configuration is prepared and compiled."""
+        """Show that a configuration is prepared and compiled."""
         self.label = label
         self._view.started(self)
 
     def begin(self) -> None:
-        """Rounds begin. What came before was no round, and says nothing about how long the others take."""
+        """Begin to time rounds. Time spent before does not count in the estimate of the remaining time."""
         self.begun = self.shown = time.monotonic()
 
     def advance(self, rounds: int) -> None:
-        """So many more rounds are done. Costs a look at the clock."""
+        """Count rounds as done. Costs one reading of the clock."""
         self.rounds += rounds
         now = time.monotonic()
         self.spent += now - self.begun
@@ -63,21 +63,21 @@ class Progress:
             self._view.advanced(self)
 
     def skip(self, rounds: int) -> None:
-        """So many rounds need no work."""
+        """Take rounds that are not run out of the total."""
         self.total -= rounds
 
     def done(self, label: str, message: str = "") -> None:
-        """A configuration has ended; `message` is a word on how."""
+        """Show that a configuration has ended; `message` says how."""
         self._view.done(label, message)
 
     @property
     def fraction(self) -> float:
-        """The part of all rounds that is done, in [0, 1]."""
+        """Fraction of all rounds that is done, in [0, 1]."""
         return min(1.0, self.rounds / self.total) if self.total else 1.0
 
     @property
     def remaining(self) -> float:
-        """Seconds left at the mean speed so far; infinite before the first round."""
+        """Seconds that remain at the mean speed so far; infinite before the first round."""
         return self.spent * (1 - self.fraction) / self.fraction if self.rounds else float("inf")
 
 
@@ -146,7 +146,13 @@ class _Bar(_Silent):
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 41 s, 3:05, 2:00:41."""
+    """Return a duration as a text: 41 s, 3:05, 2:00:41.
+
+    Examples
+    --------
+    >>> duration(185)
+    '3:05'
+    """
     if seconds == float("inf"):
         return "?"
     minutes, rest = divmod(round(seconds), 60)
@@ -162,6 +168,6 @@ def _view(stream: IO[str]) -> _Silent:
 
 
 def _terminal_width(stream: IO[str]) -> int | None:
-    """The width of the terminal that the stream ends at: this process' own, or that of the command above it."""
+    """Return the width of the terminal of this process, or of the command that started the launcher; else None."""
     inherited = os.environ.get(TERMINAL_WIDTH) if stream is sys.stderr else None
     return terminal_width(stream) or (int(inherited) if inherited else None)

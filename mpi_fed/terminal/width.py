@@ -1,4 +1,4 @@
-"""The width of the terminal: this process' own, or the one that the command above the launcher found."""
+"""The width of the terminal of this process, or of the command that started the launcher."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from typing import IO
 
 TERMINAL_WIDTH = "MPI_FED_TERMINAL_WIDTH"
-"""Set for ranks where standard error of the command that started them is a terminal: its width."""
+"""Variable with the width of the terminal, set for ranks if standard error of the starting command is a terminal."""
 NARROW = 80
-"""Characters of a line where a terminal does not say."""
+"""Characters of a line if the terminal does not report its width."""
 
 
 def terminal_width(stream: IO[str]) -> int | None:
-    """Characters of a line of the terminal that the stream ends at; None where it ends elsewhere."""
+    """Return the characters of a line if the stream is a terminal; else None."""
     return (os.get_terminal_size(stream.fileno()).columns or NARROW) if stream.isatty() else None

@@ -1,4 +1,4 @@
-"""A run that is killed again and again."""
+"""Kill a run again and again, and compare its log with that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -41,12 +41,16 @@ iterates = "last"
 INTERVAL = 0.2
 """Seconds between checkpoints."""
 LONGEST = 1.5
-"""Seconds after which a run is killed at the latest, from its start, or three times in four from its first rounds."""
+"""Most seconds until a run is killed: from its start, or in three of four cases from its first rounds."""
 TIMED = (schema.WALL_SECONDS.name, schema.PHASE_SECONDS.name)
+"""Datasets of times, which differ between runs."""
 
 
 def kills(count: int, rounds: int, seed: int) -> bool:
-    """Kill `count` times, or until the study is done and begun anew; print the table; whether all was as it must be."""
+    """Kill `count` times and print the table; return whether all logs were as required.
+
+    When the study is done before that, its files are removed and it starts again.
+    """
     randomly = random.Random(seed)
     done = starts = resumed = unreadable = lost = worst = different = 0
     with tempfile.TemporaryDirectory() as name:
@@ -67,7 +71,7 @@ def kills(count: int, rounds: int, seed: int) -> bool:
                 os.kill(job.pid, signal.SIGKILL)
                 job.wait()
                 done += 1
-                time.sleep(0.3)  # until the ranks have noticed
+                time.sleep(0.3)  # until the ranks have ended, too
                 try:
                     again = max(0, furthest(folder) - position(folder))
                 except OSError as error:
@@ -92,6 +96,7 @@ def kills(count: int, rounds: int, seed: int) -> bool:
 
 
 def command(folder: Path, out: str) -> subprocess.Popen[bytes]:
+    """Start a run of the study."""
     words = [sys.executable, "-P", "-m", "mpi_fed", "run", "study.toml", "--ranks=2", f"--out={out}", "--no-analyze"]
     return subprocess.Popen(
         [*words, f"--checkpoint-seconds={INTERVAL}"],
@@ -103,7 +108,7 @@ def command(folder: Path, out: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for_rounds(job: subprocess.Popen[bytes], folder: Path) -> None:
-    """Until the log appears, or is written to."""
+    """Wait until the log appears or changes, or the run ends."""
 
     def times() -> list[int]:
         return [path.stat().st_mtime_ns for path in (folder / "runs" / "torture").glob("*.h5")]
@@ -114,18 +119,20 @@ def wait_for_rounds(job: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def datasets(out: Path) -> dict[str, Any]:
+    """Return the datasets of the only log, by name."""
     (path,) = (out / "torture").glob("*.h5")
     with h5py.File(path, "r") as file:
         return {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
 
 
 def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Return whether two logs have the same bits, except for times."""
     names = [name for name in first.keys() - set(TIMED) if first[name].dtype != object]
     return first.keys() == second.keys() and all(first[name].tobytes() == second[name].tobytes() for name in names)
 
 
 def position(folder: Path) -> int:
-    """Rounds of all repetitions that a start would not do again."""
+    """Return the rounds of all repetitions that the next start does not repeat."""
     done = 0
     for path in (folder / "runs" / "torture").glob("*.h5"):
         with h5py.File(path, "r") as file:
@@ -140,7 +147,7 @@ def position(folder: Path) -> int:
 
 
 def furthest(folder: Path) -> int:
-    """Rounds of all repetitions that the log has."""
+    """Return the rounds of all repetitions in the log."""
     rounds = 0
     for path in (folder / "runs" / "torture").glob("*.h5"):
         with h5py.File(path, "r") as file:

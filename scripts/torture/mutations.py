@@ -1,4 +1,4 @@
-"""Damaged study files, logs and checkpoints, in worker processes that are watched for crashes and hangs."""
+"""Use damaged study files, logs and checkpoints, in worker processes that are watched for crashes and hangs."""
 
 from __future__ import annotations
 
@@ -17,24 +17,31 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from mpi_fed.errors import InputError
 
+if TYPE_CHECKING:
+    from mpi_fed.launch.world import World
+    from mpi_fed.runner.simulation import Simulation
+    from mpi_fed.study.configuration import Configuration
+
 SPAWN = multiprocessing.get_context("spawn")
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20
-"""Seconds that one file may take."""
+"""Most seconds for one file."""
 START_UP = 20
-"""Seconds that a worker may take besides."""
+"""Most seconds for the start of a worker."""
 MEMORY = 8 * 2**30
-"""Bytes that a worker may take."""
+"""Most bytes of a worker's memory."""
 BATCH = 1000
-"""Mutations of a worker, after which another takes over."""
+"""Number of mutations after which a new worker starts."""
 
 STUDY = """
 [study]
@@ -62,11 +69,11 @@ KEYS = ("path", "omega", "levels", "h", "p", "kind", "initial", "shift", "x", "d
 ATTRIBUTES = (1, -1.5, "", "x", "{}", "[]", "null", np.nan, np.zeros(3), b"\xff", '{"study": 3}')
 
 Case = tuple[str, str, str]
-"""Kind of file, how it went, what was said."""
+"""Kind of file, outcome, and message."""
 
 
 def mutations(count: int, seed: int) -> bool:
-    """Try `count` mutations; print the table; whether each was taken or refused in a sentence."""
+    """Try `count` mutations and print the table; return whether each was accepted or refused in one sentence."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
@@ -76,22 +83,22 @@ def mutations(count: int, seed: int) -> bool:
             for kind, outcome, words in in_a_worker(folder, seed, range(first, min(first + BATCH, count))):
                 tally[kind, outcome] += 1
                 examples.setdefault((kind, outcome), words)
-    outcomes = ("taken", "refused", "traceback", "no sentence", "crash", "hang", "file outside")
+    outcomes = ("accepted", "refused", "traceback", "no sentence", "crash", "hang", "file outside")
     print(f"{'mutated':<12}" + "".join(f"{outcome:>14}" for outcome in outcomes))
     for kind in KINDS:
         print(f"{kind:<12}" + "".join(f"{tally[kind, outcome]:>14,}" for outcome in outcomes))
-    wrong = {key: words for key, words in examples.items() if key[1] not in ("taken", "refused")}
+    wrong = {key: words for key, words in examples.items() if key[1] not in ("accepted", "refused")}
     for (kind, outcome), words in wrong.items():
         print(f"\n{kind}, {outcome}: {words}")
     return not wrong
 
 
 def prepare(folder: Path) -> None:
-    """A log, and a checkpoint of its second repetition."""
+    """Make an undamaged log, and a checkpoint of its second repetition."""
     (folder / "study.toml").write_text(STUDY)
     run = [sys.executable, "-P", "-m", "mpi_fed", "run", "study.toml", "--ranks=1", "--out=sound", "--no-analyze"]
     subprocess.run(run, cwd=folder, check=True, capture_output=True)
-    # MPI starts in workers alone: what it puts into the environment would mislead it in a child of this process.
+    # MPI starts only in workers: it sets environment variables that would mislead an MPI in a child of this process.
     worker = SPAWN.Process(target=save_checkpoint, args=(folder,))
     worker.start()
     worker.join()
@@ -99,6 +106,7 @@ def prepare(folder: Path) -> None:
 
 
 def save_checkpoint(folder: Path) -> None:
+    """Run some rounds of the second repetition and save them."""
     from mpi_fed.runner import checkpoint
 
     world = world_of_one()
@@ -108,13 +116,15 @@ def save_checkpoint(folder: Path) -> None:
     checkpoint.save(world, log_in(folder, "sound"), simulation)
 
 
-def world_of_one() -> Any:
+def world_of_one() -> World:
+    """Start MPI in this process."""
     from mpi_fed.launch.world import start
 
     return start()
 
 
-def simulation_of(world: Any, folder: Path) -> Any:
+def simulation_of(world: World, folder: Path) -> Simulation:
+    """Return the compiled simulation of the study in a folder."""
     from mpi_fed.log.log_points import log_rounds
     from mpi_fed.runner.simulation import Simulation
 
@@ -125,7 +135,8 @@ def simulation_of(world: Any, folder: Path) -> Any:
     return simulation
 
 
-def configuration_of(folder: Path) -> Any:
+def configuration_of(folder: Path) -> Configuration:
+    """Return the only configuration of the study in a folder."""
     from mpi_fed.study.load import load_study
 
     (configuration,) = load_study(folder / "study.toml").configurations
@@ -133,7 +144,7 @@ def configuration_of(folder: Path) -> Any:
 
 
 def in_a_worker(folder: Path, seed: int, numbers: range) -> list[Case]:
-    """The cases of a batch; one that ends or stops its worker is counted, and another worker does the rest."""
+    """Return the cases of a batch. If a case crashes or hangs its worker, a new worker does the rest."""
     cases: list[Case] = []
     while len(cases) < len(numbers):
         ours, theirs = multiprocessing.Pipe(duplex=False)
@@ -156,8 +167,8 @@ def in_a_worker(folder: Path, seed: int, numbers: range) -> list[Case]:
     return cases
 
 
-def work(pipe: Any, folder: Path, seed: int, numbers: range) -> None:
-    """Try each, and report it."""
+def work(pipe: Connection, folder: Path, seed: int, numbers: range) -> None:
+    """Try each mutation of these numbers and send its case through the pipe."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for number in numbers:
@@ -166,10 +177,12 @@ def work(pipe: Any, folder: Path, seed: int, numbers: range) -> None:
 
 
 def kind_of(number: int) -> str:
+    """Return the kind of file of a mutation: the kinds alternate."""
     return list(KINDS)[number % len(KINDS)]
 
 
 def tried(place: Path, folder: Path, randomly: random.Random, number: int) -> Case:
+    """Damage a copy of the files in an empty folder, use them, and return the case."""
     kind = kind_of(number)
     mutate, use = KINDS[kind]
     os.chdir(place)
@@ -182,13 +195,13 @@ def tried(place: Path, folder: Path, randomly: random.Random, number: int) -> Ca
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             use(place)
-        outcome, words = "taken", ""
+        outcome, words = "accepted", ""
     except InputError as error:
         words = str(error)
         outcome = "refused" if words.strip() and len(words) < 3000 else "no sentence"
     except TimeoutError:
         outcome, words = "hang", f"number {number}: {traceback.format_exc()[-600:]}"
-    except BaseException:
+    except BaseException:  # noqa: BLE001  # any exception is a result
         outcome, words = "traceback", f"number {number}: {traceback.format_exc()[-1500:]}"
     finally:
         signal.alarm(0)
@@ -198,12 +211,13 @@ def tried(place: Path, folder: Path, randomly: random.Random, number: int) -> Ca
     return kind, outcome, words
 
 
-def expired(signum: int, frame: Any) -> None:
+def expired(signum: int, frame: FrameType | None) -> None:
+    """Raise TimeoutError, as the handler of SIGALRM."""
     raise TimeoutError
 
 
 class Watch:
-    """Files that Python code opens to write, or makes, outside a folder; caches and temporary files aside."""
+    """A record of the files that Python code writes or makes outside a folder, except caches and temporary files."""
 
     def __init__(self) -> None:
         self.allowed = ("/dev/", "/proc/", str(Path.home() / ".cache"), tempfile.gettempdir())
@@ -212,13 +226,16 @@ class Watch:
         sys.addaudithook(self.see)
 
     def begin(self, folder: Path) -> list[str]:
+        """Watch for files outside this folder, and return the list to which their paths will be appended."""
         self.folder, self.paths = folder, []
         return self.paths
 
     def end(self) -> None:
+        """Stop watching."""
         self.folder = None
 
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Receive each audit event of Python."""
         if self.folder is None:
             return
         if event == "open":
@@ -229,6 +246,7 @@ class Watch:
             self.note(arguments[0])
 
     def note(self, path: str) -> None:
+        """Append a path that is outside the folder."""
         whole = os.path.abspath(path)
         inside = whole.startswith(f"{self.folder}/")
         beside = whole.startswith(f"{self.folder.parent if self.folder else ''}/")
@@ -240,7 +258,7 @@ WATCH = Watch()
 
 
 def mutate_study(place: Path, randomly: random.Random) -> None:
-    """Another study of the project, some of whose lines, keys, values or bytes are others."""
+    """Replace the study by one of the project's studies with some lines, keys, values or bytes changed."""
     sources = [place / "study.toml", *sorted((ROOT / "studies").glob("**/*.toml"))]
     lines = randomly.choice(sources).read_text().splitlines()
     for _ in range(randomly.randint(1, 4)):
@@ -270,6 +288,7 @@ def mutate_study(place: Path, randomly: random.Random) -> None:
 
 
 def use_study(place: Path) -> None:
+    """Plan a run of the study."""
     from mpi_fed.study.plan import make_plan
     from mpi_fed.study.run_options import RunOptions
 
@@ -277,12 +296,13 @@ def use_study(place: Path) -> None:
 
 
 def log_in(place: Path, out: str = "runs") -> Path:
+    """Return the path of the only log."""
     (path,) = (place / out / "fuzz").glob("*.h5")
     return path
 
 
 def damaged(data: bytes, randomly: random.Random) -> bytes:
-    """Bytes turned over, cut off, blanked, moved or put in."""
+    """Return the bytes with some of them flipped, cut off, zeroed, copied or replaced at random."""
     changed = bytearray(data)
     for _ in range(randomly.choice([1, 1, 3, 30])):
         at, length = randomly.randrange(len(changed) + 1), randomly.choice([1, 4, 8, 64, 1000])
@@ -305,7 +325,7 @@ def damaged(data: bytes, randomly: random.Random) -> bytes:
 
 
 def mutate_log(place: Path, randomly: random.Random) -> None:
-    """Bytes, or what HDF5 holds: datasets of other shapes and types, attributes that are missing or others."""
+    """Change bytes of the log, or its contents: other shapes and types of datasets, missing or other attributes."""
     path = log_in(place)
     if randomly.random() < 0.5:
         path.write_bytes(damaged(path.read_bytes(), randomly))
@@ -333,7 +353,7 @@ def mutate_log(place: Path, randomly: random.Random) -> None:
 
 
 def use_log(place: Path) -> None:
-    """Analyse it, and go on with it as a run does."""
+    """Analyse the log, and continue it as a run does."""
     from mpi_fed.analysis import analyze
     from mpi_fed.log import writer
     from mpi_fed.log.schema import Status
@@ -346,7 +366,7 @@ def use_log(place: Path) -> None:
 
 
 def mutate_checkpoint(place: Path, randomly: random.Random) -> None:
-    """Bytes, or what the archive holds: arrays of other shapes and types, another meta."""
+    """Change bytes of the checkpoint, or its contents: other shapes and types of arrays, another meta."""
     path = log_in(place).with_suffix(".checkpoint")
     if randomly.random() < 0.4:
         path.write_bytes(damaged(path.read_bytes(), randomly))
@@ -378,18 +398,19 @@ def mutate_checkpoint(place: Path, randomly: random.Random) -> None:
 
 
 def use_checkpoint(place: Path) -> None:
-    """Take it up."""
+    """Continue from the checkpoint."""
     from mpi_fed.runner import checkpoint
 
     loaded = checkpoint.load(log_in(place), configuration_of(place))
     if loaded is not None:
-        global _simulation
         world = world_of_one()
-        _simulation = _simulation or simulation_of(world, place)
-        checkpoint.restore(world, loaded, _simulation)
+        if not SIMULATIONS:
+            SIMULATIONS.append(simulation_of(world, place))
+        checkpoint.restore(world, loaded, SIMULATIONS[0])
 
 
-_simulation: Any = None
+SIMULATIONS: list[Simulation] = []
+"""The simulation of this worker, once a checkpoint was loaded: it takes long to make."""
 
 KINDS: dict[str, tuple[Callable[[Path, random.Random], None], Callable[[Path], None]]] = {
     "study": (mutate_study, use_study),

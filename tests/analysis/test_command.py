@@ -56,13 +56,13 @@ def damage(path: Path, how: str) -> None:
     ("how", "message"),
     [
         ("foreign", "format is not 'mpi-fed log'"),
-        ("version", "format_version 2; this version reads 1"),
+        ("version", "format_version 2, but this mpi-fed reads 1"),
         ("missing dataset", "dataset wall_seconds is missing"),
         ("shape", r"excess_risk has shape \(2, 2\), not \(3, "),
-        ("configuration", "a damaged log"),
+        ("configuration", "the log is damaged"),
         ("no compressor", "no table compressor"),
-        ("text", "damaged or no HDF5 file"),
-        ("truncated", "damaged or no HDF5 file"),
+        ("text", "the file is damaged or is not an HDF5 file"),
+        ("truncated", "the file is damaged or is not an HDF5 file"),
         ("absent", "no such file"),
     ],
 )

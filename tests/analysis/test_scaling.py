@@ -340,7 +340,7 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(refused) -> None:
         ("ranks", "is of 8 clients on 0 ranks, so it does not say on how many it was made"),
         ("status", "no repetition is complete"),
         ("clock", "its wall_seconds do not rise"),
-        ("text", "damaged or no HDF5 file"),
+        ("text", "the file is damaged or is not an HDF5 file"),
     ],
 )
 def test_a_log_that_tells_nothing_is_named_and_the_others_are_taken(told, refused, how, sentence) -> None:

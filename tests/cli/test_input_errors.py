@@ -308,9 +308,9 @@ class Own(NoCompression):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("len(2.0 * x)", "compiled code may not make arrays; make them once, in kernel(), as scratch space"),
-        ("len(part(x))", "a compiled function may not return a part of an array"),
-        ("x + 'a'", "nothing fits the call add(array(float64, 1d, C), Literal[str](a))"),
+        ("len(2.0 * x)", "compiled code cannot create arrays; create them once, in kernel(), as scratch space"),
+        ("len(part(x))", "a compiled function cannot return a slice of an array"),
+        ("x + 'a'", "no function has the arguments of the call add(array(float64, 1d, C), Literal[str](a))"),
         ("x.length", "Unknown attribute 'length'"),
     ],
 )
@@ -323,7 +323,7 @@ def test_plugin_code_that_cannot_be_compiled_is_reported_in_one_sentence(
     sentences = [text for text in ended.stderr.splitlines() if text.startswith("mpi-fed: ")]
     assert len(sentences) == 1
     assert "own.py: line 28" in sentences[0] or "part" in line
-    assert ": this cannot be compiled: " in sentences[0]
+    assert ": this line cannot be compiled: " in sentences[0]
     assert reason in sentences[0]
     assert "Traceback" not in ended.stderr
 

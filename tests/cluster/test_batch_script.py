@@ -1,4 +1,4 @@
-"""Batch scripts: what they do when they run, and what never gets into them. No Slurm needed."""
+"""Batch scripts: running them, and keeping hostile texts out of them. No Slurm is needed."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_stay_words(capsys: pytest.CaptureFixture[str], tmp_path: Path, text) -> None:
-    """Of the folder, the study, an override, a plugin: the script hands them on as they are, and runs none."""
+def test_hostile_names_are_quoted(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> None:
+    """The script passes on the names of folder, study and plugin, and an override, and executes none of them."""
     Path(text).mkdir()
     study = write_grid(f"./{text}/{text}.toml")
     plugin = f"./{text}/plugin.py"
@@ -63,7 +63,7 @@ def test_a_line_break_in_a_name_starts_no_line(capsys: pytest.CaptureFixture[str
     assert not Path("pwned").exists()
 
 
-def test_output_line_is_quoted_as_slurm_reads_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_output_path_is_quoted_for_slurm(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     script, _ = scripts(capsys, "--out=./a b%A '$(x)")
     assert f'--output="{tmp_path}/a b%%A \'$(x)/test/jobs/%A_%a.out"' in directives(script)
 
@@ -87,14 +87,14 @@ def test_words_of_a_profile_are_quoted(capsys: pytest.CaptureFixture[str]) -> No
     assert not Path("pwned").exists()
 
 
-def test_a_task_runs_its_configurations_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_runs_its_configurations_one_after_another(capsys: pytest.CaptureFixture[str]) -> None:
     run_script(scripts(capsys, *recording_launcher())[0])
     names = [c.file_name for c in load_study("study.toml").configurations]
     assert [call["argv"][-1] for call in calls()] == [f"--only={name}" for name in names]
     assert requeued() == []
 
 
-def test_a_task_that_saved_is_requeued_by_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_that_saved_is_requeued_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
     Path("statuses").write_text("85")
     run_script(scripts(capsys, *recording_launcher())[0])
     assert requeued() == ["requeue 12_0"]
@@ -104,10 +104,10 @@ def test_a_task_that_saved_is_requeued_by_its_own_name(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("restarts", "words"), [(batch_script.MOST_RESTARTS, "the limit"), (batch_script.IDLE_RESTARTS, "nothing was done")]
 )
-def test_a_task_without_progress_is_not_requeued(capsys: pytest.CaptureFixture[str], restarts, words) -> None:
+def test_a_task_without_progress_is_not_requeued(capsys: pytest.CaptureFixture[str], restarts: int, words: str) -> None:
     Path("statuses").write_text("85")
-    said = run_script(scripts(capsys, *recording_launcher())[0], status=85, SLURM_RESTART_COUNT=str(restarts))
-    assert words in said
+    errors = run_script(scripts(capsys, *recording_launcher())[0], status=85, SLURM_RESTART_COUNT=str(restarts))
+    assert words in errors
     assert requeued() == []
 
 
@@ -123,12 +123,12 @@ def test_a_task_with_progress_is_requeued_more_often(capsys: pytest.CaptureFixtu
     assert requeued() == ["requeue 12_0"]
 
 
-def test_a_failure_is_noted_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_noted_and_the_other_configurations_run(capsys: pytest.CaptureFixture[str]) -> None:
     Path("statuses").write_text("3")
-    said = run_script(scripts(capsys, *recording_launcher())[0], status=3)
+    errors = run_script(scripts(capsys, *recording_launcher())[0], status=3)
     first = load_study("study.toml").configurations[0].file_name
     assert Path(f"runs/test/.{first}.exit").read_text() == "3 12_0 n1\n"
-    assert f"mpi-fed: {first} ended with exit status 3 on n1" in said
+    assert f"mpi-fed: {first} ended with exit status 3 on n1" in errors
     assert len(calls()) == 2
     Path("calls").unlink()
     Path("statuses").unlink()
@@ -141,15 +141,17 @@ def test_a_setup_that_fails_is_noted_for_each_configuration(capsys: pytest.Captu
     with open("launcher.toml", "a") as profile:
         profile.write('modules = ["missing"]\n')
     program("module", "exit 7")
-    said = run_script(scripts(capsys, "--profile=launcher.toml")[0], status=7)
-    assert said.count("exit status 7") == 2
+    errors = run_script(scripts(capsys, "--profile=launcher.toml")[0], status=7)
+    assert errors.count("exit status 7") == 2
     assert len(list(Path("runs/test").glob(".*.exit"))) == 2
     assert not Path("calls").exists()
 
 
-@pytest.mark.parametrize(("signum", "back"), [(signal.SIGUSR1, ["requeue 12_0"]), (signal.SIGTERM, [])])
-def test_signals(capsys: pytest.CaptureFixture[str], signum, back) -> None:
-    """A warning is passed on, and the job comes back; a cancelled job does not."""
+@pytest.mark.parametrize(("signum", "requests"), [(signal.SIGUSR1, ["requeue 12_0"]), (signal.SIGTERM, [])])
+def test_a_warned_job_is_requeued_and_a_cancelled_job_is_not(
+    capsys: pytest.CaptureFixture[str], signum: signal.Signals, requests: list[str]
+) -> None:
+    """The warning is passed on to the launcher."""
     Path("listen").touch()
     with start_script(scripts(capsys, *recording_launcher())[0]) as process:
         end = time.monotonic() + PATIENCE
@@ -157,15 +159,15 @@ def test_signals(capsys: pytest.CaptureFixture[str], signum, back) -> None:
             assert time.monotonic() < end
             time.sleep(0.02)
         process.send_signal(signum)
-        if signum == signal.SIGTERM:  # Slurm sends it to the launcher, too
+        if signum == signal.SIGTERM:  # Slurm also sends it to the launcher
             for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
                 os.kill(int(child), signal.SIGUSR1)
         process.communicate(timeout=PATIENCE)
-    assert requeued() == back
-    assert process.returncode == (0 if back else 85)
+    assert requeued() == requests
+    assert process.returncode == (0 if requests else 85)
 
 
-def test_unknown_task_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_task_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     script, _ = scripts(capsys)
     with start_script(script, task=9) as process:
         _, errors = process.communicate(timeout=PATIENCE)

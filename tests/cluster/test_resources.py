@@ -1,4 +1,4 @@
-"""Options and profiles that the resources of a job come from, and those that are refused."""
+"""Resources of a job from options and profiles, and values that are refused."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
     ("text", "seconds"),
     [("90", 5400), ("1:30", 90), ("2:00:01", 7201), ("1-2", 93600), ("1-2:3", 93780), ("1-2:3:4", 93784)],
 )
-def test_times_are_read_as_slurm_does(text, seconds) -> None:
+def test_times_are_read_as_slurm_does(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("out", ['quo"te', "back\\slash", "line\nbreak", "bell\a"])
-def test_folders_that_an_sbatch_line_cannot_hold_are_refused(capsys: pytest.CaptureFixture[str], out) -> None:
+def test_folders_that_an_sbatch_line_cannot_hold_are_refused(capsys: pytest.CaptureFixture[str], out: str) -> None:
     assert "an #SBATCH line cannot hold" in refusal(capsys, f"--out={out}")
 
 
@@ -51,7 +51,7 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("option", "words"), BAD_OPTIONS, ids=[option for option, _ in BAD_OPTIONS])
-def test_bad_options_are_refused(capsys: pytest.CaptureFixture[str], option, words) -> None:
+def test_bad_options_are_refused(capsys: pytest.CaptureFixture[str], option: str, words: str) -> None:
     assert words in refusal(capsys, option)
 
 
@@ -74,7 +74,7 @@ BAD_PROFILES = [
 
 
 @pytest.mark.parametrize(("text", "words"), BAD_PROFILES, ids=[text for text, _ in BAD_PROFILES])
-def test_bad_profiles_are_refused(capsys: pytest.CaptureFixture[str], text, words) -> None:
+def test_bad_profiles_are_refused(capsys: pytest.CaptureFixture[str], text: str, words: list[str]) -> None:
     Path("site.toml").write_text(text)
     line = refusal(capsys, "--profile=site.toml")
     assert "site.toml" in line

@@ -1,13 +1,15 @@
 """A trajectory is the same to the last bit for every number of ranks, both MPIs, both routes, compiled or not.
 
-The reference is a world of one: on each rank the same simulation on MPI.COMM_SELF.
+The reference is the same simulation in a world of one rank: MPI.COMM_SELF on each rank.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import trajectories
@@ -22,30 +24,34 @@ from support.trajectories import (
 )
 
 from mpi_fed.launch import launcher
+from mpi_fed.launch.world import World
 from mpi_fed.runner.simulation import Simulation
+from mpi_fed.study.configuration import Configuration
 
 PATIENCE = 600
 
 
-def one_line(text):
+def one_line(text: str) -> str:
     return text.replace("\n", ", ")
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=one_line)
-def test_compressors_on_any_number_of_ranks(world, tmp_path: Path, compressor) -> None:
+def test_compressors_on_any_number_of_ranks(world: World, tmp_path: Path, compressor: str) -> None:
     same_as_alone(world, configurations(tmp_path, "gaussian", (compressor,)))
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_problems_on_any_number_of_ranks(world, tmp_path: Path, problem) -> None:
+def test_problems_on_any_number_of_ranks(world: World, tmp_path: Path, problem: str) -> None:
     same_as_alone(world, configurations(tmp_path, problem, SOME_COMPRESSORS))
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize(("problem", "compressor", "algorithm"), ALGORITHMS, ids=one_line)
-def test_algorithms_on_any_number_of_ranks(world, tmp_path: Path, problem, compressor, algorithm) -> None:
+def test_algorithms_on_any_number_of_ranks(
+    world: World, tmp_path: Path, problem: str, compressor: str, algorithm: str
+) -> None:
     same_as_alone(world, configurations(tmp_path, problem, (compressor,), algorithm=algorithm))
 
 
@@ -55,21 +61,23 @@ def test_algorithms_on_any_number_of_ranks(world, tmp_path: Path, problem, compr
     [("gaussian", SOME_COMPRESSORS[1], ""), *ALGORITHMS],
     ids=one_line,
 )
-def test_a_repetition_knows_nothing_of_those_before(world, tmp_path: Path, problem, compressor, algorithm) -> None:
-    """Neither memories nor samples drawn ahead; so few rounds that no draw is used up."""
+def test_a_repetition_does_not_depend_on_those_before(
+    world: World, tmp_path: Path, problem: str, compressor: str, algorithm: str
+) -> None:
+    """Neither memories nor samples drawn ahead remain; there are few rounds, so that samples are left over."""
     for configuration in configurations(tmp_path, problem, (compressor,), rounds=20, algorithm=algorithm):
         population = configuration.problem.prepare(configuration.clients)
-        used, fresh = (Simulation(configuration, population, world.comm, [0, 20]) for _ in range(2))
-        used.compile()
+        reused, fresh = (Simulation(configuration, population, world.comm, [0, 20]) for _ in range(2))
+        reused.compile()
         for seed in (1, 2, 3):
-            used.start(seed)
-            used.advance(20)
+            reused.start(seed)
+            reused.advance(20)
         fresh.start(3)
         fresh.advance(20)
-        assert used.state.w.tobytes() == fresh.state.w.tobytes()
+        assert reused.state.w.tobytes() == fresh.state.w.tobytes()
 
 
-def same_as_alone(world, cases) -> None:
+def same_as_alone(world: World, cases: Iterable[Configuration]) -> None:
     from mpi4py import MPI
 
     for configuration in cases:
@@ -80,7 +88,7 @@ def same_as_alone(world, cases) -> None:
 
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", [c for c in COMPRESSORS if "bernoulli" not in c and "partial" not in c])
-def test_gather_and_gatherv(world, tmp_path: Path, compressor) -> None:
+def test_gather_and_gatherv_give_the_same_trajectory(world: World, tmp_path: Path, compressor: str) -> None:
     pairs = zip(
         configurations(tmp_path, "gaussian", (compressor,), route="gather"),
         configurations(tmp_path, "gaussian", (compressor,), route="gatherv"),
@@ -92,23 +100,23 @@ def test_gather_and_gatherv(world, tmp_path: Path, compressor) -> None:
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize("problem", ["batch", "covariate", "digits", "epochs"])
-def test_calls_of_any_length(world, tmp_path: Path, problem) -> None:
-    """However many rounds a call does: samples are drawn and rounds planned ahead, across calls."""
+def test_the_number_of_rounds_a_call_changes_nothing(world: World, tmp_path: Path, problem: str) -> None:
+    """Samples are drawn and rounds are planned ahead, beyond the end of a call."""
     for configuration in configurations(tmp_path, problem, SOME_COMPRESSORS):
         assert trajectory(configuration, world.comm, stride=7) == trajectory(configuration, world.comm)
 
 
 @pytest.mark.mpi(ranks=3)
-def test_compressors_see_the_same_data(world, tmp_path: Path) -> None:
-    """Those that change nothing leave one and the same trajectory: their own draws touch no sample."""
-    found = [trajectory(c, world.comm)[:3] for c in configurations(tmp_path, "gaussian", IDENTITIES)]
-    assert len(found) == 6
-    assert len(set(found)) == 1
+def test_compressors_see_the_same_data(world: World, tmp_path: Path) -> None:
+    """All compressors with C(x) = x give the same trajectory: their random numbers do not change the samples."""
+    digests = [trajectory(c, world.comm)[:3] for c in configurations(tmp_path, "gaussian", IDENTITIES)]
+    assert len(digests) == 6
+    assert len(set(digests)) == 1
 
 
 @pytest.mark.mpi(ranks=3)
-def test_another_seed_is_another_trajectory(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the other tests compare does tell trajectories apart."""
+def test_another_seed_gives_another_trajectory(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digests that the other tests compare do differ between trajectories."""
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',))
     before = trajectory(configuration, world.comm)
     monkeypatch.setattr(trajectories, "SEED", 8)
@@ -118,23 +126,24 @@ def test_another_seed_is_another_trajectory(world, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_both_mpis_compiled_or_not(mpi_pythons) -> None:
-    """Few rounds, because plain Python is a thousand times slower."""
+def test_both_mpis_compiled_or_not_give_the_same_bits(mpi_pythons: list[str]) -> None:
+    """There are few rounds, because plain Python is a thousand times slower."""
     first, second = mpi_pythons
     worlds = [(first, 2, "0"), (second, 3, "0"), (first, 1, "1"), (second, 2, "1")]
-    found = [run(*world, rounds=5) for world in worlds]
-    assert len(found[0]) >= len(COMPRESSORS) + len(PROBLEMS) + len(ALGORITHMS)
-    for other, world in zip(found[1:], worlds[1:], strict=True):
-        assert other == found[0], world
+    results = [run(*world, rounds=5) for world in worlds]
+    assert len(results[0]) >= len(COMPRESSORS) + len(PROBLEMS) + len(ALGORITHMS)
+    for other, world in zip(results[1:], worlds[1:], strict=True):
+        assert other == results[0], world
 
 
-def run(python, ranks, disable_jit, rounds):
-    """The trajectories that a world of its own prints."""
+def run(python: str, ranks: int, disable_jit: str, rounds: int) -> dict[str, Any]:
+    """Return the trajectories that a new world prints."""
     program = [python, trajectories.__file__, str(rounds)]
-    with launcher.command_for(ranks, program, python=python) as (command, surroundings):
-        surroundings["NUMBA_DISABLE_JIT"] = disable_jit
+    with launcher.command_for(ranks, program, python=python) as (command, variables):
+        variables["NUMBA_DISABLE_JIT"] = disable_jit
         options = ["-x", "NUMBA_DISABLE_JIT"] if "--oversubscribe" in command else []
         command[1:1] = options
-        ended = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE)
+        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    digests: dict[str, Any] = json.loads(ended.stdout)
+    return digests

@@ -1,4 +1,4 @@
-"""Messages with checksums: the same iterates, and a message that arrives as another is named."""
+"""Messages with checksums: the iterates stay the same, and an error names the message that changed on its way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from support.study_text import write_study
 from support.trajectories import configurations
 
 from mpi_fed.engine.checksums import TRAILER
+from mpi_fed.launch.world import World
 from mpi_fed.runner.simulation import Simulation
 
 CHECKED = (
@@ -20,13 +21,13 @@ CHECKED = (
     'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
     'kind = "partial-participation"\np = 0.3',
 )
-"""Of one length, of lengths that both ends know, that the sender alone knows, and of some clients alone."""
+"""Messages of one length, of lengths that both ends know, of lengths that only the sender knows, of some clients."""
 
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize("compressor", CHECKED, ids=lambda text: text.replace("\n", ", "))
-def test_checksums_change_no_iterate(world, tmp_path: Path, compressor) -> None:
-    """And so is what the codec packed; what was handed to MPI has grown by the checksums."""
+def test_checksums_change_no_iterate(world: World, tmp_path: Path, compressor: str) -> None:
+    """The counts of payload bytes stay the same, too."""
     for plain in configurations(tmp_path, "gaussian", (compressor,)):
         (checked,) = (
             c
@@ -39,7 +40,7 @@ def test_checksums_change_no_iterate(world, tmp_path: Path, compressor) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_checksums_count_as_transported(world, tmp_path: Path) -> None:
+def test_checksums_count_as_transported(world: World, tmp_path: Path) -> None:
     transported = []
     for route in ("gather", 'kind = "gather"\nself_check = true'):
         (configuration,) = configurations(tmp_path, "gaussian", ("none",), rounds=50, route=route)
@@ -70,7 +71,7 @@ class NoisyKernel(NamedTuple):
 
 @routes.register
 class Noisy(Gather):
-    """Turns over one bit of client 2's message in round 50 on its way."""
+    """Changes one bit of the message of client 2 in round 50 on its way."""
 
     kind = "noisy"
     Kernel = NoisyKernel
@@ -93,8 +94,8 @@ class Noisy(Gather):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 10])
-def test_a_message_that_arrives_as_another_is_named(tmp_path: Path, at) -> None:
-    """In its bytes, wherever; without the check nobody notices."""
+def test_a_message_that_changed_on_its_way_is_named(tmp_path: Path, at: int) -> None:
+    """The changed byte may be any; without checksums the run does not notice it."""
     compressors = ("quantization", {"kind": "rand-h", "h": 5})
     write_study(tmp_path / "test.toml", *compressors, rounds=200, clients=4, problem={"dimension": 20})
     (tmp_path / "noisy.py").write_text(PLUGIN.replace("AT]", f"{at}]"))

@@ -1,4 +1,4 @@
-"""Compiled kernels on disk are never stale, never torn and never another's."""
+"""Compiled kernels on disk are always up to date and whole, and belong to the right types."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import llvmlite.binding
@@ -27,12 +28,17 @@ TYPES = ["float64", "int64", "float32", "int32", "complex128", "int16"]
 
 
 def start(*arguments: object, cache: Path, source: Path | None = None) -> subprocess.Popen[str]:
-    surroundings = {**os.environ, "MPI_FED_CACHE_DIR": str(cache)}
+    variables = {**os.environ, "MPI_FED_CACHE_DIR": str(cache)}
     if source:
-        surroundings["PYTHONPATH"] = str(source)
+        variables["PYTHONPATH"] = str(source)
     words = [sys.executable, PROGRAM, *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(words, env=surroundings, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(words, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def next_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 def output(process: subprocess.Popen[str]) -> str:
@@ -42,8 +48,8 @@ def output(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture
-def source(tmp_path: Path):
-    """A copy of the package."""
+def source(tmp_path: Path) -> Path:
+    """Folder with a copy of the package."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(mpi_fed.__file__).parent, tmp_path / "source" / "mpi_fed", ignore=ignored)
     return tmp_path / "source"
@@ -57,12 +63,13 @@ def edit(source: Path, file: str, old: str, new: str) -> None:
 
 
 def pack(tmp_path: Path, source: Path) -> tuple[str, str]:
-    """The digest that names the cache, and what a kernel of wire_floats.py packs with random_streams.py."""
-    return tuple(output(start("pack", cache=tmp_path / "cache", source=source)).split())
+    """Return the digest that names the cache, and the bytes packed by wire_floats.py, which uses random_streams.py."""
+    digest, payload = output(start("pack", cache=tmp_path / "cache", source=source)).split()
+    return digest, payload
 
 
-def test_no_kernel_is_stale_after_an_edit_elsewhere(tmp_path: Path, source) -> None:
-    """wire_floats.py stays as it is, and so numba's own check sees nothing."""
+def test_no_kernel_is_stale_after_an_edit_of_another_file(tmp_path: Path, source: Path) -> None:
+    """wire_floats.py does not change, and so numba's own check does not notice the edit."""
     before = pack(tmp_path, source)
     edit(source, "engine/random_streams.py", "x1, 42)", "x1, 41)")
     after = pack(tmp_path, source)
@@ -72,8 +79,8 @@ def test_no_kernel_is_stale_after_an_edit_elsewhere(tmp_path: Path, source) -> N
     assert pack(tmp_path, source) == before
 
 
-def test_it_is_the_digest_that_prevents_stale_kernels(tmp_path: Path, source) -> None:
-    """With one name for all caches the same edit goes unnoticed: the test above can fail."""
+def test_without_the_digest_a_kernel_is_stale(tmp_path: Path, source: Path) -> None:
+    """With one name for all caches the same edit is not noticed: the test above can fail."""
     edit(source, "engine/compilation.py", "return parts.hexdigest()[:16]", 'return "frozen"')
     before = pack(tmp_path, source)
     edit(source, "engine/random_streams.py", "x1, 42)", "x1, 41)")
@@ -93,19 +100,20 @@ with compiling():
 
 
 def test_no_kernel_of_a_plugin_is_stale(tmp_path: Path) -> None:
-    """Even if the file's size and time are as before, by which numba goes."""
+    """The file keeps its size and time, which numba checks."""
     plugin = tmp_path / "plugin.py"
     load = "import sys; from mpi_fed import plugins; plugins.load(sys.argv[1:])"
-    surroundings = {**os.environ, "MPI_FED_CACHE_DIR": str(tmp_path / "cache")}
+    variables = {**os.environ, "MPI_FED_CACHE_DIR": str(tmp_path / "cache")}
     for number in (1, 2, 1):
         plugin.write_text(PLUGIN.format(number))
         os.utime(plugin, (10**9, 10**9))
-        ended = subprocess.run([sys.executable, "-c", load, plugin], env=surroundings, capture_output=True, text=True)
+        words = [sys.executable, "-c", load, str(plugin)]
+        ended = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
         assert ended.stdout == f"{number}\n", ended.stderr
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_the_digest_covers_what_a_plugin_imports_from_its_folder(tmp_path: Path) -> None:
+def test_the_digest_covers_modules_that_a_plugin_imports_from_its_folder(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text("import helper_of_plugin\n")
     code = """
 import sys
@@ -117,14 +125,15 @@ print(compilation.digest())
     digests = []
     for text in ("one = 1", "one = 2", "one = 1"):
         (tmp_path / "helper_of_plugin.py").write_text(text)
-        words = [sys.executable, "-c", code, tmp_path / "plugin.py"]
-        ended = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+        words = [sys.executable, "-c", code, str(tmp_path / "plugin.py")]
+        variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        ended = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
         digests.append(ended.stdout)
     assert digests[0] == digests[2] != digests[1]
 
 
-def test_the_digest_tells_cpus_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_depends_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     before = compilation.digest()
     monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "another")
     assert compilation.digest() != before
@@ -134,33 +143,33 @@ RIGHT = {name: f"{name} 36.0\n" for name in TYPES}
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_processes_that_fill_one_cache_at_once(tmp_path: Path, attempt) -> None:
-    """Six at a time, each with kernels for other types, on an empty cache with a wide window."""
+def test_processes_may_fill_one_cache_at_the_same_time(tmp_path: Path, attempt: int) -> None:
+    """Six processes compile kernels for six types, each in another order, with pauses after they read the index."""
     together = [start("wide", *TYPES[i:], *TYPES[:i], cache=tmp_path) for i in range(len(TYPES))]
     for i, process in enumerate(together):
         assert output(process) == "".join(RIGHT[name] for name in [*TYPES[i:], *TYPES[:i]])
     assert output(start("fill", *TYPES, cache=tmp_path)) == "".join(RIGHT.values())
 
 
-def test_one_compiles_what_others_need_who_wait_for_no_other_kind(tmp_path: Path) -> None:
-    """While one is at float64s one more of them waits, and int64s are done meanwhile; then nobody is waited for."""
+def test_a_process_waits_only_while_another_compiles_the_same_kernel(tmp_path: Path) -> None:
+    """While one compiles for float64, another one waits, and int64 is compiled; once compiled, no process waits."""
     first = start("named", "float64", "--held", cache=tmp_path)
-    assert [first.stdout.readline() for _ in range(2)] == ["begun\n", "in\n"]
+    assert [next_line(first) for _ in range(2)] == ["begun\n", "in\n"]
     assert output(start("named", "int64", cache=tmp_path)) == "begun\ncompiled\n"
     second = start("named", "float64", cache=tmp_path)
-    assert second.stdout.readline() == "begun\n"
-    time.sleep(1)  # long enough to compile it, were it not for the lock
-    for process, said in ((first, "compiled\n"), (second, "loaded\n")):
+    assert next_line(second) == "begun\n"
+    time.sleep(1)  # long enough to compile the kernel if there were no lock
+    for process, expected in ((first, "compiled\n"), (second, "loaded\n")):
         printed, errors = process.communicate("\n", timeout=command.PATIENCE)
-        assert (process.returncode, printed) == (0, said), errors
+        assert (process.returncode, printed) == (0, expected), errors
     idle = start("named", "float64", "--held", cache=tmp_path)
-    assert [idle.stdout.readline() for _ in range(2)] == ["begun\n", "in\n"]
+    assert [next_line(idle) for _ in range(2)] == ["begun\n", "in\n"]
     assert output(start("named", "float64", cache=tmp_path)) == "begun\nloaded\n"
     assert idle.communicate("\n", timeout=command.PATIENCE)[0] == "loaded\n"
 
 
-def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path: Path, source) -> None:
-    """It has the same digest, and so the same folder, in which numba keeps its code apart."""
+def test_a_copy_of_the_sources_is_compiled_separately(tmp_path: Path, source: Path) -> None:
+    """It has the same digest, and so the same folder, where numba keeps the code of each copy apart."""
     cache = tmp_path / "cache"
     for copy in (None, source):
         output(start("named", "float64", cache=cache, source=copy))
@@ -168,7 +177,7 @@ def test_a_copy_of_the_sources_is_not_taken_for_compiled(tmp_path: Path, source)
     assert len(list(cache.glob("*/*.lock"))) == 2
 
 
-def test_a_failed_compilation_is_not_taken_for_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_compilation_does_not_count_as_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "FOLDER", tmp_path)
 
     def fail() -> None:
@@ -184,8 +193,8 @@ def test_a_failed_compilation_is_not_taken_for_done(tmp_path: Path, monkeypatch:
     assert file.stat().st_size > 0
 
 
-def test_it_is_the_lock_that_keeps_them_apart(tmp_path: Path) -> None:
-    """Without it one kernel is taken for another: the test above can fail."""
+def test_without_the_lock_processes_get_wrong_kernels(tmp_path: Path) -> None:
+    """One kernel is loaded in place of another: the tests above can fail."""
     first, second = TYPES[:2]
     for process in [start("collide", first, 0, cache=tmp_path), start("collide", second, 1, cache=tmp_path)]:
         output(process)
@@ -208,32 +217,33 @@ IndexDataCacheFile._load_index = slowly
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Path:
     compressors = ("none", {"kind": "bernoulli", "p": 0.5}, {"kind": "quantization", "levels": 1})
-    tables = {"rounds": 100, "clients": 2, "problem": {"dimension": 20}, "algorithm": {"initial": "normal"}}
-    return write_study(tmp_path / "test.toml", *compressors, **tables)
+    problem, algorithm = {"dimension": 20}, {"initial": "normal"}
+    path = tmp_path / "test.toml"
+    return write_study(path, *compressors, rounds=100, clients=2, problem=problem, algorithm=algorithm)
 
 
-def test_a_run_touches_the_cache_under_the_lock_alone(tmp_path: Path, study) -> None:
-    """Filling it, and then loading from it."""
+def test_a_run_uses_the_cache_only_under_the_lock(tmp_path: Path, study: Path) -> None:
+    """The first run fills the cache, and the second one loads from it."""
     first, second = (output(start("audit", study, tmp_path / out, cache=tmp_path / "cache")) for out in "ab")
     saved, loaded = {"_save_data", "_save_index"}, {"_load_data", "_load_index"}
     assert saved < set(first.split()) <= saved | loaded
     assert second == "_load_data _load_index\n"
 
 
-def test_worlds_that_fill_one_cache_at_once(tmp_path: Path, study) -> None:
-    """Six ranks of three worlds with different kernels, on an empty cache with a wide window, and then once more."""
+def test_worlds_may_fill_one_cache_at_the_same_time(tmp_path: Path, study: Path) -> None:
+    """Six ranks of three worlds need different kernels, first with an empty cache and then with a full one."""
     plugin = tmp_path / "widen.py"
     plugin.write_text(WIDEN)
     command.run("run", study, "--ranks=2", f"--out={tmp_path / 'calm'}", "--no-analyze")
-    calm = command.logs(tmp_path / "calm" / "test")
-    assert len(calm) == 3
+    reference = command.logs(tmp_path / "calm" / "test")
+    assert len(reference) == 3
     for name in ("filled", "loaded"):
         options = ["--ranks=2", "--jobs=3", f"--plugin={plugin}", f"--out={tmp_path / name}", "--no-analyze"]
         command.run("run", study, *options, MPI_FED_CACHE_DIR=str(tmp_path / "cache"))
         for label, log in command.logs(tmp_path / name / "test").items():
-            command.assert_same(log, calm[label])
+            command.assert_same(log, reference[label])
 
 
 def unwritable_by_name(folder: Path) -> Path:
@@ -249,14 +259,14 @@ def unwritable_by_mode(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [unwritable_by_name, unwritable_by_mode])
-def test_without_a_cache_folder_a_process_has_its_own(tmp_path: Path, make) -> None:
+def test_without_a_cache_folder_a_process_uses_a_temporary_one(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     cache = make(tmp_path)
     assert len(output(start("pack", cache=cache)).split()) == 2
     assert not cache.exists()
 
 
-def test_without_locks_a_process_has_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(file, operation) -> None:
+def test_without_locks_a_process_uses_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))
@@ -267,7 +277,7 @@ def test_without_locks_a_process_has_its_own_folder(tmp_path: Path, monkeypatch:
     assert first.is_dir()
 
 
-def test_compiled_once_is_loaded_from_then_on(tmp_path: Path) -> None:
+def test_compiled_code_is_loaded_in_later_processes(tmp_path: Path) -> None:
     output(start("pack", cache=tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb*")}
     assert len(files) > 2

@@ -1,15 +1,17 @@
-"""The random streams: the generator bit for bit, the laws of what is drawn from it.
+"""The random streams: the generator bit for bit, and the laws of the numbers drawn from it.
 
-Seeds are fixed, so a test gives the same answer each time; the rates are those at which a right generator would have
-failed when the seed was chosen. LEVEL is the probability below which a test of significance rejects.
+Seeds are fixed, so a test gives the same result each time. The stated rates are the probabilities that a correct
+generator fails with a random seed. LEVEL is the probability below which a test of significance rejects.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from mpi_fed.compressors.rand_h import subset
@@ -42,40 +44,46 @@ LEVEL = 1e-9
 MASK = 2**64 - 1
 PURPOSES = (DATA, SHARED, PRIVATE, PARTICIPATION, ORDER, INITIAL)
 
+Floats = NDArray[np.float64]
+Words = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+Pair = tuple[int, int]
+Fill = Callable[[Stream, np.uint64, np.uint64, int, Floats], None]
+
 
 @kernel
-def words(k0, k1, c0, c1, out):
-    """Threefry for arrays of counters."""
+def words(k0: np.uint64, k1: np.uint64, c0: Words, c1: Words, out: Words) -> None:
+    """Write the words of Threefry for arrays of counters into out, (n, 2)."""
     for i in range(len(c0)):
         out[i, 0], out[i, 1] = threefry(k0, k1, c0[i], c1[i])
 
 
 @kernel
-def logs(u, out):
+def logs(u: Floats, out: Floats) -> None:
     for i in range(len(u)):
         out[i] = log_unit(u[i])
 
 
 @kernel
-def pairs(a, b, out):
+def pairs(a: Words, b: Words, out: Floats) -> None:
     for i in range(len(a)):
         out[i, 0], out[i, 1] = normal_pair(a[i], b[i])
 
 
 @kernel
-def units(a, out):
+def units(a: Words, out: Floats) -> None:
     for i in range(len(a)):
         out[i] = unit(a[i])
 
 
 @kernel
-def keyed(seed, purpose):
+def keyed(seed: np.uint64, purpose: np.uint64) -> np.uint64:
     return key(seed, purpose)
 
 
 @kernel
-def coins(seed, rounds, p, n, scratch, out, heads):
-    """Row r of heads: the coins of round r."""
+def coins(seed: np.uint64, rounds: int, p: float, n: int, scratch: Floats, out: Indices, heads: Indices) -> None:
+    """Write the trials of round r into row r of heads, (rounds, n)."""
     for r in range(rounds):
         count = successes(Stream(seed, np.uint64(0), np.uint64(r)), SHARED, p, n, scratch, out)
         for i in range(count):
@@ -83,16 +91,18 @@ def coins(seed, rounds, p, n, scratch, out, heads):
 
 
 @kernel
-def subsets(seed, rounds, d, taken, draws, out, members):
-    """Row r of members: the subset of round r."""
+def subsets(
+    seed: np.uint64, rounds: int, d: int, taken: NDArray[np.uint8], draws: Floats, out: Indices, members: Indices
+) -> None:
+    """Write the indicator of the subset of round r into row r of members, (rounds, d)."""
     for r in range(rounds):
         subset(Stream(seed, np.uint64(0), np.uint64(r)), SHARED, d, taken, draws, out)
         for i in range(len(out)):
             members[r, out[i]] += 1
 
 
-def reference(k, c, rounds):
-    """Threefry-2x64 in plain Python integers (Salmon et al., 2011)."""
+def reference(k: Pair, c: Pair, rounds: int) -> Pair:
+    """Return the words of Threefry-2x64, computed with Python's integers (Salmon et al., 2011)."""
     schedule = [k[0], k[1], k[0] ^ k[1] ^ 0x1BD11BDAA9FC1A22]
     rotations = [16, 42, 12, 31, 16, 32, 24, 21]
     x, y = (c[0] + schedule[0]) & MASK, (c[1] + schedule[1]) & MASK
@@ -107,7 +117,7 @@ def reference(k, c, rounds):
 
 
 PI = ((0xA4093822299F31D0, 0x082EFA98EC4E6C89), (0x243F6A8885A308D3, 0x13198A2E03707344))
-PUBLISHED = {  # Random123's kat_vectors, threefry2x64: (key, counter), by rounds
+PUBLISHED: dict[int, list[tuple[Pair, Pair, Pair]]] = {  # rounds: (key, counter, words), from Random123's kat_vectors
     13: [
         ((0, 0), (0, 0), (0xF167B032C3B480BD, 0xE91F9FEE4B7A6FB5)),
         ((MASK, MASK), (MASK, MASK), (0xCCDEC5C917A874B1, 0x4DF53ABCA26CEB01)),
@@ -123,13 +133,13 @@ PUBLISHED = {  # Random123's kat_vectors, threefry2x64: (key, counter), by round
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    """Compile what the tests call, while no other process does."""
+    """Compile the kernels that the tests call, while no other process does."""
     stream, scratch, whole = Stream(*np.zeros(3, np.uint64)), np.empty(CHUNK), np.zeros((1, 1), np.int64)
     with compiling():
         threefry_of((0, 0), (0, 0))
         logs(np.ones(1), np.empty(1))
         units(np.zeros(1, np.uint64), np.empty(1))
-        pairs(*np.zeros((2, 1), np.uint64), np.empty((1, 2)))
+        pairs(np.zeros(1, np.uint64), np.zeros(1, np.uint64), np.empty((1, 2)))
         keyed(np.uint64(0), DATA)
         for fill in (normals, uniforms, dithers):
             fill(stream, DATA, np.uint64(0), 1, scratch)
@@ -137,39 +147,39 @@ def compiled() -> None:
         subsets(np.uint64(0), 1, 1, np.zeros(1, np.uint8), scratch, np.empty(1, np.int64), whole)
 
 
-def threefry_of(k, c):
+def threefry_of(k: Pair, c: Pair) -> Pair:
     out = np.zeros((1, 2), np.uint64)
     with np.errstate(over="ignore"):
-        words(np.uint64(k[0]), np.uint64(k[1]), *np.array(c, np.uint64).reshape(2, 1), out)
-    return tuple(map(int, out[0]))
+        words(np.uint64(k[0]), np.uint64(k[1]), np.array(c[:1], np.uint64), np.array(c[1:], np.uint64), out)
+    return int(out[0, 0]), int(out[0, 1])
 
 
 @pytest.mark.parametrize("rounds", [13, 20])
-def test_the_reference_gives_the_published_answers(rounds) -> None:
+def test_the_reference_gives_the_published_answers(rounds: int) -> None:
     for k, c, answer in PUBLISHED[rounds]:
         assert reference(k, c, rounds) == answer
 
 
 @pytest.mark.parametrize(("k", "c", "answer"), PUBLISHED[13])
-def test_threefry_gives_the_published_answers(k, c, answer) -> None:
+def test_threefry_gives_the_published_answers(k: Pair, c: Pair, answer: Pair) -> None:
     assert threefry_of(k, c) == answer
 
 
-def test_threefry_is_the_reference_everywhere() -> None:
+def test_threefry_agrees_with_the_reference() -> None:
     draw = np.random.default_rng(0)
     for _ in range(300):
-        k, c = (tuple(map(int, draw.integers(0, MASK, 2, np.uint64, endpoint=True))) for _ in range(2))
-        assert threefry_of(k, c) == reference(k, c, 13)
+        k0, k1, c0, c1 = map(int, draw.integers(0, MASK, 4, np.uint64, endpoint=True))
+        assert threefry_of((k0, k1), (c0, c1)) == reference((k0, k1), (c0, c1), 13)
 
 
-def test_the_key_keeps_seed_and_purpose_apart() -> None:
+def test_each_seed_and_purpose_has_its_own_key() -> None:
     seeds = [0, 1, 255, 256, SEED_LIMIT - 1]
     keys = {int(keyed(np.uint64(seed), purpose)) for seed in seeds for purpose in PURPOSES}
     assert len(keys) == len(seeds) * len(PURPOSES)
 
 
 def test_streams_differ() -> None:
-    """First numbers of 11,520 streams: a collision of 52 bits has probability 1.5e-8."""
+    """The first numbers of 11,520 streams differ: a collision of 52 bits has probability 1.5e-8."""
     seen = set()
     out = np.empty(2 * GROUP)
     places = itertools.product(
@@ -183,9 +193,10 @@ def test_streams_differ() -> None:
     assert len(seen) == number == 3 * 4 * 160 * 6
 
 
-def test_a_million_counters() -> None:
-    """2 million distinct words (a collision of 64 bits: 1e-7), all 128 bits fair coins (each within 6.5 deviations:
-    false alarm 1e-8), and no correlation between a word and the next.
+def test_words_of_a_million_counters_are_distinct_and_their_bits_fair() -> None:
+    """2 million words are distinct (a collision of 64 bits: 1e-7), and neighbouring words are uncorrelated.
+
+    Each of the 128 bits is a fair coin within 6.5 standard deviations (false alarm 1e-8).
     """
     n = 1_000_000
     out = np.zeros((n, 2), np.uint64)
@@ -198,8 +209,8 @@ def test_a_million_counters() -> None:
 
 
 @pytest.mark.parametrize(("fill", "each"), [(normals, 2), (uniforms, 2), (dithers, 4)])
-def test_numbers_depend_on_their_counter_alone(fill, each) -> None:
-    """However many are asked for, and from whichever block on."""
+def test_numbers_depend_only_on_their_counter(fill: Fill, each: int) -> None:
+    """They do not depend on the number of elements or on the first block."""
     stream = Stream(np.uint64(3), np.uint64(1), np.uint64(2**40))
     n = 1_000_000
     whole, part = np.empty(padded(n)), np.empty(padded(n))
@@ -211,7 +222,7 @@ def test_numbers_depend_on_their_counter_alone(fill, each) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 127, 128, 129, 1000])
 @pytest.mark.parametrize("fill", [normals, uniforms, dithers])
-def test_no_more_than_the_padding_is_written(fill, count) -> None:
+def test_no_more_than_the_padding_is_written(fill: Fill, count: int) -> None:
     out = np.full(padded(count) + 8, 99.0)
     fill(Stream(np.uint64(3), np.uint64(1), np.uint64(0)), DATA, np.uint64(0), count, out)
     assert np.all(out[padded(count) :] == 99.0)
@@ -220,8 +231,8 @@ def test_no_more_than_the_padding_is_written(fill, count) -> None:
     assert count <= padded(count) < count + 2 * GROUP
 
 
-def test_logarithm() -> None:
-    """Absolute and relative error below 1e-14 on (0, 1], denser at both ends."""
+def test_the_logarithm_is_accurate() -> None:
+    """Absolute and relative errors are below 1e-14 on (0, 1], with more points near both ends."""
     draw = np.random.default_rng(1)
     near_one = 1 - 2.0 ** -draw.uniform(1, 52, 200_000)
     u = np.concatenate([draw.random(500_000) + 2.0**-53, 2.0 ** -draw.uniform(0, 1000, 200_000), near_one, [1.0]])
@@ -234,8 +245,8 @@ def test_logarithm() -> None:
     assert out[-1] == 0.0
 
 
-def test_box_muller() -> None:
-    """Both normals of two words within 1e-14 of their formula, relative to the radius; all eight octants occur."""
+def test_box_muller_is_accurate() -> None:
+    """Both normals of two words are within 1e-14 of the formula, relative to the radius, in all eight octants."""
     draw = np.random.default_rng(2)
     a, b = draw.integers(0, MASK, (2, 300_000), np.uint64, endpoint=True)
     a[:3], b[:3] = [0, MASK, 1 << 63], [MASK, 0, 7]
@@ -254,14 +265,14 @@ def test_box_muller() -> None:
     assert np.isfinite(out).all()
 
 
-def drawn(fill, n, purpose=DATA, round=0):
+def drawn(fill: Fill, n: int, purpose: np.uint64 = DATA, round: int = 0) -> Floats:
     out = np.empty(padded(n))
     fill(Stream(np.uint64(11), np.uint64(4), np.uint64(round)), purpose, np.uint64(0), n, out)
     return out[:n]
 
 
-def test_normals() -> None:
-    """Kolmogorov-Smirnov, four moments, tails, and no correlation within a pair, of numbers or of squares.
+def test_normals_have_the_normal_law() -> None:
+    """Kolmogorov-Smirnov test, five moments, tails, and correlations within a pair, of numbers and of squares.
 
     About 12 comparisons at 1e-9 each.
     """
@@ -283,8 +294,8 @@ def test_normals() -> None:
 
 
 @pytest.mark.parametrize("fill", [uniforms, dithers])
-def test_uniforms(fill) -> None:
-    """In [0, 1), Kolmogorov-Smirnov, and neighbours up to 4 apart uncorrelated: 5 comparisons at 1e-9."""
+def test_uniforms_have_the_uniform_law(fill: Fill) -> None:
+    """Range [0, 1), Kolmogorov-Smirnov test, correlations of neighbours up to 4 apart: 5 comparisons at 1e-9."""
     n = 1_000_000
     u = drawn(fill, n, PRIVATE)
     assert 0 <= u.min() < 1e-4
@@ -296,14 +307,14 @@ def test_uniforms(fill) -> None:
 
 
 def test_dithers_of_one_word_round_independently() -> None:
-    """Of the numbers that share a word, joint frequencies of "below p" on a grid: chi-square, 15 degrees, at 1e-9."""
+    """Chi-square test of the joint frequencies, on a grid, of numbers that share a word: 15 degrees, at 1e-9."""
     u = drawn(dithers, 1_000_000, PRIVATE).reshape(-1, 4)
     for first, second in ((0, 2), (1, 3)):
         cells = np.bincount((4 * u[:, first]).astype(int) * 4 + (4 * u[:, second]).astype(int), minlength=16)
         assert stats.chisquare(cells).pvalue > LEVEL
 
 
-def heads_of(p, n, rounds):
+def heads_of(p: float, n: int, rounds: int) -> Indices:
     heads = np.zeros((rounds, n), np.int64)
     coins(np.uint64(8), rounds, p, n, np.empty(GROUP), np.empty(n, np.int64), heads)
     assert heads.max() <= 1
@@ -311,8 +322,8 @@ def heads_of(p, n, rounds):
 
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.9])
-def test_successes_are_independent_coins(p) -> None:
-    """All 2^5 patterns of five coins, 100,000 times: chi-square at 1e-9 each."""
+def test_successes_are_independent(p: float) -> None:
+    """Chi-square test of all 2^5 patterns of five trials, 100,000 times, at 1e-9 each."""
     heads = heads_of(p, 5, 100_000)
     patterns = np.bincount(heads @ (1 << np.arange(5)), minlength=32)
     k = np.array([(i).bit_count() for i in range(32)])
@@ -327,8 +338,8 @@ def test_successes_are_independent_coins(p) -> None:
 
 
 @pytest.mark.parametrize("p", [1e-4, 0.02, 0.5])
-def test_successes_have_geometric_gaps(p) -> None:
-    """Gaps of a million coins against the geometric law, chi-square; the count against the binomial: 1e-9 each."""
+def test_successes_have_geometric_gaps(p: float) -> None:
+    """Chi-square test of the gaps in a million trials (geometric law), and of the count (binomial law): 1e-9 each."""
     n = 1_000_000
     positions = np.flatnonzero(heads_of(p, n, 1)[0])
     assert LEVEL < stats.binom.cdf(len(positions), n, p) < 1 - LEVEL
@@ -340,7 +351,7 @@ def test_successes_have_geometric_gaps(p) -> None:
 
 
 @pytest.mark.parametrize(("p", "n"), [(1.0, 7), (1e-300, 7), (0.5, 1), (1 - 1e-16, 100), (1e-12, 10**6)])
-def test_successes_at_the_ends(p, n) -> None:
+def test_successes_with_extreme_probabilities(p: float, n: int) -> None:
     heads = heads_of(p, n, 3)
     if p > 0.9:
         assert heads.all()
@@ -349,7 +360,7 @@ def test_successes_at_the_ends(p, n) -> None:
 
 
 def test_subset_is_uniform() -> None:
-    """All 20 subsets of 3 out of 6, whatever the order, 100,000 times: chi-square at 1e-9."""
+    """Chi-square test of all 20 subsets of 3 out of 6, 100,000 times, at 1e-9."""
     members, taken = np.zeros((100_000, 6), np.int64), np.zeros(6, np.uint8)
     subsets(np.uint64(2), len(members), 6, taken, np.empty(CHUNK), np.empty(3, np.int64), members)
     assert not taken.any()
@@ -361,7 +372,10 @@ def test_subset_is_uniform() -> None:
 
 
 def test_large_subsets_are_uniform() -> None:
-    """1,500 of 4,000 over several chunks of draws, 400 times: every coordinate within 7 deviations (1e-8 over all)."""
+    """Subsets of 1,500 out of 4,000, over several chunks of draws, 400 times.
+
+    The frequency of every coordinate is within 7 standard deviations (1e-8 over all).
+    """
     d, h, rounds = 4000, 1500, 400
     members, taken = np.zeros((rounds, d), np.int64), np.zeros(d, np.uint8)
     subsets(np.uint64(3), rounds, d, taken, np.empty(CHUNK), np.empty(h, np.int64), members)
@@ -371,7 +385,7 @@ def test_large_subsets_are_uniform() -> None:
     assert np.abs(members.sum(axis=0) - rounds * share).max() < 7 * np.sqrt(rounds * share * (1 - share))
 
 
-def test_the_whole_set_and_single_members() -> None:
+def test_subsets_of_all_and_of_one_member() -> None:
     for d, h in ((1, 1), (9, 9), (9, 1)):
         members = np.zeros((50, d), np.int64)
         subsets(np.uint64(4), 50, d, np.zeros(d, np.uint8), np.empty(CHUNK), np.empty(h, np.int64), members)

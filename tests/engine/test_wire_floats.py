@@ -1,4 +1,4 @@
-"""Floats on the wire: float16 against NumPy's for every pattern, its rounding unbiased, overflow told."""
+"""Floats on the wire: every float16 pattern agrees with NumPy, rounding is unbiased, overflow is reported."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
 
 from mpi_fed.engine.compilation import compiling, kernel
 from mpi_fed.engine.random_streams import Stream
@@ -15,43 +16,48 @@ STREAM = Stream(np.uint64(1), np.uint64(2), np.uint64(3))
 FINITE = np.flatnonzero((np.arange(2**16) & 0x7C00) != 0x7C00).astype(np.uint16)
 NUMBERS = FINITE.view(np.float16).astype(np.float64)
 
+Floats = NDArray[np.float64]
+Halves = NDArray[np.uint16]
+Bytes = NDArray[np.uint8]
+
 
 @kernel
-def to_half(x, u, out):
+def to_half(x: Floats, u: Floats, out: Halves) -> None:
     for j in range(len(x)):
         out[j] = half_of(x[j], u[j])
 
 
 @kernel
-def from_half(bits, out):
+def from_half(bits: Halves, out: Floats) -> None:
     for j in range(len(bits)):
         out[j] = of_half(bits[j])
 
 
-def halves(x, u):
-    """The float16 bits of x, (n,), rounded with the uniforms u."""
-    x = np.asarray(x, float)
+def halves(numbers: ArrayLike, u: ArrayLike) -> Halves:
+    """Return the float16 bits of numbers, (n,), rounded with the uniforms u."""
+    x = np.asarray(numbers, float)
     out = np.empty(len(x), np.uint16)
     with np.errstate(all="ignore"):
         to_half(x, np.broadcast_to(u, x.shape).astype(float), out)
     return out
 
 
-def widened(bits):
+def widened(bits: Halves) -> Floats:
     out = np.empty(len(bits))
     with np.errstate(all="ignore"):
         from_half(np.asarray(bits, np.uint16), out)
     return out
 
 
-def packed(values, bits, stream=STREAM, room=0):
+def packed(numbers: ArrayLike, bits: int, stream: Stream = STREAM, room: int = 0) -> tuple[int, Bytes]:
+    values = np.asarray(numbers, float)
     payload = np.full(8 * len(values) + room, 0xA5, np.uint8)
     with np.errstate(all="ignore"):
-        size = pack(np.asarray(values, float), bits, payload, stream, np.empty(CHUNK))
+        size = pack(values, bits, payload, stream, np.empty(CHUNK))
     return size, payload
 
 
-def unpacked(payload, bits, n):
+def unpacked(payload: Bytes, bits: int, n: int) -> Floats:
     out = np.empty(n)
     unpack(payload, bits, out)
     return out
@@ -59,27 +65,27 @@ def unpacked(payload, bits, n):
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    """Compile what the tests call, while no other process does."""
+    """Compile the kernels that the tests call, while no other process does."""
     with compiling():
         widened(halves([1.0], 0.0))
         unpacked(packed([1.0], 32)[1], 32, 1)
 
 
-def test_every_float16_is_read_as_numpy_reads_it() -> None:
+def test_every_float16_is_read_as_in_numpy() -> None:
     patterns = np.arange(2**16).astype(np.uint16)
     expected = patterns.view(np.float16).astype(np.float64)
-    expected[np.isinf(expected)] = np.nan  # an overflow is no number
+    expected[np.isinf(expected)] = np.nan  # an overflow is read as NaN
     np.testing.assert_array_equal(widened(patterns), expected)
 
 
 @pytest.mark.parametrize("u", [0.0, 0.3, 0.5, 1 - 2.0**-52])
-def test_every_float16_is_written_as_itself(u) -> None:
+def test_every_float16_is_written_exactly(u: float) -> None:
     signed = halves(NUMBERS, u)
     np.testing.assert_array_equal(signed, FINITE)
 
 
-def between_neighbours():
-    """Numbers strictly between two neighbouring float16, of every binade, subnormals included; the neighbours."""
+def between_neighbours() -> tuple[Floats, Floats, Floats]:
+    """Return neighbouring float16 numbers, and a number strictly between each two, for all positive float16."""
     draw = np.random.default_rng(0)
     low = np.abs(NUMBERS[(NUMBERS >= 0) & (NUMBERS < FLOAT16_MAX)])
     high = np.nextafter(low.astype(np.float16), np.float16(np.inf)).astype(np.float64)
@@ -88,9 +94,10 @@ def between_neighbours():
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_rounding_is_between_the_neighbours_and_unbiased(sign) -> None:
-    """Up exactly for the uniforms u < f, f the place between the neighbours: a probability of f, so that
-    (1 - f) low + f high = x. Exact, by looking at both sides of the threshold.
+def test_rounding_is_between_the_neighbours_and_unbiased(sign: float) -> None:
+    """A number is rounded up exactly for the uniforms u < f, where f is its position between the neighbours.
+
+    So the probability is f, and (1 - f) low + f high = x. The test tries u at both sides of the threshold.
     """
     low, high, x = between_neighbours()
     f = (x - low) / (high - low)
@@ -103,7 +110,7 @@ def test_rounding_is_between_the_neighbours_and_unbiased(sign) -> None:
 
 
 @given(st.floats(-FLOAT16_MAX, FLOAT16_MAX), st.floats(0, 1, exclude_max=True))
-def test_any_number_goes_to_a_neighbour(x, u) -> None:
+def test_any_number_is_rounded_to_a_neighbour(x: float, u: float) -> None:
     value = widened(halves([x], u))[0]
     spacing = 2.0 ** (max(np.frexp(x)[1] - 1, -14) - 10)
     assert abs(value - x) <= spacing
@@ -111,7 +118,7 @@ def test_any_number_goes_to_a_neighbour(x, u) -> None:
 
 
 @pytest.mark.parametrize("x", [65504.01, 65520.0, 1e6, 1e300, np.inf, -65505.0, -np.inf, np.nan])
-def test_numbers_beyond_float16_become_nan(x) -> None:
+def test_numbers_beyond_float16_become_nan(x: float) -> None:
     assert np.isnan(widened(halves([x], 0.0)))[0]
     size, _ = packed([1.0, x, 2.0], 16)
     assert size == -6
@@ -125,12 +132,12 @@ def test_the_largest_float16_never_overflows() -> None:
 
 
 @pytest.mark.parametrize("x", [3.5e38, -1e300, np.inf, np.nan])
-def test_numbers_beyond_float32_are_reported(x) -> None:
+def test_numbers_beyond_float32_are_reported(x: float) -> None:
     assert packed([1.0, x], 32)[0] == -8
     assert packed([1.0, FLOAT32_MAX], 32)[0] == 8
 
 
-def test_float32_is_the_nearest() -> None:
+def test_float32_is_rounded_to_nearest() -> None:
     draw = np.random.default_rng(1)
     x = np.concatenate([draw.standard_normal(3000) * 10.0 ** draw.integers(-44, 38, 3000), [0.0, 5e-324, 1e-46]])
     size, payload = packed(x, 32)
@@ -139,7 +146,7 @@ def test_float32_is_the_nearest() -> None:
 
 
 @given(st.lists(st.floats(), max_size=20))
-def test_float64_is_exact(values) -> None:
+def test_float64_is_exact(values: list[float]) -> None:
     size, payload = packed(values, 64)
     assert size == 8 * len(values)
     assert unpacked(payload, 64, len(values)).tobytes() == np.array(values, float).tobytes()
@@ -147,7 +154,7 @@ def test_float64_is_exact(values) -> None:
 
 @pytest.mark.parametrize("bits", [16, 32, 64])
 @pytest.mark.parametrize("n", [0, 1, 3, 127, 1023, 1024, 1025, 3000])
-def test_only_the_bytes_of_the_floats_are_written_and_read(bits, n) -> None:
+def test_only_the_bytes_of_the_floats_are_written_and_read(bits: int, n: int) -> None:
     """Exactly n floats are written, and reading them needs no other byte."""
     x = np.random.default_rng(n).standard_normal(n)
     size, payload = packed(x, bits, room=100)
@@ -158,8 +165,9 @@ def test_only_the_bytes_of_the_floats_are_written_and_read(bits, n) -> None:
 
 
 def test_rounding_to_float16_is_unbiased_on_the_wire() -> None:
-    """3,000 positions, 2,000 rounds: the mean error of each within 7 deviations (false alarm 1e-8), and the rounding
-    of two positions uncorrelated on average (7 deviations).
+    """The mean error of each of 3,000 positions over 2,000 rounds is within 7 standard deviations (false alarm 1e-8).
+
+    The mean correlation of the errors of neighbouring positions is within 7 standard deviations, too.
     """
     x = np.random.default_rng(2).standard_normal(3000)
     rounds, total, product = 2000, np.zeros(len(x)), 0.0

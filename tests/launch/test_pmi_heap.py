@@ -1,4 +1,4 @@
-"""What is freed before MPI_Init, and must not come back within it."""
+"""Memory that is freed before MPI_Init is not allocated again within it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ print(sum(ctypes.string_at(block + 16, len(MARK)) == MARK for block in new))
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="no glibc 2.33 or newer")
-def test_what_is_allocated_within_holds_no_remains() -> None:
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 or newer")
+def test_blocks_allocated_within_have_no_old_content() -> None:
     def dirty(how: str) -> int:
         words = [sys.executable, "-P", "-c", PROGRAM, how]
         return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
@@ -40,7 +40,7 @@ def test_what_is_allocated_within_holds_no_remains() -> None:
     assert dirty("fresh") == 0
 
 
-def test_only_where_slurm_speaks_pmi_1() -> None:
+def test_slurms_pmi_1_is_recognized() -> None:
     assert pmi_heap.slurm_speaks_pmi1({"PMI_FD": "3", "SLURM_STEP_ID": "0"})
     assert not pmi_heap.slurm_speaks_pmi1({"PMI_FD": "3"})
     assert not pmi_heap.slurm_speaks_pmi1({"SLURM_STEP_ID": "0"})

@@ -1,17 +1,19 @@
-"""The contents of a log: its attributes, and every number in it by hand."""
+"""The contents of a log: its attributes, and all its numbers computed by hand."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import h5netcdf
+import h5netcdf  # type: ignore[import-untyped]
 import h5py
 import numpy as np
 import pytest
 import xarray
 from hypothesis import given
 from hypothesis import strategies as some
+from numpy.typing import NDArray
 from support.command import arrays
 from support.small_study import RANKS, SLOTS, D, K, N, R, run_in_world, small_study
 
@@ -20,6 +22,12 @@ from mpi_fed.log.log_points import log_rounds
 from mpi_fed.log.schema import AttributeKind
 from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.load import load_study
+
+if TYPE_CHECKING:
+    from mpi_fed.launch.world import World
+
+Logs = dict[str, Path]
+"""Paths of logs, by their labels."""
 
 ALL = (
     'kind = "none"',
@@ -32,20 +40,20 @@ ALL = (
 
 
 @pytest.fixture(scope="module")
-def all_logs(tmp_path_factory: pytest.TempPathFactory):
-    """A log of every compressor. All ranks take part."""
+def all_logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
+    """Logs of all compressors. Every rank takes part."""
     from mpi_fed.launch.world import start
 
     return run_in_world(start().comm, tmp_path_factory.mktemp("all"), small_study(*ALL))
 
 
 @pytest.fixture
-def log(all_logs, world):
+def log(all_logs: Logs, world: World) -> Path:
     return all_logs["none"]
 
 
 @pytest.mark.mpi(ranks=2)
-def test_a_log_has_the_attributes_of_the_schema(log, world) -> None:
+def test_a_log_has_the_attributes_of_the_schema(log: Path, world: World) -> None:
     if not world.is_root:
         return
     with h5py.File(log) as file:
@@ -71,10 +79,10 @@ def test_a_log_has_the_attributes_of_the_schema(log, world) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_other_libraries_open_it(log, world) -> None:
+def test_xarray_and_h5netcdf_open_a_log(log: Path, world: World) -> None:
     if not world.is_root:
         return
-    held = arrays(log)
+    contents = arrays(log)
     with xarray.open_dataset(log, engine="h5netcdf") as opened:
         assert opened["excess_risk"].dims == ("repetition", "round")
         assert opened["iterate"].dims == ("repetition", "round", "coordinate")
@@ -84,15 +92,15 @@ def test_other_libraries_open_it(log, world) -> None:
         assert opened.attrs["label"] == "none"
         assert opened["wall_seconds"].attrs["units"] == "s"
         last = opened["excess_risk"].sel(repetition=1, round=K)
-        assert float(last) == held["excess_risk"][1, -1]
+        assert float(last) == contents["excess_risk"][1, -1]
     with h5netcdf.File(log, "r") as opened:
-        assert opened.dimensions["round"].size == len(held["round"])
+        assert opened.dimensions["round"].size == len(contents["round"])
         assert opened.variables["message_count"].dimensions == ("repetition", "size")
 
 
 @pytest.mark.mpi(ranks=2)
-def test_viewers_open_it_on_its_curve(log, world) -> None:
-    """By NeXus' rules: `default` of the file leads to a group, its `signal` and `axes` to the curve and its axes."""
+def test_viewers_show_the_convergence_curve_first(log: Path, world: World) -> None:
+    """By NeXus' rules, the file's `default` names a group, whose `signal` and `axes` name the curve and its axes."""
     if world.is_root:
         with h5py.File(log) as file:
             view = file[file.attrs["default"]]
@@ -106,7 +114,7 @@ def test_viewers_open_it_on_its_curve(log, world) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_risks_are_those_of_the_iterates(all_logs, world) -> None:
+def test_risks_are_computed_from_the_iterates(all_logs: Logs, world: World) -> None:
     if not world.is_root:
         return
     h = 1 / np.arange(1, D + 1)
@@ -121,12 +129,12 @@ def test_risks_are_those_of_the_iterates(all_logs, world) -> None:
         assert (log["iterate"][:, 0] == 0).all()
         first = [list(log["round"]).index(k) for k in (0, 1, 2)]
         w = log["iterate"][:, first]
-        means = np.stack([w[:, 0], w[:, 0], (w[:, 0] + w[:, 1]) / 2], axis=1)  # of what came before each
+        means = np.stack([w[:, 0], w[:, 0], (w[:, 0] + w[:, 1]) / 2], axis=1)  # of the iterates before each
         np.testing.assert_array_equal(log["iterate_averaged"][:, first], means)
 
 
 @pytest.mark.mpi(ranks=2)
-def test_everything_counts_from_zero_and_never_falls(all_logs, world) -> None:
+def test_counts_start_at_zero_and_never_fall(all_logs: Logs, world: World) -> None:
     if not world.is_root:
         return
     for path in all_logs.values():
@@ -155,12 +163,12 @@ FIXED = {
     "rand-h h=3 indices=explicit": (3 * (32 + 5), 14),  # 111 bits
     "sketch h=3": (3 * 32, 12),
 }
-"""Bits and bytes of each message, by hand."""
+"""Bits and bytes of each message, computed by hand."""
 
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("label", FIXED)
-def test_bytes_of_messages_of_one_length(all_logs, world, label) -> None:
+def test_bytes_of_messages_of_one_length(all_logs: Logs, world: World, label: str) -> None:
     if not world.is_root:
         return
     bits, size = FIXED[label]
@@ -175,7 +183,7 @@ def test_bytes_of_messages_of_one_length(all_logs, world, label) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_bytes_of_messages_of_varying_length(all_logs, world) -> None:
+def test_bytes_of_messages_of_varying_length(all_logs: Logs, world: World) -> None:
     if not world.is_root:
         return
     shared, explicit, participation = (
@@ -193,24 +201,26 @@ def test_bytes_of_messages_of_varying_length(all_logs, world) -> None:
         np.testing.assert_array_equal(log["uplink_information_bits"][:, -1], (count * kept * bits).sum(axis=1))
         within_six_sigma((count * kept).sum(axis=1), D * N * K, 0.3)
     np.testing.assert_array_equal(shared["uplink_transported_bytes"], shared["uplink_payload_bytes"])
-    counts = 4 * RANKS * SLOTS * explicit["round"]  # of the messages' lengths, int32, which the root does not know
+    counts = 4 * RANKS * SLOTS * explicit["round"]  # bytes of the int32 lengths, which the root does not know
     expected = explicit["uplink_payload_bytes"] + counts
     np.testing.assert_array_equal(explicit["uplink_transported_bytes"], expected)
     messages = participation["message_count"][:, 80]
     np.testing.assert_array_equal(participation["uplink_payload_bytes"][:, -1], 80 * messages)
     np.testing.assert_array_equal(participation["uplink_information_bits"], 8 * participation["uplink_payload_bytes"])
     within_six_sigma(messages, N * K, 0.3)
-    rounds = participation["downlink_transported_bytes"][:, -1] / (8 * D * RANKS)  # in which anybody takes part
+    rounds = participation["downlink_transported_bytes"][:, -1] / (
+        8 * D * RANKS
+    )  # in which at least one client takes part
     within_six_sigma(rounds, K, 1 - 0.7**N)
 
 
-def within_six_sigma(successes, trials, p) -> None:
-    """One test in a billion fails by chance."""
+def within_six_sigma(successes: NDArray[Any], trials: int, p: float) -> None:
+    """Check binomial counts with an error probability of 1e-9."""
     assert (np.abs(successes - trials * p) < 6 * np.sqrt(trials * p * (1 - p))).all()
 
 
 @given(some.integers(1, 10**9), some.integers(1, 300))
-def test_log_rounds(rounds, points_per_decade) -> None:
+def test_log_rounds(rounds: int, points_per_decade: int) -> None:
     points = log_rounds(rounds, points_per_decade)
     assert points.dtype == np.int64
     assert points[0] == 0
@@ -218,19 +228,19 @@ def test_log_rounds(rounds, points_per_decade) -> None:
     assert (np.diff(points) > 0).all()
     assert len(points) <= points_per_decade * np.log10(rounds) + 3
     ratio = 10 ** (1 / points_per_decade)
-    assert (points[2:] <= (points[1:-1] + 0.5) * ratio + 0.5 + 1e-6 * points[2:]).all()  # both were rounded
+    assert (points[2:] <= (points[1:-1] + 0.5) * ratio + 0.5 + 1e-6 * points[2:]).all()  # both are rounded
 
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("iterates", ["all", "last", "none"])
-def test_iterates(world, tmp_path: Path, iterates) -> None:
+def test_a_log_stores_the_iterates_that_the_study_asks_for(world: World, tmp_path: Path, iterates: str) -> None:
     path = run_in_world(world.comm, tmp_path, small_study(), f'log.iterates="{iterates}"')["none"]
-    held = {"all": {"iterate", "iterate_averaged"}, "last": {"last_iterate", "last_iterate_averaged"}, "none": set()}
-    assert {name for name in arrays(path) if "iterate" in name} == held[iterates]
+    names = {"all": {"iterate", "iterate_averaged"}, "last": {"last_iterate", "last_iterate_averaged"}, "none": set()}
+    assert {name for name in arrays(path) if "iterate" in name} == names[iterates]
 
 
 @pytest.mark.mpi(ranks=1)
-def test_more_clients_than_have_counts_of_their_own(world, tmp_path: Path) -> None:
+def test_many_clients_have_only_total_counts(world: World, tmp_path: Path) -> None:
     path = run_in_world(world.comm, tmp_path, small_study(), "study.clients=1001", "study.rounds=3")["none"]
     log = arrays(path)
     assert "client_uplink_payload_bytes" not in log

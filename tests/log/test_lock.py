@@ -1,4 +1,4 @@
-"""One run at a time on a log; and what becomes of a log whose place is taken from it."""
+"""Only one run at a time writes a log, and a run stops if its log's folder is removed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -29,17 +30,18 @@ with lock.held(Path(sys.argv[1]), "process 1 on host"):
 
 
 @pytest.fixture
-def other(tmp_path: Path):
-    """A process that holds the lock of a log."""
+def other(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A log, and a process that holds its lock."""
     log = tmp_path / "a.h5"
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(log)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     yield log, process
     process.kill()
     process.communicate()
 
 
-def test_a_second_holder_is_refused_and_the_first_is_named(other) -> None:
+def test_a_second_holder_is_refused_and_the_first_is_named(other: tuple[Path, subprocess.Popen[str]]) -> None:
     log, _ = other
     words = r"a\.h5: is in use by another run \(process 1 on host\); wait"
     with pytest.raises(InputError, match=words), lock.held(log, ""):
@@ -47,7 +49,7 @@ def test_a_second_holder_is_refused_and_the_first_is_named(other) -> None:
     assert lock.path_of(log).exists()
 
 
-def test_a_lock_ends_with_its_process(other) -> None:
+def test_a_lock_ends_with_its_process(other: tuple[Path, subprocess.Popen[str]]) -> None:
     log, process = other
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -60,7 +62,7 @@ def test_a_lock_ends_with_its_process(other) -> None:
 
 
 def test_many_processes_hold_a_lock_one_at_a_time(tmp_path: Path) -> None:
-    """Each holds it, and says so in a file that it alone may change then."""
+    """Each holder makes and removes a folder, which would fail if another process held the lock at the same time."""
     program = """
 import sys, time
 from pathlib import Path
@@ -82,8 +84,8 @@ while done < 30:
 
 
 @pytest.fixture
-def running(tmp_path: Path):
-    """A run without end, and its log."""
+def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """An endless run, and its log."""
     write_study(tmp_path / "test.toml", rounds=10**9, clients=2)
     with command.start("run", "test.toml", "--ranks=1", "--no-analyze", folder=tmp_path) as job:
         end = time.monotonic() + command.PATIENCE
@@ -96,8 +98,8 @@ def running(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_second_run_is_refused(running, tmp_path: Path) -> None:
-    """And the first goes on as if nothing had been."""
+def test_a_second_run_is_refused(running: tuple[subprocess.Popen[str], Path], tmp_path: Path) -> None:
+    """The first run continues."""
     job, log = running
     ended = command.run("run", "test.toml", "--ranks=1", "--no-analyze", status=2, folder=tmp_path)
     assert f"{log.relative_to(tmp_path)}: is in use by another run (process " in ended.stderr
@@ -110,7 +112,7 @@ def test_a_second_run_is_refused(running, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_folder_that_disappears(running) -> None:
+def test_a_run_ends_with_an_error_if_its_folder_is_removed(running: tuple[subprocess.Popen[str], Path]) -> None:
     job, log = running
     shutil.rmtree(log.parent)
     _, errors = job.communicate(timeout=command.PATIENCE)

@@ -1,4 +1,4 @@
-"""Logs with known contents, read: whole, torn, unsound ones."""
+"""Reading logs with known contents, complete and incomplete ones."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_the_last_average_of_a_log_with_all_iterates(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load(tmp_path / "a.h5").final_average(), iterates[:, -1])
 
 
-def test_a_torn_write_counts_what_every_dataset_has(tmp_path: Path) -> None:
+def test_only_log_points_that_all_datasets_have_count(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", reached=[len(ROUNDS), 100, 0])
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["uplink_payload_bytes"][1, 99] = -1
@@ -43,7 +43,7 @@ def test_a_torn_write_counts_what_every_dataset_has(tmp_path: Path) -> None:
     assert log.complete.tolist() == [True, False, False]
 
 
-def test_a_repetition_counts_only_once_it_is_marked_complete(tmp_path: Path) -> None:
+def test_a_repetition_is_complete_only_if_it_is_marked_so(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["repetition_status"][...] = [0, 1, 2]
@@ -59,6 +59,7 @@ def test_a_log_that_is_being_written_can_be_read(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", status="running")
     code = f"import h5py; f = h5py.File({str(tmp_path / 'a.h5')!r}, 'a'); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as writer:
+        assert writer.stdout is not None
         writer.stdout.readline()
         assert load(tmp_path / "a.h5").status == "running"
         writer.communicate(b"\n", timeout=20)

@@ -1,4 +1,4 @@
-"""The schema of a log: docs/log-format.md says the same, both ways, and a new file is laid out by it."""
+"""The schema of a log agrees with docs/log-format.md and with the layout of a new file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLES = {
 
 
 def rows_of(*sections: str) -> list[list[str]]:
-    """The rows of the tables under headings of the page, a row for each name in its first cell."""
+    """Return the rows of the tables in sections of the page, one row for each name in the first cell."""
     rows = []
     for section in sections:
         text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
@@ -83,7 +83,7 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("iterates", ["all", "last", "none"])
 @pytest.mark.parametrize("clients", [3, schema.CLIENTS_LIMIT + 1])
-def test_a_new_log_is_laid_out_by_the_schema(tmp_path: Path, iterates, clients) -> None:
+def test_a_new_log_is_laid_out_by_the_schema(tmp_path: Path, iterates: str, clients: int) -> None:
     configuration, path = configuration_from_tables(TABLES), tmp_path / "log.h5"
     layout = replace(Layout.of(configuration, 4, 5, 1), iterates=iterates, clients=clients)
     open_writer(path, configuration, layout, np.ones(4), {}).close(Status.INTERRUPTED)
@@ -95,7 +95,8 @@ def test_a_new_log_is_laid_out_by_the_schema(tmp_path: Path, iterates, clients) 
     }
     datasets = [dataset for dataset in schema.DATASETS if not absent.get(dataset.condition)]
     with h5py.File(path) as file:
-        assert list(file) == [entry.name for entry in (*schema.DIMENSIONS, *datasets)] + [schema.VIEW]
+        dimension_names = [dimension.name for dimension in schema.DIMENSIONS]
+        assert list(file) == [*dimension_names, *(dataset.name for dataset in datasets), schema.VIEW]
         for dimension in schema.DIMENSIONS:
             assert file[dimension.name].is_scale
             assert dimension.kind == (Kind.TEXT if file[dimension.name].dtype == object else file[dimension.name].dtype)
@@ -106,7 +107,7 @@ def test_a_new_log_is_laid_out_by_the_schema(tmp_path: Path, iterates, clients) 
             assert array.shape == tuple(len(file[dimension.name]) for dimension in dataset.dimensions)
             assert array.dtype == dataset.kind
             assert array.attrs.get("units") == (dataset.units.encode() if dataset.units else None)
-            assert array.chunks is None, "laid out in one piece"
+            assert array.chunks is None, "the dataset is not contiguous"
             if dataset in schema.RESULTS and dataset is not schema.REPETITION_STATUS:
                 assert (np.isnan(array[:]) if dataset.kind is Kind.FLOAT else array[:] == -1).all()
         assert (file[schema.REPETITION_STATUS.name][:] == RepetitionStatus.MISSING).all()

@@ -1,4 +1,4 @@
-"""What a log says, as digests; as a program it prints what test_recorded.py compares, from the package at hand.
+"""Digests of logs. Run as a program it prints the two files that test_recorded.py compares with.
 
 python -P record.py digests [RANKS]
 python -P record.py expected
@@ -34,11 +34,11 @@ BITS = (
     "client_uplink_payload_bytes",
     "message_count",
 )
-"""The datasets whose every bit is recorded, where a log has them."""
+"""Datasets of which every bit is recorded, if a log has them."""
 
 
 def mpi_fed(folder: Path, *arguments: object, compiled: bool = True, status: int = 0) -> tuple[str, str]:
-    """What `mpi-fed ARGUMENTS` in this folder says on standard output and error; it must end with this exit status."""
+    """Run `mpi-fed ARGUMENTS` in this folder, check its exit status, and return its standard output and error."""
     ended = subprocess.run(
         [sys.executable, "-P", "-m", "mpi_fed", *map(str, arguments)],
         cwd=folder,
@@ -47,20 +47,21 @@ def mpi_fed(folder: Path, *arguments: object, compiled: bool = True, status: int
         capture_output=True,
         text=True,
         timeout=PATIENCE,
+        check=False,
     )
     assert ended.returncode == status, f"exit status {ended.returncode}, not {status}\n{ended.stdout}\n{ended.stderr}"
     return ended.stdout, ended.stderr
 
 
 def run(folder: Path, study: str, ranks: int = 2, compiled: bool = True) -> dict[str, Any]:
-    """The logs of one of the studies beside this file, by label."""
+    """Run a study of this folder, and return its logs by label."""
     mpi_fed(folder, "run", HERE / f"{study}.toml", f"--ranks={ranks}", "--no-analyze", "--out=runs", compiled=compiled)
     logs = map(log, sorted(folder.glob(f"runs/{study}/*.h5")))
     return {entry["label"]: entry for entry in logs}
 
 
 def log(path: Path) -> dict[str, Any]:
-    """What is recorded of a log, and its layout."""
+    """Return the recorded facts of a log, and its layout."""
     with h5py.File(path, "r") as file:
         names = ("label", "configuration_id", "status")
         return {
@@ -80,7 +81,7 @@ def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 
 def layout(file: h5py.File) -> dict[str, Any]:
-    """The root attributes and their types; each dataset's type, axes and unit; and what the groups link to."""
+    """Return the types of the root attributes, the type, axes and unit of each dataset, and the names in each group."""
     groups = {name: item for name, item in file.items() if isinstance(item, h5py.Group)}
     return {
         "attributes": {name: kind(file.attrs[name]) for name in sorted(file.attrs)},
@@ -102,7 +103,7 @@ def described(dataset: h5py.Dataset) -> str:
 
 
 def all_digests(ranks: int) -> dict[str, Any]:
-    """digests.json: what the studies beside this file give, and the layout that all logs share."""
+    """Return the content of digests.json: the digests of the studies of this folder, and the layout of all logs."""
     digests: dict[str, Any] = {"layout": None, "logs": {}}
     with tempfile.TemporaryDirectory() as folder:
         for study in STUDIES:
@@ -114,23 +115,23 @@ def all_digests(ranks: int) -> dict[str, Any]:
 
 
 def analyzed(folder: Path, study: str) -> Any:
-    """What `mpi-fed analyze` says of a study's kept logs, in a copy of them."""
+    """Return the JSON of `mpi-fed analyze` for a copy of a study's kept logs."""
     return json.loads(mpi_fed(folder, "analyze", f"logs/{study}", "--json")[0])
 
 
 def copy(folder: Path) -> Path:
-    """A copy of the kept logs in this folder."""
+    """Copy the kept logs to this folder, and return the copy's path."""
     return Path(shutil.copytree(HERE / "logs", folder / "logs"))
 
 
 def go_on(folder: Path, study: str, compiled: bool = True) -> str:
-    """Run a study again on a copy of its logs; what that says."""
+    """Continue a study on a copy of its logs, and return the messages."""
     options = ("--ranks=2", "--no-analyze", "--out=logs")
     return mpi_fed(folder, "run", f"logs/{study}/{study}.toml", *options, compiled=compiled)[1]
 
 
 def all_expected() -> dict[str, Any]:
-    """logs/expected.json: what `mpi-fed analyze` says of the kept logs, and what the interrupted one ends with."""
+    """Return the content of logs/expected.json: the analysis of the kept logs, and the end of the interrupted one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         logs = copy(folder)

@@ -1,4 +1,4 @@
-"""Studies give the bits that version 0.1.0 gave, and logs that it left are read and gone on with (see README.md)."""
+"""Studies give the same bits as version 0.1.0, and its logs are read and continued (see README.md)."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def test_every_study_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("study", record.STUDIES)
-def test_digests(tmp_path: Path, study) -> None:
-    """Iterates and counts are those recorded, bit for bit, and the log's layout is, too."""
+def test_iterates_and_counts_are_those_recorded(tmp_path: Path, study: str) -> None:
+    """They agree bit for bit, and the layout of the log is the same."""
     compare_with_digests(record.run(tmp_path, study, compiled=False), study)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["compressors", "memories", "routes"])
-def test_digests_of_compiled_code(tmp_path: Path, study) -> None:
-    """The same; that all other code gives the same bits compiled or not, tests/engine/test_bit_identity.py says."""
+def test_compiled_code_gives_the_recorded_bits(tmp_path: Path, study: str) -> None:
+    """For other studies tests/engine/test_bit_identity.py checks that compiled code gives the same bits as Python."""
     compare_with_digests(record.run(tmp_path, study, compiled=True), study)
 
 
-def compare_with_digests(digests, study) -> None:
+def compare_with_digests(digests: dict[str, Any], study: str) -> None:
     expected = DIGESTS["logs"][study]
     assert digests.keys() == expected.keys()
     for label, entry in digests.items():
@@ -51,27 +51,25 @@ def compare_with_digests(digests, study) -> None:
 
 
 @pytest.mark.parametrize("study", record.KEPT)
-def test_analyze(tmp_path: Path, study) -> None:
-    """Kept logs give the numbers and the verdicts that they gave."""
+def test_kept_logs_give_the_recorded_analysis(tmp_path: Path, study: str) -> None:
     record.copy(tmp_path)
     assert differences(record.analyzed(tmp_path, study), EXPECTED["analyze"][study]) == []
 
 
 @pytest.mark.parametrize("study", ["diverged", "finished"])
-def test_finished(tmp_path: Path, study) -> None:
-    """Logs of studies that are through are left as they are."""
+def test_logs_of_complete_studies_are_not_changed(tmp_path: Path, study: str) -> None:
     logs = record.copy(tmp_path)
     files = {path: path.read_bytes() for path in logs.glob(f"{study}/*")}
-    said = record.go_on(tmp_path, study).splitlines()
-    assert len(said) == len(files) - 1
-    assert all(line.endswith(": complete already") for line in said)
+    lines = record.go_on(tmp_path, study).splitlines()
+    assert len(lines) == len(files) - 1
+    assert all(line.endswith(": complete already") for line in lines)
     assert {path: path.read_bytes() for path in logs.glob(f"{study}/*")} == files
 
 
 @pytest.mark.skipif(version("mpi-fed") != WRITTEN_BY, reason="a checkpoint is for the version that wrote it")
 @both_ways
-def test_interrupted(tmp_path: Path, compiled) -> None:
-    """A kept log goes on in the middle of its second repetition, and ends with the bits recorded."""
+def test_an_interrupted_log_is_continued_to_the_recorded_bits(tmp_path: Path, compiled: bool) -> None:
+    """It was interrupted in the middle of its second repetition."""
     logs = record.copy(tmp_path)
     (path,) = logs.glob("interrupted/*.h5")
     (checkpoint,) = logs.glob("interrupted/*.checkpoint")
@@ -83,19 +81,19 @@ def test_interrupted(tmp_path: Path, compiled) -> None:
     assert done[0].all()
     assert 1 < done[1].sum() < done[1].size - 1
 
-    said = record.go_on(tmp_path, "interrupted", compiled)
-    assert said.splitlines()[-1].endswith(": complete")
+    messages = record.go_on(tmp_path, "interrupted", compiled)
+    assert messages.splitlines()[-1].endswith(": complete")
     assert not checkpoint.exists()
     with h5py.File(path) as file:
         assert file.attrs["restarts"] == 1
         after = file["wall_seconds"][:]
-    assert after[done].tobytes() == before[done].tobytes(), "what was done has been done again"
+    assert after[done].tobytes() == before[done].tobytes(), "finished rounds were run again"
     assert np.isfinite(after).all()
     assert record.log(path) == EXPECTED["interrupted"]
 
 
 def differences(actual: Any, expected: Any, place: str = "") -> list[str]:
-    """Where two JSON documents differ: keys, their order in a list, or numbers by more than rounding."""
+    """Return the differences of two JSON documents; numbers may differ by rounding."""
     if isinstance(expected, dict) and isinstance(actual, dict) and actual.keys() == expected.keys():
         return [line for key in expected for line in differences(actual[key], expected[key], f"{place}.{key}")]
     if isinstance(expected, list) and isinstance(actual, list) and len(actual) == len(expected):

@@ -1,4 +1,4 @@
-"""A repetition that is interrupted and taken up again ends with the bits of one that was not."""
+"""A repetition that is interrupted and continued ends with the same bits as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -9,41 +9,47 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support import command
 from support.command import assert_same
-from support.study_text import write_study
+from support.study_text import Table, write_study
 from support.trajectories import ALGORITHMS, SOME_COMPRESSORS, configurations
 
 from mpi_fed.errors import InputError, RunError
 from mpi_fed.runner import checkpoint
 from mpi_fed.runner.simulation import Simulation
+from mpi_fed.study.configuration import Configuration
+
+if TYPE_CHECKING:
+    from mpi_fed.launch.world import World
 
 ROUNDS, BEFORE = 120, 47
 CASES = [("epochs", SOME_COMPRESSORS[1], 'averaging = "tail"'), *(ALGORITHMS[i] for i in (0, 2, 5, 6))]
 
 
-def one_line(text):
+def one_line(text: str) -> str:
     return text.replace("\n", ", ")
 
 
-def made(world, configuration):
+def new_simulation(world: World, configuration: Configuration) -> Simulation:
     population = configuration.problem.prepare(configuration.clients)
     simulation = Simulation(configuration, population, world.comm, np.arange(0, configuration.rounds + 1, 10))
     simulation.compile()
     return simulation
 
 
-def everything(simulation):
+def everything(simulation: Simulation) -> dict[str, NDArray[Any]]:
     arrays = simulation.roots_arrays() | simulation.clients_arrays()
     return {name: array.copy() for name, array in arrays.items() if name != "seconds"}
 
 
-def alone(world):
-    """The root's world of one."""
+def alone(world: World) -> World:
+    """Return a world that contains only this rank."""
     from mpi4py import MPI
 
     return replace(world, comm=MPI.COMM_SELF, node=MPI.COMM_SELF, rank=0, size=1)
@@ -51,20 +57,22 @@ def alone(world):
 
 @pytest.mark.mpi(ranks=[2, 3], slow=[2])
 @pytest.mark.parametrize(("problem", "compressor", "algorithm"), CASES, ids=one_line)
-def test_going_on_from_a_checkpoint(world, tmp_path: Path, problem, compressor, algorithm) -> None:
-    """In this world, and at the root on a single rank; memories of all clients, averages and the ledger included."""
+def test_a_repetition_continues_from_a_checkpoint(
+    world: World, tmp_path: Path, problem: str, compressor: Table, algorithm: str
+) -> None:
+    """In this world, and on the root alone. All clients' memories, averages and the ledger are compared."""
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
     log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
-    simulation = made(world, configuration)
+    simulation = new_simulation(world, configuration)
     simulation.start(0)
     simulation.advance(BEFORE)
     checkpoint.save(world, log, simulation)
     simulation.advance(ROUNDS)
     whole = everything(simulation)
 
-    other = made(world, configuration)
+    other = new_simulation(world, configuration)
     other.start(0)
-    other.advance(3)  # whatever it did before
+    other.advance(3)  # its earlier state must not matter
     checkpoint.restore(world, checkpoint.load(log, configuration) if world.is_root else None, other)
     assert other.done == BEFORE
     other.advance(ROUNDS)
@@ -74,7 +82,7 @@ def test_going_on_from_a_checkpoint(world, tmp_path: Path, problem, compressor, 
 
     if world.is_root:
         here = alone(world)
-        single = made(here, configuration)
+        single = new_simulation(here, configuration)
         checkpoint.restore(here, checkpoint.load(log, configuration), single)
         single.advance(ROUNDS)
         for name in ("w", "sum", "client_payload", "histogram"):
@@ -85,17 +93,17 @@ def test_going_on_from_a_checkpoint(world, tmp_path: Path, problem, compressor, 
 
 
 @pytest.mark.mpi(ranks=2)
-def test_contents_of_a_checkpoint(world, tmp_path: Path) -> None:
-    """NumPy opens it without pickle; clients' rows stand in their order, whatever rank held them."""
+def test_contents_of_a_checkpoint(world: World, tmp_path: Path) -> None:
+    """NumPy opens it without pickle, and it holds the clients' rows in order, also those of other ranks."""
     problem, compressor, algorithm = ALGORITHMS[0]
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
-    simulation = made(world, configuration)
+    simulation = new_simulation(world, configuration)
     simulation.start(0)
     simulation.advance(BEFORE)
     checkpoint.save(world, tmp_path / "a.h5", simulation)
     ((name, memory),) = simulation.clients_arrays().items()
     memories = world.comm.gather(memory)
-    if world.is_root:
+    if memories is not None:
         with np.load(tmp_path / "a.checkpoint", allow_pickle=False) as file:
             meta = json.loads(file["meta"].tobytes())
             assert (meta["seed"], meta["done"], meta["ranks"]) == (0, BEFORE, 2)
@@ -105,9 +113,9 @@ def test_contents_of_a_checkpoint(world, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi(ranks=3)
-def test_ranks_whose_iterates_differ_are_named(world, tmp_path: Path) -> None:
+def test_ranks_whose_iterates_differ_are_named(world: World, tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
-    simulation = made(world, configuration)
+    simulation = new_simulation(world, configuration)
     simulation.start(0)
     simulation.advance(BEFORE)
     checkpoint.compare_iterates(world, simulation)
@@ -126,19 +134,19 @@ MEMORIES = {
     "algorithm": "control-variates",
     "log": {"points_per_decade": 20},
 }
-"""The tables of a study of seconds."""
+"""Tables of a study that takes some seconds."""
 BERNOULLI = {"kind": "bernoulli", "p": 0.3}
-BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
+DIFFERENT_BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Path:
     return write_study(tmp_path / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory):
-    """The log of a run that nothing interrupts."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The log of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     study = write_study(folder / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
     command.run("run", study, "--ranks=2", f"--out={folder}", "--no-analyze")
@@ -146,10 +154,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory):
     return log
 
 
-def interrupted(study, python, signum, ranks):
-    """Run, and send a signal once the repetition has been saved again; exit status and what was said.
+def interrupted(study: Path, python: str, signum: int, ranks: int) -> tuple[int, str]:
+    """Run, send a signal after the next checkpoint, and return the exit status and the standard error.
 
-    It is saved every fifth of a second, so that this happens early in the first repetition, which takes seconds.
+    A checkpoint is written every 0.2 s, so that the signal comes early in the first repetition, which takes seconds.
     """
     out = study.parent / "runs"
     before = saved(out / "test")
@@ -165,8 +173,8 @@ def interrupted(study, python, signum, ranks):
     return job.returncode, errors
 
 
-def saved(folder):
-    """Seed and rounds done of the checkpoint."""
+def saved(folder: Path) -> tuple[int, int]:
+    """Return the checkpoint's seed and number of rounds, or (0, 0) without a checkpoint."""
     for path in folder.glob("*.checkpoint"):
         meta = meta_of(path.read_bytes())
         return meta["seed"], meta["done"]
@@ -175,8 +183,8 @@ def saved(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1], ids=["interrupt", "user"])
-def test_signals_save_what_was_done(mpi_python, study, whole, signum) -> None:
-    """Twice, and then to the end on another number of ranks: the log is that of a run that nothing interrupted."""
+def test_signals_save_the_repetition(mpi_python: str, study: Path, whole: dict[str, Any], signum: int) -> None:
+    """After two interruptions and with another number of ranks, the log is that of an uninterrupted run."""
     folder = study.parent / "runs" / "test"
     done = (0, 0)
     for ranks in (2, 3):
@@ -192,18 +200,18 @@ def test_signals_save_what_was_done(mpi_python, study, whole, signum) -> None:
         assert done > before
     options = ("--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze")
     command.run("run", study, *options, python=mpi_python)
-    (log,) = folder.iterdir()  # the checkpoint is gone
-    found = command.arrays(log)
-    assert_same(found, whole, BY_RANKS)
-    assert (np.diff(found["wall_seconds"], axis=1) >= 0).all()
+    (log,) = folder.iterdir()  # the checkpoint is removed
+    contents = command.arrays(log)
+    assert_same(contents, whole, DIFFERENT_BY_RANKS)
+    assert (np.diff(contents["wall_seconds"], axis=1) >= 0).all()
     with h5py.File(log) as file:
         assert file.attrs["status"] == b"complete"
         assert file.attrs["restarts"] == 2
 
 
 @pytest.mark.slow
-def test_a_killed_run_with_a_compressed_downlink_goes_on(study) -> None:
-    """From the last checkpoint, on another number of ranks: the log is that of a run that nothing interrupted."""
+def test_a_killed_run_with_a_compressed_downlink_is_continued(study: Path) -> None:
+    """Continued from the last checkpoint on another number of ranks, the log is that of an uninterrupted run."""
     write_study(study, BERNOULLI, downlinks=[{"kind": "bernoulli", "p": 0.5}], **MEMORIES)
     status, errors = interrupted(study, sys.executable, signal.SIGKILL, 2)
     assert status == -signal.SIGKILL, errors
@@ -212,15 +220,15 @@ def test_a_killed_run_with_a_compressed_downlink_goes_on(study) -> None:
     assert (seed, 0 < done < ROUNDS_OF_SECONDS) == (0, True)
     command.run("run", study, "--ranks=3", f"--out={study.parent / 'runs'}", "--no-analyze")
     command.run("run", study, "--ranks=2", f"--out={study.parent / 'whole'}", "--no-analyze")
-    (found,), (expected,) = (command.logs(study.parent / out / "test").values() for out in ("runs", "whole"))
-    assert_same(found, expected, BY_RANKS)
-    assert found["repetition_status"].all()
+    (contents,), (expected,) = (command.logs(study.parent / out / "test").values() for out in ("runs", "whole"))
+    assert_same(contents, expected, DIFFERENT_BY_RANKS)
+    assert contents["repetition_status"].all()
     with h5py.File(next(folder.iterdir())) as file:
         assert file.attrs["restarts"] == 1
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_does_not_fit_is_refused(study) -> None:
+def test_a_checkpoint_that_does_not_fit_is_refused(study: Path) -> None:
     folder = study.parent / "runs" / "test"
     status, errors = interrupted(study, sys.executable, signal.SIGTERM, 2)
     assert status == 85, errors
@@ -228,7 +236,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(study) -> None:
     options = ("--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze")
     sound = path.read_bytes()
 
-    def refused(**changes):
+    def refusal(**changes: object) -> str:
         rewrite(path, sound, **changes)
         ended = command.run("run", study, *options, status=2)
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("mpi-fed: "))
@@ -237,35 +245,36 @@ def test_a_checkpoint_that_does_not_fit_is_refused(study) -> None:
         assert path.exists()
         return line
 
-    assert "was written by mpi-fed 0.0.1" in refused(package_version="0.0.1")
+    assert "was written by mpi-fed 0.0.1" in refusal(package_version="0.0.1")
     meta = meta_of(sound)
     tables = meta["configuration"]
     for table, key, value in (("study", "clients", 3), ("problem", "dimension", 7), ("compressor", "p", 0.5)):
         other = {**tables, table: {**tables[table], key: value}}
-        assert f"[{table}] {key} was {value}" in refused(configuration=other)
-    assert "had a table [downlink]" in refused(configuration={**tables, "downlink": {"kind": "none"}})
+        assert f"[{table}] {key} was {value}" in refusal(configuration=other)
+    assert "had a table [downlink]" in refusal(configuration={**tables, "downlink": {"kind": "none"}})
     path.write_bytes(sound[:-100])
     ended = command.run("run", study, *options, status=2)
     assert "cannot be read as a checkpoint" in ended.stderr
     assert path.read_bytes() == sound[:-100]
 
 
-def meta_of(data: bytes) -> dict:
+def meta_of(data: bytes) -> dict[str, Any]:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return json.loads(file["meta"].tobytes())
+        meta: dict[str, Any] = json.loads(file["meta"].tobytes())
+    return meta
 
 
 def rewrite(path: Path, sound: bytes, **changes: object) -> None:
-    """The checkpoint with other entries of its meta."""
-    with np.load(io.BytesIO(sound), allow_pickle=False) as file:
-        arrays = dict(file)
+    """Write the checkpoint with some entries of its meta changed."""
+    with np.load(io.BytesIO(sound), allow_pickle=False) as archive:
+        arrays: dict[str, Any] = dict(archive)
     meta = {**json.loads(arrays["meta"].tobytes()), **changes}
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     with open(path, "wb") as file:
         np.savez(file, **arrays)
 
 
-def test_a_missing_or_foreign_checkpoint(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
     assert checkpoint.load(tmp_path / "a.h5", configuration) is None
     (tmp_path / "a.checkpoint").write_bytes(b"no zip")

@@ -1,4 +1,4 @@
-"""A run that is killed, or meets a full disk, at any moment: what it leaves is sound, and is continued."""
+"""Runs that are killed, or whose disk is full, at any moment: their logs are undamaged and can be continued."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support import command
 from support.command import arrays, assert_same
 from support.mpi_tests import MUST_HAVE_BOTH
@@ -27,9 +30,10 @@ from mpi_fed.log import schema
 
 pytestmark = pytest.mark.slow
 
+T = TypeVar("T")
 MOST = 600
-"""Repetitions that take seconds, so that a run is killed many times before they are done."""
-STUDY = {
+"""Number of repetitions. They take seconds, so that a run is killed many times before they are done."""
+STUDY: dict[str, Any] = {
     "rounds": 3000,
     "clients": 2,
     "problem": {"dimension": 20},
@@ -37,10 +41,11 @@ STUDY = {
 }
 KILLS = 8
 GONE = 2.0
+"""Seconds after which no rank may run when its command was killed."""
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Path:
     return write_study(tmp_path / "test.toml", repetitions=MOST, **STUDY)
 
 
@@ -49,8 +54,8 @@ def start(study: Path) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory):
-    """The log of a run that nothing interrupts."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The log of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     study = write_study(folder / "test.toml", repetitions=MOST, **STUDY)
     command.run("run", study, "--ranks=2", f"--out={folder}", "--no-analyze")
@@ -59,34 +64,36 @@ def whole(tmp_path_factory: pytest.TempPathFactory):
 
 
 def kill(job: subprocess.Popen[str]) -> None:
-    """kill -9 of everything, or of the command alone, which takes everything with it."""
+    """Kill all processes with -9, or only the command, after which its ranks must end."""
     everything = list(family(job.pid))
     for process in random.choice([everything, everything[:1]]):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     job.communicate()
-    assert seconds_until_gone(everything) < GONE, "ranks outlive their command"
+    assert seconds_until_gone(everything) < GONE, "ranks still run after their command has ended"
 
 
-def check(path: Path, status: bytes = b"running") -> dict[str, np.ndarray]:
-    """A log that was left at any moment; its datasets."""
+def check(path: Path, status: bytes = b"running") -> dict[str, NDArray[Any]]:
+    """Check a log that was left at any moment, and return its datasets."""
     with h5py.File(path, "r") as file:
         assert file.attrs["status"] == status
         assert len(file["repetition"]) == MOST
     log = arrays(path)
     done = log["repetition_status"] == schema.RepetitionStatus.COMPLETE
     for name in ("excess_risk", "excess_risk_averaged", "wall_seconds", *(count.name for count in schema.COUNTS)):
-        held = np.isfinite(log[name]) if log[name].dtype == np.float64 else log[name] >= 0
-        assert held[done].all(), name
-        length = held.sum(axis=1)
-        prefix = np.arange(held.shape[1]) < length[:, None]
-        np.testing.assert_array_equal(held, prefix, err_msg=f"{name}: a gap")
-        assert (log[name][~held] == -1).all() or np.isnan(log[name][~held]).all(), name
+        written = np.isfinite(log[name]) if log[name].dtype == np.float64 else log[name] >= 0
+        assert written[done].all(), name
+        length = written.sum(axis=1)
+        prefix = np.arange(written.shape[1]) < length[:, None]
+        np.testing.assert_array_equal(written, prefix, err_msg=f"{name}: a gap")
+        assert (log[name][~written] == -1).all() or np.isnan(log[name][~written]).all(), name
     return log
 
 
-def test_killed_many_times(study, whole, tmp_path: Path) -> None:
-    """Each kill leaves a sound log, no repetition that is done is done again, and the end is as if none had been."""
+def test_a_run_that_is_killed_many_times_ends_like_an_uninterrupted_one(
+    study: Path, whole: dict[str, Any], tmp_path: Path
+) -> None:
+    """Each kill leaves an undamaged log, and no finished repetition is run again."""
     random.seed(1)
     folder = tmp_path / "runs" / "test"
     finished: dict[int, tuple[float, ...]] = {}
@@ -94,10 +101,10 @@ def test_killed_many_times(study, whole, tmp_path: Path) -> None:
     while kills < KILLS:
         before = {path: path.stat().st_mtime_ns for path in folder.glob("*.h5")}
         job = start(study)
-        if kills % 5 != 4:  # else in the middle of start-up
+        if kills % 5 != 4:  # in the fifth case, kill during start-up
             while job.poll() is None and {p: p.stat().st_mtime_ns for p in folder.glob("*.h5")} == before:
                 time.sleep(0.001)
-        if kills % 5 != 3:  # else in the moment in which the log appears or is opened
+        if kills % 5 != 3:  # in the fourth case, kill when the log appears or is opened
             time.sleep(random.uniform(0, 0.15))
         if job.poll() is not None:
             break
@@ -107,35 +114,37 @@ def test_killed_many_times(study, whole, tmp_path: Path) -> None:
             log = check(path)
             for r in np.flatnonzero(log["repetition_status"]):
                 row = tuple(log["wall_seconds"][r])
-                assert finished.setdefault(int(r), row) == row, "done twice"
-    assert kills >= 5, "the run was over too soon to be killed"
+                assert finished.setdefault(int(r), row) == row, "the repetition was run twice"
+    assert kills >= 5, "the run ended before it could be killed"
     assert 0 < len(finished) < MOST
     job = start(study)
     job.communicate(timeout=command.PATIENCE)
     assert job.returncode == 0
-    (path,) = folder.iterdir()  # nothing is left beside the log
+    (path,) = folder.iterdir()  # no other file is left
     log = check(path, b"complete")
     assert_same(log, whole)
-    for r, row in finished.items():
-        assert tuple(log["wall_seconds"][r]) == row
+    for repetition, seconds in finished.items():
+        assert tuple(log["wall_seconds"][repetition]) == seconds
 
 
-def test_frozen_at_many_moments(study, whole, tmp_path: Path) -> None:
-    """What lies on the disk while the root is stopped is what a kill at that moment would leave.
+def test_the_log_on_the_disk_is_undamaged_at_any_moment(study: Path, whole: dict[str, Any], tmp_path: Path) -> None:
+    """A copy of the log while the root is stopped is the log that a kill at that moment would leave.
 
-    After 100 copies only what has changed is looked at, up to 200 in all: a slow machine may not have ended a
-    repetition by then.
+    After 100 copies the log is copied only if it has changed, up to 200 copies in all, because on a slow machine no
+    repetition may have ended by then.
     """
     random.seed(2)
     job = start(study)
-    folder, root, copies, last = tmp_path / "runs" / "test", None, [], 0
+    folder, last = tmp_path / "runs" / "test", 0
+    root: int | None = None
+    copies: list[Path] = []
     while job.poll() is None:
         time.sleep(random.uniform(0, 0.02))
         for path in folder.glob("*.h5"):
             root = root or next((p for p in family(job.pid) if has_open(p, path)), None)
             if root is None or (len(copies) >= 100 and path.stat().st_mtime_ns == last) or len(copies) >= 200:
                 continue
-            with contextlib.suppress(ProcessLookupError):  # where the job has just ended
+            with contextlib.suppress(ProcessLookupError):  # the job has just ended
                 os.kill(root, signal.SIGSTOP)
                 last = path.stat().st_mtime_ns
                 copies.append(tmp_path / f"{len(copies)}.h5")
@@ -162,11 +171,12 @@ def has_open(process: int, path: Path) -> bool:
 
 def status(path: Path) -> bytes:
     with h5py.File(path, "r") as file:
-        return file.attrs["status"]
+        value: bytes = file.attrs["status"]
+    return value
 
 
-def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path: Path) -> None:
-    """Its peers wait for it in a collective; the log is sound, and the next run goes on."""
+def test_a_killed_rank_ends_the_job_and_is_named(mpi_python: str, tmp_path: Path) -> None:
+    """The other ranks wait for it in a collective. The log is undamaged, and the next run continues."""
     study = write_study(tmp_path / "test.toml", repetitions=2, **STUDY)
     options = ["run", study, f"--out={tmp_path / 'runs'}", "--no-analyze", "--ranks=2"]
     rounds = "--set=study.rounds=1_000_000_000"
@@ -181,10 +191,10 @@ def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path: Path) 
     output, errors = job.communicate(timeout=60)
     assert time.monotonic() - begun < 30
     assert job.returncode not in (0, 85)
-    said = " ".join((output + errors).split())
+    text = " ".join((output + errors).split())
     host = os.uname().nodename.split(".")[0]
-    assert re.search(rf"rank 1 with PID {victim} on node {host}|PID {victim} RUNNING AT {host}", said), said
-    assert f"rank 1 was process {victim}" in said
+    assert re.search(rf"rank 1 with PID {victim} on node {host}|PID {victim} RUNNING AT {host}", text), text
+    assert f"rank 1 was process {victim}" in text
     with h5py.File(log) as file:
         assert file.attrs["status"] == b"running"
     with np.load(path, allow_pickle=False) as file:
@@ -200,20 +210,27 @@ def test_a_rank_that_dies_ends_the_job_and_is_named(mpi_python, tmp_path: Path) 
 
 
 BY_FAMILY = {"Open MPI": [signal.SIGUSR1], "MPICH": [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT]}
-"""Signals on which a bare launcher leaves its ranks the time to save."""
+"""Signals after which a launcher that is started directly gives its ranks time to save."""
 
 
-def test_signals_to_a_bare_launcher(mpi_python, tmp_path: Path) -> None:
-    """Each saves, and the run goes on from there."""
+def test_signals_to_a_launcher_save_the_run(mpi_python: str, tmp_path: Path) -> None:
+    """After each signal, the next run continues."""
     write_study(tmp_path / "test.toml", repetitions=1, **STUDY)
     mpiexec = launcher.find_launcher(mpi_python)
-    surroundings = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     words = [mpiexec.path, "-n", "2", mpi_python, "-m", "mpi_fed", "run", "test.toml", "--no-analyze"]
     words += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='last'"]
     done = [0]
     for signum in BY_FAMILY[mpiexec.family]:
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        with subprocess.Popen(words, env=surroundings, cwd=tmp_path, text=True, **streams) as job:
+        with subprocess.Popen(
+            words,
+            env=environment,
+            cwd=tmp_path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        ) as job:
             wait_for(job, lambda: rounds_done(tmp_path) > done[-1])
             job.send_signal(signum)
             output, errors = job.communicate(timeout=60)
@@ -226,15 +243,15 @@ def test_signals_to_a_bare_launcher(mpi_python, tmp_path: Path) -> None:
 
 
 def rounds_done(folder: Path) -> int:
-    """Rounds of the one repetition in the log of the study below the folder, also while it is written."""
+    """Return the rounds of the only repetition in the log of the study, also while it is written."""
     for path in folder.glob("runs/test/*.h5"):
         with contextlib.suppress(OSError, KeyError), h5py.File(path, "r", locking=False) as file:
-            seen = np.isfinite(file["wall_seconds"][0]).sum()
-            return int(file["round"][max(0, seen - 1)])
+            points = np.isfinite(file["wall_seconds"][0]).sum()
+            return int(file["round"][max(0, points - 1)])
     return 0
 
 
-def test_a_disk_that_may_only_be_read(mpi_python, small_disk, study) -> None:
+def test_a_read_only_disk_is_reported(mpi_python: str, small_disk: Path, study: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     ended = command.run("run", study, *options, python=mpi_python, status=2)
@@ -243,18 +260,18 @@ def test_a_disk_that_may_only_be_read(mpi_python, small_disk, study) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def wait_for(job, condition):
-    """What the condition gives, once it gives something; the job must not end before."""
+def wait_for(job: subprocess.Popen[str], condition: Callable[[], T]) -> T:
+    """Wait until the condition gives a true value, and return it. The job must not end before that."""
     end = time.monotonic() + command.PATIENCE
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end
         assert job.poll() is None, job.communicate()
         time.sleep(0.02)
-    return found
+    return result
 
 
-def test_a_disk_without_room_for_a_checkpoint(mpi_python, small_disk, study) -> None:
-    """One sentence; the checkpoint before and the log stay as they are, and are gone on from."""
+def test_a_disk_too_full_for_a_checkpoint_is_reported(mpi_python: str, small_disk: Path, study: Path) -> None:
+    """In one sentence. The earlier checkpoint and the log do not change, and the next run continues from them."""
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     options += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='none'", "--checkpoint-seconds=0.2"]
     job = command.start(*options, python=mpi_python)
@@ -265,7 +282,7 @@ def test_a_disk_without_room_for_a_checkpoint(mpi_python, small_disk, study) -> 
     assert f"{path}: cannot be written (No space left on device)" in sentence(errors)
     assert "Traceback" not in errors
     (small_disk / "filler").unlink()
-    names = {found.name for found in (small_disk / "test").iterdir()}
+    names = {file.name for file in (small_disk / "test").iterdir()}
     assert names == {path.name, path.with_suffix(".h5").name}
     with np.load(path, allow_pickle=False) as file:
         done = json.loads(file["meta"].tobytes())["done"]
@@ -279,35 +296,35 @@ def test_a_disk_without_room_for_a_checkpoint(mpi_python, small_disk, study) -> 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path):
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        reason = "a small disk can be made by root alone, where mounting is allowed"
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        reason = "only root can make a small disk, and only if mounting is allowed"
         pytest.fail(reason, pytrace=False) if MUST_HAVE_BOTH else pytest.skip(reason)
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def fill(disk: Path, leave: int = 0) -> None:
-    """Take all room on a disk but `leave` bytes."""
+    """Fill a disk except for `leave` bytes."""
     with open(disk / "filler", "wb", buffering=0) as file:
         with contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
-        file.truncate(max(0, file.tell() - leave))
+        file.truncate(max(0, os.fstat(file.fileno()).st_size - leave))
 
 
 def sentence(errors: str) -> str:
-    """The one line that the command says itself."""
+    """Return the only line that mpi-fed itself printed."""
     (line,) = (line for line in errors.splitlines() if line.startswith("mpi-fed: "))
     return line
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 100_000])
-def test_a_disk_without_room_for_the_log(mpi_python, small_disk, study, leave) -> None:
+def test_a_disk_too_full_for_the_log_is_reported(mpi_python: str, small_disk: Path, study: Path, leave: int) -> None:
     fill(small_disk, leave)
     options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=2"]
     ended = command.run("run", study, *options, python=mpi_python, status=2)
@@ -318,8 +335,8 @@ def test_a_disk_without_room_for_the_log(mpi_python, small_disk, study, leave) -
     assert not list(small_disk.glob("test/.*"))
 
 
-def test_a_disk_that_is_full_for_the_second_log(mpi_python, small_disk, study) -> None:
-    """The first configuration's log is whole, the second's is not begun."""
+def test_a_disk_too_full_for_the_second_log_is_reported(mpi_python: str, small_disk: Path, study: Path) -> None:
+    """The log of the first configuration is complete, and the second one does not exist."""
     options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=2"]
     options += ["--set=study.rounds=[3000, 3_000_000]", "--set=log.points_per_decade=500", "--set=log.iterates='all'"]
     ended = command.run("run", study, *options, python=mpi_python, status=2)
@@ -329,7 +346,7 @@ def test_a_disk_that_is_full_for_the_second_log(mpi_python, small_disk, study) -
     assert "rounds-3000000" in sentence(ended.stderr)
 
 
-def test_a_log_that_cannot_grow_stays_as_it_is(mpi_python, small_disk, study) -> None:
+def test_a_log_that_cannot_grow_does_not_change(mpi_python: str, small_disk: Path, study: Path) -> None:
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze"]
     command.run(*options, "--set=study.repetitions=2", python=mpi_python)
     (path,) = (small_disk / "test").iterdir()
@@ -341,8 +358,8 @@ def test_a_log_that_cannot_grow_stays_as_it_is(mpi_python, small_disk, study) ->
     assert list((small_disk / "test").iterdir()) == [path]
 
 
-def test_room_that_a_running_log_loses(mpi_python, small_disk, study) -> None:
-    """As on file systems that need room to write anew what they hold; here a hole is punched into the log."""
+def test_a_running_log_whose_disk_becomes_full_is_reported(mpi_python: str, small_disk: Path, study: Path) -> None:
+    """As on file systems that need free space to overwrite data. Here, a hole is punched into the log."""
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     options += ["--set=study.rounds=1_000_000_000", "--set=log.points_per_decade=200", "--set=log.iterates='all'"]
     with command.start(*options, python=mpi_python) as job:

@@ -1,4 +1,4 @@
-"""The provenance of a log, and the world it comes from."""
+"""The provenance of a log, and the MPI world that it describes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mpi_fed.runner import provenance
 
+if TYPE_CHECKING:
+    from mpi_fed.launch.world import World
+
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[4])
-def test_world_and_its_provenance(world) -> None:
+def test_world_and_its_provenance(world: World) -> None:
     assert world.comm.allreduce(world.rank) == sum(range(world.size))
     assert world.node_size == world.size
     assert world.node_rank == world.rank
@@ -37,7 +41,7 @@ def test_ranges() -> None:
     assert provenance.ranges([]) == ""
 
 
-def test_binding_is_grouped() -> None:
+def test_ranks_are_grouped_by_host_and_cores() -> None:
     places = [("a", "0-1"), ("a", "0-1"), ("b", "0"), ("b", "1"), ("a", "0-1")]
     assert provenance.binding(places) == {"a": {"0-1": "0-1,4"}, "b": {"0": "2", "1": "3"}}
 
@@ -49,7 +53,7 @@ def test_git_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = package / "a.py"
     source.write_text("1")
 
-    def git(*words):
+    def git(*words: str) -> str:
         options = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
         command = ["git", "-C", str(tmp_path), *options, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

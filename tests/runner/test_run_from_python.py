@@ -36,7 +36,7 @@ def python(code: str, folder: Path) -> Any:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-def test_one_process_runs_what_is_missing_and_returns_the_logs_in_order(tmp_path: Path) -> None:
+def test_one_process_runs_missing_configurations_and_returns_the_logs_in_order(tmp_path: Path) -> None:
     code = """
 first = mpi_fed.run(study, progress=False)
 second = mpi_fed.run(mpi_fed.load_study(study), out="runs")
@@ -49,7 +49,7 @@ print(json.dumps([[str(path) for path in paths] for paths in (first, second)]))
     assert all(log.status == "complete" and log.path.parent.name == "from-python" for log in logs)
 
 
-def test_the_caller_gets_its_threads_and_signal_handlers_back(tmp_path: Path) -> None:
+def test_threads_and_signal_handlers_of_the_caller_are_restored(tmp_path: Path) -> None:
     code = """
 import os, signal
 import scipy.linalg, threadpoolctl
@@ -76,11 +76,12 @@ except mpi_fed.InputError as error:
     print(json.dumps(str(error)))
 """
     message = python(code, tmp_path)
-    assert message.startswith("<mapping>: [[compressor]] 3 kind is") and 'did you mean "quantization"?' in message
+    assert message.startswith("<mapping>: [[compressor]] 3 kind is")
+    assert 'did you mean "quantization"?' in message
     assert list(tmp_path.iterdir()) == []
 
 
-def test_after_an_interruption_the_next_call_goes_on(tmp_path: Path) -> None:
+def test_after_an_interruption_the_next_call_continues(tmp_path: Path) -> None:
     study = {**STUDY, "study": {**STUDY["study"], "rounds": 20_000, "repetitions": 1}, "compressor": [{"kind": "none"}]}
     program = f"""
 import json, mpi_fed
@@ -100,12 +101,13 @@ except KeyboardInterrupt as error:
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert output == "a checkpoint is saved; run the study again to go on from it\n", errors
+    assert output == "a checkpoint is saved; run the study again to continue from it\n", errors
     (path,) = folder.glob("*.h5")
     assert load(path).status == "interrupted"
     subprocess.run(words, cwd=tmp_path, env=UNCOMPILED, capture_output=True, check=True)
     log = load(path)
-    assert log.status == "complete" and log.attributes["restarts"] == 1
+    assert log.status == "complete"
+    assert log.attributes["restarts"] == 1
 
 
 @pytest.mark.mpi(ranks=2)

@@ -1,6 +1,6 @@
-"""Ranks on hosts that are network namespaces (scripts/virtual_cluster.py): they meet over TCP alone, on cables with rates.
+"""Ranks on hosts that are network namespaces (scripts/virtual_cluster.py), connected only by TCP over limited cables.
 
-Rounds run uncompiled, as nothing here depends on how fast they are.
+Rounds run uncompiled, because no test here depends on their speed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support import command
 from support.mpi_tests import MUST_HAVE_BOTH
 from support.processes import alive, family, seconds_until_gone
@@ -35,43 +37,43 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = str(Path(__file__).parents[2] / "scripts" / "virtual_cluster.py")
 PATIENCE = 120
-"""Seconds for what takes seconds, on a machine that has other things to do."""
+"""Seconds after which a wait fails; usually it takes some seconds, but the machine may be busy."""
 HEADERS, SEGMENT = 66, 1448
-"""Bytes of a full packet's headers (Ethernet's 14, IP's 20, TCP's 32 with time stamps), and of what it carries."""
+"""Bytes of a full packet's headers (Ethernet's 14, IP's 20, TCP's 32 with time stamps), and of its data."""
 COMPRESSORS = ("none", 'kind = "quantization"\nlevels = 1')
-STUDY = {
+STUDY: dict[str, Any] = {
     "rounds": 20,
     "clients": 2,
     "problem": {"dimension": 5000, "rotation": "householder"},
     "log": {"iterates": "all"},
 }
-TELL = """
+REPORT = """
 import json, os, sys, pathlib
-def tell(**more):
+def report(**more):
     facts = {"rank": int(os.environ["PMI_RANK"]), "process": os.getpid(), "net": os.readlink("/proc/self/ns/net")}
     aside = pathlib.Path(f"{facts['rank']}.aside")
     aside.write_text(json.dumps({**facts, **more}))
     aside.rename(f"{facts['rank']}.json")
 """
-MEET = f"""{TELL}
+MEET = f"""{REPORT}
 from mpi_fed.launch.world import start
 world = start()
 links, cables = sorted(os.listdir("/sys/class/net")), os.environ["VIRTUAL_CLUSTER_CABLES"]
-tell(size=world.comm.allreduce(1), node_size=world.node_size, host=world.host, links=links, cables=cables)
+report(size=world.comm.allreduce(1), node_size=world.node_size, host=world.host, links=links, cables=cables)
 """
-STAY = f"""{TELL}
+STAY = f"""{REPORT}
 import signal, time
 if "DEAF" in os.environ:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 child = os.fork()
 if child:
-    tell(child=child)
+    report(child=child)
 else:
     os.setsid()
-    os.closerange(0, 64)  # who holds a rank's pipes keeps the launcher waiting
+    os.closerange(0, 64)  # the launcher would wait for a process that holds a rank's pipes
 time.sleep(1000)
 """
-TIME = f"""{TELL}
+TIME = f"""{REPORT}
 import time
 import numpy as np
 from mpi_fed.launch.world import start
@@ -89,15 +91,15 @@ for up in (True, False):
         world.comm.Recv(ask, other)
         world.comm.Send(answer, other)
     clock.append(time.monotonic())
-tell(size=world.size, up=clock[1] - clock[0], down=clock[2] - clock[1])
+report(size=world.size, up=clock[1] - clock[0], down=clock[2] - clock[1])
 """
 
 
 def unavailable() -> str | None:
-    """Why there can be no virtual cluster here."""
+    """Return the reason why no virtual cluster can run here, or None."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    if lacking := [name for name in ("ip", "tc") if shutil.which(name, path=path) is None]:
-        return f"no {', '.join(lacking)}: apt-get install iproute2"
+    if missing := [name for name in ("ip", "tc") if shutil.which(name, path=path) is None]:
+        return f"no {', '.join(missing)}: apt-get install iproute2"
     return "making networks needs root" if os.geteuid() else None
 
 
@@ -107,28 +109,28 @@ PROBE = """ip link add name hub type bridge && ip link add name cable type veth 
 
 @functools.cache
 def refused() -> str | None:
-    """What the kernel, or the container, says where root may not make such a network: no test can fix that."""
+    """Return the error if the kernel or the container does not allow root to make such a network, or None."""
     words = ["unshare", "--net", "--mount", "--uts", "sh", "-c", PROBE]
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    tried = subprocess.run(words, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=PATIENCE)
-    return f"no network can be made here: {tried.stderr.strip()}" if tried.returncode else None
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    answer = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return f"no network can be made here: {answer.stderr.strip()}" if answer.returncode else None
 
 
 @pytest.fixture
-def mpich(mpi_pythons, alone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The Python that has MPICH, in an empty current folder."""
+def mpich(mpi_pythons: list[str], alone: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The Python with MPICH, in an empty current folder."""
     if reason := unavailable():
         pytest.fail(reason, pytrace=False) if MUST_HAVE_BOTH else pytest.skip(reason)
     if reason := refused():
         pytest.skip(reason)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    return next(one for one in mpi_pythons if launcher.find_library(one).family == "MPICH")
+    return next(python for python in mpi_pythons if launcher.find_library(python).family == "MPICH")
 
 
-def run(*words: str, status: int = 0, **surroundings: str) -> subprocess.CompletedProcess[str]:
-    """`virtual_cluster run WORDS`, to its end."""
-    process = start(*words, **surroundings)
+def run(*words: str, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `virtual_cluster run WORDS` to its end, and check its exit status."""
+    process = start(*words, **environment)
     try:
         output, errors = process.communicate(timeout=PATIENCE)
     finally:
@@ -137,13 +139,14 @@ def run(*words: str, status: int = 0, **surroundings: str) -> subprocess.Complet
     return subprocess.CompletedProcess(process.args, status, output, errors)
 
 
-def start(*words: str, **surroundings: str) -> subprocess.Popen[str]:
-    pipe, own = subprocess.PIPE, {**os.environ, **surroundings}
-    return subprocess.Popen([SCRIPT, "run", *words], env=own, stdout=pipe, stderr=pipe, text=True)
+def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `virtual_cluster run WORDS` with these environment variables added."""
+    pipe, variables = subprocess.PIPE, {**os.environ, **environment}
+    return subprocess.Popen([SCRIPT, "run", *words], env=variables, stdout=pipe, stderr=pipe, text=True)
 
 
-def told(ranks: int = 2) -> list[dict[str, Any]]:
-    """What each rank has told."""
+def reports(ranks: int = 2) -> list[dict[str, Any]]:
+    """Return the facts that each rank has reported."""
     return [json.loads(Path(f"{rank}.json").read_text()) for rank in range(ranks)]
 
 
@@ -155,62 +158,62 @@ def wait(done: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def staying(mpich) -> Iterator[subprocess.Popen[str]]:
-    """A cluster whose two ranks stay, each with a child that no launcher knows."""
+def staying(mpich: str) -> Iterator[subprocess.Popen[str]]:
+    """A cluster with two endless ranks, each with a child process that the launcher does not know."""
     with stay(mpich) as process:
         yield process
 
 
 @contextlib.contextmanager
-def stay(python: str, **surroundings: str) -> Iterator[subprocess.Popen[str]]:
-    process = start("--", python, "-c", STAY, **surroundings)
+def stay(python: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    process = start("--", python, "-c", STAY, **environment)
     try:
         wait(lambda: all(Path(f"{rank}.json").exists() for rank in range(2)))
         yield process
     finally:
         process.kill()
-        run("--", python, "-c", "")  # clears away what is left
+        run("--", python, "-c", "")  # removes the processes that are left
         process.communicate()
 
 
 def inhabitants(net: str) -> list[int]:
-    """The processes in a network namespace."""
-    found = []
+    """Return the processes in a network namespace."""
+    processes = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if os.readlink(path / "ns" / "net") == net and alive(int(path.name)):
-                found.append(int(path.name))
+                processes.append(int(path.name))
         except OSError:
             continue
-    return found
+    return processes
 
 
 @pytest.mark.parametrize(("hosts", "ranks_per_host"), [(3, 1), (2, 2)])
-def test_ranks_on_different_hosts_meet(mpich, hosts, ranks_per_host) -> None:
+def test_ranks_on_different_hosts_connect(mpich: str, hosts: int, ranks_per_host: int) -> None:
     size = hosts * ranks_per_host
     rates = ("--up=8mbit", "--root-rate=none")
     run(f"--hosts={hosts}", f"--ranks-per-host={ranks_per_host}", *rates, "--", mpich, "-P", "-c", MEET)
-    ranks = told(size)
-    assert [one["size"] for one in ranks] == [size] * size
-    assert [one["node_size"] for one in ranks] == [ranks_per_host] * size
-    assert [one["host"] for one in ranks] == [f"h{1 + rank // ranks_per_host}" for rank in range(size)]
-    assert len({one["net"] for one in ranks} - {os.readlink("/proc/self/ns/net")}) == hosts
-    assert all(one["links"] == ["e0", "lo"] for one in ranks)
+    facts = reports(size)
+    assert [each["size"] for each in facts] == [size] * size
+    assert [each["node_size"] for each in facts] == [ranks_per_host] * size
+    assert [each["host"] for each in facts] == [f"h{1 + rank // ranks_per_host}" for rank in range(size)]
+    assert len({each["net"] for each in facts} - {os.readlink("/proc/self/ns/net")}) == hosts
+    assert all(each["links"] == ["e0", "lo"] for each in facts)
     free, burst = {"up": None, "down": None, "burst": None}, 2 * (HEADERS + SEGMENT)
     cables = [free, {"up": 8_000_000, "down": None, "burst": burst}]
-    assert all(json.loads(one["cables"])[:2] == cables for one in ranks)
+    assert all(json.loads(each["cables"])[:2] == cables for each in facts)
 
 
-def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich) -> None:
-    """Two runs of different length: what start-up sends is the same, and goes out of the difference.
+def test_a_run_has_the_same_bits_and_its_bytes_go_over_the_cable(mpich: str) -> None:
+    """Two runs of different length are compared, so that the bytes of the start-up cancel in the difference.
 
-    Each packet that carries something is answered by at most one that carries nothing; a fiftieth more is for the
-    messages' own headers, and for what is sent twice where a busy machine is late.
+    Each packet with data is answered by at most one packet without data. Two per cent more are allowed for the
+    messages' own headers, and for data that is sent twice when a busy machine is late.
     """
     write_study("study.toml", *COMPRESSORS, **STUDY)
     mpi_fed = [mpich, "-P", "-m", "mpi_fed", "run", "study.toml", "--no-analyze"]
     command.run(*mpi_fed[4:], "--ranks=2", "--out=loopback", python=mpich)
-    said = run("--rate=1gbit", "--json=long.json", "--", *mpi_fed, "--out=cluster").stderr
+    table = run("--rate=1gbit", "--json=long.json", "--", *mpi_fed, "--out=cluster").stderr
     run("--rate=1gbit", "--json=short.json", "--", *mpi_fed, "--out=short", "--set=study.rounds=1")
     logs, loopback = command.logs(Path("cluster/test")), command.logs(Path("loopback/test"))
     assert len(logs) == 2
@@ -220,16 +223,16 @@ def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich) ->
         command.assert_same(logs[name], loopback[name])
 
     def between(dataset: str) -> int:
-        """What the rank on h2 sends or gets in the rounds by which the runs differ: half of all ranks' bytes."""
+        """Return the bytes of the rank on h2, half of all ranks' bytes, in the rounds by which the runs differ."""
         first = [log[dataset][0, list(log["round"]).index(1)] for log in logs.values()]
-        return (sum(log[dataset][0, -1] for log in logs.values()) - sum(first)) // 2
+        return int(sum(log[dataset][0, -1] for log in logs.values()) - sum(first)) // 2
 
     up, down = between("uplink_transported_bytes"), between("downlink_transported_bytes")
     assert up == 19 * (4 * 5000 + (4 + 2 * 5000 // 8))
     assert down == 2 * 19 * 8 * 5000
     h1, h2 = [
-        {name: gone(one, name) - gone(other, name) for name in ("sent_bytes", "received_bytes")}
-        for one, other in zip(hosts("long.json"), hosts("short.json"), strict=True)
+        {name: counted(long, name) - counted(short, name) for name in ("sent_bytes", "received_bytes")}
+        for long, short in zip(hosts("long.json"), hosts("short.json"), strict=True)
     ]
     most = 0.02 * (up + down) + (up + down) * HEADERS / SEGMENT
     for measured in (h1["received_bytes"], h2["sent_bytes"]):
@@ -237,13 +240,13 @@ def test_a_run_is_the_same_bit_for_bit_and_its_bytes_go_over_the_cable(mpich) ->
     for measured in (h1["sent_bytes"], h2["received_bytes"]):
         assert down <= measured <= down + most
     for host in hosts("long.json"):
-        assert f"{gone(host, 'sent_bytes'):,}" in said
-        assert f"{gone(host, 'received_bytes'):,}" in said
+        assert f"{counted(host, 'sent_bytes'):,}" in table
+        assert f"{counted(host, 'received_bytes'):,}" in table
 
 
 TRANSPORTED = {"uplink_transported_bytes", "downlink_transported_bytes"}
 COUNT = '"$@" && cat /proc/net/netstat > "$PMI_RANK.netstat"'
-"""A rank's command, and then what TCP has counted on its host."""
+"""Shell code that runs a rank's command, and then saves the TCP counters of its host."""
 TWO_CALLS = """
 import sys
 import mpi_fed.launch.world
@@ -260,21 +263,22 @@ mpi_fed.launch.world.start = start
 from mpi_fed.cli.main import main
 sys.exit(main())
 """
-"""mpi-fed, whose loop does the first round of a repetition in one call and all others in a second: ranks meet between
-calls, and else how often depends on how fast rounds are."""
+"""A program that runs mpi-fed with two calls of its loop: one for the first round and one for all others. Ranks send
+messages between calls, and the usual number of calls depends on the speed of rounds."""
 
 
-def test_leaders_alone_talk_between_hosts(mpich) -> None:
-    """Two hosts of two ranks, each of a client: h2 sends one message a round in a tree, and two without.
+def test_only_leaders_send_between_hosts(mpich: str) -> None:
+    """On two hosts with two ranks each and one client for each rank, h2 sends one message a round in a tree, else two.
 
-    A message, also a leader's, fits into one packet; a fifth more is for log points, and for what start-up varies by,
-    which is 20,000 bytes at most. Of the ledger's bytes those cross the cable that are h2's: without a tree half of the
-    messages, and one w of four; in a tree of the messages, which count twice, a quarter, of six sums one, and one w of
-    six. Each packet has headers, and may be answered by one of headers alone; as much again is for MPI's own.
+    Each message, also a leader's, fits into one packet. A fifth more packets and 20,000 more bytes are allowed, for log
+    points and for differences between start-ups. The bytes of h2 cross the cable. Without a tree, these are half of the
+    ledger's messages and one of four w. In a tree, they are a quarter of the messages, because these count twice (or
+    one of six sums), and one of six w. Each packet has headers, and may be answered by a packet that has only headers;
+    the same number of bytes is allowed for MPI's own messages.
     """
     write_study("study.toml", *COMPRESSORS, **STUDY)
     settings = ("problem.dimension=150", "study.clients=4", "log.points_per_decade=3")
-    words = ["study.toml", "--no-analyze", *(f"--set={one}" for one in settings)]
+    words = ["study.toml", "--no-analyze", *(f"--set={setting}" for setting in settings)]
     command.run("run", *words, "--ranks=4", "--out=loopback", "--set=study.rounds=320", python=mpich)
     loopback = list(command.logs(Path("loopback/test")).values())
     for kind, messages, ups, downs in (("gatherv", 2, 2, 4), ("tree", 1, 4, 6), ("tree-reduce", 1, 6, 6)):
@@ -285,19 +289,19 @@ def test_leaders_alone_talk_between_hosts(mpich) -> None:
         sent, up, down, measured_up, measured_down = long - short
         logs = list(command.logs(Path("runs/test")).values())
         assert len(logs) == (1 if kind == "tree-reduce" else 2)
-        for log, one in zip(logs, loopback, strict=False):
+        for log, expected in zip(logs, loopback, strict=False):
             if kind == "tree-reduce":
-                np.testing.assert_allclose(log["iterate"], one["iterate"], atol=1e-4)
+                np.testing.assert_allclose(log["iterate"], expected["iterate"], atol=1e-4)
             else:
-                command.assert_same(log, one, command.TIMED | TRANSPORTED)
+                command.assert_same(log, expected, command.TIMED | TRANSPORTED)
         rounds = 300 * len(logs)
         assert messages * rounds <= sent <= (messages + 0.2) * rounds, kind
-        for carried, measured in ((up // ups, measured_up), (down // downs, measured_down)):
-            assert carried <= measured <= carried + 3 * HEADERS * messages * rounds + 20_000, kind
+        for least, measured in ((up // ups, measured_up), (down // downs, measured_down)):
+            assert least <= measured <= least + 3 * HEADERS * messages * rounds + 20_000, kind
 
 
-def traffic(python: str, *options: str) -> np.ndarray:
-    """Of a run: packets with data from h2, bytes up and down by the ledger, and bytes from and to h2 on its cable."""
+def traffic(python: str, *options: str) -> NDArray[np.int64]:
+    """Run, and return h2's packets with data, the ledger's bytes up and down, and the cable's bytes from and to h2."""
     words = ["sh", "-c", COUNT, "sh", python, "-P", "-c", TWO_CALLS, "run", *options, "--out=runs"]
     shutil.rmtree("runs", ignore_errors=True)
     path = f"{Path(python).parent}:{os.environ['PATH']}"
@@ -305,22 +309,24 @@ def traffic(python: str, *options: str) -> np.ndarray:
     logs = command.logs(Path("runs/test")).values()
     ledger = [sum(log[name][0, -1] for log in logs) for name in sorted(TRANSPORTED, reverse=True)]
     h2 = hosts("facts.json")[1]
-    return np.array([segments(3), *ledger, gone(h2, "sent_bytes"), gone(h2, "received_bytes")], dtype=int)
+    return np.array([segments(3), *ledger, counted(h2, "sent_bytes"), counted(h2, "received_bytes")], dtype=np.int64)
 
 
 def segments(rank: int) -> int:
-    """Packets with data that a rank's host has sent, those not counted that were sent again, or only acknowledge."""
+    """Return the number of packets with data that a rank's host has sent, without retransmissions."""
     lines = Path(f"{rank}.netstat").read_text().splitlines()
     names, numbers = (line.split() for line in lines if line.startswith("TcpExt:"))
     return int(numbers[names.index("TCPOrigDataSent")])
 
 
 def hosts(file: str) -> list[dict[str, Any]]:
-    return json.loads(Path(file).read_text())["hosts"]
+    entries: list[dict[str, Any]] = json.loads(Path(file).read_text())["hosts"]
+    return entries
 
 
-def gone(host: dict[str, Any], name: str) -> int:
-    return host["end"][name] - host["start"][name]
+def counted(host: dict[str, Any], name: str) -> int:
+    """Return the increase of a host's counter during the command."""
+    return int(host["end"][name] - host["start"][name])
 
 
 @pytest.mark.parametrize(
@@ -331,82 +337,84 @@ def gone(host: dict[str, Any], name: str) -> int:
         (["--rate=40000kbit", "--up=50mbit"], [(50, 40), (50, 40)]),
     ],
 )
-def test_nothing_is_faster_than_its_cable(mpich, options, rates) -> None:
-    """A million bytes one way, then the other; a cable may be ahead of its rate by two packets alone."""
+def test_nothing_is_faster_than_its_cable(
+    mpich: str, options: list[str], rates: list[tuple[int | None, int | None]]
+) -> None:
+    """A million bytes are sent in each direction. A cable may be ahead of its rate by at most two packets."""
     run(*options, "--json=facts.json", "--", mpich, "-P", "-c", TIME)
-    root, _ = told()
+    root, _ = reports()
     assert root["size"] == 2
-    given = [(host["up_bits_per_second"], host["down_bits_per_second"]) for host in hosts("facts.json")]
-    assert given == [tuple(rate and rate * 10**6 for rate in cable) for cable in rates]
+    cables = [(host["up_bits_per_second"], host["down_bits_per_second"]) for host in hosts("facts.json")]
+    assert cables == [tuple(rate and rate * 10**6 for rate in cable) for cable in rates]
     (root_up, root_down), (up, down) = rates
     bits = 8 * (1_000_000 - 2 * 1514)
     assert root["up"] >= bits / 10**6 / min(rate for rate in (up, root_down) if rate)
     assert root["down"] >= bits / 10**6 / min(rate for rate in (root_up, down) if rate)
 
 
-def test_the_exit_status_is_the_commands(mpich) -> None:
+def test_the_exit_status_is_that_of_the_command(mpich: str) -> None:
     run("--json=facts.json", "--", mpich, "-c", "import os; os._exit(7 * int(os.environ['PMI_RANK']))", status=7)
     facts = json.loads(Path("facts.json").read_text())
     assert facts["exit_status"] == 7
     assert [host["name"] for host in facts["hosts"]] == ["h1", "h2"]
 
 
-def test_ranks_are_of_the_user_who_called_sudo(mpich) -> None:
+def test_ranks_run_as_the_user_who_called_sudo(mpich: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         shutil.copy("/bin/sh", folder)
         path = f"{Path(mpich).parent}:{os.environ['PATH']}"
         words = [f"{folder}/sh", "-c", "echo $(id -u) $LOGNAME"]
-        said = run("--json=facts.json", "--", *words, SUDO_UID="65534", PATH=path).stdout
-    assert said.split() == ["65534", "nobody"] * 2
+        output = run("--json=facts.json", "--", *words, SUDO_UID="65534", PATH=path).stdout
+    assert output.split() == ["65534", pwd.getpwuid(65534).pw_name] * 2
     assert os.stat("facts.json").st_uid == 65534
 
 
-def test_nothing_is_in_the_machines_own_network(staying) -> None:
-    own = os.readlink("/proc/self/ns/net")
+def test_the_machines_own_network_does_not_change(staying: subprocess.Popen[str]) -> None:
+    machine = os.readlink("/proc/self/ns/net")
     others = [process for process in family(staying.pid) if process != staying.pid]
     assert len(others) > 6  # holders, launcher, proxies, ranks
-    assert not set(others) & set(inhabitants(own))
+    assert not set(others) & set(inhabitants(machine))
     assert not [fd for fd in Path(f"/proc/{staying.pid}/fd").iterdir() if os.readlink(fd).startswith("socket:")]
     ip = str(shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"))
-    for what in ("address", "route"):
-        assert "10.77.0." not in subprocess.run([ip, what], capture_output=True, text=True, check=True).stdout
+    for kind in ("address", "route"):
+        assert "10.77.0." not in subprocess.run([ip, kind], capture_output=True, text=True, check=True).stdout
     assert not {"e0", "h1", "bridge"} & set(os.listdir("/sys/class/net"))
 
 
-def test_clusters_side_by_side_leave_each_other_alone(staying, mpich) -> None:
-    ranks = told()
+def test_a_second_cluster_does_not_end_the_first(staying: subprocess.Popen[str], mpich: str) -> None:
+    facts = reports()
     run("--", mpich, "-c", "")
-    assert all(alive(one["process"]) and alive(one["child"]) for one in ranks)
+    assert all(alive(each["process"]) and alive(each["child"]) for each in facts)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
-def test_nothing_is_left_however_it_ends(staying, mpich, signum) -> None:
-    """Of one that is killed a rank's child may be left, until the next one starts."""
-    ranks = told()
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda signum: signum.name)
+def test_a_signal_leaves_no_process(staying: subprocess.Popen[str], mpich: str, signum: signal.Signals) -> None:
+    """After SIGKILL a rank's child may be left until the next cluster starts."""
+    facts = reports()
     processes = list(family(staying.pid))
     staying.send_signal(signum)
     assert staying.wait(PATIENCE) == (-signum if signum == signal.SIGKILL else 128 + signum)
-    children = [one["child"] for one in ranks]
+    children = [each["child"] for each in facts]
     seconds_until_gone(set(processes) - set(children), PATIENCE)
     if signum == signal.SIGKILL:
         run("--", mpich, "-c", "")
     assert not [process for process in [*processes, *children] if alive(process)]
-    assert not [process for one in ranks for process in inhabitants(one["net"])]
+    assert not [process for each in facts for process in inhabitants(each["net"])]
 
 
-def test_a_second_signal_kills(mpich) -> None:
+def test_a_second_signal_kills(mpich: str) -> None:
     with stay(mpich, DEAF="1") as process:
-        ranks = told()
+        facts = reports()
         process.send_signal(signal.SIGINT)
         time.sleep(1)
-        assert all(alive(one["process"]) for one in ranks)
+        assert all(alive(each["process"]) for each in facts)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 128 + signal.SIGINT
-        assert not any(alive(one["process"]) or alive(one["child"]) for one in ranks)
+        assert not any(alive(each["process"]) or alive(each["child"]) for each in facts)
 
 
-def test_a_run_saves_on_sigterm(mpich) -> None:
+def test_a_run_saves_on_sigterm(mpich: str) -> None:
     endless = {"rounds": 10**9, "problem": {"dimension": 5, "rotation": "householder"}}
     write_study("study.toml", *COMPRESSORS, **(STUDY | endless))
     mpi_fed = [mpich, "-P", "-m", "mpi_fed", "run", "study.toml", "--only=none", "--no-analyze", "--out=runs"]
@@ -422,34 +430,34 @@ def test_a_run_saves_on_sigterm(mpich) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--hosts=1", "--", "true"], "--hosts: '1' is no integer from 2 to 64"),
-        (["--hosts=65", "--", "true"], "--hosts: '65' is no integer from 2 to 64"),
-        (["--ranks-per-host=0", "--", "true"], "--ranks-per-host: '0' is no integer from 1 to 64"),
-        (["--rate=100", "--", "true"], "--rate: '100' is no rate from 64kbit to 100gbit"),
-        (["--up=1kbit", "--", "true"], "--up: '1kbit' is no rate"),
-        (["--root-rate=-1mbit", "--", "true"], "--root-rate: '-1mbit' is no rate"),
-        (["--json=.", "--", "true"], "--json: . is no file in a folder that exists"),
-        (["--", "no-such-command"], "no-such-command is not found: give its path"),
-        ([], "what every rank is to be stands behind --"),
+        (["--hosts=1", "--", "true"], "--hosts: '1' is not an integer from 2 to 64"),
+        (["--hosts=65", "--", "true"], "--hosts: '65' is not an integer from 2 to 64"),
+        (["--ranks-per-host=0", "--", "true"], "--ranks-per-host: '0' is not an integer from 1 to 64"),
+        (["--rate=100", "--", "true"], "--rate: '100' must be a rate from 64kbit to 100gbit"),
+        (["--up=1kbit", "--", "true"], "--up: '1kbit' must be a rate"),
+        (["--root-rate=-1mbit", "--", "true"], "--root-rate: '-1mbit' must be a rate"),
+        (["--json=.", "--", "true"], "--json: . must be a file in a folder that exists"),
+        (["--", "no-such-command"], "no-such-command is not found: give its full path"),
+        ([], "give the command of the ranks after --"),
     ],
-    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_refused_in_one_sentence(mpich, words, sentence) -> None:
+def test_bad_input_is_refused_in_one_sentence(mpich: str, words: list[str], sentence: str) -> None:
     (line,) = [line for line in run(*words, status=2).stderr.splitlines() if not line.startswith("usage:")]
     assert sentence in line
 
 
-def test_another_mpi_is_refused(mpich, mpi_pythons) -> None:
+def test_another_mpi_is_refused(mpich: str, mpi_pythons: list[str]) -> None:
     (other,) = (python for python in mpi_pythons if python != mpich)
-    said = run("--", other, "-c", "", status=2).stderr
-    assert "MPICH is needed" in said
-    assert said.count("\n") == 1
+    errors = run("--", other, "-c", "", status=2).stderr
+    assert "MPICH is needed" in errors
+    assert errors.count("\n") == 1
 
 
-def test_without_root_it_says_so(mpich) -> None:
-    """In a user namespace of its own nobody is root."""
+def test_a_user_without_root_gets_an_error(mpich: str) -> None:
+    """In a new user namespace, no user is root."""
     words = ["unshare", "--user", sys.executable, SCRIPT, "run", "--", mpich]
-    answer = subprocess.run(words, capture_output=True, text=True)
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert "needs root" in answer.stderr
 
@@ -466,6 +474,6 @@ def module() -> ModuleType:
     specification = importlib.util.spec_from_loader(loader.name, loader)
     assert specification
     loaded = importlib.util.module_from_spec(specification)
-    sys.modules[loader.name] = loaded  # where its dataclasses look for it
+    sys.modules[loader.name] = loaded  # its dataclasses look up their module here
     loader.exec_module(loaded)
     return loaded

@@ -1,1 +1,1 @@
-"""What tests share: commands, processes, worlds, logs made up, plain simulations."""
+"""Helpers that tests share: commands, processes, MPI worlds, synthetic logs, simulations in NumPy."""

@@ -1,10 +1,13 @@
 """Processes for the tests of the cache of compiled kernels.
 
-pack                               compile or load a kernel that calls one of another file; print its result
-fill TYPES... [--unlocked]         kernels for arrays of these types, through numba's cache with a wide window
-named TYPE [--held]                a kernel as one of its kind; says when it begins, when it is in (and then waits for a
-                                   line), and whether it has compiled
-audit STUDY OUT                    run a study's "none"; print each use of numba's cache without the lock, then all uses
+pack                compile or load a kernel that calls a kernel of another file, and print its result
+fill TYPES...       compile or load a kernel for arrays of each of these types
+wide TYPES...       as fill, but wait after numba has read the index of its cache
+named TYPE [--held] compile or load a kernel under its lock. Prints when it begins, when it holds the lock (only with
+                    --held; then it waits for a line) and whether it compiled or loaded
+collide TYPE PLACE  as fill, without locks, so that two such processes write the cache at the same time
+audit STUDY OUT     run the configuration "none" of a study. Prints each use of numba's cache without the lock, then
+                    all uses
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ import itertools
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba.core.caching import IndexDataCacheFile
+from numpy.typing import NDArray
 
 from mpi_fed.engine import compilation
 
@@ -25,8 +30,8 @@ WINDOW = 0.3
 
 
 @compilation.kernel
-def total(x):
-    """The sum of x, (8,)."""
+def total(x: NDArray[Any]) -> np.float64:
+    """Return the sum of x, (8,)."""
     result = np.float64(0.0)
     for i in range(8):
         result += x[i].real
@@ -44,10 +49,10 @@ def pack() -> None:
 
 
 def delay(method: str, wait: Callable[[], None]) -> None:
-    """Have numba's cache wait after it has read its index, or before it writes."""
+    """Let numba's cache wait after it has read its index, or before it writes."""
     original = getattr(IndexDataCacheFile, method)
 
-    def later(self, *arguments):
+    def later(self: IndexDataCacheFile, *arguments: Any) -> Any:
         if method.startswith("_save"):
             wait()
             return original(self, *arguments)
@@ -60,17 +65,18 @@ def delay(method: str, wait: Callable[[], None]) -> None:
 
 def fill(types: list[str]) -> None:
     for name in types:
-        x = np.arange(1, 65).astype(name)  # longer than is read, whatever the type of the kernel
+        x = np.arange(1, 65).astype(name)  # long enough for a kernel of any type
         with compilation.compiling():
             print(name, total(x[:8]))
 
 
 def named(name: str, held: bool) -> None:
-    def watched(self, *arguments):
+    def watched(self: IndexDataCacheFile, *arguments: Any) -> Any:
         saved.append(arguments)
         return save(self, *arguments)
 
-    save, saved = IndexDataCacheFile._save_data, []
+    saved: list[tuple[Any, ...]] = []
+    save = IndexDataCacheFile._save_data
     IndexDataCacheFile._save_data = watched
     x = np.arange(1, 65).astype(name)
     print("begun", flush=True)
@@ -83,11 +89,14 @@ def named(name: str, held: bool) -> None:
 
 
 def collide(name: str, place: int) -> None:
-    """One of two: both have read the index before either writes; then one index and the other's data come last."""
+    """Act as one of two processes that both read the index before either writes.
+
+    Then the index of one and the data of the other are written last.
+    """
     seen = itertools.count()
 
     def meet() -> None:
-        if next(seen) == 1:  # in saving, after loading has found nothing
+        if next(seen) == 1:  # while saving; the first time was an attempt to load
             (compilation.FOLDER / f"{place}.here").touch()
             while len(list(compilation.FOLDER.glob("*.here"))) < 2:
                 time.sleep(0.01)
@@ -95,13 +104,13 @@ def collide(name: str, place: int) -> None:
     delay("_load_index", meet)
     delay("_save_index", lambda: time.sleep(WINDOW if place == 0 else 0))
     delay("_save_data", lambda: time.sleep(2 * WINDOW if place == 1 else 0))
-    compilation.fcntl.flock = lambda file, how: None
+    fcntl.flock = lambda fd, operation: None
     fill([name])
 
 
 def audit(study: str, out: str) -> None:
-    def watched(method):
-        def watch(self, *arguments):
+    def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(self: IndexDataCacheFile, *arguments: Any) -> Any:
             with open(compilation.FOLDER / "lock", "a") as lock, contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 print(f"{method.__name__} {self._index_name}")

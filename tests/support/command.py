@@ -1,4 +1,4 @@
-"""The command `mpi-fed` in a process of its own, and the logs that it leaves."""
+"""Running the command `mpi-fed` in its own process, and reading the logs that it writes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 
 PATIENCE = 900
 TIMED = {"wall_seconds", "phase_seconds"}
-"""The datasets that differ from run to run."""
+"""Datasets that differ from run to run."""
 
 
 def start(
-    *arguments: object, python: str = sys.executable, folder: Path | None = None, **surroundings: str
+    *arguments: object, python: str = sys.executable, folder: Path | None = None, **variables: str
 ) -> subprocess.Popen[str]:
-    """`mpi-fed ARGUMENTS`, started in `folder`, with more environment variables."""
+    """Start `mpi-fed ARGUMENTS` in `folder`, with these environment variables added."""
     return subprocess.Popen(
         [python, "-P", "-m", "mpi_fed", *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, **surroundings},
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -32,7 +32,7 @@ def start(
 
 
 def run(*arguments: object, status: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """`mpi-fed ARGUMENTS`, run to its end, which must be with this exit status."""
+    """Run `mpi-fed ARGUMENTS` to its end, and check its exit status."""
     with start(*arguments, **options) as process:
         try:
             output, errors = process.communicate(timeout=PATIENCE)
@@ -43,25 +43,25 @@ def run(*arguments: object, status: int = 0, **options: Any) -> subprocess.Compl
 
 
 def arrays(path: Path) -> dict[str, Any]:
-    """All datasets of a log."""
+    """Return all datasets of a log."""
     with h5py.File(path, "r") as file:
         return {name: dataset[:] for name, dataset in file.items() if isinstance(dataset, h5py.Dataset)}
 
 
 def logs(folder: Path) -> dict[str, dict[str, Any]]:
-    """The datasets of all logs in a folder, by the log's name."""
+    """Return the datasets of all logs in a folder, by the name of the log."""
     return {path.stem: arrays(path) for path in sorted(folder.glob("*.h5"))}
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any], leaving_out: set[str] = TIMED) -> None:
-    """Two logs hold the same, bit for bit."""
+    """Check that two logs have the same datasets, bit for bit."""
     assert one.keys() == other.keys()
     for name in one.keys() - leaving_out:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
 def assert_refused(capsys: Any, sentences: list[str]) -> None:
-    """A command in this process has printed one line, to standard error, with these sentences."""
+    """Check that a command in this process printed one line, to standard error, that contains these sentences."""
     output = capsys.readouterr()
     assert output.out == ""
     assert len(output.err.splitlines()) == 1

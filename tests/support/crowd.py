@@ -1,4 +1,4 @@
-"""Workers of pytest share the cores: each one's MPI worlds would take them for its own, and spin while others work."""
+"""Settings of MPI for parallel pytest workers, whose worlds would otherwise busy-wait on cores that others need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mpi_fed.launch.environment import tune_mpi
 
 
 def settings() -> dict[str, str]:
-    """What MPI libraries read at their start: that others are here, where they are."""
-    found: dict[str, str] = {}
-    tune_mpi(found, crowded=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1)
-    return found
+    """Return the environment variables that make MPI libraries yield the processor if there are other workers."""
+    variables: dict[str, str] = {}
+    tune_mpi(variables, crowded=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1)
+    return variables

@@ -1,10 +1,10 @@
-"""How plain `pytest` runs tests under MPI: `@pytest.mark.mpi(ranks=2)` or `ranks=[1, 2, 3, 4]`.
+"""Plugins that let plain `pytest` run tests under MPI, marked `@pytest.mark.mpi(ranks=2)` or `ranks=[1, 2, 3, 4]`.
 
-Each such test becomes one for each number of ranks and each MPI: the one of this environment, and the one of a second
-environment (`Launcher.second_python`). All tests of one MPI and one number of ranks run in one world under its
-launcher, as `mpiexec -n N python -m pytest --with-mpi`; the ranks' reports come back through files, and a test has
-passed if it has on every rank. A test that fails, hangs or crashes ends its world; those after it get a new one.
-`slow=[1, 4]` gives those of these numbers of ranks the mark `slow`.
+Each such test runs once for each number of ranks and each MPI: the MPI of this environment, and that of a second
+environment (`Launcher.pythons`). All tests of one MPI and one number of ranks run in one world under its launcher, as
+`mpiexec -n N python -m pytest --with-mpi`. The ranks write their reports to files; a test passes if it passes on every
+rank. A test that fails, hangs or crashes ends its world, and the tests after it get a new one. `slow=[1, 4]` marks the
+tests with these numbers of ranks as `slow`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, Self
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from mpi_fed.errors import WorldError
 from mpi_fed.launch import launcher
@@ -33,29 +33,31 @@ from mpi_fed.launch.environment import die_with_parent
 PHASES = ("setup", "call", "teardown")
 FOLDER = "MPI_FED_TEST_FOLDER"
 WORLD = "MPI_FED_TEST_WORLD"
-"""The name of the world that a rank of a test is in, such as "mpich-2"."""
+"""Environment variable with the name of the world that a rank belongs to, such as "mpich-2"."""
 STALL = 120.0
-"""Seconds without a test's beginning or end after which a world is ended."""
+"""Seconds after which a world in which no test begins or ends is killed."""
 BLOCKED = 5.0
-"""Seconds that a rank on which a test failed waits for the others, which may be blocked for ever."""
+"""Seconds that a rank on which a test failed waits for the others, which may be blocked forever."""
 TAIL = 60
 SECOND = "second-mpi"
-"""The name of an MPI that is not there."""
+"""Name of the second MPI if it is not installed."""
 FAMILIES = ("openmpi", "mpich", SECOND)
-MISSING = "no second MPI: set MPI_FED_SECOND_PYTHON, or make .venv-mpich with the mpich extra"
+MISSING = "there is no second MPI: set MPI_FED_SECOND_PYTHON, or create .venv-mpich with the mpich extra"
 MUST_HAVE_BOTH = os.environ.get("CI") == "true"
 
 Reports = dict[str, dict[int, dict[str, pytest.TestReport]]]
-"""Test -> rank -> phase -> report."""
+"""Reports by test, rank and phase."""
 
 
 def missing() -> NoReturn:
-    """End a test that needs the second MPI: skipped, but failed in CI."""
-    pytest.fail(MISSING, pytrace=False) if MUST_HAVE_BOTH else pytest.skip(MISSING)
+    """Skip a test that needs the second MPI, or let it fail in CI."""
+    if MUST_HAVE_BOTH:
+        pytest.fail(MISSING, pytrace=False)
+    pytest.skip(MISSING)
 
 
 def ranks_of(test: Any) -> list[int]:
-    """The numbers of ranks that a test's mark asks for: 2 where it only says mpi. Empty for tests without it."""
+    """Return the numbers of ranks that a test's mark asks for, 2 by default; empty for tests without the mark."""
     mark = test.get_closest_marker("mpi")
     if mark is None:
         return []
@@ -64,13 +66,16 @@ def ranks_of(test: Any) -> list[int]:
 
 
 def share_of(test: str) -> str:
-    """What one worker runs as a whole: the tests of a world, or the other tests of a file, which share kernels."""
+    """Return the name of the share that one worker runs: the tests of a world, or the other tests of a file.
+
+    The tests of a file share compiled kernels.
+    """
     world = re.search(rf"\[({'|'.join(FAMILIES)})-\d(?=[-\]])", test)
     return world[0] if world else test.partition("::")[0]
 
 
 class Launcher:
-    """The plugin of the process that a person started."""
+    """Plugin of the process that the user started."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -78,7 +83,7 @@ class Launcher:
 
     @functools.cached_property
     def pythons(self) -> dict[str, str | None]:
-        """MPI -> the Python that has it; None where the second is missing, whose name then says why."""
+        """MPI -> Python of its environment; {SECOND: None} stands for a second MPI that is missing."""
         try:
             first = _name_of(sys.executable)
         except WorldError as error:
@@ -89,8 +94,9 @@ class Launcher:
         return {first: sys.executable, _name_of(str(second)): str(second)}
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if ranks := ranks_of(metafunc.definition):
-            slow = metafunc.definition.get_closest_marker("mpi").kwargs.get("slow", ())
+        mark = metafunc.definition.get_closest_marker("mpi")
+        if mark is not None and (ranks := ranks_of(metafunc.definition)):
+            slow = mark.kwargs.get("slow", ())
             worlds = [
                 pytest.param(f"{mpi}-{n}", id=f"{mpi}-{n}", marks=[pytest.mark.slow] if n in slow else ())
                 for mpi in self.pythons
@@ -112,13 +118,13 @@ class Launcher:
         items.sort(key=lambda item: turns[share_of(item.nodeid)])
         for item in items:
             if ranks_of(item):
-                item.add_marker(pytest.mark.timeout(0))  # of pytest-timeout: the first runs its whole group
+                item.add_marker(pytest.mark.timeout(0))  # no timeout: the first test runs its whole group
 
     def _turn(self, share: str, slow: set[str]) -> tuple[int, bool]:
-        """When a worker takes it: slow ones before others, so that none is left with one of them.
+        """Return the order of a share: slow ones come first, so that no worker is left with a slow one at the end.
 
-        One process compiles at a time. So the world that needs most kernels is first, beside files, which need few, and
-        the second MPI's worlds, which need no others than the first's, are last.
+        One process compiles at a time. So the world that needs most kernels is first, in parallel with files, which
+        need few. The worlds of the second MPI, which need the same kernels as those of the first, are last.
         """
         first, *others = self.pythons
         is_world, mpi = share[0] == "[", share[1:].rpartition("-")[0]
@@ -139,7 +145,7 @@ class Launcher:
         for report in self.reports[item.nodeid]:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-        item.session._setupstate.teardown_exact(nextitem)  # a test here before may have left its module set up for us
+        item.session._setupstate.teardown_exact(nextitem)  # the test before may have left its module set up
         return True
 
     def _run_group(self, name: str, items: list[pytest.Item]) -> None:
@@ -157,12 +163,12 @@ class Launcher:
 
 
 class World:
-    """One launch of a group of tests."""
+    """A launch of a group of tests."""
 
     def __init__(self, config: pytest.Config, name: str, python: str, ranks: int, tests: list[str]) -> None:
         self.config, self.name, self.python, self.ranks, self.tests = config, name, python, ranks, tests
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix=f"mpi-fed-{self.name}-"))
         return self
 
@@ -170,7 +176,7 @@ class World:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, items: dict[str, pytest.Item]) -> dict[str, list[pytest.TestReport]]:
-        """The reports of every test that began; of all, where none did."""
+        """Return the reports of every test that began, or of all tests if none began."""
         ending = self._launch()
         reports = self._read()
         begun = [test for test in self.tests if test in reports] or self.tests
@@ -180,32 +186,32 @@ class World:
             if not complete and not any(report.failed for report in merged):
                 merged = [_verdict(items[test], "failed", f"{self.name}: {ending} in this test\n{self._tail()}")]
             results[test] = merged
-        all_well = not any(report.failed for merged in results.values() for report in merged)
-        if len(begun) == len(self.tests) and all_well and ending != "exit status 0":
-            words = f"{self.name}: {ending} after all tests had passed\n{self._tail()}"
-            results[begun[-1]] = [_verdict(items[begun[-1]], "failed", words)]
+        all_passed = not any(report.failed for merged in results.values() for report in merged)
+        if len(begun) == len(self.tests) and all_passed and ending != "exit status 0":
+            message = f"{self.name}: {ending} after all tests had passed\n{self._tail()}"
+            results[begun[-1]] = [_verdict(items[begun[-1]], "failed", message)]
         return results
 
     def _launch(self) -> str:
-        """Run the world; how it ended."""
+        """Run the world, and return a description of its end."""
         (self.folder / "tests").write_text("\n".join(self.tests))
         options = ["--with-mpi", f"--rootdir={self.config.rootpath}", "-p", "no:cacheprovider", "--color=no", "-n0"]
         options += ["-c", str(self.config.inipath)] if self.config.inipath else []
         options += ["-o", f"faulthandler_timeout={STALL * 0.8}", f"@{self.folder / 'tests'}"]
         program = [self.python, "-m", "pytest", *options]
         prepared = launcher.command_for(self.ranks, program, python=self.python)
-        with prepared as (command, surroundings), open(self.folder / "output", "wb") as output:
-            if self.ranks <= launcher.cores():  # MPICH's collectives through shared memory, which users have
-                surroundings.pop("MPIR_CVAR_DEVICE_COLLECTIVES", None)
+        with prepared as (command, environment), open(self.folder / "output", "wb") as output:
+            if self.ranks <= launcher.cores():  # test MPICH's collectives through shared memory, as users have them
+                environment.pop("MPIR_CVAR_DEVICE_COLLECTIVES", None)
             process = subprocess.Popen(
                 command,
-                env=surroundings | {FOLDER: str(self.folder), WORLD: self.name},
+                env=environment | {FOLDER: str(self.folder), WORLD: self.name},
                 cwd=self.config.rootpath,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                preexec_fn=functools.partial(die_with_parent, os.getpid()),
+                preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509 (no thread runs yet)
             )
             try:
                 return self._watch(process)
@@ -221,44 +227,44 @@ class World:
             if now != size:
                 size, moved = now, time.monotonic()
             if time.monotonic() - moved > STALL:
-                return f"nothing happened for {STALL:.0f} s"
+                return f"no test began or ended for {STALL:.0f} s"
         status = process.returncode
         return f"exit status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
     def _read(self) -> Reports:
-        found: Reports = {}
+        reports: Reports = {}
         for rank in range(self.ranks):
             path = self.folder / f"rank{rank}.jsonl"
             for line in path.read_text().splitlines() if path.exists() else ():
                 entry = json.loads(line)
-                phases = found.setdefault(entry["test"], {}).setdefault(rank, {})
+                phases = reports.setdefault(entry["test"], {}).setdefault(rank, {})
                 if "report" in entry:
                     report = self.config.hook.pytest_report_from_serializable(config=self.config, data=entry["report"])
                     if isinstance(report.longrepr, list):  # JSON has no tuples
                         report.longrepr = tuple(report.longrepr)
                     phases[report.when] = report
-        return found
+        return reports
 
     def _merge(self, ranks: dict[int, dict[str, pytest.TestReport]]) -> tuple[bool, list[pytest.TestReport]]:
-        """Whether the test ended on every rank, and for each phase the worst report of any rank."""
+        """Return whether the test ended on every rank, and the worst report of any rank for each phase."""
         complete = sum("teardown" in phases for phases in ranks.values()) == self.ranks
         merged = []
         for phase in PHASES:
-            those = {rank: phases[phase] for rank, phases in sorted(ranks.items()) if phase in phases}
-            if those:
-                merged.append(_worst(those, self.name))
+            of_phase = {rank: phases[phase] for rank, phases in sorted(ranks.items()) if phase in phases}
+            if of_phase:
+                merged.append(_worst(of_phase, self.name))
             if merged and not merged[-1].passed:
                 break
         return complete, merged
 
     def _tail(self) -> str:
-        """The last lines that the ranks printed, without pytest's own frames."""
+        """Return the last lines that the ranks printed, without the stack frames of pytest."""
         lines = (self.folder / "output").read_text(errors="replace").splitlines()
         return "\n".join([line for line in lines if "site-packages/" not in line and "<frozen" not in line][-TAIL:])
 
 
 class Rank:
-    """The plugin of a rank: it writes down what happens, and never lets a failed test block the others."""
+    """Plugin of a rank: it writes reports to a file, and never lets a failed test block the other ranks."""
 
     def __init__(self, config: pytest.Config) -> None:
         from mpi_fed.launch.world import start
@@ -291,10 +297,10 @@ class Rank:
         self._write(report.nodeid, report=data)
 
     def pytest_runtest_logfinish(self) -> None:
-        """Wait for all ranks, but not for those that wait for this one in a test that has failed here."""
-        everyone = self.comm.Ibarrier()
+        """Wait for all ranks; after a failure here wait BLOCKED seconds at most, as they may wait for this rank."""
+        barrier = self.comm.Ibarrier()
         end = time.monotonic() + BLOCKED
-        while not everyone.Test():
+        while not barrier.Test():
             time.sleep(0.001)
             if self.failed and time.monotonic() > end:
                 self.comm.Abort(1)
@@ -308,19 +314,19 @@ def _name_of(python: str) -> str:
     return launcher.find_launcher(python).family.lower().replace(" ", "")
 
 
-def _world_name(item: pytest.Item) -> str | None:
-    return item.callspec.params.get("world_name") if hasattr(item, "callspec") else None
+def _world_name(item: pytest.Item) -> str:
+    return str(item.callspec.params.get("world_name", "")) if hasattr(item, "callspec") else ""
 
 
-def _verdict(item: pytest.Item, outcome: Any, words: str) -> pytest.TestReport:
+def _verdict(item: pytest.Item, outcome: Any, message: str) -> pytest.TestReport:
     path, line, _ = item.location
-    reason: Any = (path, line or 0, f"Skipped: {words}") if outcome == "skipped" else words
-    keywords = dict.fromkeys(item.keywords, 1)  # their values do not travel between processes
+    reason: Any = (path, line or 0, f"Skipped: {message}") if outcome == "skipped" else message
+    keywords: dict[str, Literal[1]] = dict.fromkeys(item.keywords, 1)  # their values cannot be sent between processes
     return pytest.TestReport(item.nodeid, item.location, keywords, outcome, reason, "call")
 
 
 def _worst(reports: dict[int, pytest.TestReport], name: str) -> pytest.TestReport:
-    """The report of the first rank that failed, or else skipped, or else any; with what the others had to say."""
+    """Return the report of the first rank that failed, else skipped, else passed, with the failures of the others."""
     by_outcome = sorted(reports, key=lambda rank: ("failed", "skipped", "passed").index(reports[rank].outcome))
     worst = reports[by_outcome[0]]
     failed = [rank for rank in reports if reports[rank].failed]

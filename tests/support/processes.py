@@ -1,4 +1,4 @@
-"""Processes and what becomes of them."""
+"""Queries about processes and their children."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 
 def alive(process: int) -> bool:
-    """Whether any of its threads still runs, and may hold files.
+    """Return whether any thread of a process still runs, and may hold files.
 
-    One that has ended stays listed until its parent asks how, which an orphan's new parent may do seconds later.
+    A process that has ended stays listed until its parent waits for it, which the new parent of an orphan may do
+    seconds later.
     """
     threads = list(Path(f"/proc/{process}/task").glob("*/stat"))
     return any(_state(thread) not in ("Z", "X", None) for thread in threads)
@@ -31,7 +32,7 @@ def children(process: int) -> Iterator[int]:
 
 
 def family(process: int) -> Iterator[int]:
-    """A process and all below it."""
+    """Yield a process and all its descendants."""
     yield process
     for child in children(process):
         yield from family(child)

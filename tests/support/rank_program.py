@@ -1,6 +1,6 @@
-"""What a rank does in the tests of start and end: `python rank_program.py MODE FOLDER`, under a launcher.
+"""A rank in the tests of start and end: `python rank_program.py MODE FOLDER`, under a launcher.
 
-`python rank_program.py launch RANKS MODE FOLDER` is the command that starts such ranks.
+`python rank_program.py launch RANKS MODE FOLDER` starts such ranks.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from mpi_fed.launch.launcher import run_programs
 from mpi_fed.launch.world import World, guard, start
 
 LATE = 1.0
-"""Seconds by which a rank of the mode "late" comes late to its first line."""
+"""Seconds that a rank of the mode "late" waits before it begins."""
 
 
-def tell(folder: str) -> None:
-    """Let the test know this rank's process."""
+def announce(folder: str) -> None:
+    """Write a file whose name is the process number of this rank, for the test to read."""
     Path(folder, f"{os.getpid()}.pid").touch()
 
 
-def work(world: World, mode: str, folder: str) -> None:
+def work(world: World, mode: str, folder: str) -> None:  # noqa: C901 (a case for each mode)
     last = world.rank == world.size - 1
     match mode:
         case "report":
             if world.is_root:
                 print(world.size, world.thread_level, os.environ.get("OMP_NUM_THREADS"), flush=True)
         case "busy-gil":
-            tell(folder)
+            announce(folder)
             sum(itertools.repeat(0))  # never ends, in C, and keeps the GIL
         case "busy-nogil":
-            tell(folder)
+            announce(folder)
             hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes in C, without the GIL
         case "sleep":
-            tell(folder)
+            announce(folder)
             time.sleep(300)
         case "usr1":
             received: list[int] = []
             signal.signal(signal.SIGUSR1, lambda signum, frame: received.append(signum))
-            tell(folder)
+            announce(folder)
             while not received:
                 time.sleep(0.01)
             raise SystemExit(85)
@@ -67,7 +67,7 @@ def rank(mode: str, folder: str) -> int:
         Path(folder, f"{os.getpid()}.early").touch()
         time.sleep(LATE)
         die_with_launcher(os.environ)
-        tell(folder)
+        announce(folder)
         time.sleep(300)
     try:
         world = start()

@@ -1,6 +1,8 @@
-"""Populations, compressors and steps that the exact recursions are compared with simulation on."""
+"""Populations, compressors and step sizes for which the exact recursions are compared with simulation."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ def homogeneous(clients: int = 1) -> Population:
 
 
 def shifted() -> Population:
-    """Three clients: covariances, optima and noise of their own."""
+    """Return three clients, each with its own covariance, optimum and noise."""
     rng = np.random.default_rng(2)
     return Population(
         [
@@ -46,14 +48,14 @@ def shifted() -> Population:
 
 
 def rows() -> Population:
-    """Two clients with rows of no model: skewed features, targets that are far from linear."""
+    """Return two clients whose rows follow no linear model: skewed features, nonlinear targets."""
     rng = np.random.default_rng(3)
     features = rng.exponential(size=(2, 11, DIMENSION)) - 0.3
     targets = np.sin(3 * features[:, :, 0]) + features[:, :, 1] ** 2
     return Population([EmpiricalClient(x, y) for x, y in zip(features, targets, strict=True)])
 
 
-def step(population: Population, kind: str, parameters: dict) -> Steps:
-    """A step large enough for the multiplicative noise to matter."""
+def step(population: Population, kind: str, parameters: dict[str, Any]) -> Steps:
+    """Return a step size large enough for the multiplicative noise to matter."""
     omega = compressors[kind](**parameters).resolve(DIMENSION).omega_bound(DIMENSION)
     return Steps(1 / (2 * (omega + 1) * population.trace))

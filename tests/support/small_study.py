@@ -1,4 +1,4 @@
-"""A study of seconds, run in the world of the tests, and the logs that it leaves."""
+"""A study that takes seconds, run in the world of the tests, and its logs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from mpi_fed.study.load import load_study
 from support.study_text import Table, study_text
 
 R, K, D, N, RANKS, SLOTS = 2, 1000, 20, 3, 2, 2
-"""Three clients on two ranks: one on the first, two on the second, and so two slots a rank in a gather."""
+"""Three clients on two ranks: one on the first and two on the second, so that a gather has two slots a rank."""
 
 
 def small_study(*compressors: Table, **tables: Any) -> str:
-    """The text of a study of R repetitions of K rounds with N clients in D dimensions."""
-    sizes = {"rounds": K, "repetitions": R, "clients": N, "problem": {"dimension": D}}
+    """Return the text of a study of R repetitions of K rounds with N clients in D dimensions."""
+    sizes: dict[str, Any] = {"rounds": K, "repetitions": R, "clients": N, "problem": {"dimension": D}}
     return study_text(*compressors, **(sizes | tables))
 
 
 def run_in_world(comm: Any, folder: Path, text: str, *overrides: str) -> dict[str, Path]:
-    """Run a study in this world, its files in the root's folder; label -> log."""
+    """Run a study in this world, with its files in the root's folder; return label -> path of the log."""
     from mpi_fed.launch.world import start
     from mpi_fed.runner.repetitions import run
     from mpi_fed.study.plan import make_plan

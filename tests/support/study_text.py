@@ -1,8 +1,8 @@
-"""Studies for tests: a test names the keys that it is about, the others are small.
+r"""Studies for tests: a test names the keys that matter to it, and the others have small values.
 
     study_text("none", 'kind = "rand-h"\nh = 3', rounds=50, problem={"shift": "both"}, route="gatherv")
 
-A table is a mapping, lines of TOML, or a kind alone. A Gaussian problem has 4 dimensions unless it says otherwise.
+A table is a mapping, lines of TOML, or a kind alone. A Gaussian problem has 4 dimensions by default.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ GAUSSIAN = {"kind": "gaussian", "dimension": 4}
 
 
 def study_text(*compressors: Table, downlinks: Sequence[Table] = (), **tables: Any) -> str:
-    """The TOML of a study: `problem`, `algorithm`, `route` and `log` are tables, other keywords are keys of [study].
+    """Return the TOML of a study: `problem`, `algorithm`, `route` and `log` are tables, other keywords keys of [study].
 
-    The compressor is "none" where no other is given.
+    The default compressor is "none".
     """
     blocks = [(f"[{name}]", table) for name, table in single_tables(**tables).items()]
     blocks += [("[[compressor]]", as_mapping(table)) for table in compressors or ("none",)]
@@ -34,20 +34,20 @@ def study_text(*compressors: Table, downlinks: Sequence[Table] = (), **tables: A
 
 
 def write_study(path: Path | str, *compressors: Table, **tables: Any) -> Path:
-    """Write the study to `path`; returns the path."""
+    """Write the study to `path`, and return the path."""
     Path(path).write_text(study_text(*compressors, **tables))
     return Path(path)
 
 
 def loaded_study(folder: Path, *compressors: Table, **tables: Any) -> Study:
-    """The study, loaded from a file in `folder`."""
+    """Return the study, loaded from a file in `folder`."""
     from mpi_fed.study.load import load_study
 
     return load_study(write_study(folder / "study.toml", *compressors, **tables))
 
 
 def configuration(compressor: Table = "none", *, downlink: Table | None = None, **tables: Any) -> Configuration:
-    """One configuration without a file or a grid, of "sgd" over "gatherv" unless the tables say otherwise."""
+    """Return one configuration without a file or a grid; the defaults are "sgd" and "gatherv"."""
     from mpi_fed.study.configuration import configuration_from_tables
 
     made = single_tables(**tables)
@@ -60,7 +60,7 @@ def configuration(compressor: Table = "none", *, downlink: Table | None = None, 
 def single_tables(
     problem: Table = "", algorithm: Table = "", route: Table = "", log: Table = "", **study: Any
 ) -> dict[str, dict[str, Any]]:
-    """The tables that a study has once, without those that are empty; a key of [study] that is None is left out."""
+    """Return the tables that a study has once, without empty ones and without keys of [study] that are None."""
     problem = as_mapping(problem)
     if problem.get("kind", "gaussian") == "gaussian":
         problem = GAUSSIAN | problem
@@ -70,7 +70,7 @@ def single_tables(
 
 
 def as_mapping(table: Table) -> dict[str, Any]:
-    """The keys of a table."""
+    """Return the keys of a table."""
     if not isinstance(table, str):
         return dict(table)
     return tomllib.loads(table) if "=" in table or not table else {"kind": table}

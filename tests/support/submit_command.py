@@ -1,4 +1,4 @@
-"""`mpi-fed submit` in the current folder: a study, the scripts it prints, and Slurm's programs made up."""
+"""Helpers for tests of `mpi-fed submit` in the current folder: a study, printed scripts, stand-ins for Slurm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,28 +35,28 @@ sys.exit(int(statuses[number]) if number < len(statuses) else 0)
 """
 
 
-def use_library(monkeypatch: pytest.MonkeyPatch, vendor) -> None:
+def use_library(monkeypatch: pytest.MonkeyPatch, vendor: str) -> None:
     monkeypatch.setattr(launcher, "find_library", lambda: launcher.Library(vendor, "1", None))
     monkeypatch.setattr(launcher, "find_launcher", lambda: launcher.Launcher("/mpi/bin/mpiexec", vendor, "1"))
 
 
-def write_grid(path="study.toml", dimensions=(10, 20), clients=2):
-    """Write a study with a configuration for each dimension; returns its path."""
+def write_grid(path: str = "study.toml", dimensions: Sequence[int] = (10, 20), clients: int | None = 2) -> str:
+    """Write a study with one configuration for each dimension, and return its path."""
     write_study(path, rounds=1000, repetitions=2, clients=clients, problem={"dimension": list(dimensions)})
     return path
 
 
-def scripts(capsys: pytest.CaptureFixture[str], *options, study=None):
-    """What --dry-run prints, which is sound bash, and what it says beside it."""
+def scripts(capsys: pytest.CaptureFixture[str], *options: str, study: str | None = None) -> tuple[str, str]:
+    """Return the script that --dry-run prints, checked to be valid bash, and its messages."""
     assert main(["submit", study or write_grid(), "--dry-run", *options]) == 0
     output = capsys.readouterr()
-    check = subprocess.run(["bash", "-n"], input=output.out, text=True, capture_output=True)
+    check = subprocess.run(["bash", "-n"], input=output.out, text=True, capture_output=True, check=False)
     assert (check.returncode, check.stderr) == (0, "")
     return output.out, output.err
 
 
-def directives(script):
-    """The #SBATCH lines as sbatch finds them: it stops at the first line of shell."""
+def directives(script: str) -> list[str]:
+    """Return the #SBATCH lines as sbatch reads them: it stops at the first line of shell."""
     found = []
     for line in script.splitlines():
         if line.strip() and not line.startswith("#"):
@@ -64,7 +66,7 @@ def directives(script):
     return found
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *options, study=None):
+def refusal(capsys: pytest.CaptureFixture[str], *options: str, study: str | None = None) -> str:
     study = study or write_grid()
     before = sorted(Path().rglob("*"))
     assert main(["submit", study, "--dry-run", *options]) == 2
@@ -76,8 +78,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *options, study=None):
     return line
 
 
-def recording_launcher():
-    """Options with which the script starts a program that notes how it was called."""
+def recording_launcher() -> list[str]:
+    """Return options that make the script start a program that records its arguments."""
     path = Path("launcher").absolute()
     path.write_text(LAUNCHER.format(python=sys.executable))
     path.chmod(0o755)
@@ -85,33 +87,34 @@ def recording_launcher():
     return ["--profile=launcher.toml"]
 
 
-def calls():
+def calls() -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path("calls").read_text().splitlines()]
 
 
-def program(name, text) -> None:
-    """A program on the path of scripts."""
+def program(name: str, text: str) -> None:
+    """Write a program to a folder on the PATH of scripts."""
     Path("bin").mkdir(exist_ok=True)
     path = Path("bin", name)
     path.write_text(f"#!/bin/bash\n{text}\n")
     path.chmod(0o755)
 
 
-def start_script(script, task=0, **variables):
+def start_script(script: str, task: int = 0, **variables: str) -> subprocess.Popen[str]:
     program("scontrol", 'echo "$*" >> requeued')
     Path("script").write_text(script)
     path = f"{Path('bin').absolute()}:{os.environ['PATH']}"
     numbers = {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": str(task), "SLURM_JOB_ID": "15"}
-    own = {**os.environ, "PATH": path, **numbers, "SLURMD_NODENAME": "n1", **variables}
-    return subprocess.Popen(["bash", "script"], env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PATH": path, **numbers, "SLURMD_NODENAME": "n1", **variables}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(["bash", "script"], env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
-def run_script(script, status=0, **variables):
-    with start_script(script, **variables) as process:
+def run_script(script: str, status: int = 0, **variables: str) -> str:
+    with start_script(script, 0, **variables) as process:
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == status, errors
     return errors
 
 
-def requeued():
+def requeued() -> list[str]:
     return Path("requeued").read_text().splitlines() if Path("requeued").exists() else []

@@ -1,4 +1,4 @@
-"""What a world computes, as digests of every bit, for the tests of bit-identity; as a program it prints them."""
+"""Digests of every bit that a world computes, for the tests of bit-identity. Run as a program it prints them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROBLEMS = {
     "digits": 'kind = "digits"\npreprocessing = "standardize"',
     "epochs": 'kind = "digits"\npreprocessing = "pca"\nsampling = "epochs"\nbatch_size = 7',
 }
-"""[problem], Gaussian where no kind is given."""
+"""Tables [problem] by name; the default kind is Gaussian."""
 
 COMPRESSORS = (
     'kind = "none"\nvalue_bits = [16, 32, 64]',
@@ -51,7 +51,7 @@ ALGORITHMS = (
     ("epochs", 'kind = "top-k"\nk = 3', 'kind = "error-feedback"\nlocal_steps = 3'),
     ("both", 'kind = "rand-h"\nh = 3\nindices = "explicit"', 'kind = "delayed-sgd"'),
 )
-"""A problem, a compressor and the [algorithm] that runs on them."""
+"""Tuples of a problem, a compressor and an [algorithm]."""
 
 IDENTITIES = (
     'kind = "none"',
@@ -59,11 +59,11 @@ IDENTITIES = (
     'kind = "rand-h"\nomega = 0.0\nindices = ["shared", "explicit"]',
     'kind = "partial-participation"\np = 1.0',
 )
-"""Compressors that change nothing."""
+"""Compressors with C(x) = x."""
 
 
 class Trajectory(NamedTuple):
-    """What may not depend on who computed it. All but w is the root's alone, and None elsewhere."""
+    """Digests and counts that may not depend on the world that computed them. All but w are None except at the root."""
 
     w: str
     iterates: str | None
@@ -82,7 +82,7 @@ def configurations(
     route: Table = "auto",
     algorithm: Table = "",
 ) -> Any:
-    """The configurations of a study with these compressors, its files in `folder`."""
+    """Return the configurations of a study with these compressors, with its files in `folder`."""
     from support.study_text import as_mapping, loaded_study
 
     keys = as_mapping(PROBLEMS[problem])
@@ -98,7 +98,7 @@ def configurations(
 def write_arrays(folder: Path) -> Path:
     random = np.random.Generator(np.random.PCG64(5))
     roots = random.standard_normal((CLIENTS, DIMENSION, DIMENSION))
-    arrays = {
+    arrays: dict[str, Any] = {
         "covariances": roots @ roots.transpose(0, 2, 1) / DIMENSION,
         "optima": random.standard_normal((CLIENTS, DIMENSION)),
         "noise_variance": random.uniform(0, 2, CLIENTS),
@@ -108,7 +108,7 @@ def write_arrays(folder: Path) -> Path:
 
 
 def trajectory(configuration: Any, comm: Any, stride: int | None = None) -> Trajectory:
-    """The rounds of one repetition, `stride` a call, on all ranks of an mpi4py communicator."""
+    """Run one repetition, `stride` rounds a call, on all ranks of an mpi4py communicator."""
     from mpi_fed.log.log_points import log_rounds
     from mpi_fed.runner.simulation import Simulation
 
@@ -133,26 +133,26 @@ def trajectory(configuration: Any, comm: Any, stride: int | None = None) -> Traj
 
 
 def main(rounds: int) -> None:
-    """Print the trajectories of every compressor, problem and algorithm, in the world of this process."""
+    """Print the trajectories of every compressor, problem and algorithm in the world of this process."""
     from mpi_fed.launch.world import guard, start
 
     world = start()
     with guard(world), tempfile.TemporaryDirectory() as folder:
         cases = dict.fromkeys(PROBLEMS, SOME_COMPRESSORS[:1]) | {"gaussian": COMPRESSORS}
-        found = {
+        trajectories = {
             f"{problem} {c.label}": trajectory(c, world.comm)
             for problem, compressors in cases.items()
             for c in configurations(Path(folder), problem, compressors, rounds)
         }
-        found |= {
+        trajectories |= {
             f"{problem} {c.label} {algorithm}": trajectory(c, world.comm)
             for problem, compressor, algorithm in ALGORITHMS
             for c in configurations(Path(folder), problem, (compressor,), rounds, algorithm=algorithm)
         }
         if world.is_root:
-            print(json.dumps(found))
+            print(json.dumps(trajectories))
 
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).parents[1])  # of the package support, in place of its folder
+    sys.path[0] = str(Path(__file__).parents[1])  # the folder that contains the package support, not the package
     main(int(sys.argv[1]))

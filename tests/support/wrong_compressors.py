@@ -1,18 +1,20 @@
-"""A plugin for the tests of certification: compressors that are wrong in one respect each, and one that is right."""
+"""A plugin for the tests of certification: a correct compressor, and others that are each wrong in one respect."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mpi_fed.compressors.base import Compressor, compressors
+from mpi_fed.compressors.base import Array, Compressor, compressors
 from mpi_fed.compressors.bernoulli import Bernoulli
 from mpi_fed.compressors.dense import add_dense
 from mpi_fed.compressors.none import NoCompression, NoneKernel
 from mpi_fed.compressors.rand_h import RandH
 from mpi_fed.compressors.sparse import SparseWire, add_kept, send_kept, sparse_wire
 from mpi_fed.engine.compilation import kernel as compiled
+from mpi_fed.engine.operations.compressor import Bytes, Message, Vector
 from mpi_fed.engine.random_streams import EVERYONE, PRIVATE, SHARED, Stream, dithers, uniforms
 from mpi_fed.engine.wire_floats import CHUNK, pack
 
@@ -20,13 +22,13 @@ from mpi_fed.engine.wire_floats import CHUNK, pack
 class WithReplacementKernel(NamedTuple):
     h: int
     wire: SparseWire
-    draws: np.ndarray
-    held: np.ndarray
+    draws: Array
+    held: Array
 
 
 @compiled
-def draw(kernel, stream, d) -> None:
-    """h indices with replacement."""
+def draw(kernel: WithReplacementKernel, stream: Stream, d: int) -> None:
+    """Draw h indices with replacement into kernel.wire.kept."""
     uniforms(stream, SHARED, np.uint64(0), kernel.h, kernel.draws)
     for i in range(kernel.h):
         kernel.wire.kept[i] = np.int64(kernel.draws[i] * np.float64(d))
@@ -37,20 +39,20 @@ class WithReplacement(RandH):
     """Rand-h whose h indices may repeat: E C(x) = kappa x with kappa = (1-(1-1/d)^h) d/h < 1."""
 
     kind = "with-replacement"
-    Kernel = WithReplacementKernel
-    examples = ({"h": 9},)
+    Kernel: ClassVar[Any] = WithReplacementKernel
+    examples: ClassVar[Any] = ({"h": 9},)
 
-    def kernel(self, dimension):
+    def kernel(self, dimension: int) -> Any:
         wire = sparse_wire(self.h, self.value_bits, 0)
         return WithReplacementKernel(self.h, wire, np.empty(CHUNK), np.empty(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: Any, x: Vector, payload: Bytes, message: Message) -> int:
         draw(kernel, message.stream, len(x))
         return send_kept(kernel.wire, kernel.h, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message) -> None:
+    def decode(kernel: Any, payload: Bytes, weight: float, out: Vector, message: Message) -> None:
         draw(kernel, message.stream, len(out))
         kept = kernel.wire.kept
         scale = weight * np.float64(len(out)) / np.float64(kernel.h)
@@ -70,50 +72,50 @@ class ScaledKernel(NamedTuple):
 
 @compressors.register
 class Scaled(NoCompression):
-    """Everything arrives 0.1 per cent too large, and in place of what was there."""
+    """Decodes every coordinate 0.1 per cent too large, and overwrites `out` in place of adding to it."""
 
     kind = "scaled"
-    Kernel = ScaledKernel
+    Kernel: ClassVar[Any] = ScaledKernel
 
-    def kernel(self, dimension):
+    def kernel(self, dimension: int) -> Any:
         return ScaledKernel(super().kernel(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: Any, x: Vector, payload: Bytes, message: Message) -> int:
         return pack(x, kernel.none.value_bits, payload, message.stream, kernel.none.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message) -> None:
+    def decode(kernel: Any, payload: Bytes, weight: float, out: Vector, message: Message) -> None:
         out.fill(0.0)
         add_dense(payload, kernel.none.value_bits, 1.001 * weight, out, kernel.none.chunk)
 
 
 @compressors.register
 class WrongTheory(RandH):
-    """Right draws, but the covariance of independent coins, and a bit too few a value."""
+    """Draws correctly, but states the covariance of independent coins, and one bit a value too few."""
 
     kind = "wrong-theory"
 
-    def moment_coefficients(self, dimension):
+    def moment_coefficients(self, dimension: int) -> tuple[float, float, float]:
         return 1.0, dimension / self.h - 1, 0.0
 
-    def payload_bits(self, dimension):
+    def payload_bits(self, dimension: int) -> float:
         return 31.0 * self.h
 
 
 @compressors.register
 class WrongProbability(Bernoulli):
-    """Keeps more coordinates than it says."""
+    """Keeps a coordinate with probability 1.1 p, and states p."""
 
     kind = "wrong-probability"
 
-    def kernel(self, dimension):
+    def kernel(self, dimension: int) -> Any:
         return super().kernel(dimension)._replace(p=1.1 * self.p)
 
 
 class NaturalKernel(NamedTuple):
     common: bool
-    dither: np.ndarray
+    dither: NDArray[np.float64]
 
 
 class Exponents(Compressor):
@@ -127,20 +129,20 @@ class Exponents(Compressor):
     Kernel = NaturalKernel
     common: ClassVar[bool] = False
 
-    def omega_bound(self, dimension):
+    def omega_bound(self, dimension: int) -> float:
         return 1 / 8
 
-    def payload_bits(self, dimension):
+    def payload_bits(self, dimension: int) -> float:
         return 16.0 * dimension
 
-    def payload_bytes_max(self, dimension):
+    def payload_bytes_max(self, dimension: int) -> int:
         return 2 * dimension
 
-    def kernel(self, dimension):
+    def kernel(self, dimension: int) -> NaturalKernel:
         return NaturalKernel(self.common, np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: NaturalKernel, x: Vector, payload: Bytes, message: Message) -> int:
         stream = message.stream
         if kernel.common:
             stream = Stream(stream.seed, EVERYONE, stream.round)
@@ -159,7 +161,7 @@ class Exponents(Compressor):
         return 2 * len(x)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message) -> None:
+    def decode(kernel: NaturalKernel, payload: Bytes, weight: float, out: Vector, message: Message) -> None:
         codes = payload[: 2 * len(out)].view(np.int16)
         for j in range(len(out)):
             code = np.int64(codes[j])
@@ -171,16 +173,16 @@ class Exponents(Compressor):
 
 @compressors.register
 class Natural(Exponents):
-    """Right, and nothing is known of it but its bound."""
+    """Correct; it states only its bound omega."""
 
     kind = "natural"
-    encode = staticmethod(Exponents.encode)
-    decode = staticmethod(Exponents.decode)
+    encode: ClassVar[Any] = staticmethod(Exponents.encode)
+    decode: ClassVar[Any] = staticmethod(Exponents.decode)
 
 
 @compressors.register
 class CommonDither(Exponents):
-    """All clients round alike."""
+    """Draws the same rounding for all clients."""
 
     kind = "common-dither"
     common = True

@@ -1,4 +1,4 @@
-"""What rank 0 shows while it runs."""
+"""The progress that rank 0 prints while it runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mpi_fed.terminal.width import TERMINAL_WIDTH
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch):
-    """A clock that stands still until it is set."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time of a clock that moves only when it is set, in a list of one element."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(f"{progress.__name__}.time.monotonic", lambda: now[0])
     return now
 
 
-def test_a_file_gets_a_line_every_ten_seconds(clock) -> None:
+def test_a_file_gets_a_line_every_ten_seconds(clock: list[float]) -> None:
     stream = io.StringIO()
     with Progress(1000, stream=stream) as shown:
         shown.start("none")
@@ -37,7 +37,7 @@ def test_a_file_gets_a_line_every_ten_seconds(clock) -> None:
     ]
 
 
-def test_skipped_rounds_do_not_shorten_the_rest(clock) -> None:
+def test_skipped_rounds_do_not_change_the_estimated_speed(clock: list[float]) -> None:
     stream = io.StringIO()
     shown = Progress(1000, stream=stream)
     shown.skip(500)
@@ -46,7 +46,7 @@ def test_skipped_rounds_do_not_shorten_the_rest(clock) -> None:
     assert stream.getvalue() == ": 20% of 500 rounds, 1:20 left\n"
 
 
-def test_a_disabled_bar_prints_nothing(clock) -> None:
+def test_a_disabled_bar_prints_nothing(clock: list[float]) -> None:
     stream = io.StringIO()
     with Progress(10, enabled=False, stream=stream) as shown:
         shown.start("none")
@@ -56,7 +56,7 @@ def test_a_disabled_bar_prints_nothing(clock) -> None:
     assert stream.getvalue() == ""
 
 
-def test_a_terminal_above_the_launcher_gets_a_bar(
+def test_the_terminal_of_the_starting_command_gets_a_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(TERMINAL_WIDTH, "70")
@@ -74,5 +74,5 @@ def test_a_terminal_above_the_launcher_gets_a_bar(
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (41, "41 s"), (185, "3:05"), (7241, "2:00:41"), (float("inf"), "?")]
 )
-def test_duration(seconds, text) -> None:
+def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

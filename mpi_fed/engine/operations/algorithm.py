@@ -1,4 +1,4 @@
-"""What an algorithm does inside the compiled round."""
+"""The operations of an algorithm in the compiled round."""
 
 from __future__ import annotations
 
@@ -18,28 +18,77 @@ class Client(NamedTuple):
 
 @operation(required=True)
 def outgoing(kernel: Any, client: Client, round: int, w: Vector, g: Vector) -> None:
-    """Turn g, the client's gradient at w, into the vector that it compresses, in place. Both are (d,)."""
+    """Replace the client's gradient by the vector that the client compresses.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the algorithm on this rank.
+    client : Client
+        The client.
+    round : int
+        k, the number of the round.
+    w : (d,) array of float64
+        The point at which the gradient was taken. Not changed.
+    g : (d,) array of float64
+        The gradient; on return, the vector to compress.
+    """
     raise NotImplementedError
 
 
 @operation
 def sent(kernel: Any, client: Client, compressor: Any, payload: Bytes, message: Message) -> None:
-    """Tell the client, after it packed a message, what the root will decode."""
+    """Update the state of the client after it packed a message, for example its memory. The default does nothing.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the algorithm on this rank.
+    client : Client
+        The client.
+    compressor : NamedTuple
+        The kernel of the compressor; `decode` with it gives the vector that the root will decode.
+    payload : array of uint8
+        The bytes of the message.
+    message : Message
+        The message's random numbers.
+    """
     return
 
 
 @operation
 def direction(kernel: Any, round: int, total: Vector) -> None:
-    """Turn `total`, (d,), the mean of the decoded messages, into the step's direction, in place, at the root.
+    """Replace the mean of the decoded messages by the direction of the step, at the root. The default changes nothing.
 
-    It is what `update` takes, and what a compressed downlink compresses.
+    `update` takes this direction, and a compressed downlink compresses it.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the algorithm on this rank.
+    round : int
+        k, the number of the round.
+    total : (d,) array of float64
+        The mean of the messages over the N clients; on return, the direction.
     """
     return
 
 
 @operation(required=True)
 def update(kernel: Any, round: int, total: Vector, w: Vector) -> None:
-    """Step from the iterate w to the next one, in place, along the direction `total`."""
+    """Replace the iterate by the next one, with a step along the direction.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the algorithm on this rank.
+    round : int
+        k, the number of the round.
+    total : (d,) array of float64
+        The direction of the step.
+    w : (d,) array of float64
+        w_k; on return, w_(k+1).
+    """
     raise NotImplementedError
 
 

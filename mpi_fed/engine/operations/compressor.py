@@ -1,4 +1,4 @@
-"""What a compressor does inside the compiled round."""
+"""The operations of a compressor in the compiled round."""
 
 from __future__ import annotations
 
@@ -18,52 +18,122 @@ UNKNOWN = -1
 
 
 class Message(NamedTuple):
-    """What sender and receiver know of a message besides its bytes."""
+    """The facts about a message that sender and receiver know besides its bytes."""
 
     stream: Stream  # its random numbers, by seed, client and round
     clients: int  # N, the number of clients
-    first: int  # index in the whole vector of the first coordinate that the message is about: 0, as all are of it all
+    first: int  # index of the message's first coordinate in the whole vector; always 0, as messages are whole vectors
 
 
 @operation(required=True)
 def encode(kernel: Any, x: Vector, payload: Bytes, message: Message) -> int:
-    """Write C(x), for x of shape (d,), into the byte buffer `payload`.
+    """Write C(x) into the payload.
 
-    Returns the number of bytes written, negated if a number overflowed the wire's floats.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    x : (d,) array of float64
+        The vector to compress. Not changed.
+    payload : array of uint8
+        The buffer, of at least `payload_bytes_max` bytes.
+    message : Message
+        The message's random numbers.
+
+    Returns
+    -------
+    int
+        The number of bytes written, negated if a number overflowed the wire's floats.
     """
     raise NotImplementedError
 
 
 @operation(required=True)
 def decode(kernel: Any, payload: Bytes, weight: float, out: Vector, message: Message) -> None:
-    """Add weight C(x) to `out`, (d,), from exactly the bytes sent and the shared random numbers."""
+    """Add weight C(x) to a vector: out <- out + weight C(x).
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    payload : array of uint8
+        Exactly the bytes that `encode` wrote.
+    weight : float
+        The factor, 1/N for the mean over the clients.
+    out : (d,) array of float64
+        The vector to add to.
+    message : Message
+        The message's random numbers. Only SHARED ones are known to the receiver.
+    """
     raise NotImplementedError
 
 
 @operation
 def length(kernel: Any, message: Message) -> int:
-    """Return the bytes of a message as both ends can tell from its shared random numbers, else UNKNOWN.
+    """Return the length of a message if its shared random numbers determine it. Called only if lengths vary.
 
-    Asked only where lengths vary.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    message : Message
+        The message's random numbers.
+
+    Returns
+    -------
+    int
+        The number of bytes, or UNKNOWN (the default) if only the sender knows it.
     """
     return UNKNOWN
 
 
 @operation
 def information_bits(kernel: Any, size: int) -> int:
-    """Return the bits of a message of `size` bytes before rounding to bytes. Asked only where lengths vary."""
+    """Return the bits of a message before rounding to bytes. Called only if lengths vary.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    size : int
+        The number of bytes of the message.
+
+    Returns
+    -------
+    int
+        The number of bits; the default is 8 `size`.
+    """
     return 8 * size
 
 
 @operation
 def checksum_bytes(kernel: Any) -> int:
-    """Return the bytes at a message's end that are checksums, not the compressor's."""
+    """Return the number of bytes at the end of a message that are checksums, not payload."""
     return 0
 
 
 @operation
 def participants(kernel: Any, seed: np.uint64, round: np.uint64, clients: int, out: NDArray[np.int64]) -> int:
-    """Write the clients that take part in a round into `out`, ascending; return how many they are."""
+    """Write the clients that take part in a round. The default writes all.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the compressor.
+    seed : uint64
+        The seed of the repetition.
+    round : uint64
+        k, the number of the round.
+    clients : int
+        N, the number of clients.
+    out : array of int64
+        The buffer for the numbers of the clients, ascending, with room for N.
+
+    Returns
+    -------
+    int
+        The number of clients written.
+    """
     for i in range(clients):
         out[i] = i
     return clients

@@ -1,4 +1,4 @@
-"""How the new iterate reaches every rank. A route's kernel holds its way down as `downlink`."""
+"""The downlink, which brings the new iterate to every rank: the field `downlink` of a route's kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compilation import inlined
+from ..compilation import Integer, inlined
 from ..leader_tree import Tree
 from ..mpi_calls import ROOT, Comm, bcast
 from ..operation import operation
@@ -18,14 +18,16 @@ from ..wire_floats import CHUNK, pack, unpack
 from .compressor import Message, Vector, decode, encode, length
 from .route import Round
 
+Slots = NDArray[np.int64]
+
 SENDER, ROUND = range(2)
-"""Slots of `overflow`: who first had to send a number beyond the wire's floats, and in which round; else -1."""
+"""Slots of `overflow`: the first sender of a number beyond the wire's floats, and the round; -1 if there was none."""
 
 
 class Direct(NamedTuple):
     """One MPI_Bcast to all ranks."""
 
-    unused: int  # compiled code knows no empty tuple
+    unused: int  # compiled code does not allow an empty tuple
 
 
 DIRECT = Direct(0)
@@ -33,13 +35,13 @@ Path = Direct | Tree
 
 
 class Broadcast(NamedTuple):
-    """w goes down in float64: `model` is w itself."""
+    """Broadcast of w in float64: `model` is w itself."""
 
     path: Path
 
 
 class RoundedBroadcast(NamedTuple):
-    """w goes down in floats of 32 or 16 bits. The root keeps the w that it rounds, so no rounding accumulates."""
+    """Broadcast of w in floats of 32 or 16 bits. The root keeps w in float64, so rounding does not accumulate."""
 
     path: Path
     bits: int
@@ -48,21 +50,21 @@ class RoundedBroadcast(NamedTuple):
 
 
 class NoDownlink(NamedTuple):
-    """Nothing travels: the uplink has brought every rank what it needs."""
+    """No downlink: the uplink has brought the messages to every rank."""
 
     unused: int
 
 
 class CompressedBroadcast(NamedTuple):
-    """The compressed direction of the step goes down, and every rank, the root included, decodes it."""
+    """Broadcast of the compressed direction of the step, which every rank, the root included, decodes."""
 
     path: Path
     compressor: Any  # its kernel
-    fixed_size: int  # bytes of every message, or -1 where lengths vary
-    length_sent: bool  # only the root knows the length, so that it goes down too
+    fixed_size: int  # bytes of every message, or -1 if lengths vary
+    length_sent: bool  # true if only the root knows the length, so that the length is broadcast too
     payload: NDArray[np.uint8]
     length: NDArray[np.int32]  # (1,)
-    length_bytes: NDArray[np.uint8]  # (4,): the same
+    length_bytes: NDArray[np.uint8]  # (4,): the bytes of `length`
 
 
 Downlink = Broadcast | RoundedBroadcast | NoDownlink | CompressedBroadcast
@@ -78,7 +80,7 @@ def broadcast(bits: int, dimension: int, path: Path = DIRECT) -> Downlink:
 def compressed_broadcast(
     path: Path, compressor: Any, fixed_size: int, length_sent: bool, longest: int
 ) -> CompressedBroadcast:
-    """Return the broadcast of messages of at most `longest` bytes of this compressor's kernel."""
+    """Return the broadcast of this compressor kernel's messages, of at most `longest` bytes."""
     size = np.zeros(1, np.int32)
     return CompressedBroadcast(
         path=path,
@@ -92,25 +94,25 @@ def compressed_broadcast(
 
 
 @operation
-def send_down(path: Any, comm: Comm, array: Any) -> int:
-    """Send the root's float64 or byte array to all ranks; return MPI's error code. The type of a path chooses how."""
+def send_down(path: Any, comm: Comm, array: NDArray[Any]) -> int:
+    """Send the root's float64 or byte array to all ranks along the path; return MPI's error code."""
     return bcast(comm, array)
 
 
 @operation
 def copies_sent(path: Any, comm: Comm) -> int:
-    """Return how often a rank receives what `send_down` sends, summed over ranks."""
+    """Return the number of copies of an array that ranks receive from `send_down`, summed over ranks."""
     return comm.size
 
 
 @send_down.implement(Tree)
-def _send_down_the_tree(path, comm, array):
+def _send_down_the_tree(path: Tree, comm: Comm, array: NDArray[Any]) -> int:
     code = bcast(path.leaders, array) if path.leads else 0
     return bcast(path.group, array) if code == 0 else code
 
 
 @copies_sent.implement(Tree)
-def _copies_sent_by_the_tree(path, comm):
+def _copies_sent_by_the_tree(path: Tree, comm: Comm) -> int:
     return comm.size + path.leaders.size
 
 
@@ -122,21 +124,21 @@ def uplink_reaches_all(downlink: Any) -> bool:
 
 @operation
 def all_ranks_update(downlink: Any) -> bool:
-    """Return whether every rank has the step's direction after `share_direction`, and so updates w for itself."""
+    """Return whether every rank has the direction of the step after `share_direction`, and so updates w itself."""
     return False
 
 
 @operation
-def share_direction(downlink: Any, round: Round, total: Vector, overflow: Any) -> int:
-    """Bring the step's direction, the root's `total`, to all ranks and into the ledger; return MPI's error code."""
+def share_direction(downlink: Any, round: Round, total: Vector, overflow: Slots) -> int:
+    """Send the direction of the step, the root's `total`, to all ranks, and count its bytes; return MPI's code."""
     return 0
 
 
 @operation
-def share_iterate(downlink: Any, round: Round, w: Vector, model: Vector, overflow: Any) -> int:
-    """Bring the root's w to every rank's `model`, at which gradients are taken, and into the ledger.
+def share_iterate(downlink: Any, round: Round, w: Vector, model: Vector, overflow: Slots) -> int:
+    """Send the root's w to every rank's `model`, at which gradients are taken, and count its bytes.
 
-    Returns MPI's error code.
+    Return MPI's error code.
     """
     if round.comm.rank == ROOT:
         round.wire.totals[DOWNLINK_BYTES] += 8 * len(w) * copies_sent(downlink.path, round.comm)
@@ -145,21 +147,22 @@ def share_iterate(downlink: Any, round: Round, w: Vector, model: Vector, overflo
 
 @operation
 def bare_downlink(downlink: Any, comm: Comm, w: Vector) -> int:
-    """Make the MPI calls of `share_direction` and `share_iterate` alone, for `mpi-fed bench`; return the error code."""
+    """Make only the MPI calls of `share_direction` and `share_iterate`, for `mpi-fed bench`; return MPI's code."""
     return send_down(downlink.path, comm, w)
 
 
 @uplink_reaches_all.implement(NoDownlink)
 @all_ranks_update.implement(NoDownlink)
 @all_ranks_update.implement(CompressedBroadcast)
-def _yes(downlink):
+def _yes(downlink: NoDownlink | CompressedBroadcast) -> bool:
     return True
 
 
 @share_direction.implement(CompressedBroadcast)
-def _share_compressed(downlink, round, total, overflow):
+def _share_compressed(downlink: CompressedBroadcast, round: Round, total: Vector, overflow: Slots) -> int:
     comm, wire = round.comm, round.wire
     message = Message(Stream(round.seed, THE_ROOT, np.uint64(round.number)), 1, 0)
+    size: Integer
     size, code = np.int64(0), 0
     if comm.rank == ROOT:
         size = np.int64(encode(downlink.compressor, total, downlink.payload, message))
@@ -188,7 +191,7 @@ def _share_compressed(downlink, round, total, overflow):
 
 
 @share_iterate.implement(RoundedBroadcast)
-def _share_rounded(downlink, round, w, model, overflow):
+def _share_rounded(downlink: RoundedBroadcast, round: Round, w: Vector, model: Vector, overflow: Slots) -> int:
     if round.comm.rank == ROOT:
         stream = Stream(round.seed, EVERYONE, np.uint64(round.number))
         if pack(w, downlink.bits, downlink.buffer, stream, downlink.dither) < 0 and overflow[SENDER] == -1:
@@ -201,17 +204,19 @@ def _share_rounded(downlink, round, w, model, overflow):
 
 @share_iterate.implement(NoDownlink)
 @share_iterate.implement(CompressedBroadcast)
-def _share_nothing(downlink, round, w, model, overflow):
+def _share_nothing(
+    downlink: NoDownlink | CompressedBroadcast, round: Round, w: Vector, model: Vector, overflow: Slots
+) -> int:
     return 0
 
 
 @bare_downlink.implement(RoundedBroadcast)
-def _bare_rounded(downlink, comm, w):
+def _bare_rounded(downlink: RoundedBroadcast, comm: Comm, w: Vector) -> int:
     return send_down(downlink.path, comm, downlink.buffer)
 
 
 @bare_downlink.implement(CompressedBroadcast)
-def _bare_compressed(downlink, comm, w):
+def _bare_compressed(downlink: CompressedBroadcast, comm: Comm, w: Vector) -> int:
     code = send_down(downlink.path, comm, downlink.length_bytes) if downlink.length_sent else 0
     if code != 0:
         return code
@@ -219,19 +224,19 @@ def _bare_compressed(downlink, comm, w):
 
 
 @bare_downlink.implement(NoDownlink)
-def _bare_nothing(downlink, comm, w):
+def _bare_nothing(downlink: NoDownlink, comm: Comm, w: Vector) -> int:
     return 0
 
 
 @inlined
-def decodes_here(downlink, comm):
-    """Whether this rank decodes the round's messages."""
+def decodes_here(downlink: Any, comm: Comm) -> bool:
+    """Return whether this rank decodes the round's messages."""
     return comm.rank == ROOT or uplink_reaches_all(downlink)
 
 
 @inlined
-def enter_transported(downlink, round, sent, received):
-    """Enter the bytes that all ranks handed to MPI, and what each of them got where the uplink reaches all ranks."""
+def enter_transported(downlink: Any, round: Round, sent: Integer, received: Integer) -> None:
+    """Count the bytes that all ranks handed to MPI, and those that each received if the uplink reaches all ranks."""
     if round.comm.rank == ROOT:
         round.wire.totals[UPLINK_BYTES] += sent
         if uplink_reaches_all(downlink):

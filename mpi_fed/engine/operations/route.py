@@ -1,4 +1,4 @@
-"""What a route does inside the compiled round. Its kernel has a field `downlink`, the way back (`downlink.py`)."""
+"""The operations of a route in the compiled round. Its kernel has a field `downlink` (`downlink.py`)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..wire import Wire
 from .compressor import Vector
 
 NOT_DEFINED = -1
-"""Returned by `bare_uplink` where a route does not define it."""
+"""Returned by `bare_uplink` if a route does not define it."""
 
 
 class Round(NamedTuple):
-    """A round as a route sees it on one rank."""
+    """The arguments of a round for a route on one rank."""
 
     number: int  # k
     seed: np.uint64
@@ -30,41 +30,79 @@ class Round(NamedTuple):
 
 @operation(required=True)
 def uplink(kernel: Any, round: Round, total: Vector) -> int:
-    """Bring the packed messages of all ranks to the root, decode and average them there, and return MPI's error code.
+    """Bring the packed messages of all ranks to the root, and decode and average them there.
 
-    The root adds each decoded message, weighted 1/N, to `total`, (d,), enters it in the ledger (`enter`) and counts the
-    bytes handed to MPI (`enter_transported`). Where the route reaches all ranks, every rank decodes.
+    The root adds each decoded message, weighted 1/N, to `total`, enters it in the ledger (`enter`) and counts the bytes
+    handed to MPI (`enter_transported`). If the route reaches all ranks, every rank decodes.
+
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the route on this rank.
+    round : Round
+        The round, with the messages of this rank in `round.wire.send`.
+    total : (d,) array of float64
+        Zeros; on return, the mean of the messages at the root.
+
+    Returns
+    -------
+    int
+        MPI's error code, 0 for success.
     """
     raise NotImplementedError
 
 
 @operation
 def bare_uplink(kernel: Any, comm: Comm, wire: Wire, size: int) -> int:
-    """Make the MPI calls of `uplink` alone, for `mpi-fed bench`, outside of rounds; return MPI's error code.
+    """Make only the MPI calls of `uplink`, for `mpi-fed bench`, outside of rounds.
 
-    The sizes are those that the last round left in the wire. Returns NOT_DEFINED where a route does not say.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the route on this rank.
+    comm : Comm
+        The communicator.
+    wire : Wire
+        The buffers, with the sizes of messages that the last round left.
+    size : int
+        The bytes of this rank's messages.
+
+    Returns
+    -------
+    int
+        MPI's error code, or NOT_DEFINED (the default).
     """
     return NOT_DEFINED
 
 
 @operation
 def overlaps(kernel: Any) -> bool:
-    """Return whether the uplink travels while the next messages are made. If not, `begin_uplink` is never called."""
+    """Return whether messages are in transit while the next ones are made. If not, `begin_uplink` is never called."""
     return False
 
 
 @operation
 def begin_uplink(kernel: Any, round: Round) -> int:
-    """Start sending the round's messages, and return MPI's error code; `uplink` then waits for it.
+    """Start to send the round's messages; `uplink` then waits for their arrival.
 
-    They lie in wire.send from `start_of_messages` on.
+    Parameters
+    ----------
+    kernel : NamedTuple
+        The kernel of the route on this rank.
+    round : Round
+        The round; its messages are in `round.wire.send` from `start_of_messages` on.
+
+    Returns
+    -------
+    int
+        MPI's error code, 0 for success.
     """
     return 0
 
 
 @operation
 def progress_uplink(kernel: Any) -> int:
-    """Let MPI go on with what `begin_uplink` started, and return its error code."""
+    """Let MPI continue the collective that `begin_uplink` started, and return MPI's error code."""
     return 0
 
 
