@@ -1,4 +1,4 @@
-"""What an algorithm is: step sizes, what a client sends, what the root does with the mean of what arrives."""
+"""Base class of algorithms: the step sizes, the vector that a client sends, and the step from the mean message."""
 
 from __future__ import annotations
 
@@ -18,76 +18,120 @@ Array = NDArray[np.float64]
 
 
 class Steps(NamedTuple):
-    """gamma_k = scale (k + 1)^-exponent for round k = 0, 1, ...; exponent 0 is a constant step."""
+    """Step sizes gamma_k = scale (k + 1)^-exponent of the rounds k = 0, 1, ...; exponent 0 is a constant step."""
 
     scale: float
     exponent: float = 0.0
 
 
 @inlined
-def step_size(steps, round):
-    """gamma_k."""
+def step_size(steps: Steps, round: int) -> float:
+    """Return gamma_k, the step size of a round."""
     if steps.exponent > 0.0:
         return steps.scale * np.float64(round + 1) ** -steps.exponent
     return steps.scale
 
 
 class Algorithm(Component):
-    """Step sizes, averaging and the start: what every algorithm has.
+    """Step sizes, averaging and the initial iterate, which all algorithms share.
 
-    Steps: constant gamma = 1/(2 (omega+1) R^2); horizon gamma = K^(-2/5); decreasing
-    gamma_k = step_scale (k+1)^(-step_exponent); or a number. omega is the paper's constant, or the tight one.
-    With `local_steps` = t a client does t steps of its own between two messages (`local_steps.py`), and constant is
-    1/(2 (omega t + 1) R^2): what it compresses is the sum of t gradients. Compression both ways: `step_omega`.
+    This is the base class of all algorithms. The static methods of a subclass, which are compiled, compute the vector
+    that a client compresses and the step (`mpi_fed/engine/operations/algorithm.py`).
+
+    Parameters
+    ----------
+    step_size : {"constant", "horizon", "decreasing"} or float, default: "constant"
+        Step sizes gamma_k: `1/(2 (omega t + 1) R^2)` with t the local steps and R^2 the mean of Tr H_i; `K^(-2/5)`
+        with K the rounds; `step_scale (k+1)^(-step_exponent)`; or a number above 0.
+    step_scale : float, default: the constant step
+        Factor of decreasing steps, above 0; by default the constant step.
+    step_exponent : float, default: 0.5
+        Exponent of decreasing steps, in [0, 1).
+    omega : {"paper", "tight"}, default: "paper"
+        Variance bound in the step size: the usual one, or the smallest one if it is known. They differ only for
+        quantization.
+    averaging : {"all", "tail"}, default: "all"
+        Iterates that are averaged: all of w_0 .. w_{K-1}, or the last ones.
+    tail_fraction : float, default: 0.5
+        Share of the iterates in a tail average, in (0, 1].
+    alpha : "default" or float, default: "default"
+        Rate of the clients' memories in `control-variates`, in (0, 1]. The default is `1/(2 (omega + 1))`.
+    local_steps : int, default: 1
+        t, the steps that a client takes by itself between two messages, 1 to 10^6.
+    initial : {"zeros", "normal"}, list of float or str, default: "zeros"
+        Initial iterate w_0: zeros, a draw of N(0, I) by the repetition's seed, d numbers, or the path of an .npy file
+        with d numbers.
+    ridge : float, default: 0.0
+        lambda, at least 0. Clients compress g + lambda w. The excess risk is still that of the problem without it.
+
+    Notes
+    -----
+    Step sizes, with R^2 the mean of Tr H_i, K the number of rounds and t = `local_steps`:
+
+        constant      gamma_k = 1 / (2 (omega t + 1) R^2)
+        horizon       gamma_k = K^(-2/5)
+        decreasing    gamma_k = step_scale (k + 1)^(-step_exponent)
+
+    A client with t local steps compresses the sum of its t gradients. Under bidirectional compression omega is that of
+    `step_omega`.
+
+    Examples
+    --------
+    >>> from mpi_fed.algorithms import algorithms
+    >>> algorithms["sgd"](step_size="decreasing", step_scale=0.1).steps(omega=3.0, trace=2.0, rounds=1000)
+    Steps(scale=0.1, exponent=0.5)
     """
 
     always_updates: ClassVar[bool] = False
-    """w moves even in a round in which nobody sends."""
+    """True if w moves even in a round in which no client sends a message."""
     delayed: ClassVar[bool] = False
-    """Gradients of round k are taken at w_{k-1}, so that messages may travel while the next gradients are computed."""
+    """True if gradients of round k are taken at w_{k-1}, so that messages may travel while the next gradients are
+    computed."""
     has_theory: ClassVar[bool] = False
-    """Theory covers this class. Each class states it for itself: a subclass may step otherwise."""
+    """True if theory covers this class. Each class must state it, since a subclass may take other steps."""
     two_way: ClassVar[bool] = True
-    """The direction of its step may be compressed again on its way down, without bias."""
+    """True if the direction of the step may be compressed on the downlink, without bias."""
 
     step_size: Literal["constant", "horizon", "decreasing"] | Annotated[float, Field(gt=0)] = "constant"
-    step_scale: float | None = Field(None, gt=0)
-    step_exponent: float = Field(0.5, ge=0, lt=1)
+    step_scale: float | None = Field(default=None, gt=0)
+    step_exponent: float = Field(default=0.5, ge=0, lt=1)
     omega: Literal["paper", "tight"] = "paper"
     averaging: Literal["all", "tail"] = "all"
-    tail_fraction: float = Field(0.5, gt=0, le=1)
+    tail_fraction: float = Field(default=0.5, gt=0, le=1)
     alpha: Literal["default"] | Annotated[float, Field(gt=0, le=1)] = "default"
-    local_steps: int = Field(1, ge=1, le=10**6)
-    initial: Literal["zeros", "normal"] | tuple[float, ...] | str = "zeros"
-    ridge: float = Field(0.0, ge=0)
+    local_steps: int = Field(default=1, ge=1, le=10**6)
+    initial: Literal["zeros", "normal"] | tuple[float, ...] | str = "zeros"  # noqa: PYI051 (messages name the values)
+    ridge: float = Field(default=0.0, ge=0)
     lists = frozenset({"initial"})
 
     def check(self, compressor: Compressor, dimension: int) -> None:
-        """Raise ValueError, one sentence, where the parameters do not fit together."""
+        """Raise ValueError, with one sentence, if the parameters do not fit the compressor or the dimension."""
         if self.initial != "zeros":
             self.start_vector(dimension)
         if self.local_steps > 1 and self.ridge > 0:
-            raise ValueError("ridge with local_steps > 1 is not defined here; give one of them")
+            raise ValueError("ridge with local_steps > 1 is not supported; give only one of them")
 
     def omega_of(self, compressor: Compressor, dimension: int) -> float:
-        """The omega in use of one compressor: the paper's constant or the tight one."""
+        """Return the variance bound in use of one compressor: the paper's or the tight one."""
         tight = compressor.omega_tight(dimension) if self.omega == "tight" else None
         return compressor.omega_bound(dimension) if tight is None else tight
 
     def step_omega(self, compressor: Compressor, downlink: Compressor | None, dimension: int) -> float:
-        """The omega that enters the step size: of both compressions, one after the other,
+        """Return the omega of the step size, which is that of both compressions, one after the other.
 
-        omega + 1 = (omega_up + 1) (omega_down + 1),   as E||C_down(C_up(x))||^2 <= (omega_down + 1) E||C_up(x)||^2.
+            omega + 1 = (omega_up + 1) (omega_down + 1),   as E||C_down(C_up(x))||^2 <= (omega_down + 1) E||C_up(x)||^2.
+
+        Without a compressed downlink (`downlink` is None) it is omega_up.
         """
         up = self.omega_of(compressor, dimension)
         return up if downlink is None else (up + 1) * (self.omega_of(downlink, dimension) + 1) - 1
 
     def constant_step(self, omega: float, trace: float) -> float:
-        """The constant step size; `trace` is R^2, the mean of Tr H_i."""
+        """Return the constant step size; `trace` is R^2, the mean of Tr H_i."""
         return 1 / (2 * (omega * self.local_steps + 1) * trace)
 
     def steps(self, omega: float, trace: float, rounds: int) -> Steps:
-        """The step sizes."""
+        """Return the step sizes of a run of K = `rounds` rounds; `trace` is R^2, the mean of Tr H_i."""
         if self.step_size == "constant":
             return Steps(self.constant_step(omega, trace))
         if self.step_size == "horizon":
@@ -97,9 +141,9 @@ class Algorithm(Component):
         return Steps(float(self.step_size))
 
     def start_vector(self, dimension: int) -> Array | None:
-        """w_0 where it is given, as a list or as the path of an .npy file, or zeros; None for a random start.
+        """Return w_0, (d,), if it is zero or given as a list or an .npy file; None if it is random.
 
-        Raises ValueError, one sentence, where it is no vector of this dimension.
+        Raises ValueError, with one sentence, if it is not a vector of d finite numbers.
         """
         if self.initial == "normal":
             return None
@@ -108,34 +152,55 @@ class Algorithm(Component):
         try:
             start = np.load(self.initial) if isinstance(self.initial, str) else np.array(self.initial)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"initial = {self.initial!r} is no readable .npy file ({error})") from None
+            raise ValueError(
+                f"initial = {self.initial!r} is not a readable .npy file ({error}); write it with numpy.save"
+            ) from None
         if not isinstance(start, np.ndarray):
-            raise ValueError(f"initial = {self.initial!r} holds several arrays; give an .npy file, with one")
+            raise ValueError(f"initial = {self.initial!r} holds several arrays; give an .npy file, which holds one")
         if start.shape != (dimension,) or start.dtype.kind not in "fiu" or not np.isfinite(start).all():
             raise ValueError(
-                f"initial must be {dimension} finite numbers, as the dimension is; it has shape {start.shape}"
+                f"initial must be {dimension} finite numbers, one for each dimension; it has shape {start.shape}"
             )
         return start.astype(np.float64)
 
     def averaging_start(self, rounds: int) -> int:
-        """The first k whose w_k enters the average."""
+        """Return the first k whose w_k enters the average."""
         return 0 if self.averaging == "all" else rounds - max(1, round(self.tail_fraction * rounds))
 
     def memory_rate(self, omega: float) -> float | None:
-        """alpha, the rate at which clients' memories follow what they send; None without memories."""
+        """Return alpha, the rate at which clients' memories follow their messages, or None without memories."""
         return None
 
     def client_bytes(self, dimension: int) -> int:
-        """Bytes of what a client keeps from round to round."""
+        """Return the bytes that a client keeps from one round to the next."""
         return 0
 
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
-        """The parameters and memories that the compiled operations get, for the `hosted` ones of N `clients`."""
+        """Return the `Kernel` tuple: the parameters and memories that the compiled operations get on a rank.
+
+        Parameters
+        ----------
+        dimension : int
+            d.
+        omega : float
+            Variance bound in use.
+        steps : Steps
+            Step sizes.
+        hosted : int
+            Number of clients on this rank.
+        clients : int
+            N, the number of all clients.
+
+        Returns
+        -------
+        NamedTuple
+            Its arrays are zero at the start of a repetition, and checkpoints hold them.
+        """
         raise NotImplementedError
 
 
-def arrays_of(kernel: tuple, place: str = "algorithm") -> dict[str, NDArray[Any]]:
-    """All arrays of an algorithm's kernel, which a repetition begins with at zero, by their place in it."""
+def arrays_of(kernel: tuple[Any, ...], place: str = "algorithm") -> dict[str, NDArray[Any]]:
+    """Return all arrays of an algorithm's kernel, by their place in it. They are zero at the start of a repetition."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, part in zip(getattr(kernel, "_fields", range(len(kernel))), kernel, strict=True):
         if isinstance(part, np.ndarray):

@@ -1,32 +1,51 @@
-"""Compressed differences to memories: what heterogeneous clients need, since their gradients do not vanish at w*."""
+"""Compressed differences to memories, for heterogeneous clients, whose gradients do not vanish at w*."""
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..engine.operations.algorithm import outgoing, update
-from ..engine.operations.compressor import decode
+from ..engine.operations.algorithm import Client, outgoing, update
+from ..engine.operations.compressor import Bytes, Message, decode
 from .base import Array, Steps, algorithms
 from .sgd import Sgd, SgdKernel
 
 
 class ControlVariatesKernel(NamedTuple):
+    """Parameters and memories of control variates in compiled code."""
+
     sgd: SgdKernel
     alpha: float
-    memory: Array  # (hosted, d), h_i of the clients on this rank
-    mean: Array  # (d,), the root's: the mean of all h_i
+    memory: Array  # (hosted, d): h_i of the clients on this rank
+    mean: Array  # (d,): the mean of all h_i, on the root
 
 
 @algorithms.register
 class ControlVariates(Sgd):
-    """Each client compresses its gradient's difference to a memory that it and the root keep (DIANA, Artemis).
+    """SGD whose clients compress the difference of their gradient to a memory (DIANA, Artemis).
 
-    m_i = C_i(g_i(w_k) - h_i),  w_{k+1} = w_k - gamma_k (1/N) sum_i (h_i + m_i),  h_i <- h_i + alpha m_i,  h_i = 0 at
-    first. alpha defaults to 1/(2 (omega+1)). The root keeps only the mean of the h_i, which moves by alpha times the
-    mean of the m_i. Mishchenko, Gorbunov, Takac and Richtarik, "Distributed learning with compressed gradient
-    differences" (2019); Philippenko and Dieuleveut (2020).
+    Its parameters are those of `Algorithm`; `alpha` is the rate of the memories.
+
+    Notes
+    -----
+    Formula, with all memories h_i = 0 at the start:
+
+        m_i     = C_i(g_i(w_k) - h_i)
+        w_{k+1} = w_k - gamma_k (1/N) sum_i (h_i + m_i)
+        h_i    <- h_i + alpha m_i
+
+    `alpha` is `1/(2 (omega + 1))` by default. Client i keeps h_i. The root keeps only the mean of the h_i, which moves
+    by alpha times the mean of the m_i.
+
+    It helps if clients are heterogeneous and their gradients are nearly exact (large batches, or "full"). With
+    batches of one sample it is usually worse than `sgd`.
+
+    References
+    ----------
+    K. Mishchenko, E. Gorbunov, M. Takac and P. Richtarik, "Distributed learning with compressed gradient differences"
+    (2019). C. Philippenko and A. Dieuleveut, "Bidirectional compression in heterogeneous settings for distributed or
+    federated learning with partial participation: tight convergence guarantees", arXiv 2006.14591 (2020).
     """
 
     kind = "control-variates"
@@ -49,18 +68,21 @@ class ControlVariates(Sgd):
         )
 
     @staticmethod
-    def outgoing(kernel, client, round, w, g):
+    def outgoing(kernel: ControlVariatesKernel, client: Client, round: int, w: Array, g: Array) -> None:
+        """g <- g + lambda w - h_i, all of shape (d,)."""
         outgoing(kernel.sgd, client, round, w, g)
         memory = kernel.memory[client.row]
         for j in range(len(g)):
             g[j] -= memory[j]
 
     @staticmethod
-    def sent(kernel, client, compressor, payload, message):
+    def sent(kernel: ControlVariatesKernel, client: Client, compressor: Any, payload: Bytes, message: Message) -> None:
+        """h_i <- h_i + alpha m_i."""
         decode(compressor, payload, kernel.alpha, kernel.memory[client.row], message)
 
     @staticmethod
-    def direction(kernel, round, total):
+    def direction(kernel: ControlVariatesKernel, round: int, total: Array) -> None:
+        """total <- mean_i h_i + total, then mean_i h_i moves by alpha times the mean message; all of shape (d,)."""
         mean = kernel.mean
         for j in range(len(total)):
             message = total[j]
@@ -68,5 +90,6 @@ class ControlVariates(Sgd):
             mean[j] += kernel.alpha * message
 
     @staticmethod
-    def update(kernel, round, total, w):
+    def update(kernel: ControlVariatesKernel, round: int, total: Array, w: Array) -> None:
+        """w <- w - gamma_k total, both of shape (d,)."""
         update(kernel.sgd, round, total, w)

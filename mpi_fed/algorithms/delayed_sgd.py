@@ -1,4 +1,4 @@
-"""SGD one round late: what a round computes does not wait for what the round before has sent."""
+"""SGD one round late."""
 
 from __future__ import annotations
 
@@ -10,13 +10,27 @@ from .sgd import Sgd
 
 @algorithms.register
 class DelayedSgd(Sgd):
-    """w_{k+1} = w_k - gamma_k (1/N) sum_i C_i(g_i(w_{k-1})),  w_{-1} = w_0.
+    """SGD with gradients at the previous iterate, so that messages travel while the next gradients are computed.
 
-    The messages of round k need w_{k-1} alone: they are made while those of round k - 1 travel, on a route that can
-    (`engine/operations/overlap.py`). Of w - w*, the part along an eigenvector of H with eigenvalue l goes on by the
-    roots of z^2 - z + gamma l on average, which are below 1 for gamma l < 1, where those of sgd ask for 2. The
-    limit trace is that of sgd: to the mean of the iterates the delay is of a higher order in gamma. Agarwal and
-    Duchi, "Distributed delayed stochastic optimization" (2011).
+    Its parameters are those of `Algorithm`.
+
+    Notes
+    -----
+    Formula:
+
+        w_{k+1} = w_k - gamma_k (1/N) sum_i C_i(g_i(w_{k-1})),    w_{-1} = w_0.
+
+    The messages of round k need only w_{k-1}. They are computed while those of round k - 1 travel, if the route
+    supports that (`mpi_fed/engine/operations/overlap.py`).
+
+    Stability: on average, the component of `w - w*` along an eigenvector of H with eigenvalue l evolves with the roots
+    of `z^2 - z + gamma l`. These are below 1 in modulus for `gamma l < 1`; SGD needs `gamma l < 2`.
+
+    The limit trace is that of `sgd`: the delay changes the mean of the iterates by a higher order in gamma.
+
+    References
+    ----------
+    A. Agarwal and J. C. Duchi, "Distributed delayed stochastic optimization", NIPS 2011.
     """
 
     kind = "delayed-sgd"

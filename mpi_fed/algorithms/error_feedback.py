@@ -1,31 +1,50 @@
-"""Error feedback: what compression left out is added to what is sent next, so that a biased compressor converges."""
+"""Error feedback, with which a biased compressor converges."""
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ..compressors import Compressor
-from ..engine.operations.algorithm import outgoing
-from ..engine.operations.compressor import decode
+from ..engine.operations.algorithm import Client, outgoing
+from ..engine.operations.compressor import Bytes, Message, decode
 from .base import Array, Steps, algorithms, step_size
 from .sgd import Sgd, SgdKernel
 
 
 class ErrorFeedbackKernel(NamedTuple):
+    """Parameters and memories of error feedback in compiled code."""
+
     sgd: SgdKernel
-    errors: Array  # (hosted, d), e_i of the clients on this rank
+    errors: Array  # (hosted, d): e_i of the clients on this rank
 
 
 @algorithms.register
 class ErrorFeedback(Sgd):
-    """v_i = e_i + gamma_k g_i(w_k),  m_i = C(v_i),  e_i <- v_i - m_i,  w_{k+1} = w_k - (1/N) sum_i m_i;  first e_i = 0.
+    """SGD whose clients add the error of their last compression to the next message.
 
-    For contractive compressors, ||C(x) - x||^2 <= (1 - delta) ||x||^2 with delta > 0, biased or not; omega is
-    1 - delta, and the constant step is gamma = delta/(2 t R^2) with t local steps. Whatever C is, w_k - mean_i e_i
-    moves by plain gradient steps, the gradients taken at the w_k. Seide, Fu, Droppo, Li and Yu (2014); Stich,
-    Cordonnier and Jaggi (2018).
+    Its parameters are those of `Algorithm`. It needs a compressor with `omega < 1` that leaves no client out, such as
+    `top-k`.
+
+    Notes
+    -----
+    Formula, with all errors e_i = 0 at the start:
+
+        v_i     = e_i + gamma_k g_i(w_k)
+        m_i     = C(v_i)
+        e_i    <- v_i - m_i
+        w_{k+1} = w_k - (1/N) sum_i m_i
+
+    It is for contractive compressors, biased or not: `||C(x) - x||^2 <= (1 - delta) ||x||^2` with delta > 0, so
+    `omega = 1 - delta`. The constant step is `gamma = delta/(2 t R^2)` with t local steps. For every C, `w_k - mean_i
+    e_i` moves by plain gradient steps, with gradients taken at w_k.
+
+    References
+    ----------
+    F. Seide, H. Fu, J. Droppo, G. Li and D. Yu, "1-bit stochastic gradient descent and its application to data-parallel
+    distributed training of speech DNNs", Interspeech 2014. S. U. Stich, J.-B. Cordonnier and M. Jaggi, "Sparsified SGD
+    with memory", NeurIPS 2018.
     """
 
     kind = "error-feedback"
@@ -36,12 +55,12 @@ class ErrorFeedback(Sgd):
         super().check(compressor, dimension)
         if compressor.may_be_absent:
             raise ValueError(
-                f"error feedback needs every client in every round, and {compressor.kind} leaves some out; "
+                f"error feedback needs every client in every round, but {compressor.kind} leaves some out; "
                 f'give compressor kind = "top-k", or algorithm kind = "sgd"'
             )
         if compressor.omega_bound(dimension) >= 1:
             raise ValueError(
-                f"error feedback needs a compressor with omega < 1, and {compressor.kind} has omega = "
+                f"error feedback needs a compressor with omega < 1, but {compressor.kind} has omega = "
                 f'{compressor.omega_bound(dimension):.4g}; give compressor kind = "top-k", or algorithm kind = "sgd"'
             )
 
@@ -55,7 +74,8 @@ class ErrorFeedback(Sgd):
         return ErrorFeedbackKernel(SgdKernel(steps, self.ridge), np.zeros((hosted, dimension)))
 
     @staticmethod
-    def outgoing(kernel, client, round, w, g):
+    def outgoing(kernel: ErrorFeedbackKernel, client: Client, round: int, w: Array, g: Array) -> None:
+        """e_i <- e_i + gamma_k (g + lambda w), then g <- e_i, all of shape (d,)."""
         outgoing(kernel.sgd, client, round, w, g)
         step, error = step_size(kernel.sgd.steps, round), kernel.errors[client.row]
         for j in range(len(g)):
@@ -63,10 +83,12 @@ class ErrorFeedback(Sgd):
             g[j] = error[j]
 
     @staticmethod
-    def sent(kernel, client, compressor, payload, message):
+    def sent(kernel: ErrorFeedbackKernel, client: Client, compressor: Any, payload: Bytes, message: Message) -> None:
+        """e_i <- e_i - m_i."""
         decode(compressor, payload, -1.0, kernel.errors[client.row], message)
 
     @staticmethod
-    def update(kernel, round, total, w):
+    def update(kernel: ErrorFeedbackKernel, round: int, total: Array, w: Array) -> None:
+        """w <- w - total, both of shape (d,); the messages contain the step size."""
         for j in range(len(w)):
             w[j] -= total[j]

@@ -1,4 +1,4 @@
-"""Several steps of its own between two messages of a client: the other way of communicating less."""
+"""Local steps: a client takes several steps by itself between two messages."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.operations.problem import gradient
+from ..engine.schedule import Schedule
 from .base import Array, Steps, step_size
 
 
 class LocalStepsKernel(NamedTuple):
-    """Any problem's kernel, whose clients take steps before they say what they have found."""
+    """Kernel of any problem, wrapped so that clients take local steps before they send a message."""
 
     problem: Any
     steps: Steps
-    local: Array  # (d,), where the client is
-    gradient: Array  # (d,), one gradient there
+    local: Array  # (d,): the client's local iterate
+    gradient: Array  # (d,): one gradient at the local iterate
 
 
 def local_steps_kernel(problem: NamedTuple, steps: Steps, dimension: int) -> LocalStepsKernel:
-    """With t local steps v_0 = w_k, v_{s+1} = v_s - gamma_k g_i(v_s), a client's gradient is sum_{s<t} g_i(v_s).
+    """Return a kernel whose gradient is sum_{s<t} g_i(v_s), with v_0 = w_k and v_{s+1} = v_s - gamma_k g_i(v_s).
 
-    That is (w_k - v_t)/gamma_k, so without compression the root's step is the mean of the clients' v_t: local SGD or
-    FedAvg (McMahan, Moore, Ramage, Hampson and Aguera y Arcas, 2017).
+    It equals (w_k - v_t)/gamma_k, so without compression the root's new iterate is the mean of the clients' v_t: local
+    SGD or FedAvg (McMahan, Moore, Ramage, Hampson and Aguera y Arcas, 2017).
     """
     return LocalStepsKernel(problem, steps, np.zeros(dimension), np.zeros(dimension))
 
 
 @gradient.implement(LocalStepsKernel)
-def local_gradient(kernel, schedule, job, seed, w, g):
-    """g <- the sum of the gradients along the local steps."""
+def local_gradient(kernel: LocalStepsKernel, schedule: Schedule, job: int, seed: np.uint64, w: Array, g: Array) -> None:
+    """g <- the sum of the gradients along the local steps, (d,)."""
     step, local, at_local = step_size(kernel.steps, schedule.round[job]), kernel.local, kernel.gradient
     for j in range(len(w)):
         local[j] = w[j]

@@ -1,7 +1,7 @@
-"""Certification: each compressor against its definition, through the wire, between two ranks.
+"""Certification: comparison of each compressor with its definition, by messages between two ranks.
 
-Rank 1 is the clients: it encodes into a byte buffer. The buffer travels by MPI calls of compiled code to rank 0, the
-root, which decodes from exactly those bytes and the shared stream, and compares the result with theory.
-`cases.py` lists what is certified, `examine.py` makes a certificate (`document.py`) of a case: `exact.py` checks what
-must hold with certainty, `statistics.py` compares draws with their expected moments.
+Rank 1 stands for the clients and encodes into a byte buffer. MPI calls of compiled code send the buffer to rank 0, the
+root, which decodes from exactly those bytes and the shared random numbers and compares the result with theory.
+`cases.py` lists the cases. `examine.py` turns a case into a certificate (`document.py`): `exact.py` checks the
+properties that must hold with certainty, `statistics.py` compares draws with their expected moments.
 """

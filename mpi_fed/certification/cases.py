@@ -12,52 +12,52 @@ from ..study.labels import describe
 from ..study.validation import component, model
 
 DIMENSIONS = (1, 5, 64, 1_000_000)
-"""A single number; one that fits no word; the full covariance; the size of a model."""
+"""Default dimensions: a single number; not a multiple of a word; the full covariance; the size of a model."""
 FEWEST_DRAWS = 100
-"""What a million dimensions get; fewer could show nothing."""
+"""Fewest draws, used for a million dimensions; fewer draws cannot detect an error."""
 FULL = 64
-"""The largest dimension at which every coordinate and the covariance matrix are compared."""
+"""Largest dimension at which every coordinate and the covariance matrix are compared."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A compressor with the parameters of one example, before they are fitted to a dimension."""
+    """A compressor with the parameters of one example, before it is resolved for a dimension."""
 
     compressor: Compressor
     dimensions: tuple[int, ...]
 
     @property
     def label(self) -> str:
-        """The kind and its parameters."""
+        """Kind and parameters, as shown to the user."""
         return describe(self.compressor)
 
 
 def draws_at(dimension: int, draws: int) -> int:
-    """Messages drawn for each fixed x: `draws` up to 64 dimensions, above fewer as each costs more."""
+    """Return the messages drawn for each fixed x: `draws` up to 64 dimensions, fewer above, where each costs more."""
     return max(FEWEST_DRAWS, draws * min(dimension, FULL) // dimension)
 
 
 def cases(dimension: int | None, only: str | None = None) -> list[Case]:
-    """All cases whose label contains `only`, at one dimension or at `DIMENSIONS`.
+    """Return all cases whose label contains `only`, at one dimension or at `DIMENSIONS`.
 
-    Raises InputError where a compressor has nothing to show.
+    Raises InputError if no label contains `only`, or if a compressor has no example for these dimensions.
     """
     wanted = DIMENSIONS if dimension is None else (dimension,)
     every = [case for kind in compressors for case in _of_kind(kind, wanted)]
     chosen = [case for case in every if (only or "") in case.label]
     if not chosen:
         labels = "; ".join(case.label for case in every)
-        raise InputError(f"--only {only}: no compressor's label contains this; there are {labels}")
+        raise InputError(f"--only {only}: no compressor's label contains this; the labels are {labels}")
     return chosen
 
 
 def case_of(table: dict[str, Any], dimension: int | None, draws: int) -> Case:
     """Return the case of one compressor's table, at one dimension or at those of `DIMENSIONS` that it fits.
 
-    Raises InputError where the table is wrong, the parameters fit no dimension, or the draws are too few.
+    Raises InputError if the table is wrong, the parameters fit no dimension, or the draws are too few.
     """
     if draws < FEWEST_DRAWS:
-        raise InputError(f"draws is {draws}; give at least {FEWEST_DRAWS}, since fewer can show nothing")
+        raise InputError(f"draws is {draws}; give at least {FEWEST_DRAWS}, since fewer cannot detect an error")
     built = component(compressors, table, "compressor:")
     if dimension is not None:
         try:
@@ -68,24 +68,24 @@ def case_of(table: dict[str, Any], dimension: int | None, draws: int) -> Case:
     fitting = tuple(d for d in DIMENSIONS if serves(built, d))
     if not fitting:
         raise InputError(
-            f"compressor: {describe(built)} fits none of the dimensions {DIMENSIONS}; give one that it fits"
+            f"compressor: {describe(built)} does not fit the dimensions {DIMENSIONS}; give a dimension that it fits"
         )
     return Case(built, fitting)
 
 
 def _of_kind(kind: str, wanted: tuple[int, ...]) -> list[Case]:
-    place = f'compressor "{kind}", whose class gives `examples`: the example'
+    place = f'compressor "{kind}", in the `examples` of its class:'
     built = [model(compressors[kind], table, f"{place} {table}") for table in _tables(kind)]
     fitted = [Case(compressor, tuple(d for d in wanted if serves(compressor, d))) for compressor in built]
     fitted = [case for case in fitted if case.dimensions]
     if not fitted:
         where = " or ".join(map(str, wanted))
-        raise InputError(f'compressor "{kind}": none of its `examples` serves dimension {where}; add one that does')
+        raise InputError(f'compressor "{kind}": none of its `examples` fits dimension {where}; add one that does')
     return fitted
 
 
 def _tables(kind: str) -> Iterator[dict[str, Any]]:
-    """The examples; behind the first the same with every other `value_bits`."""
+    """Yield the examples, the first one also with every other `value_bits`."""
     field = compressors[kind].model_fields["value_bits"]
     for number, example in enumerate(compressors[kind].examples):
         yield example
@@ -95,7 +95,7 @@ def _tables(kind: str) -> Iterator[dict[str, Any]]:
 
 
 def serves(compressor: Compressor, dimension: int) -> bool:
-    """Whether the compressor's parameters fit the dimension."""
+    """Return whether the compressor's parameters fit the dimension."""
     try:
         compressor.resolve(dimension)
     except ValueError:

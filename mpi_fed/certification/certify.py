@@ -12,7 +12,7 @@ from ..errors import InputError, RunError
 from .ranks import Request, certificates
 
 DRAWS = 20_000
-"""Messages for each fixed vector up to 64 dimensions, by default."""
+"""Default number of messages for each fixed vector, up to 64 dimensions."""
 
 
 def certify(
@@ -22,10 +22,10 @@ def certify(
     *,
     plugins: Sequence[str | os.PathLike[str]] = (),
 ) -> dict[str, Any]:
-    """Test a compressor against its definition, through the wire, and return its certificate.
+    """Compare a compressor with its definition, by messages between two ranks, and return its certificate.
 
-    Two ranks are started with the launcher of this environment. One encodes, the other decodes from the payload and the
-    shared seed alone; the measured expectation, variance, covariance and length are compared with the closed forms.
+    Two ranks are started with the launcher of this environment. One encodes, the other decodes from only the payload
+    and the shared seed; the measured expectation, variance, covariance and length are compared with the closed forms.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ def certify(
     draws : int, default 20,000
         Messages drawn for each fixed vector up to 64 dimensions; fewer above.
     plugins : sequence of paths, optional
-        Plugin files that define compressors, beside those that are loaded already.
+        Plugin files that define compressors, in addition to those already loaded.
 
     Returns
     -------
     dict
         One entry of `mpi-fed certify --json`: `verdict` is `"PASS"` or `"FAIL"`, `reasons` says why,
-        `variance_ratio` is the largest measured E||C(x) - x||^2 / (omega ||x||^2), `bias_z_max` and its like are the
-        largest z-scores, and `error_rate` bounds the probability that a right compressor fails.
+        `variance_ratio` is the largest measured E||C(x) - x||^2 / (omega ||x||^2), `bias_z_max` and so on are the
+        largest z-scores, and `error_rate` bounds the probability that a correct compressor fails.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def certify(
 
 
 def _check_module(kind: type) -> None:
-    """Raise InputError where the ranks could not load the class."""
+    """Raise InputError if the ranks cannot load the class."""
     name = kind.__module__
     if not name.startswith("mpi_fed.") and name not in plugin_files.loaded:
         raise InputError(

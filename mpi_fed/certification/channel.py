@@ -16,28 +16,29 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 CLIENTS = 2
-"""Clients that send in each round, both at home on rank 1."""
+"""Clients that send in each round, both on rank 1."""
 SEED = np.uint64(20221117)
 
 Array = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+Counts = NDArray[np.int32]
 
 
 class Batch(NamedTuple):
-    """The messages of a few rounds, ordered by round and client; those of absent clients are empty."""
+    """Messages of a few rounds, ordered by round and client; those of absent clients are empty."""
 
-    first: int  # round
+    first: int  # number of the first round
     participants: NDArray[np.int64]  # scratch, (CLIENTS,)
-    sizes: NDArray[np.int32]  # bytes, as the sender tells; negated for an overflow
-    lengths: NDArray[np.int64]  # bytes, as the shared stream tells, or UNKNOWN
-    bits: NDArray[np.int64]  # as `information_bits` says
+    sizes: NDArray[np.int32]  # bytes, as sent by the sender; negated for an overflow
+    lengths: NDArray[np.int64]  # bytes, as `length` computes them from shared random numbers, or UNKNOWN
+    bits: NDArray[np.int64]  # as `information_bits` returns them
     present: NDArray[np.bool_]
     decoded: Array  # (messages, d): start + weight C(x), or start where absent
 
 
 @kernel
-def encode_messages(compressor, seed, x, batch, payload):
-    """Write the clients' messages one behind the other; their bytes."""
+def encode_messages(compressor: Any, seed: np.uint64, x: Array, batch: Batch, payload: Bytes) -> int:
+    """Write the clients' messages of x, (d,), one after the other into payload; return their bytes."""
     total = 0
     for row in range(0, len(batch.sizes), CLIENTS):
         round = np.uint64(batch.first + row // CLIENTS)
@@ -52,8 +53,17 @@ def encode_messages(compressor, seed, x, batch, payload):
 
 
 @kernel
-def ship(comm, payload, total, sizes, received, all_sizes, counts, starts):
-    """Bring sizes, then the `total` bytes of payload, to the root; MPI's error code."""
+def ship(
+    comm: Comm,
+    payload: Bytes,
+    total: int,
+    sizes: Counts,
+    received: Bytes,
+    all_sizes: Counts,
+    counts: Counts,
+    starts: Counts,
+) -> int:
+    """Send sizes, then the `total` bytes of payload, to the root; return MPI's error code."""
     code = gather_counts(comm, sizes, all_sizes)
     if code != 0:
         return code
@@ -65,8 +75,8 @@ def ship(comm, payload, total, sizes, received, all_sizes, counts, starts):
 
 
 @kernel
-def decode_messages(compressor, seed, weight, payload, batch):
-    """Add the messages, each decoded from its own bytes alone."""
+def decode_messages(compressor: Any, seed: np.uint64, weight: float, payload: Bytes, batch: Batch) -> None:
+    """Add weight C(x) to batch.decoded, each message decoded from its own bytes alone."""
     start = 0
     for row in range(0, len(batch.sizes), CLIENTS):
         round = np.uint64(batch.first + row // CLIENTS)
@@ -83,7 +93,7 @@ def decode_messages(compressor, seed, weight, payload, batch):
 
 
 def batch_of(rounds: range, dimension: int, start: float = 0.0) -> Batch:
-    """An empty batch."""
+    """Return an empty batch, with batch.decoded filled with `start`."""
     n = len(rounds) * CLIENTS
     return Batch(
         first=rounds.start,
@@ -97,7 +107,7 @@ def batch_of(rounds: range, dimension: int, start: float = 0.0) -> Batch:
 
 
 class Channel:
-    """Two ranks; both call the same methods in the same order."""
+    """Connection between two ranks, which call the same methods in the same order."""
 
     def __init__(self, comm: MPI.Comm) -> None:
         from mpi4py import MPI
@@ -110,7 +120,7 @@ class Channel:
             self._ship(comm_of(MPI.COMM_SELF), nothing, 0, np.zeros(CLIENTS, np.int32), np.zeros_like(nothing))
 
     def prepare(self, kernel: Any) -> None:
-        """Compile or load what a kind of compressor needs."""
+        """Compile or load the code for a kind of compressor."""
         empty, x, payload = batch_of(range(0), 1), np.zeros(1), np.zeros(1, np.uint8)
         with compiling("messages", kernel), np.errstate(all="ignore"):
             encode_messages(kernel, SEED, x, empty, payload)
@@ -119,9 +129,10 @@ class Channel:
     def send(
         self, kernel: Any, most: int, x: Array, rounds: range, weight: float = 1.0, start: float = 0.0
     ) -> tuple[Batch, Bytes]:
-        """Send x in each of `rounds` from every client; the batch, decoded at the root, and the bytes that travelled.
+        """Send x, (d,), in each of `rounds` from every client; return the batch, decoded at the root, and the bytes.
 
-        `kernel` is this rank's own; `most` the bytes of its longest message. The bytes last until the next call.
+        `kernel` belongs to this rank; `most` is the bytes of its longest message. The bytes are valid until the next
+        call.
         """
         batch = batch_of(rounds, len(x) if self.is_root else 0, start)
         needed, total = most * len(batch.sizes), 0
@@ -137,9 +148,7 @@ class Channel:
                 decode_messages(kernel, SEED, weight, received, batch)
         return batch, payload[:total]
 
-    def _ship(
-        self, comm: Comm, payload: Bytes, total: int, sizes: NDArray[np.int32], received: Bytes
-    ) -> NDArray[np.int32]:
+    def _ship(self, comm: Comm, payload: Bytes, total: int, sizes: Counts, received: Bytes) -> Counts:
         counts, starts = np.zeros(comm.size, np.int32), np.zeros(comm.size, np.int32)
         all_sizes = np.zeros(comm.size * len(sizes), np.int32)
         code = ship(comm, payload, total, sizes, received, all_sizes, counts, starts)

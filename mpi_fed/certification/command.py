@@ -1,4 +1,4 @@
-"""`mpi-fed certify`: start two ranks that test every compressor against its definition, and show the certificates."""
+"""`mpi-fed certify`: start two ranks that compare every compressor with its definition, and show the certificates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .document import Certificate, DimensionReport
 from .ranks import Request, certificates
 
 SHOWN = 3
-"""Reasons in the table for one compressor."""
+"""Reasons shown below the table for one compressor."""
 
 
 def certify(
@@ -24,17 +24,17 @@ def certify(
     json: bool = False,
     plugins: Sequence[str] = (),
 ) -> int:
-    """Certify every registered compressor, at one dimension or several; 0 where all pass, else 1.
+    """Certify every registered compressor, at one dimension or several; return 0 if all pass, else 1.
 
-    `only` leaves out those whose label does not contain it. `draws` messages are drawn for each fixed vector up to 64
-    dimensions. Raises InputError and WorldError.
+    `only` restricts this to labels that contain it. `draws` messages are drawn for each fixed vector up to 64
+    dimensions. Raises InputError for a wrong option, and WorldError if the ranks cannot be started.
     """
-    compile_switch.compile_kernels = False  # this process only starts the ranks, which ask the environment
+    compile_switch.compile_kernels = False  # this process only starts the ranks, which read the environment
     plugin_files.load(plugins)
     from .cases import FEWEST_DRAWS, cases
 
     if draws is not None and draws < FEWEST_DRAWS:
-        raise InputError(f"--draws {draws}: give at least {FEWEST_DRAWS}, since fewer can show nothing")
+        raise InputError(f"--draws {draws}: give at least {FEWEST_DRAWS}, since fewer cannot detect an error")
     cases(dimension, only)
     status, made = certificates(Request(draws or DRAWS, dimension, only, plugins=plugins))
     if status != 0:
@@ -68,14 +68,14 @@ def _print_table(certificates: list[Certificate]) -> None:
             console.print(f"FAIL {certificate.label}: {reason}")
         if len(certificate.reasons) > SHOWN:
             more = len(certificate.reasons) - SHOWN
-            console.print(f"FAIL {certificate.label}: and {more} reasons more, see --json")
+            console.print(f"FAIL {certificate.label}: and {more} more reasons; see --json")
     comparisons = sum(certificate.comparisons for certificate in certificates)
     rate = sum(certificate.error_rate for certificate in certificates)
     passed = sum(certificate.verdict == "PASS" for certificate in certificates)
     console.print(
         f"{passed} of {len(certificates)} pass. {comparisons:,} comparisons, each failing above z = "
-        f"{certificates[0].z_limit:g}: if all compressors are right, one fails with probability {rate:.0e} at most "
-        "(Hoeffding's and empirical Bernstein bounds over the ranges seen; rounding of floats on the wire allowed for)."
+        f"{certificates[0].z_limit:g}: if all compressors are correct, one fails with probability {rate:.0e} at most "
+        "(Hoeffding and empirical Bernstein bounds over the observed ranges, with an allowance for rounding of floats)."
     )
 
 

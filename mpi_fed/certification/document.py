@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class DimensionReport:
-    """What a compressor does at one dimension; a score is None where nothing was compared."""
+    """Results of a compressor at one dimension; a score is None if nothing was compared."""
 
     dimension: int
     draws: int
@@ -16,21 +16,21 @@ class DimensionReport:
     omega: float
     omega_tight: float | None
     variance_ratio: float | None
-    """The largest measured E||C(x) - x||^2/(omega ||x||^2); None where omega is 0."""
+    """Largest measured E||C(x) - x||^2/(omega ||x||^2); None if omega is 0."""
     bias_z_max: float | None
     variance_z_max: float | None
     covariance_z_max: float | None
     length_z_max: float | None
     independence_z_max: float | None
     payload_bytes_measured: float | None
-    """The mean length of a message; None on the rank that only sends."""
+    """Mean length of a message; None on the rank that only sends."""
     payload_bits_theory: float
     round_trip_exact: bool
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """The verdict on a compressor; figures of one dimension are those of the largest with every coordinate compared."""
+    """Verdict on a compressor. Figures of one dimension are those of the largest with all coordinates compared."""
 
     kind: str
     label: str
@@ -43,25 +43,25 @@ class Certificate:
     covariance_z_max: float | None
     length_z_max: float | None
     independence_z_max: float | None
-    """These scores are the largest of all dimensions."""
+    """This score and those above are the largest over all dimensions."""
     payload_bytes_measured: float | None
     payload_bits_theory: float
     round_trip_exact: bool
-    """At every dimension."""
+    """True if the round trip is exact at every dimension."""
     dimensions: list[DimensionReport]
     comparisons: int
     z_limit: float
     error_rate: float
-    """The probability that a right compressor fails, at most."""
+    """Upper bound on the probability that a correct compressor fails."""
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Certificate:
-        """The certificate of an object that `to_json` made."""
+        """Return the certificate that `to_json` turned into these fields."""
         reports = [DimensionReport(**report) for report in fields["dimensions"]]
         return cls(**{**fields, "dimensions": reports})
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return asdict(self)

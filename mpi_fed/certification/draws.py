@@ -1,4 +1,4 @@
-"""The root's statistics of the draws of C(x) at one x."""
+"""Statistics of the draws of C(x) at one x, on the root."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from .channel import Batch
 
 Array = NDArray[np.float64]
 BLOCKS = 64
+"""Blocks into which x is cut at dimensions above FULL."""
 
 
 @kernel
-def look(decoded, x, starts, energy, along, clients, rounds):
-    """Of y = C(x) - x: ||y||^2 and <y, x_B> of each message, <y, y'> of each pair; the largest |y_j|.
+def look(
+    decoded: Array,
+    x: Array,
+    starts: NDArray[np.int64],
+    energy: Array,
+    along: Array,
+    clients: Array,
+    rounds: Array,
+) -> float:
+    """Compute statistics of y = C(x) - x for decoded messages, (n, d), and return the largest |y_j|.
 
-    Four messages at a time: two rounds of two clients.
+    energy, (n,) <- ||y||^2, and along, (n, blocks) <- <y, x_B> for the blocks B of x that begin at `starts`.
+    clients, (n/2,) <- <y, y'> for the two clients of a round; rounds, (n/2,) <- the same for two rounds of a client.
+    Four messages are handled at a time: two rounds of two clients.
     """
     jump = np.float64(0.0)
     for m in range(0, len(decoded), 4):
@@ -27,7 +38,7 @@ def look(decoded, x, starts, energy, along, clients, rounds):
             ax = bx = cx = ex = np.float64(0.0)
             for j in range(starts[block], starts[block + 1] if block + 1 < len(starts) else len(x)):
                 ya, yb, yc, ye = a[j] - x[j], b[j] - x[j], c[j] - x[j], e[j] - x[j]
-                jump = max(jump, max(max(abs(ya), abs(yb)), max(abs(yc), abs(ye))))
+                jump = max(jump, max(max(abs(ya), abs(yb)), max(abs(yc), abs(ye))))  # noqa: PLW3301 (fast in compiled code)
                 ax, bx, cx, ex = ax + ya * x[j], bx + yb * x[j], cx + yc * x[j], ex + ye * x[j]
                 aa, bb, cc, ee = aa + ya * ya, bb + yb * yb, cc + yc * yc, ee + ye * ye
                 ab, ce, ac, be = ab + ya * yb, ce + yc * ye, ac + ya * yc, be + yb * ye
@@ -38,7 +49,7 @@ def look(decoded, x, starts, energy, along, clients, rounds):
 
 
 class Draws:
-    """Sums over draws of y = C(x) - x, and a few numbers of each draw. Of a client that is absent, C(x) = 0."""
+    """Sums over draws of y = C(x) - x, and a few numbers of each draw. For an absent client C(x) = 0."""
 
     def __init__(self, x: Array) -> None:
         d = len(x)
@@ -49,11 +60,11 @@ class Draws:
         self.sum, self.sum_magnitude = np.zeros(d), np.zeros(d)  # of y and of |C(x)|
         self.low, self.high = np.zeros(d), np.zeros(d)  # of y
         self.products, self.squares = np.zeros((d, d) if self.full else 0), np.zeros((d, d) if self.full else 0)
-        self.jump = 0.0  # the largest |y_j| of all
+        self.jump = 0.0  # the largest |y_j| of all draws
         self._rows: dict[str, list[Array]] = {}
 
     def add(self, batch: Batch) -> None:
-        """Take in the messages of an even number of rounds."""
+        """Add the messages of an even number of rounds."""
         n = len(batch.decoded)
         energy, along = np.empty(n), np.empty((n, len(self.norms)))
         clients, rounds = np.empty(n // 2), np.empty(n // 2)
@@ -73,7 +84,9 @@ class Draws:
             self.squares += square.T @ square
 
     def of(self, name: str) -> Array:
-        """A statistic of each draw: `energy` ||y||^2, `along` <y, x_B>/||x_B||^2, `bytes`, `bits`; or of each pair of
-        draws: `clients` in one round, one client's in two `rounds`, <y, y'>.
+        """Return a statistic of all draws, by name.
+
+        `energy` ||y||^2, (draws,); `along` <y, x_B>/||x_B||^2, (draws, blocks); `bytes` and `bits`, (draws,);
+        `clients` and `rounds`, (draws/2,): <y, y'> of the two clients of a round, or of a client in two rounds.
         """
         return np.concatenate(self._rows[name]).astype(np.float64)

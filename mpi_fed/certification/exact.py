@@ -1,4 +1,4 @@
-"""Properties that hold with certainty: round trips, zeros, the ends of the range, linearity."""
+"""Properties that must hold with certainty: round trips, zeros, extreme numbers, linearity."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .statistics import HALF_UNIT
 
 Array = NDArray[np.float64]
 UNIT = HALF_UNIT | {16: 2.0**-10}
-"""How far a number may be off after the wire, relative."""
+"""Largest relative error of a number after sending, by bits of a float."""
 AMPLIFIED = 16
-"""Decoding may amplify that so much, as the solve of a sketch does."""
+"""Factor by which decoding may amplify this error, as the solve of a sketch does."""
 
 
 class Sender:
-    """A compressor at a dimension, with this rank's own kernel."""
+    """A compressor at a dimension, with the kernel of this rank."""
 
     def __init__(self, channel: Channel, compressor: Compressor, dimension: int, findings: Findings) -> None:
         self.channel, self.compressor, self.findings = channel, compressor, findings
@@ -32,7 +32,7 @@ class Sender:
         channel.prepare(self.kernel)
 
     def send(self, x: Array, rounds: range, **decoding: float) -> tuple[Batch, Bytes]:
-        """Send x in each round; the root checks the length of every message."""
+        """Send x, (d,), in each round; the root checks the length of every message."""
         batch, payload = self.channel.send(self.kernel, self.most, x, rounds, **decoding)
         if self.channel.is_root:
             self._check_lengths(batch)
@@ -46,15 +46,18 @@ class Sender:
             require(bool(np.all(sizes == self.most)), f"a message is not payload_bytes_max = {self.most} bytes long")
             return
         require(bool(np.all(sizes <= self.most)), f"a message is longer than payload_bytes_max = {self.most} bytes")
-        require(bool(np.all((lengths == UNKNOWN) | (lengths == sizes))), "a message is not as long as `length` tells")
+        require(
+            bool(np.all((lengths == UNKNOWN) | (lengths == sizes))),
+            "a message does not have the length that `length` returns",
+        )
         padding = 8 * sizes - batch.bits[batch.present]
         require(bool(np.all((padding >= 0) & (padding < 8))), "`information_bits` does not fit the bytes of a message")
 
 
 def check_exact_properties(sender: Sender, dimension: int, twin: Sender) -> bool:
-    """Enter the properties that must hold exactly; return whether the round trip is exact.
+    """Check the properties that must hold exactly, enter the findings, and return whether the round trip is exact.
 
-    `twin` is the same compressor with float64 on the wire, where there is such a form.
+    `twin` is the same compressor with float64 values, or `sender` itself if the compressor does not support them.
     """
     x = next(iter(inputs.statistical_vectors(dimension).values()))
     rounds = range(2 if dimension > 1000 else 8)
@@ -70,7 +73,10 @@ def check_exact_properties(sender: Sender, dimension: int, twin: Sender) -> bool
 
 
 def check_expectation(sender: Sender, x: Array, findings: Findings) -> float | None:
-    """A biased compressor's message is its expectation; ||C(x) - x||^2/(omega ||x||^2), None where omega is 0."""
+    """Check that a biased compressor sends its expectation.
+
+    Returns ||C(x) - x||^2/(omega ||x||^2), or None if omega is 0.
+    """
     batch, _ = sender.send(x, range(2))
     if not sender.channel.is_root:
         return None
@@ -84,7 +90,7 @@ def check_expectation(sender: Sender, x: Array, findings: Findings) -> float | N
 
 
 def _check_repeatability(sender: Sender, x: Array, rounds: range) -> Array:
-    """The same messages twice: the same bytes, the same numbers, and those that the sender itself decodes."""
+    """Check that sending twice gives the same bytes and numbers, which are those that the sender decodes itself."""
     first, payload = sender.send(x, rounds)
     earlier = payload.copy()
     second, payload = sender.send(x, rounds)
@@ -100,7 +106,7 @@ def _check_repeatability(sender: Sender, x: Array, rounds: range) -> Array:
     same, digest = channel.mpi.recv(source=1)
     require(same, "encoding the same x twice gives different bytes")
     require(_same(first.decoded, second.decoded), "decoding the same bytes twice gives different numbers")
-    require(digest == _digest(first.decoded), "the root decodes other numbers than the sender does from the same bytes")
+    require(digest == _digest(first.decoded), "the root and the sender decode different numbers from the same bytes")
     if sender.compressor.omega_bound(len(x)) == 0:
         unit = AMPLIFIED * UNIT[sender.compressor.value_bits]
         require(bool(np.all(np.abs(first.decoded - x) <= unit * np.abs(x))), "omega is 0, but C(x) is not x")
@@ -108,16 +114,16 @@ def _check_repeatability(sender: Sender, x: Array, rounds: range) -> Array:
 
 
 def _check_weighting(sender: Sender, x: Array, rounds: range, decoded: Array) -> None:
-    """decode adds weight C(x) to what is there."""
+    """Check that decode adds weight C(x) to its output."""
     batch, _ = sender.send(x, rounds, weight=0.25, start=1.0)
     if sender.channel.is_root:
         error = np.abs(batch.decoded - (1.0 + 0.25 * decoded)).max()
         close = bool(error <= 1e-10 * (1 + np.abs(decoded).max()))
-        sender.findings.require(close, "decode does not add weight C(x) to what is in `out`")
+        sender.findings.require(close, "decode does not add weight C(x) to the contents of `out`")
 
 
 def _check_float_formats(sender: Sender, twin: Sender, dimension: int, rounds: range) -> None:
-    """Numbers that all formats hold arrive as in float64: exactly where single coordinates are sent, else nearly."""
+    """Check numbers that all formats hold: exact where single coordinates are sent, else close to float64."""
     x = inputs.representable(dimension)
     here, there = sender.send(x, rounds)[0].decoded, twin.send(x, rounds)[0].decoded
     if not sender.channel.is_root:
@@ -125,17 +131,19 @@ def _check_float_formats(sender: Sender, twin: Sender, dimension: int, rounds: r
     certain = sender.compressor.omega_bound(dimension) == 0
     unit = AMPLIFIED * UNIT[sender.compressor.value_bits]
     close = bool(np.abs(here - there).max() <= unit * np.sqrt((there * there).sum(axis=1)).max())
-    sender.findings.require(close, "what arrives is further from its float64 form than the float format explains")
+    sender.findings.require(
+        close, "decoded numbers differ from those of float64 by more than the float format explains"
+    )
     for row in range(len(there)):
         kept = np.flatnonzero(there[row])
         scales = there[row, kept] / x[kept]
         if len(kept) > 1 and np.all(scales == scales[0]):
             exact = _same(here[row], there[row]) and (scales[0] == 1 or not certain)
-            sender.findings.require(exact, "a number that the float format holds does not arrive exactly")
+            sender.findings.require(exact, "a number that the float format holds is not decoded exactly")
 
 
 def _check_extreme_numbers(sender: Sender, dimension: int, rounds: range) -> None:
-    """Zeros arrive as zeros; the smallest and largest numbers arrive as numbers; overflows are reported."""
+    """Check that zeros stay zero, the smallest and largest numbers stay finite, and overflows are reported."""
     bits, require = sender.compressor.value_bits, sender.findings.require
     zero, _ = sender.send(np.zeros(dimension), rounds)
     require(not zero.decoded.any(), "C(0) is not 0")
@@ -143,22 +151,22 @@ def _check_extreme_numbers(sender: Sender, dimension: int, rounds: range) -> Non
     for name, x in (("subnormal numbers", inputs.subnormal(dimension)), ("numbers near the top of the format", large)):
         batch, _ = sender.send(x, rounds)
         finite = bool(np.isfinite(batch.decoded).all() and (batch.sizes >= 0).all())
-        require(finite, f"{name} do not arrive as finite numbers, or count as an overflow")
+        require(finite, f"{name} are not decoded as finite numbers, or are reported as an overflow")
     if bits < 64:
         batch, _ = sender.send(large * 2.0**12, rounds)
         reported = np.isfinite(batch.decoded).all(axis=1) | (batch.sizes < 0) if len(batch.decoded.T) else True
-        require(bool(np.all(reported)), "a number beyond the format is sent without being told as an overflow")
+        require(bool(np.all(reported)), "a number beyond the format is not reported as an overflow")
 
 
 def _check_linearity(sender: Sender, dimension: int, rounds: range) -> None:
-    """With the same random numbers C(x + 2 y) = C(x) + 2 C(y)."""
+    """Check that C(x + 2 y) = C(x) + 2 C(y) with the same random numbers."""
     x, y = inputs.representable(dimension), np.cos(np.arange(dimension))
     parts = [sender.send(vector, rounds)[0].decoded for vector in (x, y, x + 2 * y)]
     if sender.channel.is_root:
         error = np.abs(parts[0] + 2 * parts[1] - parts[2]).max()
         unit = AMPLIFIED * UNIT[sender.compressor.value_bits] + 1e-10
         linear = bool(error <= unit * (1 + max(np.abs(part).max() for part in parts)))
-        sender.findings.require(linear, "it says that it is linear, but C(x + 2 y) is not C(x) + 2 C(y)")
+        sender.findings.require(linear, "the class states that it is linear, but C(x + 2 y) is not C(x) + 2 C(y)")
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:

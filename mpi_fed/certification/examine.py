@@ -1,4 +1,4 @@
-"""One case, all its dimensions: from messages to a verdict."""
+"""Examination of a case at all its dimensions, from messages to a verdict."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .scores import LIMIT, SINGLE_RATE, Findings
 Array = NDArray[np.float64]
 
 NUMBERS = 2**18
-"""Numbers that are decoded at once."""
+"""Numbers decoded at once."""
 SUBJECTS = ("bias", "variance", "covariance", "length", "independence")
 
 
 def examine(case: Case, draws: int, channel: Channel) -> Certificate:
-    """The certificate of a case. Both ranks call it; only the root's says anything."""
+    """Return the certificate of a case. Both ranks call it; only that of the root is meaningful."""
     findings = Findings()
     reports = [_examine_at(case, d, draws_at(d, draws), channel, findings) for d in case.dimensions]
     shown = max((report for report in reports if report.dimension <= FULL), key=_dimension, default=reports[0])
@@ -53,12 +53,12 @@ def _dimension(report: DimensionReport) -> int:
 
 
 def _largest_scores(findings: Findings) -> dict[str, float | None]:
-    """The fields `bias_z_max` and so on."""
+    """Return the fields `bias_z_max`, `variance_z_max` and so on."""
     return {f"{subject}_z_max": findings.largest.get(subject) for subject in SUBJECTS}
 
 
 def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findings: Findings) -> DimensionReport:
-    """Report on one dimension from `count` messages for each x, and enter its findings."""
+    """Examine one dimension with `count` messages for each x; return the report and enter the findings."""
     compressor, here = case.compressor.resolve(dimension, CLIENTS), Findings()
     sender = exact.Sender(channel, compressor, dimension, here)
     twin = sender if compressor.value_bits == 64 else _twin(case, dimension, channel, here) or sender
@@ -90,7 +90,7 @@ def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findin
 
 
 def _draws(sender: exact.Sender, x: Array, count: int) -> Draws:
-    """Send x in `count` messages; the root's sums over them."""
+    """Send x in `count` messages; return the root's sums over them."""
     draws = Draws(x)
     for rounds in _rounds(count, len(x)):
         batch, _ = sender.send(x, rounds)
@@ -100,7 +100,7 @@ def _draws(sender: exact.Sender, x: Array, count: int) -> Draws:
 
 
 def _twin(case: Case, dimension: int, channel: Channel, findings: Findings) -> exact.Sender | None:
-    """The same compressor with float64 on the wire, where it takes that."""
+    """Return a sender of the same compressor with float64 values, or None if it does not support them."""
     if 64 not in get_args(type(case.compressor).model_fields["value_bits"].annotation):
         return None
     wide: Compressor = case.compressor.model_copy(update={"value_bits": 64})
@@ -108,7 +108,7 @@ def _twin(case: Case, dimension: int, channel: Channel, findings: Findings) -> e
 
 
 def _rounds(count: int, dimension: int) -> Iterator[range]:
-    """The rounds of `count` messages, in stretches of an even number."""
+    """Yield the rounds of `count` messages, in ranges of an even number of rounds."""
     pairs = -(-count // (2 * CLIENTS))
     stretch = max(1, NUMBERS // (2 * CLIENTS * dimension))
     for first in range(0, pairs, stretch):

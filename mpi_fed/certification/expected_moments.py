@@ -12,9 +12,9 @@ Array = NDArray[np.float64]
 
 
 class ExpectedMoments:
-    """Closed forms at x, of a compressor that is resolved for its dimension.
+    """Closed forms at x, (d,), for a compressor that is resolved for this dimension.
 
-    `covariance`, (d, d), up to 64 dimensions, and `variances`, (d,), are None where there is no closed form.
+    `covariance`, (d, d), up to 64 dimensions, and `variances`, (d,), are None if there is no closed form.
     """
 
     covariance: Array | None = None
@@ -37,20 +37,22 @@ class ExpectedMoments:
 
     @property
     def trace(self) -> float | None:
-        """E||C(x) - x||^2."""
+        """E||C(x) - x||^2, or None without a closed form."""
         return None if self.variances is None else float(self.variances.sum())
 
     def variance_along(self, starts: NDArray[np.int64]) -> Array | None:
-        """Var <C(x), x_B> for the blocks B of x that begin at `starts`."""
+        """Return Var <C(x), x_B>, (blocks,), for the blocks B of x that begin at `starts`; None if not known."""
         if self.variances is None:
             return None
         if self.covariance is not None:
             parts = np.add.reduceat(self.covariance * np.outer(self.x, self.x), starts, axis=0)
-            return np.maximum(np.diag(np.add.reduceat(parts, starts, axis=1)), 0.0)
+            blocks: Array = np.maximum(np.diag(np.add.reduceat(parts, starts, axis=1)), 0.0)
+            return blocks
         squares = self.x * self.x
         if self._coefficients is None:
             return np.add.reduceat(self.variances * squares, starts)
         a, b, c = self._coefficients
         norms = np.add.reduceat(squares, starts)
         spread = (a - 1) * norms**2 + b * np.add.reduceat(squares**2, starts) + c * squares.sum() * norms
-        return np.maximum(spread, 0.0)
+        along: Array = np.maximum(spread, 0.0)
+        return along

@@ -1,4 +1,4 @@
-"""The fixed vectors x that are compressed."""
+"""Fixed vectors x that are compressed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from .cases import FULL
 Array = NDArray[np.float64]
 
 SMALLEST = 2.0**-10
-"""Magnitudes below are lifted to it, so that float16's subnormals, which are coarse, stay out of the statistics."""
+"""Smallest magnitude in x. Smaller ones are raised to it, to keep the coarse subnormals of float16 out of the
+statistics."""
 
 
 @functools.cache
 def statistical_vectors(dimension: int) -> dict[str, Array]:
-    """Vectors by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal ones; in large dimensions two.
+    """Return vectors, (d,), by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal coordinates.
 
-    At equal coordinates <C(x), x> counts what a mask keeps, and so shows the smallest bias.
+    Large dimensions get two vectors. With equal coordinates <C(x), x> counts the coordinates that a mask keeps, which
+    reveals the smallest bias.
     """
     draw = np.random.default_rng(dimension)
     gaussian = _lifted(draw.standard_normal(dimension))
@@ -41,20 +43,20 @@ def _lifted(x: Array) -> Array:
 
 
 def representable(dimension: int) -> Array:
-    """Numbers that every float format holds exactly, of magnitudes 1/64 to 8."""
+    """Return numbers, (d,), that every float format holds exactly, of magnitudes 1/64 to 8."""
     j = np.arange(dimension)
     signed: Array = np.where(j % 2, -1.0, 1.0) * (1 + 7 * j % 512) / 64
     return signed
 
 
 def subnormal(dimension: int) -> Array:
-    """The smallest float64 numbers, zeros among them."""
+    """Return the smallest float64 numbers, (d,), with zeros among them."""
     j = np.arange(dimension)
     return np.where(j % 2, -5e-324, 5e-324) * (j % 5)
 
 
 def huge(dimension: int, value_bits: int) -> Array:
-    """A number near the top of the format, with room for a norm or a sketch, among ordinary ones."""
+    """Return ones, (d,), with one number near the top of the format, with room for a norm or a sketch."""
     x = np.ones(dimension)
     x[dimension // 2] = {16: 65504 / 32, 32: 2.0**123, 64: 1e300}[value_bits]
     return x

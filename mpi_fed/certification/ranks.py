@@ -1,4 +1,4 @@
-"""Start the two ranks of a certification, and read the certificates that they make."""
+"""Start of the two ranks of a certification, and reading of their certificates."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .document import Certificate
 
 @dataclass(frozen=True)
 class Request:
-    """The work of the ranks, as `python -m mpi_fed.certification` gets it."""
+    """Work of the ranks, which `python -m mpi_fed.certification` gets as JSON."""
 
     draws: int
     """Messages drawn for each fixed vector up to 64 dimensions."""
     dimension: int | None = None
-    """One dimension, in place of several."""
+    """One dimension, instead of several."""
     only: str | None = None
-    """Text that the label of a registered compressor contains."""
+    """Text that the labels of the certified compressors must contain."""
     compressor: dict[str, Any] | None = None
-    """The table of one compressor, in place of the registered ones."""
+    """Table of one compressor, instead of all registered ones."""
     plugins: Sequence[str] = ()
     """Plugin files to load."""
 
@@ -34,7 +34,7 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """Return the request of an argument."""
+        """Return the request that `to_json` wrote."""
         return cls(**json.loads(text))
 
 

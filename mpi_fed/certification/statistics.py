@@ -13,19 +13,23 @@ from .scores import LIMIT, Findings, score
 Array = NDArray[np.float64]
 
 HALF_UNIT = {16: 0.0, 32: 2.0**-24, 64: 2.0**-53}
-"""Half a unit in the last place, relative: the bias of rounding to nearest (float16 is rounded at random)."""
+"""Half a unit in the last place, relative, by bits: the bias of rounding to nearest (float16 is rounded at random)."""
 ROUNDING_VARIANCE = {16: 2.0**-22, 32: 2.0**-22 / 2, 64: 2.0**-50}
-"""What rounding may add to second moments, relative to the squares of what is sent."""
+"""Largest contribution of rounding to second moments, relative to the squares of the sent numbers."""
 RANDOM_ROUNDING = {16: 2.0**-22, 32: 0.0, 64: 0.0}
-"""Variance of what is rounded at random, relative to its square at most; jumps that are rare, and so may go unseen."""
+"""Largest variance of rounding at random, relative to the square of the number; its jumps may be too rare to be
+observed."""
 SUMMING = 1e-11
-"""Rounding of our own sums, relative to the largest summand."""
+"""Rounding error of the sums computed here, relative to the largest summand."""
 UNSEEN = LIMIT**2 / 2
-"""An event that is expected this often was seen, at the level of the limit."""
+"""Expected count from which an event was certainly observed, at the level of the limit."""
 
 
 def compare_draws(compressor: Compressor, x: Array, draws: Draws, findings: Findings) -> float | None:
-    """Enter what the draws at x show; return the measured E||C(x) - x||^2/(omega ||x||^2), None where omega is 0."""
+    """Compare the draws at x, (d,), with theory, and enter the scores.
+
+    Returns the measured E||C(x) - x||^2/(omega ||x||^2), or None if omega is 0.
+    """
     moments = ExpectedMoments(compressor, x)
     _compare_along_x(compressor, moments, draws, findings)
     if draws.full:
@@ -36,7 +40,7 @@ def compare_draws(compressor: Compressor, x: Array, draws: Draws, findings: Find
 
 
 def _mean_score(draws: Array, expected: float, slack: float, width: float = 0.0) -> Array:
-    """The score of the mean of one number a draw, within `slack` of which the expectation is known."""
+    """Return the score of the mean of draws, (n,), whose expectation is known up to `slack`."""
     distance = max(0.0, abs(float(draws.mean()) - expected) - slack)
     seen = max(float(draws.max()), expected) - min(float(draws.min()), expected)
     return score(distance, draws.var(), max(seen, width), len(draws))
@@ -45,7 +49,7 @@ def _mean_score(draws: Array, expected: float, slack: float, width: float = 0.0)
 def _compare_variance(
     compressor: Compressor, moments: ExpectedMoments, draws: Draws, findings: Findings
 ) -> float | None:
-    """E||C(x) - x||^2 against its closed form and omega; the measured share of the bound."""
+    """Compare E||C(x) - x||^2 with its closed form and with omega; return the measured share of the bound."""
     d, energy = len(moments.x), draws.of("energy")
     square, omega, tight = float(moments.x @ moments.x), compressor.omega_bound(d), compressor.omega_tight(d)
     slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * float((energy + square).mean()) * 2
@@ -62,7 +66,7 @@ def _compare_variance(
 
 
 def _compare_along_x(compressor: Compressor, moments: ExpectedMoments, draws: Draws, findings: Findings) -> None:
-    """Expectation of <C(x), x_B>/||x_B||^2 for blocks B of x; for x itself also its variance where it is known."""
+    """Compare the expectation of <C(x), x_B>/||x_B||^2 for blocks B of x; for x itself also the variance, if known."""
     along, norms, expected = draws.of("along"), draws.norms, moments.variance_along(draws.starts)
     rounding = RANDOM_ROUNDING[compressor.value_bits]
     variance = np.maximum(along.var(axis=0), rounding + (0.0 if expected is None else expected / norms**2))
@@ -85,7 +89,7 @@ def _compare_along_x(compressor: Compressor, moments: ExpectedMoments, draws: Dr
 
 
 def _compare_coordinates(compressor: Compressor, moments: ExpectedMoments, draws: Draws, findings: Findings) -> None:
-    """Expectation of every coordinate, and the covariance matrix where it has a closed form."""
+    """Compare the expectation of every coordinate, and the covariance matrix if it has a closed form."""
     n, mean, second = draws.count, draws.sum / draws.count, draws.products / draws.count
     seen = np.maximum(np.diag(second) - mean**2, 0.0)
     sent = np.maximum(np.maximum(-draws.low, draws.high), np.abs(moments.x))
@@ -97,14 +101,14 @@ def _compare_coordinates(compressor: Compressor, moments: ExpectedMoments, draws
     findings.compare("bias", "the mean of C(x) is not x in coordinate", score(distance, variance, width, n))
     if moments.covariance is None or moments.variances is None:
         return
-    # Jumps that were not seen, too rare for that, may be as large as any that was, and as the variance lets them be.
+    # Jumps too rare to be observed may be as large as any observed jump, and as large as the variance allows.
     jump = np.minimum(draws.jump, np.sqrt(moments.variances * n / UNSEEN))
     missed = jump > np.maximum(-draws.low, draws.high)
     low, high = np.where(missed, -jump, draws.low), np.where(missed, jump, draws.high)
     corners = [np.outer(a, b) for a in (low, high) for b in (low, high)]
     width = np.max(corners, axis=0) - np.min(corners, axis=0)
     of_products = np.maximum(draws.squares / n - second**2, 0.0)
-    # as if independent, where joint jumps are too rare to be seen
+    # as for independent coordinates, if joint jumps are too rare to be observed
     floor = np.outer(moments.variances, moments.variances)
     of_products = np.where(np.eye(len(mean), dtype=bool), of_products, np.maximum(of_products, floor))
     slack = (ROUNDING_VARIANCE[compressor.value_bits] + SUMMING) * np.outer(sent, sent) * 4
@@ -116,9 +120,11 @@ def _compare_coordinates(compressor: Compressor, moments: ExpectedMoments, draws
 
 
 def _compare_independence(compressor: Compressor, draws: Draws, findings: Findings) -> None:
-    """The products of two draws' errors, whose mean is 0."""
+    """Check that the products of the errors of two draws have mean 0."""
     widest = 2 * float(draws.of("energy").max())
-    biased = HALF_UNIT[compressor.value_bits] ** 2 * float(draws.x @ draws.x)  # rounding to nearest is the same twice
+    biased = HALF_UNIT[compressor.value_bits] ** 2 * float(
+        draws.x @ draws.x
+    )  # rounding to nearest gives the same error twice
     slack = SUMMING * widest + 4 * biased
     for name, what in (("clients", "two clients in one round"), ("rounds", "two rounds of one client")):
         scores = _mean_score(draws.of(name), 0.0, slack, widest)
@@ -126,7 +132,7 @@ def _compare_independence(compressor: Compressor, draws: Draws, findings: Findin
 
 
 def _compare_length(compressor: Compressor, draws: Draws, findings: Findings) -> None:
-    """The mean number of information bits, or for fixed lengths that bits and bytes agree."""
+    """Compare the mean number of information bits, or for a fixed length check that bits and bytes agree."""
     d = len(draws.x)
     bits, most = compressor.payload_bits(d), compressor.payload_bytes_max(d)
     if not compressor.fixed_length:

@@ -1,4 +1,4 @@
-"""The compression operators, one file each. Importing this package registers them: a new one is a line here."""
+"""The compressors, one file each. Importing this package registers them; a new one needs one line here."""
 
 from . import (
     bernoulli,

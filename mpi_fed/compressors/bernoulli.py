@@ -1,4 +1,4 @@
-"""Bernoulli sparsification: each coordinate is kept with probability p, independently, and scaled by 1/p."""
+"""Bernoulli sparsification."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from ..engine.operations.compressor import UNKNOWN
+from ..engine.operations.compressor import UNKNOWN, Bytes, Message
 from ..engine.random_streams import FEW, PRIVATE, SHARED, mask_stream, successes
 from .base import UNSET, Array, Compressor, Mask, compressors, index_bits, one_of, refuse_common_indices
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
 
 class BernoulliKernel(NamedTuple):
+    """Parameters and scratch space of Bernoulli sparsification in compiled code."""
+
     p: float
     dimension: int
     common: bool
@@ -23,10 +25,46 @@ class BernoulliKernel(NamedTuple):
 
 @compressors.register
 class Bernoulli(Compressor):
-    """C(x)_j = x_j b_j / p, b_j ~ Bernoulli(p) iid; omega = (1-p)/p, attained at every x.
+    """Bernoulli sparsification: each coordinate is kept with probability p, independently, and scaled by 1/p.
 
-    E[C(g)C(g)^T] = M + ((1-p)/p) Diag(M). F d p bits expected with the mask drawn from the shared seed;
-    `indices = "explicit"` sends ceil(log2 d) more bits with each kept coordinate.
+    Parameters
+    ----------
+    p : float
+        Probability of keeping a coordinate, in (0, 1]. Give `p` or `omega`.
+    omega : float
+        Variance bound, at least 0; sets `p = 1/(1 + omega)`.
+    indices : {"shared", "explicit"}, default: "shared"
+        Source of the kept indices at the root: the random numbers that client and root share, at no cost, or the
+        payload, at `ceil(log2 d)` bits each.
+    mask : {"own", "common"}, default: "own"
+        Whether each client draws its own mask (the default), or all clients draw the same in a round. With "common"
+        messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs
+        `indices = "shared"`.
+    value_bits : {16, 32, 64}, default: 32
+        Bits F of a float in the payload.
+
+    Notes
+    -----
+    Formula: `C(x)_j = x_j b_j / p` with `b_j ~ Bernoulli(p)` independent. Unbiased and linear.
+
+    Variance bound: `omega = (1 - p)/p`, attained at every x.
+
+    Covariance: `E[C(g) C(g)^T] = M + ((1 - p)/p) Diag(M)` for `M = E[g g^T]`.
+
+    Payload: the kept coordinates as floats, F d p bits in expectation, and `ceil(log2 d)` bits for each of them with
+    explicit indices. Its length varies from message to message.
+
+    References
+    ----------
+    J. Konecny and P. Richtarik, "Randomized distributed mean estimation: accuracy vs. communication", Frontiers in
+    Applied Mathematics and Statistics 4 (2018).
+
+    Examples
+    --------
+    >>> from mpi_fed.compressors import compressors
+    >>> compressor = compressors["bernoulli"](omega=3.0).resolve(100)
+    >>> compressor.p, compressor.payload_bits(100)
+    (0.25, 800.0)
     """
 
     kind = "bernoulli"
@@ -35,8 +73,8 @@ class Bernoulli(Compressor):
     Kernel = BernoulliKernel
     examples = ({"p": 0.25}, {"p": 0.25, "indices": "explicit"})
 
-    p: float = Field(UNSET, gt=0, le=1)
-    omega: float = Field(UNSET, ge=0)
+    p: float = Field(default=UNSET, gt=0, le=1)
+    omega: float = Field(default=UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
     mask: Mask = None
 
@@ -68,7 +106,8 @@ class Bernoulli(Compressor):
         return BernoulliKernel(self.p, dimension, self.common, wire, np.empty(FEW))
 
     @staticmethod
-    def length(kernel, message):
+    def length(kernel: BernoulliKernel, message: Message) -> int:
+        """Return the bytes of a message, drawn from the mask; UNKNOWN with explicit indices."""
         if kernel.wire.index_bits > 0:
             return UNKNOWN
         mask = mask_stream(message.stream, kernel.common)
@@ -76,19 +115,22 @@ class Bernoulli(Compressor):
         return kernel.wire.value_bits // 8 * count
 
     @staticmethod
-    def information_bits(kernel, size):
+    def information_bits(kernel: BernoulliKernel, size: int) -> int:
+        """Return the bits of the coordinates in a message of `size` bytes."""
         each = kernel.wire.value_bits + kernel.wire.index_bits
         return 8 * size // each * each
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: BernoulliKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the kept coordinates of x, (d,), then their explicit indices."""
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
         mask = mask_stream(message.stream, kernel.common)
         count = successes(mask, purpose, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
         return send_kept(kernel.wire, count, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel: BernoulliKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight x_j / p for the kept coordinates, with out of shape (d,)."""
         count = 8 * len(payload) // (kernel.wire.value_bits + kernel.wire.index_bits)
         if kernel.wire.index_bits == 0:
             mask = mask_stream(message.stream, kernel.common)

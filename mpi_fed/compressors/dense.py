@@ -1,14 +1,15 @@
-"""All coordinates as floats: the wire of "none" and of a client that takes part."""
+"""Payload of all coordinates as floats, for `none` and `partial-participation`."""
 
 from __future__ import annotations
 
 from ..engine.compilation import kernel
+from ..engine.operations.compressor import Bytes, Vector
 from ..engine.wire_floats import CHUNK, unpack
 
 
 @kernel
-def add_dense(payload, bits, weight, out, chunk):
-    """out += weight x, for x sent as len(out) floats of `bits` bits. chunk: scratch, (CHUNK,)."""
+def add_dense(payload: Bytes, bits: int, weight: float, out: Vector, chunk: Vector) -> None:
+    """out += weight x, for out, (d,), and x sent as d floats of `bits` bits. chunk: scratch, (CHUNK,)."""
     size = bits // 8
     for start in range(0, len(out), CHUNK):
         part = out[start : min(start + CHUNK, len(out))]

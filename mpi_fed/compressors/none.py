@@ -1,4 +1,4 @@
-"""No compression: C(x) = x, each coordinate as one float."""
+"""No compression."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..engine.operations.compressor import Bytes, Message
 from ..engine.wire_floats import CHUNK, pack
 from .base import Array, Compressor, compressors
 from .dense import add_dense
 
 
 class NoneKernel(NamedTuple):
+    """Parameters and scratch space of messages without compression."""
+
     value_bits: int
     chunk: Array
     dither: Array
@@ -19,7 +22,19 @@ class NoneKernel(NamedTuple):
 
 @compressors.register
 class NoCompression(Compressor):
-    """C(x) = x, so omega = 0; F d bits, F = `value_bits`."""
+    """No compression: every coordinate is sent as one float.
+
+    Parameters
+    ----------
+    value_bits : {16, 32, 64}, default: 32
+        Bits F of a float in the payload.
+
+    Notes
+    -----
+    Formula: `C(x) = x`, so `omega = 0` and compression adds no covariance.
+
+    Payload: d floats, F d bits.
+    """
 
     kind = "none"
     linear = True
@@ -48,9 +63,11 @@ class NoCompression(Compressor):
         return NoneKernel(self.value_bits, np.empty(CHUNK), np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: NoneKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write x, (d,), as floats."""
         return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel: NoneKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out += weight x, with out of shape (d,)."""
         add_dense(payload, kernel.value_bits, weight, out, kernel.chunk)

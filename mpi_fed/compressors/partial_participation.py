@@ -1,4 +1,4 @@
-"""Partial participation: a client sends all of x with probability p, and otherwise nothing."""
+"""Partial participation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from ..engine.operations.compressor import Bytes, Message
 from ..engine.random_streams import EVERYONE, FEW, PARTICIPATION, Stream, successes
 from ..engine.wire_floats import CHUNK, pack
 from .base import UNSET, Array, Compressor, compressors, one_of
@@ -15,6 +17,8 @@ from .dense import add_dense
 
 
 class ParticipationKernel(NamedTuple):
+    """Parameters and scratch space of partial participation in compiled code."""
+
     p: float
     size: int
     value_bits: int
@@ -25,10 +29,33 @@ class ParticipationKernel(NamedTuple):
 
 @compressors.register
 class PartialParticipation(Compressor):
-    """C(x) = (b/p) x with b ~ Bernoulli(p), one coin a client and round; omega = (1-p)/p, attained at every x.
+    """Partial participation: with probability p a client sends its whole vector, scaled by 1/p, and else nothing.
 
-    E[C(g)C(g)^T] = E[gg^T]/p, so Tr(C_ania H^-1) = sigma^2 d/(p N) whatever H. F d p bits expected: the coins come
-    from the shared seed, an absent client sends nothing and draws no data.
+    Parameters
+    ----------
+    p : float
+        Probability that a client takes part in a round, in (0, 1]. Give `p` or `omega`.
+    omega : float
+        Variance bound, at least 0; sets `p = 1/(1 + omega)`.
+    value_bits : {16, 32, 64}, default: 32
+        Bits F of a float in the payload.
+
+    Notes
+    -----
+    Formula: `C(x) = (b/p) x` with `b ~ Bernoulli(p)`, drawn once for each client and round from the seed that all
+    ranks share. Unbiased and linear. An absent client sends nothing and draws no data.
+
+    Variance bound: `omega = (1 - p)/p`, attained at every x.
+
+    Covariance: `E[C(g) C(g)^T] = M/p` for `M = E[g g^T]`, so `Tr(C_ania H^-1) = sigma^2 d/(p N)` for every H.
+
+    Payload: all coordinates as floats, F d p bits in expectation.
+
+    Examples
+    --------
+    >>> from mpi_fed.compressors import compressors
+    >>> compressors["partial-participation"](p=0.25).omega_bound(100)
+    3.0
     """
 
     kind = "partial-participation"
@@ -38,8 +65,8 @@ class PartialParticipation(Compressor):
     Kernel = ParticipationKernel
     examples = ({"p": 0.25},)
 
-    p: float = Field(UNSET, gt=0, le=1)
-    omega: float = Field(UNSET, ge=0)
+    p: float = Field(default=UNSET, gt=0, le=1)
+    omega: float = Field(default=UNSET, ge=0)
 
     def resolve(self, dimension: int, clients: int = 1) -> PartialParticipation:
         one_of(self, "p", "omega")
@@ -61,7 +88,7 @@ class PartialParticipation(Compressor):
         return self.value_bits // 8 * dimension
 
     def participants_max(self, clients: int) -> int:
-        """p N and 10 standard deviations and 40 clients more: exceeded with a probability below 1e-20 (Bernstein)."""
+        """Return p N + 10 standard deviations + 40, which a round exceeds with probability below 1e-20 (Bernstein)."""
         mean = self.p * clients
         return min(clients, math.ceil(mean + 10 * math.sqrt(mean * (1 - self.p)) + 40))
 
@@ -70,17 +97,23 @@ class PartialParticipation(Compressor):
         return ParticipationKernel(self.p, size, self.value_bits, np.empty(CHUNK), np.empty(CHUNK), np.empty(FEW))
 
     @staticmethod
-    def participants(kernel, seed, round, n, out):
+    def participants(
+        kernel: ParticipationKernel, seed: np.uint64, round: np.uint64, n: int, out: NDArray[np.int64]
+    ) -> int:
+        """Write the clients that take part in a round, each with probability p, into out, (n,); return their number."""
         return successes(Stream(seed, EVERYONE, round), PARTICIPATION, kernel.p, n, kernel.gaps, out)
 
     @staticmethod
-    def length(kernel, message):
+    def length(kernel: ParticipationKernel, message: Message) -> int:
+        """Return the bytes of d floats."""
         return kernel.size
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: ParticipationKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write x, (d,), as floats."""
         return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel: ParticipationKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out += weight x / p, with out of shape (d,)."""
         add_dense(payload, kernel.value_bits, weight / kernel.p, out, kernel.chunk)

@@ -1,4 +1,4 @@
-"""s-quantization: each coordinate is rounded at random to one of s levels of the 2-norm (QSGD)."""
+"""Quantization to s levels of the 2-norm."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..engine.compilation import kernel
+from ..engine.operations.compressor import Bytes, Message
 from ..engine.ordered_sums import norm
 from ..engine.random_streams import PRIVATE, dithers
 from ..engine.wire_floats import CHUNK, pack, unpack
@@ -19,6 +20,8 @@ _LIFT = 2.0**500
 
 
 class QuantizationKernel(NamedTuple):
+    """Parameters and scratch space of quantization in compiled code."""
+
     levels: int
     bucket: int
     planes: int
@@ -26,13 +29,13 @@ class QuantizationKernel(NamedTuple):
     norms: Array
     dither: Array
     level: NDArray[np.int32]  # (CHUNK,)
-    flags: NDArray[np.uint8]  # (CHUNK,): bytes 0 or 1, eight of which go into a byte of a bit plane
-    words: NDArray[np.uint64]  # the same memory
+    flags: NDArray[np.uint8]  # (CHUNK,): bytes 0 or 1, eight of which make one byte of a bit plane
+    words: NDArray[np.uint64]  # the memory of `flags`
 
 
 @kernel
-def round_levels(x, length, levels, uniform, level):
-    """level_j <- min(s, floor(s |x_j| / length + u_j)): rounded up with the right probability."""
+def round_levels(x: Array, length: float, levels: int, uniform: Array, level: NDArray[np.int32]) -> None:
+    """level_j <- min(s, floor(s |x_j| / length + u_j)), which rounds up with probability frac(s |x_j| / length)."""
     top = np.float64(levels)
     lift = _LIFT if length < 1e-150 else np.float64(1.0)  # so that s / length stays finite
     scale = top / (length * lift) if length > 0.0 else np.float64(0.0)
@@ -41,22 +44,22 @@ def round_levels(x, length, levels, uniform, level):
 
 
 @kernel
-def pack_flags(words, plane):
-    """plane <- eight flags a byte, the first in the lowest bit."""
+def pack_flags(words: NDArray[np.uint64], plane: Bytes) -> None:
+    """plane <- the flags, eight in each byte, the first in the lowest bit."""
     for q in range(len(plane)):
         plane[q] = np.uint8((words[q] * np.uint64(0x0102040810204080)) >> np.uint64(56))
 
 
 @kernel
-def unpack_flags(plane, words):
-    """The inverse of `pack_flags`."""
+def unpack_flags(plane: Bytes, words: NDArray[np.uint64]) -> None:
+    """words <- the flags that `pack_flags` wrote to plane."""
     for q in range(len(plane)):
         spread = (np.uint64(plane[q]) * np.uint64(0x0101010101010101)) & np.uint64(0x8040201008040201)
         words[q] = ((spread + np.uint64(0x7F7F7F7F7F7F7F7F)) >> np.uint64(7)) & np.uint64(0x0101010101010101)
 
 
 @kernel
-def add_levels(level, unit, out):
+def add_levels(level: NDArray[np.int32], unit: float, out: Array) -> None:
     """out += unit level."""
     for j in range(len(out)):
         out[j] += unit * np.float64(level[j])
@@ -64,12 +67,46 @@ def add_levels(level, unit, out):
 
 @compressors.register
 class Quantization(Compressor):
-    """C(x)_j = ||x|| sgn(x_j) (l_j + b_j)/s, l_j = floor(s|x_j|/||x||), b_j ~ Bernoulli(frac(s|x_j|/||x||)); C(0) = 0.
+    """Quantization: each coordinate is rounded at random to one of s levels of the 2-norm (QSGD).
 
-    Var C(x)_j = (||x||/s)^2 f_j (1-f_j), f_j = frac(s|x_j|/||x||), coordinates independent given x.
-    omega = min(d/s^2, sqrt(d)/s) (Alistarh et al., 2017); tight: sqrt(d)/s - 1 for s = 1 and for s <= sqrt(d)/2.
-    A message is the norm and, a coordinate, one sign bit and the ceil(log2(s+1)) bits of its level. With `bucket = b`
-    each run of b coordinates is quantized by its own norm, and d becomes b in omega.
+    Parameters
+    ----------
+    levels : int, default: 1
+        s, at least 1 and at most 32767. Give `levels` or `omega`, or neither, which means 1.
+    bucket : int, default: d
+        b, at least 1 and at most d, the default. Each run of b coordinates is quantized by its own norm.
+    omega : float
+        Variance bound, above 0; sets s to the smallest number of levels with `min(b/s^2, sqrt(b)/s) <= omega`.
+    value_bits : {16, 32, 64}, default: 32
+        Bits F of a float in the payload.
+
+    Notes
+    -----
+    Formula, with `f_j = frac(s |x_j| / ||x||)` and C(0) = 0:
+
+        C(x)_j = ||x|| sgn(x_j) (l_j + b_j) / s,    l_j = floor(s |x_j| / ||x||),    b_j ~ Bernoulli(f_j) independent.
+
+    Unbiased, not linear. With buckets x and d are a bucket and b.
+
+    Variance bound: `omega = min(d/s^2, sqrt(d)/s)`. The smallest bound is `sqrt(d)/s - 1` for s = 1 and for
+    `s <= sqrt(d)/2`; for other s it is not known.
+
+    Covariance: diagonal given x, `Var C(x)_j = (||x||/s)^2 f_j (1 - f_j)`.
+
+    Payload: the norm of each bucket as a float, and for each coordinate one bit for the sign and `ceil(log2(s + 1))`
+    bits for the level: `F ceil(d/b) + (1 + ceil(log2(s + 1))) d` bits.
+
+    References
+    ----------
+    D. Alistarh, D. Grubic, J. Li, R. Tomioka and M. Vojnovic, "QSGD: communication-efficient SGD via gradient
+    quantization and encoding", NIPS 2017.
+
+    Examples
+    --------
+    >>> from mpi_fed.compressors import compressors
+    >>> compressor = compressors["quantization"](omega=1.0).resolve(100)
+    >>> compressor.levels, compressor.payload_bits(100)
+    (10, 532.0)
     """
 
     kind = "quantization"
@@ -77,9 +114,9 @@ class Quantization(Compressor):
     uncorrelated = True
     examples = ({"levels": 1}, {"levels": 4}, {"levels": 4, "bucket": 24})
 
-    levels: int = Field(UNSET, ge=1, le=32767)
-    bucket: int | None = Field(UNSET, ge=1)
-    omega: float = Field(UNSET, gt=0)
+    levels: int = Field(default=UNSET, ge=1, le=32767)
+    bucket: int | None = Field(default=UNSET, ge=1)
+    omega: float = Field(default=UNSET, gt=0)
 
     def resolve(self, dimension: int, clients: int = 1) -> Quantization:
         if self.bucket and self.bucket > dimension:
@@ -100,26 +137,27 @@ class Quantization(Compressor):
         return math.sqrt(d) / s - 1 if s == 1 or s <= math.sqrt(d) / 2 else None
 
     def variances(self, x: Array) -> Array:
-        """Var C(x)_j at fixed x, for x of shape (..., d); the coordinates are independent given x."""
+        """Return Var C(x)_j, (..., d), at fixed x, (..., d); the coordinates are independent given x."""
         norm = self._norms(x)
         f = np.modf(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0))[0]
-        return (norm / self.levels) ** 2 * f * (1 - f)
+        variances: Array = (norm / self.levels) ** 2 * f * (1 - f)
+        return variances
 
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
         norm = self._norms(x)
-        level = np.floor(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0) + rng.random(x.shape))
+        level: Array = np.floor(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0) + rng.random(x.shape))
         return np.copysign(norm / self.levels * level, x)
 
     def _norms(self, x: Array) -> Array:
-        """Of each coordinate's bucket, of the shape of x."""
+        """Return the norm of each coordinate's bucket, in the shape of x, (..., d)."""
         d = x.shape[-1]
         starts = np.arange(0, d, self.bucket or d)
-        norm = np.sqrt(np.add.reduceat(x * x, starts, axis=-1))
+        norm: Array = np.sqrt(np.add.reduceat(x * x, starts, axis=-1))
         return np.repeat(norm, np.diff(np.append(starts, d)), axis=-1)
 
     @property
     def planes(self) -> int:
-        """Bit planes of a message: the sign and the bits of a level in 0..s."""
+        """Number of bit planes of a message: one for the signs, and one for each bit of a level in 0..s."""
         return 1 + self.levels.bit_length()
 
     def payload_bits(self, dimension: int) -> float:
@@ -144,7 +182,8 @@ class Quantization(Compressor):
         )
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: QuantizationKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the buckets' norms, then bit planes: the signs of x, (d,), and the bits of its levels."""
         d, level, flags, words = len(x), kernel.level, kernel.flags, kernel.words
         for q in range(len(kernel.norms)):
             kernel.norms[q] = norm(x[q * kernel.bucket : min(d, (q + 1) * kernel.bucket)])
@@ -173,7 +212,8 @@ class Quantization(Compressor):
         return sign * (size + kernel.planes * plane)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel: QuantizationKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight ||x|| level_j / s, with out of shape (d,) and the norm of coordinate j's bucket."""
         d, level, flags, words = len(out), kernel.level, kernel.flags, kernel.words
         unpack(payload, kernel.value_bits, kernel.norms)
         size = kernel.value_bits // 8 * len(kernel.norms)

@@ -1,4 +1,4 @@
-"""rand-h: h coordinates drawn without replacement, scaled by d/h."""
+"""rand-h sparsification."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..engine.compilation import kernel
-from ..engine.random_streams import PRIVATE, SHARED, mask_stream, uniforms
+from ..engine.operations.compressor import Bytes, Message
+from ..engine.random_streams import PRIVATE, SHARED, Stream, mask_stream, uniforms
 from ..engine.wire_floats import CHUNK
 from .base import UNSET, Array, Compressor, Mask, compressors, index_bits, kept_coordinates, refuse_common_indices
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
 
 class RandHKernel(NamedTuple):
+    """Parameters and scratch space of rand-h in compiled code."""
+
     h: int
     dimension: int
     common: bool
@@ -25,10 +28,12 @@ class RandHKernel(NamedTuple):
 
 
 @kernel
-def subset(stream, purpose, d, taken, draws, out):
-    """Fill out, (h,), with a uniform h-subset of 0 .. d-1 by Floyd's algorithm, O(h).
+def subset(
+    stream: Stream, purpose: np.uint64, d: int, taken: NDArray[np.uint8], draws: Array, out: NDArray[np.int64]
+) -> None:
+    """Fill out, (h,), with a uniform h-subset of 0 .. d-1 by Floyd's algorithm, in O(h).
 
-    taken: (d,) of zeros, left so; draws: scratch, (CHUNK,). The order within the subset is not uniform.
+    taken: (d,), zeros before and after the call; draws: scratch, (CHUNK,). The order within the subset is not uniform.
     """
     h = len(out)
     for start in range(0, h, CHUNK):
@@ -36,7 +41,7 @@ def subset(stream, purpose, d, taken, draws, out):
         uniforms(stream, purpose, np.uint64(start // 2), count, draws)
         for i in range(count):
             last = d - h + start + i
-            pick = np.int64(draws[i] * np.float64(last + 1))
+            pick: int | np.int64 = np.int64(draws[i] * np.float64(last + 1))
             if taken[pick] != 0:
                 pick = last
             taken[pick] = 1
@@ -47,10 +52,45 @@ def subset(stream, purpose, d, taken, draws, out):
 
 @compressors.register
 class RandH(Compressor):
-    """C(x)_j = (d/h) x_j 1{j in S}, S uniform among the h-subsets of {1..d}; omega = d/h - 1, attained at every x.
+    """Sparsification to h coordinates drawn without replacement, scaled by d/h.
 
-    E[C(g)C(g)^T] = (d/h) (q M + (1-q) Diag(M)), q = (h-1)/(d-1). F h bits with S drawn from the shared seed;
-    `indices = "explicit"` sends ceil(log2 d) more bits with each coordinate.
+    Parameters
+    ----------
+    h : int
+        Number of kept coordinates, at least 1 and at most d. Give `h` or `omega`.
+    omega : float
+        Variance bound, at least 0; sets `h = max(1, floor(d/(1 + omega)))`. The log holds the bound that h attains.
+    indices : {"shared", "explicit"}, default: "shared"
+        Source of the kept indices at the root: the random numbers that client and root share, at no cost, or the
+        payload, at `ceil(log2 d)` bits each.
+    mask : {"own", "common"}, default: "own"
+        Whether each client draws its own mask (the default), or all clients draw the same in a round. With "common"
+        messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs
+        `indices = "shared"`.
+    value_bits : {16, 32, 64}, default: 32
+        Bits F of a float in the payload.
+
+    Notes
+    -----
+    Formula: `C(x)_j = (d/h) x_j 1{j in S}` with S uniform among the h-subsets of {1..d}. Unbiased and linear.
+
+    Variance bound: `omega = d/h - 1`, attained at every x.
+
+    Covariance: `E[C(g) C(g)^T] = (d/h) (q M + (1 - q) Diag(M))` for `M = E[g g^T]`, `q = (h - 1)/(d - 1)`.
+
+    Payload: h floats, F h bits, and `ceil(log2 d)` bits for each of them with explicit indices.
+
+    References
+    ----------
+    J. Konecny and P. Richtarik, "Randomized distributed mean estimation: accuracy vs. communication", Frontiers in
+    Applied Mathematics and Statistics 4 (2018).
+
+    Examples
+    --------
+    >>> from mpi_fed.compressors import compressors
+    >>> compressor = compressors["rand-h"](omega=3.0, indices="explicit").resolve(20)
+    >>> compressor.h, compressor.payload_bits(20)
+    (5, 185.0)
     """
 
     kind = "rand-h"
@@ -58,8 +98,8 @@ class RandH(Compressor):
     Kernel = RandHKernel
     examples = ({"omega": 3.0}, {"omega": 3.0, "indices": "explicit"})
 
-    h: int = Field(UNSET, ge=1)
-    omega: float = Field(UNSET, ge=0)
+    h: int = Field(default=UNSET, ge=1)
+    omega: float = Field(default=UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
     mask: Mask = None
 
@@ -94,14 +134,16 @@ class RandH(Compressor):
         return RandHKernel(self.h, dimension, self.common, wire, np.zeros(dimension, np.uint8), np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: RandHKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the h kept coordinates of x, (d,), then their explicit indices."""
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
         mask = mask_stream(message.stream, kernel.common)
         subset(mask, purpose, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
         return send_kept(kernel.wire, kernel.h, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel: RandHKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight (d/h) x_j for j in S, with out of shape (d,)."""
         if kernel.wire.index_bits == 0:
             mask = mask_stream(message.stream, kernel.common)
             subset(mask, SHARED, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)

@@ -1,4 +1,4 @@
-"""Gaussian sketching: the projection of x onto a uniformly random h-dimensional subspace, scaled by d/h."""
+"""Gaussian sketching."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ..engine.compilation import kernel
+from ..engine.operations.compressor import Bytes, Message
 from ..engine.ordered_sums import dot
 from ..engine.random_streams import SHARED, mask_stream, normals, padded
 from ..engine.wire_floats import CHUNK, pack, unpack
@@ -15,17 +16,22 @@ from .base import UNSET, Array, Compressor, Mask, compressors, kept_coordinates
 
 
 class SketchKernel(NamedTuple):
+    """Parameters and scratch space of Gaussian sketching in compiled code."""
+
     value_bits: int
     common: bool
     phi: Array  # Phi, row after row
-    gram: Array
-    values: Array
+    gram: Array  # (h, h)
+    values: Array  # (h,)
     dither: Array
 
 
 @kernel
-def solve(gram, y):
-    """y <- gram^-1 y by Cholesky, in place of both; gram (h, h) symmetric positive definite, its lower half read."""
+def solve(gram: Array, y: Array) -> None:
+    """y <- gram^-1 y by Cholesky, for y, (h,), and gram, (h, h), symmetric positive definite. Both are overwritten.
+
+    Only the lower half of gram is read.
+    """
     h = len(y)
     for i in range(h):
         for j in range(i + 1):
@@ -45,12 +51,40 @@ def solve(gram, y):
 
 @compressors.register
 class Sketch(Compressor):
-    """C(x) = (d/h) Phi^+ Phi x with Phi an h x d matrix of iid N(0,1); omega = d/h - 1, attained at every x.
+    """Gaussian sketching: the projection onto a uniformly random h-dimensional subspace, scaled by d/h.
 
-    Phi^+ Phi is a uniform rank-h projector, so E[C(g)C(g)^T] = (d/h)^2 [(a-b) M + b Tr(M) I] with
-    a = h(h+2)/(d(d+2)), b = h(d-h)/(d(d-1)(d+2)). The client sends the h numbers Phi x, F h bits; the root draws the
-    same Phi and solves with Phi Phi^T. Where h = d the projector is I, and x itself is sent: a square Phi is so badly
-    conditioned that rounding would not stay small.
+    Parameters
+    ----------
+    h : int
+        Dimension of the subspace, at least 1 and at most d. Give `h` or `omega`.
+    omega : float
+        Variance bound, at least 0; sets `h = max(1, floor(d/(1 + omega)))`. The log holds the bound that h attains.
+    mask : {"own", "common"}, default: "own"
+        Whether each client draws its own subspace (the default), or all clients draw the same in a round. With
+        "common" messages add up (routes `reduce` and `allreduce`), but their errors do not average out.
+    value_bits : {16, 32, 64}, default: 32
+        Bits F of a float in the payload.
+
+    Notes
+    -----
+    Formula: `C(x) = (d/h) Phi^+ Phi x` with Phi an (h, d) matrix of independent N(0, 1) entries. `Phi^+ Phi` is the
+    projector onto a uniformly random subspace. Unbiased and linear.
+
+    Variance bound: `omega = d/h - 1`, attained at every x.
+
+    Covariance: `E[C(g) C(g)^T] = (d/h)^2 [(a - b) M + b Tr(M) I]` for `M = E[g g^T]`, `a = h (h+2) / (d (d+2))`,
+    `b = h (d-h) / (d (d-1) (d+2))`.
+
+    Payload: the h numbers `Phi x`, F h bits. The root draws the same Phi and solves with `Phi Phi^T`. For h = d the
+    projector is the identity, and x itself is sent, since a square Phi is so badly conditioned that rounding errors
+    would grow.
+
+    Examples
+    --------
+    >>> from mpi_fed.compressors import compressors
+    >>> compressor = compressors["sketch"](h=5).resolve(20)
+    >>> compressor.omega_bound(20), compressor.payload_bits(20)
+    (3.0, 160.0)
     """
 
     kind = "sketch"
@@ -58,8 +92,8 @@ class Sketch(Compressor):
     Kernel = SketchKernel
     examples = ({"h": 1}, {"h": 8})
 
-    h: int = Field(UNSET, ge=1)
-    omega: float = Field(UNSET, ge=0)
+    h: int = Field(default=UNSET, ge=1)
+    omega: float = Field(default=UNSET, ge=0)
     mask: Mask = None
 
     def resolve(self, dimension: int, clients: int = 1) -> Sketch:
@@ -77,7 +111,10 @@ class Sketch(Compressor):
         return (d / h) ** 2 * (a - b), 0.0, (d / h) ** 2 * b
 
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
-        """P x = q x + sqrt(q (1-q)) ||x|| u, q ~ Beta(h/2, (d-h)/2), u uniform of length 1 among all normal to x."""
+        """Return a draw of C(x) = (d/h) P x for each row of x, (n, d).
+
+        P x = q x + sqrt(q (1-q)) ||x|| u, q ~ Beta(h/2, (d-h)/2), u uniform on the unit vectors orthogonal to x.
+        """
         n, d = x.shape
         if self.h == d:
             return x
@@ -85,7 +122,8 @@ class Sketch(Compressor):
         squares = (x * x).sum(axis=1, keepdims=True)
         u -= (u * x).sum(axis=1, keepdims=True) / np.where(squares > 0, squares, 1.0) * x
         u /= np.linalg.norm(u, axis=1, keepdims=True)
-        return d / self.h * (q * x + np.sqrt(q * (1 - q) * squares) * u)
+        draws: Array = d / self.h * (q * x + np.sqrt(q * (1 - q) * squares) * u)
+        return draws
 
     def payload_bits(self, dimension: int) -> float:
         return float(self.value_bits * self.h)
@@ -102,7 +140,8 @@ class Sketch(Compressor):
         return SketchKernel(self.value_bits, self.common, phi, np.empty((h, h)), np.empty(h), np.empty(CHUNK))
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: SketchKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write Phi x, (h,), or x itself, (d,), if h = d."""
         phi, y, d = kernel.phi, kernel.values, len(x)
         if len(y) == d:
             return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
@@ -112,7 +151,8 @@ class Sketch(Compressor):
         return pack(y, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel: SketchKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out += weight (d/h) Phi^T (Phi Phi^T)^-1 (Phi x), with out of shape (d,)."""
         phi, gram, y, d = kernel.phi, kernel.gram, kernel.values, len(out)
         unpack(payload, kernel.value_bits, y)
         if len(y) == d:

@@ -1,4 +1,4 @@
-"""A few coordinates as floats, with or without their indices: the wire of Bernoulli sparsification and of rand-h."""
+"""Payload of a few coordinates as floats, with or without their indices, for `bernoulli`, `rand-h` and `top-k`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.compilation import kernel
+from ..engine.operations.compressor import Bytes, Vector
+from ..engine.random_streams import Stream
 from ..engine.wire_floats import CHUNK, pack, unpack
 
 
 class SparseWire(NamedTuple):
-    """How kept coordinates travel, and the scratch space for them."""
+    """Format of kept coordinates in a payload, and scratch space for them."""
 
     value_bits: int
-    index_bits: int  # 0 where the indices come from the shared seed
+    index_bits: int  # 0 if the indices are drawn from the shared seed
     kept: NDArray[np.int64]
     values: NDArray[np.float64]
     dither: NDArray[np.float64]
 
 
 def sparse_wire(most: int, value_bits: int, index_bits: int) -> SparseWire:
-    """The wire for at most `most` coordinates."""
+    """Return the format and scratch space for up to `most` coordinates."""
     return SparseWire(value_bits, index_bits, np.empty(most, np.int64), np.empty(most), np.empty(CHUNK))
 
 
 @kernel
-def send_kept(wire, count, x, payload, stream):
-    """Write x at wire.kept[:count], then the indices where they are explicit; the bytes written, as `pack` tells."""
+def send_kept(wire: SparseWire, count: int, x: Vector, payload: Bytes, stream: Stream) -> int:
+    """Write x at wire.kept[:count], then the explicit indices; return the bytes written, negated on an overflow."""
     values = wire.values[:count]
     for i in range(count):
         values[i] = x[wire.kept[i]]
@@ -40,8 +42,8 @@ def send_kept(wire, count, x, payload, stream):
 
 
 @kernel
-def add_kept(wire, count, payload, weight, out):
-    """out[kept] += weight times the values of a payload of `count` coordinates."""
+def add_kept(wire: SparseWire, count: int, payload: Bytes, weight: float, out: Vector) -> None:
+    """out[kept] += weight values, for out, (d,), and a payload of `count` coordinates."""
     values = wire.values[:count]
     unpack(payload, wire.value_bits, values)
     if wire.index_bits > 0:
@@ -51,7 +53,7 @@ def add_kept(wire, count, payload, weight, out):
 
 
 @kernel
-def _pack_indices(indices, bits, payload):
+def _pack_indices(indices: NDArray[np.int64], bits: int, payload: Bytes) -> int:
     word, bits_held, size = np.uint64(0), 0, 0
     for i in range(len(indices)):
         word |= np.uint64(indices[i]) << np.uint64(bits_held)
@@ -68,7 +70,7 @@ def _pack_indices(indices, bits, payload):
 
 
 @kernel
-def _unpack_indices(payload, bits, indices):
+def _unpack_indices(payload: Bytes, bits: int, indices: NDArray[np.int64]) -> None:
     word, bits_held, read = np.uint64(0), 0, 0
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     for i in range(len(indices)):

@@ -1,26 +1,30 @@
-"""top-k: the k coordinates of largest magnitude, as they are. Biased: the one compressor here that is not random."""
+"""top-k sparsification."""
 
 from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from ..engine.compilation import kernel
+from ..engine.operations.compressor import Bytes, Message
 from .base import Array, Compressor, compressors, index_bits
 from .sparse import SparseWire, add_kept, send_kept, sparse_wire
 
 
 class TopKKernel(NamedTuple):
+    """Parameters and scratch space of top-k in compiled code."""
+
     k: int
     wire: SparseWire
     magnitudes: Array  # (d,)
 
 
 @kernel
-def kth_largest(values, k):
-    """The k-th largest of values, (n,), which are put into another order (Hoare's selection, median of three)."""
+def kth_largest(values: Array, k: int) -> float:
+    """Return the k-th largest of values, (n,), which are reordered (Hoare's selection, median of three)."""
     low, high, target = 0, len(values) - 1, len(values) - k
     while low < high:
         a, b, c = values[low], values[(low + high) // 2], values[high]
@@ -40,12 +44,16 @@ def kth_largest(values, k):
             low = i
         else:
             break
-    return values[target]
+    found: float = values[target]
+    return found
 
 
 @kernel
-def largest(x, k, magnitudes, out):
-    """Fill out, (k,), with the indices of the k largest |x_j|, ascending; of equal ones the first."""
+def largest(x: Array, k: int, magnitudes: Array, out: NDArray[np.int64]) -> None:
+    """Fill out, (k,), with the indices of the k largest |x_j|, ascending; among equal ones the first are taken.
+
+    magnitudes: scratch, (d,). NaN counts as infinity.
+    """
     for j in range(len(x)):
         magnitudes[j] = np.abs(x[j]) if x[j] == x[j] else np.inf
     least = kth_largest(magnitudes, k)
@@ -63,10 +71,36 @@ def largest(x, k, magnitudes, out):
 
 @compressors.register
 class TopK(Compressor):
-    """C(x)_j = x_j where |x_j| is among the k largest, else 0; ||C(x) - x||^2 <= (1 - k/d) ||x||^2.
+    """Sparsification to the k coordinates of largest magnitude, unscaled. Biased and deterministic.
 
-    Equal |x_j| attain the bound. Biased, so that plain steps do not converge; algorithm kind = "error-feedback" does.
-    (F + ceil(log2 d)) k bits: which coordinates they are, only their sender knows.
+    Parameters
+    ----------
+    k : int
+        Number of kept coordinates, at least 1 and at most d.
+    value_bits : {16, 32, 64}, default: 32
+        Bits F of a float in the payload.
+
+    Notes
+    -----
+    Formula: `C(x)_j = x_j` if `|x_j|` is among the k largest (the first ones among equal magnitudes), else 0. Biased,
+    so plain SGD does not converge with it; algorithm `error-feedback` does.
+
+    Variance bound: `||C(x) - x||^2 <= omega ||x||^2` with `omega = 1 - k/d`, attained if all `|x_j|` are equal.
+
+    Covariance: zero, since C is not random.
+
+    Payload: k floats with their indices, `(F + ceil(log2 d)) k` bits. Only the sender knows which coordinates they are.
+
+    References
+    ----------
+    S. U. Stich, J.-B. Cordonnier and M. Jaggi, "Sparsified SGD with memory", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mpi_fed.compressors import compressors
+    >>> compressors["top-k"](k=2).expectation(np.array([1.0, -3.0, 0.5, 2.0]))
+    array([ 0., -3.,  0.,  2.])
     """
 
     kind = "top-k"
@@ -100,12 +134,14 @@ class TopK(Compressor):
         return TopKKernel(self.k, sparse_wire(self.k, self.value_bits, index_bits(dimension)), np.empty(dimension))
 
     @staticmethod
-    def encode(kernel, x, payload, message):
+    def encode(kernel: TopKKernel, x: Array, payload: Bytes, message: Message) -> int:
+        """Write the k coordinates of largest magnitude of x, (d,), then their indices."""
         largest(x, kernel.k, kernel.magnitudes, kernel.wire.kept)
         return send_kept(kernel.wire, kernel.k, x, payload, message.stream)
 
     @staticmethod
-    def decode(kernel, payload, weight, out, message):
+    def decode(kernel: TopKKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
+        """out_j += weight x_j for the sent coordinates, with out of shape (d,)."""
         if kernel.wire.index_bits == 0:  # d = 1
             kernel.wire.kept[0] = 0
         add_kept(kernel.wire, kernel.k, payload, weight, out)

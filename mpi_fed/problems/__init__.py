@@ -1,4 +1,4 @@
-"""The least-squares problems, one file each. Importing this package registers them: a new one is a line here."""
+"""The least-squares problems, one file each. Importing this package registers them; a new one needs one line here."""
 
 from . import (
     arrays,

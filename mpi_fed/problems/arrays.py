@@ -1,4 +1,4 @@
-"""Gaussian clients whose covariances, optima and noise are given as arrays in an .npz file."""
+"""Problem `arrays`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,19 @@ NAMES = ("covariances", "optima", "noise_variance")
 
 @problems.register
 class Arrays(Problem):
-    """x ~ N(0, H_i), y = <x, w*_i> + eps, eps ~ N(0, noise_variance_i).
+    """Gaussian clients whose covariances, optima and noise variances are given as arrays in an .npz file.
 
-    `path` names an .npz file with covariances (N, d, d), optima (N, d) and noise_variance (N,) or a scalar.
+    Parameters
+    ----------
+    path : str
+        Path of an .npz file with the arrays `covariances` (N, d, d), `optima` (N, d) and `noise_variance` (N,) or ().
+    batch_size : int or "full", default: 1
+        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient.
+
+    Notes
+    -----
+    Formula: `x ~ N(0, H_i)`, `y = <x, w*_i> + eps`, `eps ~ N(0, noise_variance_i)`, with fresh samples in every round.
+    The number of clients of the study must be N. The mean of the covariances must be positive definite.
     """
 
     kind = "arrays"
@@ -28,12 +38,15 @@ class Arrays(Problem):
     path: str
 
     def dimension_of(self) -> int:
-        return self._arrays()[0].shape[1]
+        return int(self._arrays()[0].shape[1])
 
     def check(self, clients: int) -> None:
         stored = len(self._arrays()[0])
         if stored != clients:
-            raise ValueError(f"path = {self.path!r} holds {stored} clients, the study has clients = {clients}")
+            raise ValueError(
+                f"path = {self.path!r} holds {stored} clients, but the study has clients = {clients}; "
+                f"give clients = {stored}"
+            )
 
     def prepare(self, clients: int) -> Population:
         self.check(clients)
@@ -41,7 +54,7 @@ class Arrays(Problem):
         return Population([GaussianClient(Covariance.of(h), w, float(s)) for h, w, s in members])
 
     def facts(self) -> dict[str, Any]:
-        """The sha256 of the arrays."""
+        """Return the SHA-256 of the arrays."""
         return {"dataset_digest": digest(*self._arrays())}
 
     def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
@@ -53,11 +66,11 @@ class Arrays(Problem):
 
 @lru_cache(maxsize=1)
 def _load(path: str, when: Stamp) -> tuple[Array, Array, Array]:
-    """Covariances (N, d, d), optima (N, d) and noise variances (N,), checked."""
+    """Return covariances (N, d, d), optima (N, d) and noise variances (N,), checked."""
     arrays = read_npz(path)
     for name in NAMES:
         if name not in arrays:
-            raise ValueError(f"path = {path!r} lacks the array {name!r}")
+            raise ValueError(f"path = {path!r} lacks the array {name!r}; store {', '.join(NAMES)} in it")
     covariances, optima, noise = (numbers(path, name, arrays[name]) for name in NAMES)
     _check_shapes(path, covariances, optima, noise)
     _check_values(path, covariances, noise)
@@ -67,11 +80,11 @@ def _load(path: str, when: Stamp) -> tuple[Array, Array, Array]:
 def _check_shapes(path: str, covariances: Array, optima: Array, noise: Array) -> None:
     shape = covariances.shape
     if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
-        raise ValueError(f"path = {path!r}: covariances has shape {shape}, needed is (N, d, d)")
+        raise ValueError(f"path = {path!r}: covariances has shape {shape}; it must be (N, d, d)")
     if optima.shape != shape[:2]:
-        raise ValueError(f"path = {path!r}: optima has shape {optima.shape}, needed is {shape[:2]}")
+        raise ValueError(f"path = {path!r}: optima has shape {optima.shape}; it must be {shape[:2]}")
     if noise.shape not in ((), shape[:1]):
-        raise ValueError(f"path = {path!r}: noise_variance has shape {noise.shape}, needed is () or {shape[:1]}")
+        raise ValueError(f"path = {path!r}: noise_variance has shape {noise.shape}; it must be () or {shape[:1]}")
 
 
 def _check_values(path: str, covariances: Array, noise: Array) -> None:
@@ -79,7 +92,7 @@ def _check_values(path: str, covariances: Array, noise: Array) -> None:
         raise ValueError(f"path = {path!r}: noise_variance holds {noise.min():g}; give numbers >= 0")
     size = np.abs(covariances).max()
     if not np.allclose(covariances, covariances.transpose(0, 2, 1), rtol=1e-8, atol=1e-12 * size):
-        raise ValueError(f"path = {path!r}: covariances must be symmetric")
+        raise ValueError(f"path = {path!r}: a covariance is not symmetric; give symmetric matrices")
     smallest = np.linalg.eigvalsh(covariances)[:, 0]
     if (smallest < -1e-10 * size).any():
         raise ValueError(
@@ -88,4 +101,6 @@ def _check_values(path: str, covariances: Array, noise: Array) -> None:
         )
     mean = np.linalg.eigvalsh(covariances.mean(axis=0))
     if mean[0] <= len(mean) * np.finfo(float).eps * mean[-1]:
-        raise ValueError(f"path = {path!r}: the mean of the covariances is singular, so no optimum is unique")
+        raise ValueError(
+            f"path = {path!r}: the mean of the covariances is singular, so the optimum is not unique; give another set"
+        )

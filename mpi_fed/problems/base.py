@@ -1,4 +1,4 @@
-"""What a problem is: the clients' data, as a law for theory and evaluation, and as a compiled gradient."""
+"""Base class of problems: the clients' data, as a law for theory and evaluation, and as a compiled gradient."""
 
 from __future__ import annotations
 
@@ -12,32 +12,69 @@ from .population import Population
 
 
 class Problem(Component):
-    """Least squares over N clients: F(w) = mean_i E_i[(<x, w> - y)^2] / 2."""
+    """Least squares over N clients, each with its own data.
+
+    This is the base class of all problems. A subclass gives the law of each client's data (`prepare`) and the compiled
+    gradient (`mpi_fed/engine/operations/problem.py`).
+
+    Parameters
+    ----------
+    batch_size : int or "full", default: 1
+        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient, `H_i (w - w*_i)`.
+
+    Notes
+    -----
+    The risk is the mean over clients of their expected squared error, in which all clients have the same weight:
+
+        F(w) = (1/N) sum_i E_i[(<x, w> - y)^2] / 2.
+
+    Examples
+    --------
+    >>> from mpi_fed.problems import problems
+    >>> population = problems["gaussian"](dimension=3, eigenvalue_decay=0.0).prepare(clients=2)
+    >>> population.dimension, population.trace
+    (3, 3.0)
+    """
 
     batch_size: Annotated[int, Field(ge=1)] | Literal["full"] = 1
-    """Samples in a stochastic gradient, or "full" for the client's true gradient H_i (w - w*_i)."""
 
     def dimension_of(self) -> int:
-        """The dimension d. Reads the data where there are any."""
+        """Return the dimension d. Problems on data read them."""
         raise NotImplementedError
 
     def check(self, clients: int) -> None:
-        """Raise ValueError, one sentence, where this problem cannot be set up for so many clients."""
+        """Raise ValueError, with one sentence, if the problem cannot be set up for this number of clients."""
 
     def facts(self) -> dict[str, Any]:
-        """What the log should say of the data: their digest, what preprocessing did."""
+        """Return the facts about the data that the log holds: their digest, and the changes by preprocessing."""
         return {}
 
     def prepare(self, clients: int) -> Population:
-        """The clients' laws. The same for every repetition and every compressor."""
+        """Return the laws of the clients' data, which all repetitions and compressors share.
+
+        Parameters
+        ----------
+        clients : int
+            N, the number of clients.
+
+        Returns
+        -------
+        Population
+            N Gaussian or N empirical clients. It gives H, w* and the excess risk.
+
+        Raises
+        ------
+        ValueError
+            If the problem cannot be set up for this number of clients.
+        """
         raise NotImplementedError
 
     def bytes_of(self, clients: int, hosted: int) -> int:
-        """Bytes of what a rank holds of all clients' laws and of its own clients' data, as far as they are known."""
+        """Return the bytes that a rank holds for the laws of `clients` and the data of `hosted`, if known, else 0."""
         return 0
 
     def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
-        """What the compiled gradient of clients first <= i < last needs, as a NamedTuple of this problem's own."""
+        """Return the `Kernel` tuple: all that the compiled gradient of the clients first <= i < last needs."""
         raise NotImplementedError
 
 

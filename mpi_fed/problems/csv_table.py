@@ -1,4 +1,4 @@
-"""Tables of numbers in .csv files: separated by commas, semicolons or tabs, with a header or without."""
+"""Tables of numbers in .csv files, separated by commas, semicolons or tabs, with or without a header."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from .datafile import check_rows, stream
 from .population import Array
 
 Target = str | int | None
-"""The target's column: its name, its index (from 0, negative from the end), or None for the last."""
+"""Column of the target: its name, its index (from 0, negative from the end), or None for the last one."""
 
 
 def read_csv(path: str, target: Target) -> tuple[Array, Array]:
-    """The features (n, d) and targets (n,). Lines that are blank or begin with # are passed over."""
+    """Return the features (n, d) and targets (n,). Lines that are blank or begin with # are skipped.
+
+    Raises ValueError, with one sentence, if the file is not a table of numbers.
+    """
     with stream(path) as file:
         lines = filter(_is_row, _text(path, file))
         first = next(lines, "")
@@ -37,7 +40,7 @@ def read_csv(path: str, target: Target) -> tuple[Array, Array]:
 
 def _table(lines: Iterable[str], separator: str) -> Array:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "input contained no data": check_rows says it better
+        warnings.simplefilter("ignore", UserWarning)  # "input contained no data": check_rows has a better message
         return np.loadtxt(lines, delimiter=separator, quotechar='"', ndmin=2, dtype=np.float64)
 
 
@@ -45,7 +48,7 @@ def _text(path: str, file: BinaryIO) -> Iterator[str]:
     try:
         yield from io.TextIOWrapper(file, encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"path = {path!r} is not UTF-8 text, so no .csv file of numbers") from None
+        raise ValueError(f"path = {path!r} is not UTF-8 text; save the .csv file in UTF-8") from None
 
 
 def _is_row(line: str) -> bool:
@@ -56,7 +59,7 @@ def _cells(path: str, line: str, separator: str) -> list[str]:
     try:
         return [cell.strip() for cell in next(csv.reader([line.partition("#")[0]], delimiter=separator), [])]
     except csv.Error as error:
-        raise ValueError(f"path = {path!r} is no .csv file of numbers ({error})") from None
+        raise ValueError(f"path = {path!r} is not a .csv file of numbers ({error})") from None
 
 
 def _is_number(cell: str) -> bool:
@@ -68,7 +71,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _header(path: str, first: str, separator: str) -> list[str] | None:
-    """The names in the first row, or None where it is a row of data."""
+    """Return the names in the first row, or None if it is a row of data."""
     cells = _cells(path, first, separator)
     text = [i for i, cell in enumerate(cells) if cell and not _is_number(cell)]
     if not text:
@@ -76,7 +79,7 @@ def _header(path: str, first: str, separator: str) -> list[str] | None:
     if any(_is_number(cell) for cell in cells):
         raise ValueError(
             f"path = {path!r}: the first row mixes numbers with text ({cells[text[0]]!r} in column "
-            f"{text[0] + 1}); a header holds names alone, a row of data numbers alone"
+            f"{text[0] + 1}); a header must hold only names, a row of data only numbers"
         )
     if "" in cells:
         unnamed = cells.index("") + 1
@@ -85,7 +88,7 @@ def _header(path: str, first: str, separator: str) -> list[str] | None:
 
 
 def _fault(path: str, separator: str, header: bool) -> str | None:
-    """What is wrong with the first line that is not as many numbers as the first row has columns."""
+    """Return a sentence about the first line that does not hold one number for each column, or None."""
     width = 0
     with stream(path) as file:
         for number, line in enumerate(_text(path, file), 1):
@@ -94,18 +97,18 @@ def _fault(path: str, separator: str, header: bool) -> str | None:
             cells, names = _cells(path, line, separator), header and not width
             width = width or len(cells)
             if len(cells) != width:
-                return f"path = {path!r}, line {number}: {len(cells)} columns where the first row has {width}"
+                return f"path = {path!r}, line {number}: {len(cells)} columns, but the first row has {width}"
             fault = next((i for i, cell in enumerate(cells) if not (names or _is_number(cell))), None)
             if fault is not None:
                 held = repr(cells[fault][:40]) if cells[fault] else "nothing"
-                return f"path = {path!r}, line {number}, column {fault + 1}: found {held}, needed is a number"
+                return f"path = {path!r}, line {number}, column {fault + 1}: found {held} instead of a number"
     return None
 
 
 def _column(path: str, target: Target, names: list[str] | None, width: int) -> int:
-    """The index of the target's column."""
+    """Return the index of the target's column."""
     if names and len(names) != width:
-        raise ValueError(f"path = {path!r}: the header names {len(names)} columns, the rows hold {width}")
+        raise ValueError(f"path = {path!r}: the header names {len(names)} columns, but the rows have {width}")
     if isinstance(target, str):
         if not names:
             raise ValueError(f"target = {target!r}: {path!r} has no header; give the column's index, from 0")
@@ -115,5 +118,5 @@ def _column(path: str, target: Target, names: list[str] | None, width: int) -> i
         return names.index(target)
     index = -1 if target is None else target
     if not -width <= index < width:
-        raise ValueError(f"target = {index} is no column of {path!r}; allowed are {-width} to {width - 1}")
+        raise ValueError(f"target = {index} is not a column of {path!r}; give {-width} to {width - 1}")
     return index % width

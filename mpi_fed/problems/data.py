@@ -1,4 +1,4 @@
-"""What problems on real data share: preprocessing, the split over clients, how samples are drawn."""
+"""Base class of problems on real data: preprocessing, the split over clients, and the sampling of rows."""
 
 from __future__ import annotations
 
@@ -19,67 +19,90 @@ from .population import Array, EmpiricalClient, Population, scaled, triangular
 from .readers import read
 
 RANK_TOLERANCE = 1e-6
-"""A direction carries no data where its singular value is below this, relative to the largest one.
+"""Relative singular value below which a direction counts as carrying no data.
 
-Columns are brought to one norm first, so that their units decide nothing.
+Columns are scaled to one norm first, so that their units do not matter.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What a file holds once it is preprocessed: the rows in the order in which clients get them."""
+    """Preprocessed contents of a file, with the rows in the order in which clients get them."""
 
-    features: Array
-    targets: Array
+    features: Array  # (n, d)
+    targets: Array  # (n,)
     digest: str
     notes: tuple[str, ...]
 
 
 class Data(Problem):
-    """Least squares on the rows held: F(w) = mean_i mean_{rows of i} (<x, w> - y)^2 / 2.
+    """Base class of problems on real data: least squares on the rows that clients hold.
 
-    Constant columns are dropped, and no intercept is added. `preprocessing = raw` takes x and y as they are.
-    `standardize` brings each column to mean zero and variance one over all rows, and y to mean zero, which is
-    what an intercept would do. `pca` rotates the standardized columns onto their principal axes, so that H is
-    diagonal (its eigenvalues stay: nothing is whitened), and drops the axes that carry no data.
+    Parameters
+    ----------
+    preprocessing : {"raw", "standardize", "pca"}, default: "raw"
+        "raw" takes x and y as they are. "standardize" brings each column to mean 0 and variance 1 over all rows, and y
+        to mean 0, which has the effect of an intercept. "pca" also rotates the standardized columns onto their
+        principal axes, so that H is diagonal (with the same eigenvalues, since nothing is whitened), and drops the
+        axes that carry no data.
+    split : {"iid", "cluster", "dirichlet"}, default: "iid"
+        Assignment of rows to clients. "iid" gives all clients equal shares, up to one row. "cluster" gives a client
+        rows that lie close to each other. "dirichlet" gives client i the share p_i of each class of targets (of each
+        tenth of the rows, if targets have more than 20 values), with p drawn from
+        `Dirichlet(concentration, ..., concentration)`.
+    clusters : int, default: one for each client
+        Number of clusters, at least 1; by default one for each client. Clusters are dealt out whole if they are more
+        than clients; if they are fewer, a cluster is shared among several clients.
+    embedding : {"pca", "t-sne"}, default: "pca"
+        Plane in which clusters are found: the first two principal components of the standardized columns, or t-SNE.
+    clustering : {"k-means", "gaussian-mixture"}, default: "k-means"
+        Clustering method.
+    concentration : float, default: 0.5
+        Parameter of the Dirichlet distribution, above 0. The smaller it is, the more the clients differ.
+    sampling : {"with-replacement", "epochs"}, default: "with-replacement"
+        "with-replacement" draws each sample uniformly from the client's rows; theory is exact for it. "epochs" goes
+        through them in a new order at each pass.
+    seed : int, default: 0
+        Seed that shuffles the rows before the split, at least 0.
+    batch_size : int or "full", default: 1
+        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient.
 
-    Rows are shuffled by `seed`. `split = iid` gives each client an equal share, up to one row; `cluster` rows
-    that lie close to each other: k-means or a Gaussian mixture in the plane of the first two principal
-    components or of t-SNE; `dirichlet` a share of each class of targets, drawn with a `concentration`. Clients
-    weigh the same in F whatever their shares. `sampling = with-replacement` draws each sample uniformly from
-    the client's rows; `epochs` goes through them in a new order at each pass.
+    Notes
+    -----
+    The risk is `F(w) = mean_i mean_{rows of i} (<x, w> - y)^2 / 2`, in which all clients have the same weight,
+    whatever their number of rows. Constant columns are dropped, and no intercept is added.
     """
 
     preprocessing: Literal["raw", "standardize", "pca"] = "raw"
     split: Literal["iid", "cluster", "dirichlet"] = "iid"
-    clusters: int | None = Field(None, ge=1)
+    clusters: int | None = Field(default=None, ge=1)
     embedding: Literal["pca", "t-sne"] = "pca"
     clustering: Literal["k-means", "gaussian-mixture"] = "k-means"
-    concentration: float = Field(0.5, gt=0)
+    concentration: float = Field(default=0.5, gt=0)
     sampling: Literal["with-replacement", "epochs"] = "with-replacement"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     def location(self) -> tuple[str, Target]:
-        """The file and, in a .csv file, the target's column."""
+        """Return the path of the file and, for a .csv file, the target's column."""
         raise NotImplementedError
 
     @property
     def dataset(self) -> Dataset:
-        """The data, read once a process as long as problems that share them follow each other."""
+        """The preprocessed data. Consecutive problems with the same data share one reading in a process."""
         path, target = self.location()
         return _load(path, target, self.preprocessing, self.seed, stamp(path))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What preprocessing did to the data, a sentence each."""
+        """Changes that preprocessing made to the data, one sentence each."""
         return self.dataset.notes
 
     def facts(self) -> dict[str, Any]:
-        """The sha256 of the features and targets as they are in the file, and what preprocessing did to them."""
+        """Return the SHA-256 of the file's features and targets, and the changes that preprocessing made to them."""
         return {"dataset_digest": self.dataset.digest, "dataset_notes": "; ".join(self.notes)}
 
     def dimension_of(self) -> int:
-        return self.dataset.features.shape[1]
+        return int(self.dataset.features.shape[1])
 
     def check(self, clients: int) -> None:
         rows = len(self.dataset.targets)
@@ -98,7 +121,7 @@ class Data(Problem):
         self.check(clients)
         data, shares = self.dataset, self.shares(clients)
         features, targets = data.features, data.targets
-        if self.split != "iid":  # one copy, in which each client's rows lie in one piece
+        if self.split != "iid":  # one copy, in which each client's rows are contiguous
             order = np.concatenate(shares)
             features, targets = features[order], targets[order]
         bounds = np.cumsum([0, *map(len, shares)])
@@ -107,7 +130,7 @@ class Data(Problem):
         )
 
     def shares(self, clients: int) -> list[splits.Rows]:
-        """The rows that each client holds."""
+        """Return the indices of the rows that each client holds."""
         data = self.dataset
         if self.split == "cluster":
             clusters = self.clusters or clients
@@ -120,7 +143,7 @@ class Data(Problem):
         return data_kernel(population.clients[first:last], first, self.batch_size, self.sampling == "epochs")
 
 
-@lru_cache(maxsize=1)  # one, because several data sets may not fit into memory
+@lru_cache(maxsize=1)  # only one, since several data sets may not fit into memory
 def _load(path: str, target: Target, preprocessing: str, seed: int, when: Stamp) -> Dataset:
     features, targets = read(path, target)
     origin = digest(features, targets)
@@ -135,11 +158,11 @@ def _load(path: str, target: Target, preprocessing: str, seed: int, when: Stamp)
         if dropped:
             notes += (f"principal axes without data, dropped: {dropped} of {dropped + features.shape[1]}",)
     _check_rank(path, features)
-    return Dataset(np.ascontiguousarray(features), targets, origin, notes)  # rows in one piece each
+    return Dataset(np.ascontiguousarray(features), targets, origin, notes)  # each row contiguous
 
 
 def _varying(path: str, features: Array) -> tuple[Array, tuple[str, ...]]:
-    """The columns that are not constant."""
+    """Return the columns that are not constant, and a note if there are others."""
     varies = features.min(axis=0) < features.max(axis=0)
     kept, columns = int(varies.sum()), len(varies)
     if kept == columns:
@@ -150,14 +173,14 @@ def _varying(path: str, features: Array) -> tuple[Array, tuple[str, ...]]:
 
 
 def _standardize(features: Array) -> None:
-    """Columns to mean zero and mean square one, in place, for the data may be large."""
+    """Bring columns to mean zero and mean square one, in place, since the data may be large."""
     features -= features.mean(axis=0)
     features /= np.maximum(features.max(axis=0), -features.min(axis=0))  # so that no square over- or underflows
     features /= np.sqrt(np.einsum("ij,ij->j", features, features) / len(features))
 
 
 def _rotated(features: Array) -> tuple[Array, int]:
-    """The rows in the basis of H's eigenvectors, largest eigenvalue first, and how many axes were dropped."""
+    """Return the rows in the basis of H's eigenvectors, largest eigenvalue first, and the number of dropped axes."""
     _, singular, axes = np.linalg.svd(triangular(features), full_matrices=False)
     axes = axes[singular > RANK_TOLERANCE * singular[0]]
     leading = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)

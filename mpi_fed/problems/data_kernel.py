@@ -1,4 +1,4 @@
-"""Compiled gradients on the rows that a client holds: sampled with replacement, in shuffled passes, or all of them."""
+"""Compiled gradients on a client's rows: sampled with replacement, in shuffled passes, or all of them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.compilation import kernel
+from ..engine.operations.compressor import Vector
 from ..engine.operations.problem import gradient
 from ..engine.ordered_sums import dot
 from ..engine.random_streams import DATA, GROUP, ORDER, Stream, key, threefry, uniforms, unit
+from ..engine.schedule import Schedule
 
 SEED, PASS = range(2)
-"""Slots of a client's `shuffled`."""
+"""Slots of a client's row in `shuffled`."""
 
 
 class DataKernel(NamedTuple):
-    """The hosted clients' rows, one client after the other."""
+    """Rows of the hosted clients, one client after the other."""
 
-    batch: int  # 0 for all rows
+    batch: int  # samples of a gradient; 0 for all rows
     epochs: bool
-    client: NDArray[np.uint64]  # (hosted,), its number
+    client: NDArray[np.uint64]  # (hosted,): the number of each hosted client
     start: NDArray[np.int64]  # (hosted + 1,): client c holds the rows start[c] <= r < start[c + 1]
-    features: NDArray[np.float64]
-    targets: NDArray[np.float64]
-    order: NDArray[np.int64]  # (rows,): each client's rows, shuffled for its present pass
-    shuffled: NDArray[np.int64]  # (hosted, 2): slots SEED, PASS that `order` belongs to
+    features: NDArray[np.float64]  # (rows, d)
+    targets: NDArray[np.float64]  # (rows,)
+    order: NDArray[np.int64]  # (rows,): each client's rows, shuffled for its current pass
+    shuffled: NDArray[np.int64]  # (hosted, 2): slots SEED, PASS, to which `order` belongs
     draws: NDArray[np.float64]  # (GROUP,)
 
 
 @kernel
-def add_row(k, row, w, weight, g):
+def add_row(k: DataKernel, row: int, w: Vector, weight: float, g: Vector) -> None:
     """g += weight (<x, w> - y) x for one row."""
     x = k.features[row]
     scale = weight * (dot(x, w) - k.targets[row])
@@ -41,8 +43,8 @@ def add_row(k, row, w, weight, g):
 
 
 @kernel
-def shuffle(k, client, seed, turn):
-    """Put the client's rows in the order of pass `turn`: Fisher and Yates, keyed by (seed, client, pass)."""
+def shuffle(k: DataKernel, client: int, seed: np.uint64, turn: int) -> None:
+    """Put the client's rows in the order of pass `turn`, by a Fisher-Yates shuffle keyed by (seed, client, pass)."""
     first, n = k.start[client], k.start[client + 1] - k.start[client]
     order = k.order[first : first + n]
     for i in range(n):
@@ -58,7 +60,7 @@ def shuffle(k, client, seed, turn):
 
 
 @gradient.implement(DataKernel)
-def data_gradient(kernel, schedule, job, seed, w, g):
+def data_gradient(kernel: DataKernel, schedule: Schedule, job: int, seed: np.uint64, w: Vector, g: Vector) -> None:
     """g <- the mean over the batch, or over all rows, of (<x, w> - y) x."""
     client = schedule.client[job]
     first, n = kernel.start[client], kernel.start[client + 1] - kernel.start[client]
@@ -83,7 +85,7 @@ def data_gradient(kernel, schedule, job, seed, w, g):
 
 
 def data_kernel(clients: Sequence[Any], first: int, batch: int | str, epochs: bool) -> DataKernel:
-    """The kernel for the hosted clients, numbered from `first`."""
+    """Return the kernel for the hosted clients, which are numbered from `first`."""
     start = np.concatenate([[0], np.cumsum([len(c.targets) for c in clients])]).astype(np.int64)
     return DataKernel(
         batch=0 if batch == "full" else int(batch),

@@ -1,4 +1,4 @@
-"""Scikit-learn's bundled digits."""
+"""Problem `digits`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,31 @@ from .data import Data
 
 @problems.register
 class Digits(Data):
-    """1,797 images of 8 x 8 pixels in 0..16; y is the digit, 0..9. 61 pixels vary; the 3 others are dropped.
+    """Handwritten digits that come with scikit-learn: 1,797 images of 8 x 8 pixels.
 
-    Source: the test set of E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998),
-    which comes with scikit-learn.
+    Its parameters are those of `Data`.
+
+    Notes
+    -----
+    The features are the pixels, with values 0..16. 61 of the 64 pixels vary; the other 3 are dropped. The target y is
+    the digit, 0..9.
+
+    References
+    ----------
+    E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI (1998): its test set.
+
+    Examples
+    --------
+    >>> from mpi_fed.problems import problems
+    >>> problems["digits"]().dimension_of()
+    61
     """
 
     kind = "digits"
 
     def location(self) -> tuple[str, Target]:
-        # The file itself, because importing sklearn.datasets costs every rank a second or more.
+        # The file is read directly, since importing sklearn.datasets costs every rank a second or more.
         spec = importlib.util.find_spec("sklearn")
         if spec is None or not spec.submodule_search_locations:
-            raise ValueError('kind = "digits" needs scikit-learn, which brings the data; install it')
+            raise ValueError('kind = "digits" needs scikit-learn, which includes the data; install it')
         return os.path.join(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz"), None

@@ -1,4 +1,4 @@
-"""Real data from a file of the user's."""
+"""Problem `file`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ from .data import Data
 
 @problems.register
 class File(Data):
-    """`path` to .npz or .h5 (arrays features (n, d) and targets (n,), or X and y), .csv, or .svm/.libsvm.
+    """Real data from a file of the user.
 
-    All but .h5 may be packed, with .gz behind. In a .csv file, with a header or without, the target is the
-    last column, or the one whose name or index (from 0, negative from the end) is `target`.
+    Parameters
+    ----------
+    path : str
+        Path of an .npz or .h5 file (arrays `features` (n, d) and `targets` (n,), or `X` and `y`), or of a .csv, .svm or
+        .libsvm file. All except .h5 may be compressed, with .gz at the end of the name.
+    target : str or int, default: the last column
+        Column of the target, for .csv files only: its name, or its index from 0, negative from the end. By default it
+        is the last column.
+
+    Notes
+    -----
+    The other parameters are those of `Data`.
     """
 
     kind = "file"

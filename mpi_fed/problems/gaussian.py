@@ -1,4 +1,4 @@
-"""Gaussian features with H = Q diag(i^-P) Q^T, fresh samples at every round."""
+"""Problem `gaussian`."""
 
 from __future__ import annotations
 
@@ -9,31 +9,61 @@ from pydantic import Field
 
 from .base import Problem, problems
 from .gaussian_kernel import gaussian_kernel
-from .population import DENSE_LIMIT, Covariance, GaussianClient, Population
+from .population import DENSE_LIMIT, Array, Covariance, GaussianClient, Population
 
 
 @problems.register
 class Gaussian(Problem):
-    """x ~ N(0, H_i), y = <x, w*_i> + eps, eps ~ N(0, noise_variance).
+    """Gaussian features with a given spectrum, and fresh samples in every round.
 
-    H = Q diag(i^-P) Q^T with P = `eigenvalue_decay` and Q the identity (diagonal), I - (2/d) 1 1^T
-    (householder), Q[j,k] = c_k cos(pi (2j+1) k / (2d)) (dct), or uniform on the orthogonal group (haar).
-    `shift = covariate` gives client i the decay `decays[i mod len]` and a Haar rotation of its own;
-    `shift = optimum` draws w*_i ~ N(0, optimum_spread^2 I); `both` does both.
+    Parameters
+    ----------
+    dimension : int
+        d, at least 1. A dense rotation (dct, haar) allows at most 10,000.
+    eigenvalue_decay : float, default: 1.0
+        P, at least 0.
+    rotation : {"diagonal", "householder", "dct", "haar"}, default: "dct"
+        Q: the identity; `I - (2/d) 1 1^T`; `Q[j,k] = c_k cos(pi (2j+1) k / (2d))`; uniform on the orthogonal group.
+    noise_variance : float, default: 1.0
+        sigma^2, at least 0.
+    optimum : {"ones", "normal"}, default: "ones"
+        Optimum that clients share: all coordinates 1, or a draw of N(0, I).
+    shift : {"none", "covariate", "optimum", "both"}, default: "none"
+        Differences between clients. "covariate" gives client i the decay `decays[i mod len]` and its own Haar rotation.
+        "optimum" draws `w*_i ~ N(0, optimum_spread^2 I)`.
+    decays : list of float, default: [3.0, 4.0, 5.0, 6.0]
+        Decays of covariate shift, each at least 0.
+    optimum_spread : float, default: 10.0
+        Standard deviation of optimum shift, at least 0.
+    seed : int, default: 0
+        Seed of rotation, optimum and shift, at least 0; all repetitions and compressors share them.
+    batch_size : int or "full", default: 1
+        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient.
+
+    Notes
+    -----
+    Formula: `x ~ N(0, H_i)`, `y = <x, w*_i> + eps`, `eps ~ N(0, sigma^2)`, and without covariate shift
+    `H_i = H = Q diag(1, 2^-P, ..., d^-P) Q^T`.
+
+    Examples
+    --------
+    >>> from mpi_fed.problems import problems
+    >>> problems["gaussian"](dimension=4, rotation="diagonal").prepare(1).covariance.eigenvalues.round(2)
+    array([1.  , 0.5 , 0.33, 0.25])
     """
 
     kind = "gaussian"
     lists = frozenset({"decays"})
 
     dimension: int = Field(ge=1)
-    eigenvalue_decay: float = Field(1.0, ge=0)
+    eigenvalue_decay: float = Field(default=1.0, ge=0)
     rotation: Literal["diagonal", "householder", "dct", "haar"] = "dct"
-    noise_variance: float = Field(1.0, ge=0)
+    noise_variance: float = Field(default=1.0, ge=0)
     optimum: Literal["ones", "normal"] = "ones"
     shift: Literal["none", "covariate", "optimum", "both"] = "none"
-    decays: tuple[Annotated[float, Field(ge=0)], ...] = Field((3.0, 4.0, 5.0, 6.0), min_length=1)
-    optimum_spread: float = Field(10.0, ge=0)
-    seed: int = Field(0, ge=0)
+    decays: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(3.0, 4.0, 5.0, 6.0), min_length=1)
+    optimum_spread: float = Field(default=10.0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     def dimension_of(self) -> int:
         return self.dimension
@@ -42,8 +72,8 @@ class Gaussian(Problem):
         rotation = "haar" if self.shift in ("covariate", "both") else self.rotation
         if rotation in ("dct", "haar") and self.dimension > DENSE_LIMIT:
             raise ValueError(
-                f"a dense {rotation} rotation at dimension = {self.dimension} needs d^2 numbers; keep to at "
-                f'most {DENSE_LIMIT}, or give rotation = "householder" or "diagonal" without covariate shift'
+                f"a dense {rotation} rotation at dimension = {self.dimension} needs d^2 numbers; give at most "
+                f'{DENSE_LIMIT}, or rotation = "householder" or "diagonal" without covariate shift'
             )
 
     def prepare(self, clients: int) -> Population:
@@ -68,7 +98,7 @@ class Gaussian(Problem):
     def bytes_of(self, clients: int, hosted: int) -> int:
         d = self.dimension
         dense = 8 * d * d if self.rotation in ("dct", "haar") else 0
-        if self.shift in ("covariate", "both"):  # a rotation of its own for each, and a factor for each that is hosted
+        if self.shift in ("covariate", "both"):  # one rotation for each client, and one factor for each hosted client
             return 8 * d * d * (clients + hosted) + 16 * d * clients
         return 2 * dense + (16 * d * clients if self.shift == "optimum" else 0)
 
@@ -85,15 +115,17 @@ def _covariance(d: int, decay: float, rotation: str, rng: np.random.Generator) -
     return Covariance(eigenvalues, dct(d) if rotation == "dct" else haar(d, rng))
 
 
-def dct(d: int) -> np.ndarray:
-    """The orthonormal DCT matrix Q[j,k] = c_k cos(pi (2j+1) k / (2d)), c_0 = sqrt(1/d), else sqrt(2/d)."""
+def dct(d: int) -> Array:
+    """Q[j,k] = c_k cos(pi (2j+1) k / (2d)), the orthonormal DCT matrix, (d, d); c_0 = sqrt(1/d), else sqrt(2/d)."""
     j, k = np.arange(d)[:, None], np.arange(d)[None, :]
     scale = np.full(d, np.sqrt(2 / d))
     scale[0] = np.sqrt(1 / d)
-    return scale * np.cos(np.pi * (2 * j + 1) * k / (2 * d))
+    matrix: Array = scale * np.cos(np.pi * (2 * j + 1) * k / (2 * d))
+    return matrix
 
 
-def haar(d: int, rng: np.random.Generator) -> np.ndarray:
-    """A (d, d) matrix uniform on the orthogonal group: QR of a Gaussian one, signs fixed (Mezzadri, 2007)."""
+def haar(d: int, rng: np.random.Generator) -> Array:
+    """Return a (d, d) matrix uniform on the orthogonal group: QR of a Gaussian one, signs fixed (Mezzadri, 2007)."""
     q, r = np.linalg.qr(rng.standard_normal((d, d)))
-    return q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    matrix: Array = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return matrix

@@ -1,7 +1,8 @@
 """Compiled gradients of Gaussian clients: fresh features x = A z with A A^T = H_i, or true gradients.
 
-For a dense H the factor A is lower triangular, which halves the work, and 64 samples are coloured at a time. Every
-number is a sum in one fixed order, whatever else is in the batch. A diagonal or reflected H needs O(d) a sample.
+For a dense H the factor A is lower triangular, which halves the work, and 64 samples are multiplied by A together.
+Every number is a sum in one fixed order, whatever the rest of the batch. A diagonal or reflected H takes O(d) time for
+a sample.
 """
 
 from __future__ import annotations
@@ -16,30 +17,31 @@ from ..engine.compilation import kernel
 from ..engine.operations.problem import gradient
 from ..engine.ordered_sums import dot, residual
 from ..engine.random_streams import DATA, Stream, key, normal_pair, normals, padded, threefry
-from ..engine.schedule import END_ROUND, FIRST_JOB, FIRST_ROUND
+from ..engine.schedule import END_ROUND, FIRST_JOB, FIRST_ROUND, Schedule
 from .population import Covariance
 
 TILE = 64
-"""Samples that are drawn and coloured together."""
+"""Samples that are drawn and multiplied by A together."""
 
 DENSE, DIAGONAL, HOUSEHOLDER = 0, 1, 2
+"""Shapes of H."""
 FIRST, END = range(2)
-"""Slots of the numbers of the samples held."""
+"""Slots of `held`, the range of the samples held."""
 CLIENT, ROUND, BLOCK = range(3)
-"""Rows of `due` and `tile`: the client of a sample, its round, its first block of counters."""
+"""Rows of `due` and `tile`: a sample's client, its round and its first block of counters."""
 Array = NDArray[np.float64]
 
 
 class GaussianKernel(NamedTuple):
-    """Fresh samples. `laws` are the distinct (H_i, w*_i, noise) on this rank, `forms` the distinct H_i."""
+    """Kernel of fresh samples. "laws" are the distinct (H_i, w*_i, noise) on this rank, "forms" the distinct H_i."""
 
     batch: int
     shape: int  # DENSE, DIAGONAL or HOUSEHOLDER
     first: int  # the number of the first hosted client
-    law: NDArray[np.int32]  # (hosted,), of each hosted client
-    form: NDArray[np.int32]  # (laws,)
+    law: NDArray[np.int32]  # (hosted,): the law of each hosted client
+    form: NDArray[np.int32]  # (laws,): the form of each law
     factors: Array  # DENSE: (forms, d', d') lower triangular, d' = d rounded up to a multiple of 4, zero beyond d
-    scales: Array  # else (forms, d): square roots of the eigenvalues
+    scales: Array  # not DENSE: (forms, d), square roots of the eigenvalues
     optima: Array  # (laws, d)
     noise: Array  # (laws,): standard deviations
     single: Array  # not DENSE: the normals of one sample
@@ -47,34 +49,37 @@ class GaussianKernel(NamedTuple):
     x: Array  # (d', TILE)
     rows: Array  # (samples held, d)
     errors: Array  # (samples held,): the label noise of each
-    held: NDArray[np.int64]  # slots FIRST, END: numbers of the samples held, b times the job's number plus the position
-    order: NDArray[np.uint64]  # (samples held,), sorted by form
-    ends: NDArray[np.int64]  # (forms + 1,)
+    held: NDArray[np.int64]  # slots FIRST, END; a sample's number is b times its job's number plus its position
+    order: NDArray[np.uint64]  # (samples held,): positions of the samples, sorted by form
+    ends: NDArray[np.int64]  # (forms + 1,): end of each form in `order`
     due: NDArray[np.uint64]  # (3, samples held): rows CLIENT, ROUND, BLOCK
-    tile: NDArray[np.uint64]  # (3, TILE): the same for each lane
+    tile: NDArray[np.uint64]  # (3, TILE): the same rows, for the samples of a tile
 
 
 class TrueGradientKernel(NamedTuple):
-    """g = H_i (w - w*_i)."""
+    """Kernel of true gradients, g = H_i (w - w*_i)."""
 
     shape: int
     law: NDArray[np.int32]
     form: NDArray[np.int32]
     matrices: Array  # DENSE: (forms, d, d), H_i
-    eigenvalues: Array  # else (forms, d)
+    eigenvalues: Array  # not DENSE: (forms, d)
     optima: Array
     difference: Array  # (d,)
 
 
 @kernel
-def law_of(k, client):
-    """Where all clients have one law, memory is left alone: of a million clients those of a round are far apart."""
+def law_of(k: GaussianKernel | TrueGradientKernel, client: int | np.int64) -> int | np.int64:
+    """Return the law of a hosted client.
+
+    If all clients have one law, `law` is not read: the clients of a round, among a million, are far apart in memory.
+    """
     return np.int64(k.law[client]) if len(k.form) > 1 else 0
 
 
 @kernel
-def fill_tile(k, seed, form, at, count):
-    """Draw the samples k.order[at : at + count], at most TILE and all of one form, into k.rows and k.errors."""
+def fill_tile(k: GaussianKernel, seed: np.uint64, form: int, at: int | np.int64, count: int | np.int64) -> None:
+    """Draw the samples k.order[at : at + count] into k.rows and k.errors: at most TILE, all of one form."""
     d, word, rows, z, x = k.rows.shape[1], key(seed, DATA), k.order[at : at + count], k.z, k.x
     clients, rounds, blocks = k.tile[CLIENT], k.tile[ROUND], k.tile[BLOCK]
     for r in range(count):
@@ -94,11 +99,11 @@ def fill_tile(k, seed, form, at, count):
 
 
 @kernel
-def colour(factor, z, x):
-    """x <- factor z for a lower triangular factor, (d, d) with d a multiple of 4, and z, x of TILE columns.
+def colour(factor: Array, z: Array, x: Array) -> None:
+    """x <- factor z for a lower triangular factor, (d', d') with d' a multiple of 4, and z, x of TILE columns.
 
-    Blocks of 4 rows by 4 columns; each entry is a plain sum over ascending columns. Beyond the diagonal the factor
-    is zero, and so is z beyond the dimension or finite, so that the full diagonal blocks change nothing.
+    It works in blocks of 4 rows by 4 columns; each entry is a plain sum over ascending columns. The factor is zero
+    above the diagonal and z is finite, so computing with whole diagonal blocks changes nothing.
     """
     for j in range(0, len(factor), 4):
         x0, x1, x2, x3 = x[j], x[j + 1], x[j + 2], x[j + 3]
@@ -118,8 +123,8 @@ def colour(factor, z, x):
 
 
 @kernel
-def draw_ahead(k, schedule, job, sample, seed):
-    """Draw as many samples as k.rows holds, from `sample` of `job` on, form by form."""
+def draw_ahead(k: GaussianKernel, schedule: Schedule, job: int, sample: int, seed: np.uint64) -> None:
+    """Draw as many samples as k.rows holds, form by form, beginning with `sample` of `job`."""
     planned = schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]]
     count = min(len(k.order), (planned - job) * k.batch - sample)
     k.held[FIRST] = (schedule.window[FIRST_JOB] + job) * k.batch + sample
@@ -150,8 +155,8 @@ def draw_ahead(k, schedule, job, sample, seed):
 
 
 @kernel
-def draw_one(k, client, round, sample, law, seed):
-    """Draw one sample of a diagonal or reflected H into the first row and error held."""
+def draw_one(k: GaussianKernel, client: int, round: int, sample: int, law: int | np.int64, seed: np.uint64) -> None:
+    """Draw one sample of a diagonal or reflected H into k.rows[0] and k.errors[0]."""
     x, pairs = k.rows[0], (k.rows.shape[1] + 1) // 2
     stream, form = Stream(seed, np.uint64(k.first + client), np.uint64(round)), k.form[law]
     normals(stream, DATA, np.uint64(sample * (pairs + 1)), 2 * pairs + 1, k.single)
@@ -163,7 +168,7 @@ def draw_one(k, client, round, sample, law, seed):
 
 
 @gradient.implement(GaussianKernel)
-def sampled_gradient(kernel, schedule, job, seed, w, g):
+def sampled_gradient(kernel: GaussianKernel, schedule: Schedule, job: int, seed: np.uint64, w: Array, g: Array) -> None:
     """g <- (1/b) sum over b fresh samples of (<x, w> - y) x."""
     client = schedule.client[job]
     law, weight = law_of(kernel, client), 1.0 / np.float64(kernel.batch)
@@ -184,7 +189,7 @@ def sampled_gradient(kernel, schedule, job, seed, w, g):
 
 
 @kernel
-def reflect(x):
+def reflect(x: Array) -> None:
     """x <- (I - (2/d) 1 1^T) x."""
     s0 = s1 = s2 = s3 = np.float64(0.0)
     n = len(x) // 4 * 4
@@ -201,7 +206,9 @@ def reflect(x):
 
 
 @gradient.implement(TrueGradientKernel)
-def true_gradient(kernel, schedule, job, seed, w, g):
+def true_gradient(
+    kernel: TrueGradientKernel, schedule: Schedule, job: int, seed: np.uint64, w: Array, g: Array
+) -> None:
     """g <- H_i (w - w*_i)."""
     law, v = law_of(kernel, schedule.client[job]), kernel.difference
     form = kernel.form[law]
@@ -220,11 +227,11 @@ def true_gradient(kernel, schedule, job, seed, w, g):
 
 
 HELD_BYTES = 64 * 2**20
-"""Most memory for samples drawn ahead."""
+"""Largest memory of samples drawn ahead, in bytes."""
 
 
 def gaussian_kernel(clients: Sequence[Any], first: int, batch: int | str) -> GaussianKernel | TrueGradientKernel:
-    """The kernel for the hosted clients, numbered from `first`."""
+    """Return the kernel for the hosted clients, which are numbered from `first`."""
     laws, law = _distinct(clients)
     forms, form = _distinct([c.covariance for c in laws])
     d, shape = forms[0].dimension, _shape(forms)
@@ -273,7 +280,7 @@ def gaussian_kernel(clients: Sequence[Any], first: int, batch: int | str) -> Gau
 
 
 def _distinct(objects: Sequence[Any]) -> tuple[list[Any], NDArray[np.int32]]:
-    """The distinct objects, and of each which of them it is."""
+    """Return the distinct objects, and the index of each object among them."""
     distinct = list({id(each): each for each in objects}.values())
     position = {id(each): n for n, each in enumerate(distinct)}
     return distinct, np.array([position[id(each)] for each in objects], np.int32)
@@ -286,7 +293,7 @@ def _shape(covariances: list[Covariance]) -> int:
 
 
 def _triangular(covariance: Covariance) -> Array:
-    """Lower triangular A with A A^T = H, from a QR of diag(sqrt eigenvalues) Q^T: exact for singular H too."""
+    """Return lower triangular A with A A^T = H, by QR of diag(sqrt eigenvalues) Q^T, which also suits a singular H."""
     root = np.sqrt(covariance.eigenvalues)[:, None] * covariance.rotate(np.eye(covariance.dimension)).T
     r: Array = np.linalg.qr(root).R
     return (r * np.where(np.diag(r) < 0, -1.0, 1.0)[:, None]).T

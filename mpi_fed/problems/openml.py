@@ -1,4 +1,4 @@
-"""Real data from OpenML, fetched once and kept."""
+"""Problem `openml`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from .. import files
 from .base import problems
 from .csv_table import Target
 from .data import Data
+from .population import Array
 
 PATIENCE = 30.0
-"""Seconds that a connection may say nothing: a network that swallows what is sent counts as none."""
+"""Seconds without an answer after which a connection is given up."""
 
 
 @problems.register
 class OpenML(Data):
-    """The set `data_id` of openml.org (the number in its page's address); y is its `target` column, by default its own.
+    """Real data from OpenML, fetched once and cached.
 
-    Fetched by scikit-learn at the first use, before `mpi-fed run` starts any rank, and kept as .npz in the cache
-    folder. Words count as numbers: in a feature as OpenML orders its categories, in y in alphabetical order.
+    Parameters
+    ----------
+    data_id : int
+        Number of the data set on openml.org, as in the address of its page; at least 1.
+    target : str, default: the default target of the data set
+        Name of the column that is y; by default the one that OpenML states.
+
+    Notes
+    -----
+    The other parameters are those of `Data`. scikit-learn fetches the data at the first use, before `mpi-fed run`
+    starts any rank, and they are stored as .npz in the cache folder. Words are replaced by numbers: in a feature by
+    the order that OpenML gives its categories, in y by alphabetical order.
     """
 
     kind = "openml"
@@ -35,7 +47,7 @@ class OpenML(Data):
     target: str | None = None
 
     def location(self) -> tuple[str, Target]:
-        # in hex, because the column's name may hold any character
+        # in hex, since the column's name may contain any character
         file = files.cache_folder("openml") / f"{self.data_id}-{(self.target or '').encode().hex() or 'default'}.npz"
         if not file.exists():
             _store(file, *self._fetch())
@@ -46,7 +58,10 @@ class OpenML(Data):
 
         place = f"data_id = {self.data_id}"
         try:
-            with _patience(), warnings.catch_warnings(action="ignore"):  # of each try; the last one's error is reported
+            with (
+                _patience(),
+                warnings.catch_warnings(action="ignore"),
+            ):  # warnings of each try; the error of the last one is reported
                 fetched = fetch_openml(
                     data_id=self.data_id,
                     target_column=self.target or "default-target",
@@ -55,24 +70,24 @@ class OpenML(Data):
                     cache=False,
                     n_retries=1,
                 )
-        except OSError as error:  # which no network and an unknown number come to, too
+        except OSError as error:  # also raised without a network and for an unknown number
             raise ValueError(
-                f"{place} cannot be fetched from OpenML ({getattr(error, 'reason', None) or error}); where there is no "
-                f'network, save the set elsewhere as .npz, .csv or .svm and give kind = "file"'
+                f"{place} cannot be fetched from OpenML ({getattr(error, 'reason', None) or error}); without a "
+                f'network, save the data set elsewhere as .npz, .csv or .svm and give kind = "file"'
             ) from None
-        except Exception as error:  # the answer is another's, and so is its parser
+        except Exception as error:  # noqa: BLE001 (the parser may raise anything)
             reason = f"{type(error).__name__}: {str(error).strip(chr(39))}"
-            raise ValueError(f"{place} cannot be taken from OpenML ({reason})") from None
+            raise ValueError(f"{place} cannot be read from OpenML ({reason}); check data_id and target") from None
         features, targets = fetched.data, fetched.target
         if targets is None or np.ndim(targets) != 1:
-            raise ValueError(f"{place} has no target column of its own; name one column as target")
+            raise ValueError(f"{place} has no default target column; give the name of one column as target")
         features = features.toarray() if hasattr(features, "toarray") else features
         return _numbers(features, place), _numbers(_coded(np.asarray(targets)), place)
 
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Connections made within give up after PATIENCE."""
+    """Limit the time without an answer to PATIENCE, for connections made inside."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
@@ -81,16 +96,16 @@ def _patience() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _coded(targets: np.ndarray) -> np.ndarray:
-    """Words as the numbers of their alphabetical order, unless all of them are numbers."""
+def _coded(targets: NDArray[Any]) -> NDArray[Any]:
+    """Return words as numbers in their alphabetical order, unless all words are numbers."""
     try:
         return targets.astype(np.float64)
     except ValueError:
         return np.unique(targets.astype(str), return_inverse=True)[1]
 
 
-def _numbers(values: Any, place: str) -> np.ndarray:
-    fix = 'save the set with numbers alone and give kind = "file"'
+def _numbers(values: Any, place: str) -> Array:
+    fix = 'save the data set with numbers only and give kind = "file"'
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except ValueError:
@@ -100,8 +115,8 @@ def _numbers(values: Any, place: str) -> np.ndarray:
     return numbers
 
 
-def _store(file: Path, features: np.ndarray, targets: np.ndarray) -> None:
-    """Write the file atomically: ranks and other runs may look for it."""
+def _store(file: Path, features: Array, targets: Array) -> None:
+    """Write the file atomically, since ranks and other runs may read it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with files.atomic_write(file) as part, open(part, "wb") as opened:

@@ -1,4 +1,4 @@
-"""What theory and evaluation know of the clients: their data's law, H, w* and R^2."""
+"""Laws of the clients' data, with H, w* and R^2, for theory and evaluation."""
 
 from __future__ import annotations
 
@@ -12,38 +12,49 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 DENSE_LIMIT = 10_000
-"""Above this dimension no d x d array is ever made."""
+"""Largest dimension at which d x d arrays are made."""
 
 
 @dataclass(frozen=True, eq=False)
 class Covariance:
-    """H = Q diag(eigenvalues) Q^T; Q is the identity, the reflection I - (2/d) 1 1^T, or a dense matrix."""
+    """Covariance matrix H = Q diag(eigenvalues) Q^T, positive semidefinite.
+
+    Parameters
+    ----------
+    eigenvalues : array, (d,)
+        Eigenvalues, at least 0.
+    basis : None, "householder" or array, (d, d)
+        Q: the identity, the reflection I - (2/d) 1 1^T, or a dense matrix with the eigenvectors as columns.
+    """
 
     eigenvalues: Array
-    basis: Array | str | None = None  # None, "householder", or (d, d) with the eigenvectors as columns
+    basis: Array | str | None = None
 
     @property
     def dimension(self) -> int:
+        """d."""
         return len(self.eigenvalues)
 
     @property
     def trace(self) -> float:
+        """Tr H."""
         return float(np.sum(self.eigenvalues))
 
     def rotate(self, v: Array) -> Array:
-        """Q v, for v of shape (d,) or (d, m)."""
+        """Return Q v, for v of shape (d,) or (d, m)."""
         if self.basis is None:
             return v
         if isinstance(self.basis, str):
-            return v - (2.0 / self.dimension) * v.sum(axis=0)
+            reflected: Array = v - (2.0 / self.dimension) * v.sum(axis=0)
+            return reflected
         return self.basis @ v
 
     def unrotate(self, v: Array) -> Array:
-        """Q^T v."""
+        """Return Q^T v, for v of shape (d,) or (d, m)."""
         return self.basis.T @ v if isinstance(self.basis, np.ndarray) else self.rotate(v)
 
     def apply(self, v: Array) -> Array:
-        """H v, for v of shape (d,) or (d, m)."""
+        """Return H v, for v of shape (d,) or (d, m)."""
         scale = self.eigenvalues if v.ndim == 1 else self.eigenvalues[:, None]
         return self.rotate(scale * self.unrotate(v))
 
@@ -51,39 +62,41 @@ class Covariance:
     def dense(self) -> Array:
         """H as a (d, d) array."""
         dense = self.apply(np.eye(self.dimension))
-        return (dense + dense.T) / 2
+        symmetric: Array = (dense + dense.T) / 2
+        return symmetric
 
     @classmethod
     def of(cls, matrix: Array) -> Covariance:
-        """The covariance of a given symmetric positive semidefinite (d, d) matrix."""
+        """Return the covariance with a given symmetric positive semidefinite matrix, (d, d)."""
         eigenvalues, basis = np.linalg.eigh((matrix + matrix.T) / 2)
         return cls(np.maximum(eigenvalues[::-1], 0.0), np.ascontiguousarray(basis[:, ::-1]))
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianClient:
-    """x ~ N(0, H_i), y = <x, w*_i> + eps, eps ~ N(0, noise_variance) independent of x."""
+    """Client with x ~ N(0, H_i), y = <x, w*_i> + eps, and eps ~ N(0, noise_variance) independent of x."""
 
-    covariance: Covariance
-    optimum: Array
+    covariance: Covariance  # H_i
+    optimum: Array  # w*_i, (d,)
     noise_variance: float
 
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalClient:
-    """(x, y) drawn from the rows held, (n, d) and (n,), with replacement."""
+    """Client whose (x, y) are drawn from the rows that it holds, with replacement."""
 
-    features: Array
-    targets: Array
+    features: Array  # (n, d)
+    targets: Array  # (n,)
 
     @cached_property
     def factor(self) -> Array:
-        """R, upper triangular, with R^T R = [X y]^T [X y] / n: H_i, the target moment and E[y^2] in one."""
-        return triangular(self.features, self.targets) / np.sqrt(len(self.targets))
+        """Upper triangular R, (d+1, d+1), with R^T R = [X y]^T [X y] / n, which holds H_i, E[y x] and E[y^2]."""
+        factor: Array = triangular(self.features, self.targets) / np.sqrt(len(self.targets))
+        return factor
 
     @cached_property
     def covariance(self) -> Covariance:
-        """H_i = X^T X / n, its eigenvalues from the singular values of R."""
+        """H_i = X^T X / n, with eigenvalues from the singular values of R."""
         d = self.features.shape[1]
         _, singular, basis = np.linalg.svd(self.factor[:, :d])
         eigenvalues = np.zeros(d)
@@ -95,25 +108,35 @@ Client = GaussianClient | EmpiricalClient
 
 
 def gradient_at(client: Client, w: Array) -> Array:
-    """E g_i(w), (d,)."""
+    """Return the client's true gradient E g_i(w), (d,), at w, (d,)."""
     if isinstance(client, GaussianClient):
         return client.covariance.apply(w - client.optimum)
-    return client.features.T @ (client.features @ w - client.targets) / len(client.targets)
+    gradient: Array = client.features.T @ (client.features @ w - client.targets) / len(client.targets)
+    return gradient
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """All N clients, of one type. Clients of one law are one object, repeated: work is done once for them."""
+    """All N clients, which are of one type.
+
+    Clients with the same law are one object, repeated, so that work is done once for them.
+
+    Parameters
+    ----------
+    clients : sequence of GaussianClient or of EmpiricalClient
+        The N clients.
+    """
 
     clients: Sequence[Client]
 
     @property
     def dimension(self) -> int:
+        """d."""
         return self.clients[0].covariance.dimension
 
     @cached_property
     def laws(self) -> list[tuple[Client, int]]:
-        """The distinct clients, each with how many there are of it."""
+        """Distinct clients, each with the number of its copies."""
         counts: dict[int, int] = {}
         first: dict[int, Client] = {}
         for client in self.clients:
@@ -133,12 +156,12 @@ class Population:
 
     @cached_property
     def optimum(self) -> Array:
-        """w* = H^-1 mean_i E_i[y x]: the minimiser of the mean risk."""
+        """w* = H^-1 mean_i E_i[y x], (d,), the minimiser of the mean risk."""
         gaussian = [(c, n / len(self.clients)) for c, n in self.laws if isinstance(c, GaussianClient)]
         if not gaussian:
             empirical = [(c, n / len(self.clients)) for c, n in self.laws if isinstance(c, EmpiricalClient)]
             return _least_squares([(c.factor, weight) for c, weight in empirical])
-        base = gaussian[0][0].optimum  # taken off first, so that w* is exact where all optima are one
+        base = gaussian[0][0].optimum  # subtracted first, so that w* is exact if all optima are equal
         if self._has_one_covariance:
             return base + sum((weight * (c.optimum - base) for c, weight in gaussian), np.zeros_like(base))
         moment = sum((weight * c.covariance.apply(c.optimum - base) for c, weight in gaussian), np.zeros_like(base))
@@ -154,9 +177,18 @@ class Population:
         return sum(n * c.covariance.trace for c, n in self.laws) / len(self.clients)
 
     def excess_risk(self, w: Array) -> Array:
-        """1/2 ||w - w*||^2 in the norm of H, for w of shape (..., d).
+        """Return the excess risk `(1/2) (w - w*)^T H (w - w*)`.
 
-        One by one, since the bits of a product of matrices depend on how many columns there are.
+        It is computed for one w at a time, since the bits of a product of matrices depend on the number of columns.
+
+        Parameters
+        ----------
+        w : array, (..., d)
+            Iterates.
+
+        Returns
+        -------
+        array, (...)
         """
         errors = (w - self.optimum).reshape(-1, self.dimension)
         h = self.covariance
@@ -165,13 +197,13 @@ class Population:
 
 
 CHUNK = 8192
-"""Rows that are factorised at once, so that the data are never copied whole."""
+"""Rows that are factorised at once, so that the data are never copied as a whole."""
 
 
 def triangular(*columns: Array) -> Array:
-    """R, upper triangular, with R^T R = A^T A for A the given arrays of n rows side by side.
+    """Return upper triangular R with R^T R = A^T A, for A the given arrays of n rows, side by side.
 
-    By QR of blocks of rows, so that nothing is squared.
+    It is computed by QR of blocks of rows, so that nothing is squared.
     """
     r = np.column_stack([c[:0] for c in columns])
     for start in range(0, len(columns[0]), CHUNK):
@@ -181,14 +213,14 @@ def triangular(*columns: Array) -> Array:
 
 
 def scaled(matrix: Array) -> tuple[Array, Array]:
-    """The matrix with its columns at unit norm (but null ones), and what they were divided by."""
+    """Return the matrix with columns of unit norm (except null ones), and the numbers they were divided by."""
     norms = np.linalg.norm(matrix, axis=0)
     norms[norms == 0] = 1.0
     return matrix / norms, norms
 
 
 def _least_squares(factors: list[tuple[Array, float]]) -> Array:
-    """The w that minimises the weighted sum of |R_x w - R_y|^2 over factors R = [R_x R_y], by SVD."""
+    """Return the w, (d,), that minimises the weighted sum of |R_x w - R_y|^2 over factors R = [R_x R_y], by SVD."""
     joint = triangular(np.concatenate([np.sqrt(weight) * factor for factor, weight in factors]))
     columns, norms = scaled(joint[:, :-1])
     return np.asarray(np.linalg.lstsq(columns, joint[:, -1], rcond=None)[0] / norms, dtype=np.float64)

@@ -1,6 +1,6 @@
-"""Features and targets from .npz, .csv, .svm and .libsvm files, each also .gz, and from .h5 files.
+"""Readers of features and targets from .npz, .csv, .svm and .libsvm files, each also .gz, and from .h5 files.
 
-Whatever is wrong with a file is one ValueError sentence that says where in the file, what is wrong and how to fix it.
+Every error in a file is a ValueError, whose sentence says where in the file, what is wrong and how to fix it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .csv_table import Target, read_csv
 from .datafile import check_columns, check_rows, is_packed, numbers, stream
@@ -19,7 +21,10 @@ from .population import Array
 
 
 def read(path: str, target: Target = None) -> tuple[Array, Array]:
-    """The features (n, d) and targets (n,) a file holds, checked: two rows or more, all numbers finite."""
+    """Return the features (n, d) and targets (n,) of a file, checked: at least two rows, all numbers finite.
+
+    Raises ValueError, with one sentence, if the file cannot be read or holds anything else.
+    """
     suffix = os.path.splitext(path.lower().removesuffix(".gz"))[1]
     if suffix not in _READERS or (is_packed(path) and suffix == ".h5"):
         raise ValueError(f"path = {path!r} must end in .npz, .csv, .svm or .libsvm, each also with .gz, or in .h5")
@@ -30,8 +35,8 @@ def read(path: str, target: Target = None) -> tuple[Array, Array]:
     return _checked(path, *_READERS[suffix](path))
 
 
-def read_npz(path: str) -> dict[str, np.ndarray]:
-    """All arrays of an .npz or .npz.gz file, by name. Nothing is unpickled."""
+def read_npz(path: str) -> dict[str, NDArray[Any]]:
+    """Return all arrays of an .npz or .npz.gz file, by name. Nothing is unpickled."""
     with stream(path) as file:
         content = io.BytesIO(file.read()) if is_packed(path) else file
         try:
@@ -42,13 +47,13 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
             raise ValueError(fault) from None
 
 
-def _checked(path: str, features: np.ndarray, targets: np.ndarray) -> tuple[Array, Array]:
+def _checked(path: str, features: NDArray[Any], targets: NDArray[Any]) -> tuple[Array, Array]:
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if features.ndim != 2 or targets.ndim != 1 or len(features) != len(targets):
         raise ValueError(
             f"path = {path!r}: features have shape {features.shape} and targets {targets.shape}; "
-            f"(n, d) and (n,) are needed"
+            f"they must be (n, d) and (n,)"
         )
     check_rows(path, len(features))
     check_columns(path, features.shape[1])
@@ -56,7 +61,7 @@ def _checked(path: str, features: np.ndarray, targets: np.ndarray) -> tuple[Arra
 
 
 def _pair(path: str, names: Iterable[str]) -> tuple[str, str]:
-    """Which of the arrays in a file are the features and the targets."""
+    """Return the names of the features and the targets in a file."""
     arrays = sorted(names)
     for pair in (("features", "targets"), ("X", "y")):
         if set(pair) <= set(arrays):
@@ -67,13 +72,13 @@ def _pair(path: str, names: Iterable[str]) -> tuple[str, str]:
     )
 
 
-def _read_npz(path: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_npz(path: str) -> tuple[NDArray[Any], NDArray[Any]]:
     arrays = read_npz(path)
     features, targets = _pair(path, arrays)
     return arrays[features], arrays[targets]
 
 
-def _read_h5(path: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_h5(path: str) -> tuple[NDArray[Any], NDArray[Any]]:
     import h5py
 
     with stream(path) as file:
@@ -87,7 +92,7 @@ def _read_h5(path: str) -> tuple[np.ndarray, np.ndarray]:
             return np.asarray(contents[features][()]), np.asarray(contents[targets][()])
 
 
-def _read_svm(path: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_svm(path: str) -> tuple[NDArray[Any], NDArray[Any]]:
     from sklearn.datasets import load_svmlight_file
 
     with stream(path) as file:
@@ -98,10 +103,10 @@ def _read_svm(path: str) -> tuple[np.ndarray, np.ndarray]:
         lines = enumerate(content.split(b"\n"), 1)
         number, line = next((number, line) for number, line in lines if not _is_svm_row(line))
         raise ValueError(
-            f"path = {path!r}, line {number}: found {line[:40].decode(errors='replace')!r}, "
-            f'needed is "target index:value index:value ..." with ascending indices'
+            f"path = {path!r}, line {number}: found {line[:40].decode(errors='replace')!r} "
+            f'instead of "target index:value index:value ..." with ascending indices'
         ) from None
-    check_columns(path, features.shape[1])  # before they are made dense
+    check_columns(path, features.shape[1])  # before the features are made dense
     return features.toarray(), targets
 
 
@@ -115,7 +120,7 @@ def _is_svm_row(line: bytes) -> bool:
     return True
 
 
-_READERS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
+_READERS: dict[str, Callable[..., tuple[NDArray[Any], NDArray[Any]]]] = {
     ".npz": _read_npz,
     ".csv": read_csv,
     ".svm": _read_svm,

@@ -1,4 +1,4 @@
-"""Which client holds which rows of real data: the clients that a split makes differ, and how much."""
+"""Splits of real data: the rows that each client holds, and so how much clients differ."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from .population import Array
 Rows = NDArray[np.int64]
 
 CLASSES = 20
-"""Most different values of targets that are taken as classes."""
+"""Largest number of distinct targets that count as classes."""
 BINS = 10
-"""Bins of equally many rows into which other targets are cut."""
+"""Bins of equally many rows into which the targets are cut if they have more values."""
 ATTEMPTS = 100
-"""Draws of a Dirichlet split before it is given up that no client be without rows."""
+"""Draws of a Dirichlet split, each with a client without rows, after which it is refused."""
 
 
 def iid(rows: int, clients: int) -> list[Rows]:
-    """Equal shares, up to one row, of rows that were shuffled before."""
+    """Return equal shares, up to one row, of rows that were shuffled before."""
     bounds = [rows * i // clients for i in range(clients + 1)]
     return [np.arange(first, last) for first, last in pairwise(bounds)]
 
 
 def by_cluster(features: Array, clients: int, clusters: int, embedding: str, clustering: str, seed: int) -> list[Rows]:
-    """Clients hold rows that lie close to each other in an embedding into the plane.
+    """Return rows for each client that lie close to each other in an embedding into the plane.
 
-    Clusters as many as clients: one each. More: whole ones are dealt out, the largest first, to the client
-    that has the fewest rows. Fewer: a cluster is shared out evenly among clients, more of them for a larger one.
+    With as many clusters as clients, each client gets one. If there are more, whole clusters are dealt out, the
+    largest first, each to the client with the fewest rows. If there are fewer, each cluster is shared out evenly, a
+    larger one among more clients.
     """
     labels = _labels(features, clusters, embedding, clustering, seed)
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
@@ -51,10 +52,10 @@ def by_cluster(features: Array, clients: int, clusters: int, embedding: str, clu
 
 
 def by_dirichlet(targets: Array, clients: int, concentration: float, seed: int) -> list[Rows]:
-    """Of each class of targets client i gets the share p_i, p ~ Dirichlet(concentration, ..., concentration).
+    """Return rows for each client: the share p_i of each class of targets, p ~ Dirichlet(c, ..., c), c = concentration.
 
-    The smaller the concentration, the more unlike the clients. After Yurochkin et al., "Bayesian nonparametric
-    federated learning of neural networks" (2019).
+    The smaller the concentration, the more the clients differ. Source: Yurochkin et al., "Bayesian nonparametric
+    federated learning of neural networks" (2019). Raises ValueError if every draw leaves some client without rows.
     """
     generator = np.random.Generator(np.random.PCG64([seed, 5]))
     classes = _classes(targets)
@@ -69,12 +70,12 @@ def by_dirichlet(targets: Array, clients: int, concentration: float, seed: int) 
             return [np.flatnonzero(owner == client) for client in range(clients)]
     raise ValueError(
         f"concentration = {concentration:g} left some of {clients} clients without rows in each of {ATTEMPTS} "
-        "draws; give a larger one, or fewer clients"
+        "draws; give a larger concentration, or fewer clients"
     )
 
 
 def _classes(targets: Array) -> NDArray[np.int64]:
-    """The class of each row: the target's value, or the bin it falls into."""
+    """Return the class of each row, (n,): its target's value, or the bin of the value."""
     values, classes = np.unique(targets, return_inverse=True)
     if len(values) <= CLASSES:
         return classes
@@ -82,7 +83,7 @@ def _classes(targets: Array) -> NDArray[np.int64]:
 
 
 def _labels(features: Array, clusters: int, embedding: str, clustering: str, seed: int) -> NDArray[np.int64]:
-    """The cluster of each row; kept on disk, since every rank asks and t-SNE takes seconds to minutes."""
+    """Return the cluster of each row, (n,); cached on disk, since every rank needs it and t-SNE may take minutes."""
     import importlib.metadata
 
     facts = [clusters, embedding, clustering, seed, importlib.metadata.version("scikit-learn"), features.shape]
@@ -96,7 +97,7 @@ def _labels(features: Array, clusters: int, embedding: str, clustering: str, see
 
 
 def _plane(features: Array, embedding: str, seed: int) -> Array:
-    """(n, 2): the first two principal components, or t-SNE, of the standardized columns."""
+    """Return the first two principal components, or t-SNE, of the standardized columns, (n, 2)."""
     centred = features - features.mean(axis=0)
     scale = np.abs(centred).max(axis=0)
     centred /= np.where(scale > 0, scale, 1.0)
@@ -104,11 +105,14 @@ def _plane(features: Array, embedding: str, seed: int) -> Array:
     centred /= np.where(deviations > 0, deviations, 1.0)
     if embedding == "pca":
         _, axes = np.linalg.eigh(centred.T @ centred)
-        return centred @ axes[:, ::-1][:, :2]
+        plane: Array = centred @ axes[:, ::-1][:, :2]
+        return plane
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(features) - 1) / 3)
-    return _one_thread(TSNE(2, init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform, centred)
+    embed = TSNE(2, init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform
+    embedded: Array = _one_thread(embed, centred)
+    return embedded
 
 
 def _cluster(points: Array, clusters: int, clustering: str, seed: int) -> NDArray[np.int64]:
@@ -120,11 +124,12 @@ def _cluster(points: Array, clusters: int, clustering: str, seed: int) -> NDArra
         from sklearn.mixture import GaussianMixture
 
         model = GaussianMixture(clusters, n_init=3, random_state=seed)
-    return _one_thread(model.fit_predict, points)
+    labels: NDArray[np.int64] = _one_thread(model.fit_predict, points)
+    return labels
 
 
 def _one_thread(work: Any, points: Array) -> Any:
-    """What is computed does not depend on the number of threads: sums come in one order."""
+    """Return work(points), computed by one thread, so that sums have one order."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):

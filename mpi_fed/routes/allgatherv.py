@@ -1,4 +1,4 @@
-"""MPI_Allgatherv of payloads of any length: every rank decodes them all and updates for itself."""
+"""Route `allgatherv`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from .gatherv import Gatherv
 
 @routes.register
 class Allgatherv(Gatherv):
-    """Every rank knows every length from the shared seed; explicit indices cost an MPI_Allgather of counts."""
+    """MPI_Allgatherv of payloads of any length: every rank decodes all of them and updates w itself.
+
+    Parameters
+    ----------
+    self_check : bool, default: False
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
+
+    Notes
+    -----
+    Every rank computes all lengths from the shared seed. Only the sender knows the length with explicit indices; an
+    MPI_Allgather of the lengths then comes first.
+    """
 
     kind = "allgatherv"
     reaches_all_ranks = True

@@ -1,4 +1,4 @@
-"""MPI_Allreduce: messages are added up on their way, and every rank decodes the sum and updates for itself."""
+"""Route `allreduce`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from .reduce import Reduce
 
 @routes.register
 class Allreduce(Reduce):
-    """What data-parallel training without compression does. The sum comes down, as long as a message."""
+    """MPI_Allreduce: MPI adds up the messages, and every rank decodes the sum and updates w itself.
+
+    Parameters
+    ----------
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
+
+    Notes
+    -----
+    Data-parallel training without compression works like this. Each rank receives the sum, which is as long as a
+    message. Requirements and rounding are those of `reduce`.
+    """
 
     kind = "allreduce"
     reaches_all_ranks = True

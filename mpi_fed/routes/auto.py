@@ -1,4 +1,4 @@
-"""gather for payloads of one length, gatherv for varying ones."""
+"""Route `auto`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ from .gatherv import Gatherv
 
 @routes.register
 class Auto(Route):
-    """Resolved before anything starts: the log names the route that was taken."""
+    """Choice between `gather`, for payloads of one length, and `gatherv`, for payloads of varying length.
+
+    Parameters
+    ----------
+    self_check : bool, default: False
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+    downlink_bits : {16, 32, 64}, default: 64
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
+
+    Notes
+    -----
+    The choice is made before a run starts, and the log holds the chosen route.
+    """
 
     kind = "auto"
     may_overlap = True

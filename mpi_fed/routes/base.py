@@ -1,4 +1,4 @@
-"""What a route is: how the clients' payloads reach the root, and how the iterate comes back."""
+"""Base class of routes: the way of the clients' payloads to the root, and of the iterate to all ranks."""
 
 from __future__ import annotations
 
@@ -22,125 +22,175 @@ Array = NDArray[np.float64]
 
 
 class Place(NamedTuple):
-    """A rank among the others, and what they host."""
+    """Position of a rank among all ranks, and the clients that each rank hosts."""
 
     comm: MPI.Comm
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
     longest: int  # bytes of the longest message
-    overlaps: bool = False  # messages travel while the next are made
+    overlaps: bool = False  # messages travel while the next ones are computed
 
 
 class Route(Component):
-    """The collectives of a round. A route that cannot carry a compressor refuses it; nothing is padded silently.
+    """Collective MPI calls that bring the messages of a round to the root, and the new iterate to all ranks.
 
-    Its `Kernel` has a field `downlink`.
+    This is the base class of all routes. The static method `uplink` of a subclass, which is compiled, brings the packed
+    messages to the root (`mpi_fed/engine/operations/route.py`). A route that cannot carry a compressor's messages
+    refuses it; messages are never padded silently. The `Kernel` has a field `downlink`, which brings the new iterate to
+    all ranks.
+
+    Parameters
+    ----------
+    self_check : bool, default: False
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+    downlink_bits : {16, 32, 64}, default: 64
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
+
+    Notes
+    -----
+    With the same compressor all routes give the same iterates bit for bit, except those with `sums_in_mpi`.
+
+    Examples
+    --------
+    >>> from mpi_fed.compressors import compressors
+    >>> from mpi_fed.routes import routes
+    >>> routes["auto"]().resolve(compressors["bernoulli"](p=0.5)).kind
+    'gatherv'
     """
 
     reaches_all_ranks: ClassVar[bool] = False
-    """The uplink brings everything to every rank, each of which updates for itself; so nothing comes back."""
+    """True if the uplink brings all messages to every rank. Each rank then updates w itself, without a downlink."""
 
     sums_in_mpi: ClassVar[bool] = False
-    """MPI sums the messages, in an order of its own: iterates equal those of other routes up to rounding, unless
-    `joint_messages`. Each rank first sums its own messages; the root receives one."""
+    """True if MPI adds up the messages, in an order that MPI chooses: iterates equal those of other routes up to
+    rounding, unless `joint_messages`. Each rank first adds up the messages of its clients; the root receives one."""
 
     may_overlap: ClassVar[bool] = False
-    """Messages can travel while the next ones are made."""
+    """True if messages can travel while the next ones are computed."""
 
     joint_messages: ClassVar[bool] = False
-    """A client's message depends on what the others send: iterates are not those of other routes, but exact sums."""
+    """True if a client's message depends on the other clients' vectors. Iterates then differ from those of other
+    routes, but sums are exact."""
 
     self_check: Annotated[bool | None, AfterValidator(lambda wanted: wanted or None)] = None
-    """Each message carries checksums (`engine/checksums.py`). None for no, so that old logs keep their id."""
+    """True if each message carries checksums (`engine/checksums.py`). False is stored as None, so that old logs keep
+    their id."""
     downlink_bits: Annotated[Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)] = (
         None
     )
-    """Bits of the floats in which w is broadcast: 16 rounded at random. None for 64, likewise."""
+    """Bits of the floats in which w is broadcast; 16 rounds at random. 64 is stored as None, for the same reason."""
     overlap: bool | None = None
-    """Messages travel while the next ones are made; None for yes where the algorithm is one round late, else no."""
+    """True if messages travel while the next ones are computed; None means yes if the algorithm is one round late."""
 
     def check(self, compressor: Compressor) -> None:
-        """Raise ValueError, one sentence, where this route cannot carry the compressor's messages."""
+        """Raise ValueError, with one sentence, if this route cannot carry the compressor's messages."""
         if self.reaches_all_ranks and self.downlink_bits:
             raise ValueError(
-                f'route kind = "{self.kind}" has no downlink: every rank updates for itself; leave downlink_bits out'
+                f'route kind = "{self.kind}" has no downlink, as every rank updates w itself; leave downlink_bits out'
             )
 
     def check_algorithm(self, algorithm: Component) -> None:
-        """Raise ValueError, one sentence, where this route cannot serve the algorithm."""
+        """Raise ValueError, with one sentence, if this route cannot serve the algorithm."""
         delayed = getattr(algorithm, "delayed", False)
         if self.overlap is not None and not delayed:
             raise ValueError(
-                f"overlap is for algorithms that are one round late, and {algorithm.kind} needs each message before "
-                f'the next ones are made; leave it out, or give algorithm kind = "delayed-sgd"'
+                f"overlap is for algorithms that are one round late, but {algorithm.kind} needs each message before "
+                f'the next ones are computed; leave overlap out, or give algorithm kind = "delayed-sgd"'
             )
         if delayed and not self.may_overlap and self.overlap is not False:
             raise ValueError(
-                f"{algorithm.kind} is one round late so that messages may travel meanwhile, and route kind = "
-                f'"{self.kind}" has them wait; give kind = "auto", or overlap = false'
+                f"{algorithm.kind} is one round late, so that messages travel during computation, but route kind = "
+                f'"{self.kind}" cannot overlap the two; give kind = "auto", or overlap = false'
             )
         if self.joint_messages and hasattr(type(algorithm), "sent"):
             raise ValueError(
-                f'route kind = "{self.kind}" makes the messages of a round together, and {algorithm.kind} needs each '
-                f'as soon as it is sent; give algorithm kind = "sgd", or route kind = "auto"'
+                f'route kind = "{self.kind}" builds all messages of a round together, but {algorithm.kind} needs each '
+                f'one as soon as it is sent; give algorithm kind = "sgd", or route kind = "auto"'
             )
 
     def resolve(self, compressor: Compressor) -> Route:
-        """The route that is taken for this compressor: itself, but for `auto`."""
+        """Return the route in use for this compressor: this route itself, except for `auto`.
+
+        Raises ValueError, with one sentence, if it cannot carry the compressor's messages.
+        """
         self.check(compressor)
         return self
 
     def downlink(self, dimension: int, path: Path = DIRECT) -> Downlink:
-        """What brings the iterate back in the compiled round."""
+        """Return the downlink of the compiled round, which brings the iterate to all ranks along `path`."""
         return NoDownlink(0) if self.reaches_all_ranks else broadcast(self.downlink_bits or 64, dimension, path)
 
     def overlapping(self, algorithm: Component) -> bool:
-        """Whether messages travel while the next ones are made."""
-        return getattr(algorithm, "delayed", False) and self.may_overlap and self.overlap is not False
+        """Return whether messages travel while the next ones are computed."""
+        delayed: bool = getattr(algorithm, "delayed", False)
+        return delayed and self.may_overlap and self.overlap is not False
 
     def pending(self, place: Place) -> Pending:
-        """What the kernel holds as `pending`: the collective that travels while the next messages are made."""
+        """Return the kernel's field `pending`: the collective that travels while the next messages are computed."""
         return non_blocking() if place.overlaps else BLOCKING
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        """What the compiled exchange gets on this rank: parameters, buffers, communicators. Every rank calls it."""
+        """Return the `Kernel` tuple of this rank: parameters, buffers and communicators. Every rank calls it.
+
+        Parameters
+        ----------
+        place : Place
+            Communicator of the ranks, the clients that they host, and the longest message.
+        compressor : Compressor
+            Compressor of the uplink, resolved.
+        dimension : int
+            d.
+
+        Returns
+        -------
+        NamedTuple
+            It has a field `downlink`; `close` frees its communicators.
+        """
         raise NotImplementedError
 
     def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
-        """Bytes of the longest message, without checksums."""
+        """Return the bytes of the longest message, without checksums."""
         return compressor.payload_bytes_max(dimension)
 
     def received(self, compressor: Compressor, clients: int, ranks: int) -> int:
-        """The most messages that come to a rank in a round: one where MPI adds them up, else one of each client, and
-        empty slots where every rank sends as many as the fullest.
+        """Return the largest number of messages that a rank receives in a round.
+
+        It is 1 if MPI adds up the messages. Otherwise it is one message of each client, and with a fixed length also
+        the empty slots of ranks that host fewer clients than the fullest one.
         """
         if self.sums_in_mpi:
             return 1
         return ranks * -(-clients // ranks) if compressor.fixed_length else compressor.participants_max(clients)
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
-        """Bytes of a rank's buffers besides those of its clients' messages and of the `received` ones."""
+        """Return the bytes of a rank's buffers besides those of its clients' messages and of received ones."""
         return 0
 
     def compressor_kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        """The compressor's kernel as it is used on this route."""
+        """Return the compressor's kernel for this route, with checksums if `self_check`."""
         inner = compressor.own_kernel(compressor.kernel(dimension))
         return checked(inner, dimension) if self.self_check else inner
 
     def close(self, kernel: Any) -> None:
-        """Free the communicators of a kernel. Every rank calls it."""
+        """Free the communicators of a kernel. Every rank must call it."""
 
 
 class Overlapping(Route):
-    """A route whose messages can travel while the next ones are made; its `Kernel` has a field `pending`."""
+    """Base class of routes whose messages can travel while the next ones are computed.
+
+    The `Kernel` has a field `pending`. The keys are those of `Route`.
+    """
 
     may_overlap = True
 
     @staticmethod
-    def overlaps(kernel):
+    def overlaps(kernel: Any) -> bool:
         return is_non_blocking(kernel.pending)
 
     @staticmethod
-    def progress_uplink(kernel):
+    def progress_uplink(kernel: Any) -> int:
         return progress(kernel.pending)
 
 

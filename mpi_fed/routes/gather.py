@@ -1,4 +1,4 @@
-"""MPI_Gather of payloads of one fixed length to the root."""
+"""Route `gather`."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ import numpy as np
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
 from ..engine.ledger import enter
-from ..engine.mpi_calls import allgather_bytes, gather_bytes
+from ..engine.mpi_calls import Comm, allgather_bytes, gather_bytes
 from ..engine.operations.compressor import Message, decode
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
 from ..engine.operations.overlap import BLOCKING, Pending, begin_gather, complete, is_non_blocking
+from ..engine.operations.route import Round
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
-from ..engine.wire import start_of_messages
-from .base import Overlapping, Place, routes
+from ..engine.wire import Wire, start_of_messages
+from .base import Array, Overlapping, Place, routes
 
 
 class GatherKernel(NamedTuple):
+    """Downlink and pending collective of `gather` in compiled code."""
+
     downlink: Downlink
     pending: Pending = BLOCKING
 
 
 @inlined
-def bytes_per_rank(wire):
-    """What each rank hands to MPI: as many slots as the fullest rank hosts clients."""
+def bytes_per_rank(wire: Wire) -> int:
+    """Return the bytes that each rank passes to MPI: one slot for each client of the fullest rank."""
     return wire.max_clients_per_rank * wire.fixed_size
 
 
 @inlined
-def collect(kernel, comm, wire):
-    """The MPI call of this route, or of `allgather` where the kernel's downlink says so."""
+def collect(kernel: GatherKernel, comm: Comm, wire: Wire) -> int:
+    """Make the MPI call of `gather`, or of `allgather` if the uplink reaches all ranks; return MPI's error code."""
     count = np.int32(bytes_per_rank(wire))
     if uplink_reaches_all(kernel.downlink):
         return allgather_bytes(comm, wire.send, count, wire.receive)
@@ -40,8 +43,8 @@ def collect(kernel, comm, wire):
 
 
 @kernel
-def decode_slots(round, total):
-    """total += the mean of the messages in wire.receive, where each rank has as many slots of one length."""
+def decode_slots(round: Round, total: Array) -> None:
+    """total += the mean of the messages in wire.receive, where all ranks have equally many slots of one length."""
     wire, clients, size = round.wire, round.schedule.clients, round.wire.fixed_size
     weight = 1.0 / np.float64(clients)
     for rank in range(round.comm.size):
@@ -54,7 +57,23 @@ def decode_slots(round, total):
 
 @routes.register
 class Gather(Overlapping):
-    """Every rank hands MPI_Gather as many slots as the fullest rank hosts clients; empty slots count as transported."""
+    """MPI_Gather of payloads of one fixed length to the root.
+
+    Parameters
+    ----------
+    self_check : bool, default: False
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+    downlink_bits : {16, 32, 64}, default: 64
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
+
+    Notes
+    -----
+    Every rank passes as many slots to MPI_Gather as the fullest rank hosts clients. Empty slots count as transported
+    bytes. The compressor must have a `fixed_length`.
+    """
 
     kind = "gather"
     Kernel: ClassVar[Any] = GatherKernel
@@ -63,15 +82,17 @@ class Gather(Overlapping):
         super().check(compressor)
         if not compressor.fixed_length:
             raise ValueError(
-                f'route kind = "{self.kind}" carries payloads of one length, and those of {compressor.kind} vary; '
+                f'route kind = "{self.kind}" needs payloads of one length, but the lengths of {compressor.kind} vary; '
                 f'give kind = "{self.kind}v"' + (' or "auto"' if self.kind == "gather" else "")
             )
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        return self.Kernel(self.downlink(dimension), self.pending(place))
+        kernel: NamedTuple = self.Kernel(self.downlink(dimension), self.pending(place))
+        return kernel
 
     @staticmethod
-    def uplink(kernel, round, total):
+    def uplink(kernel: GatherKernel, round: Round, total: Array) -> int:
+        """Gather all slots, or wait for them, and add the mean message to total, (d,)."""
         wire = round.wire
         code = complete(kernel.pending) if is_non_blocking(kernel.pending) else collect(kernel, round.comm, wire)
         mark(wire.clock, UPLINK)
@@ -83,11 +104,13 @@ class Gather(Overlapping):
         return code
 
     @staticmethod
-    def begin_uplink(kernel, round):
+    def begin_uplink(kernel: GatherKernel, round: Round) -> int:
+        """Start MPI_Igather or MPI_Iallgather of the slots."""
         wire, to_all = round.wire, uplink_reaches_all(kernel.downlink)
         send, count = wire.send[start_of_messages(wire, round.number) :], np.int32(bytes_per_rank(wire))
         return begin_gather(kernel.pending, round.comm, send, count, wire.receive, to_all)
 
     @staticmethod
-    def bare_uplink(kernel, comm, wire, size):
+    def bare_uplink(kernel: GatherKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make only the MPI call of `uplink`."""
         return collect(kernel, comm, wire)

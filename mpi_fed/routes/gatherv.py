@@ -1,4 +1,4 @@
-"""MPI_Gatherv of payloads of any length to the root."""
+"""Route `gatherv`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import numpy as np
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
 from ..engine.ledger import enter
-from ..engine.mpi_calls import allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
+from ..engine.mpi_calls import Comm, allgather_counts, allgatherv_bytes, gather_counts, gatherv_bytes
 from ..engine.operations.compressor import Message, decode, length
 from ..engine.operations.downlink import Downlink, decodes_here, enter_transported, uplink_reaches_all
 from ..engine.operations.overlap import BLOCKING, Pending, begin_gatherv, complete, is_non_blocking
+from ..engine.operations.route import Round
 from ..engine.phase_clock import DECODE, UPLINK, mark
 from ..engine.random_streams import Stream
 from ..engine.schedule import place_of_round
-from ..engine.wire import start_of_messages
-from .base import Overlapping, Place, routes
+from ..engine.wire import Wire, start_of_messages
+from .base import Array, Overlapping, Place, routes
 
 
 class GathervKernel(NamedTuple):
+    """Downlink and pending collective of `gatherv` in compiled code."""
+
     downlink: Downlink
     pending: Pending = BLOCKING
 
 
 @inlined
-def collect_lengths(kernel, comm, wire):
-    """The first MPI call of this route, or of `allgatherv`, where lengths are exchanged."""
+def collect_lengths(kernel: GathervKernel, comm: Comm, wire: Wire) -> int:
+    """Make the MPI call that exchanges lengths, if only the senders know them; return MPI's error code."""
     if not wire.lengths_exchanged:
         return 0
     if uplink_reaches_all(kernel.downlink):
@@ -36,8 +39,8 @@ def collect_lengths(kernel, comm, wire):
 
 
 @inlined
-def prepare(kernel, round):
-    """Let whoever decodes know all lengths; MPI's error code."""
+def prepare(kernel: GathervKernel, round: Round) -> int:
+    """Give all lengths to the ranks that decode; return MPI's error code."""
     code = collect_lengths(kernel, round.comm, round.wire)
     if code == 0 and decodes_here(kernel.downlink, round.comm):
         lay_out(round)
@@ -46,16 +49,16 @@ def prepare(kernel, round):
 
 
 @inlined
-def collect(kernel, comm, wire, size):
-    """The second one, which brings the messages."""
+def collect(kernel: GathervKernel, comm: Comm, wire: Wire, size: int) -> int:
+    """Make the MPI call that brings the messages; return MPI's error code."""
     if uplink_reaches_all(kernel.downlink):
         return allgatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
     return gatherv_bytes(comm, wire.send, np.int32(size), wire.receive, wire.counts, wire.starts)
 
 
 @kernel
-def lay_out(round):
-    """Fill wire.all_sizes, unless lengths were exchanged, and from it wire.counts and wire.starts."""
+def lay_out(round: Round) -> None:
+    """Fill wire.all_sizes, unless lengths were exchanged, and then wire.counts and wire.starts from it."""
     wire, schedule = round.wire, round.schedule
     place = place_of_round(schedule, round.number)
     wire.counts.fill(0)
@@ -79,8 +82,8 @@ def lay_out(round):
 
 
 @kernel
-def decode_in_order(round, total):
-    """total += the mean of the messages in wire.receive, a rank's one after the other; their bytes."""
+def decode_in_order(round: Round, total: Array) -> np.int64:
+    """total += the mean of the messages in wire.receive, (d,), in the order of clients; return their bytes."""
     wire, schedule = round.wire, round.schedule
     place = place_of_round(schedule, round.number)
     first, last = schedule.participants_start[place], schedule.participants_start[place + 1]
@@ -103,20 +106,34 @@ def decode_in_order(round, total):
 
 @routes.register
 class Gatherv(Overlapping):
-    """The root knows every length from the shared seed, so that no lengths travel.
+    """MPI_Gatherv of payloads of any length to the root.
 
-    Explicit indices are known to their sender alone: then an MPI_Gather of an int32 a client comes first, and counts
-    as transported.
+    Parameters
+    ----------
+    self_check : bool, default: False
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+    downlink_bits : {16, 32, 64}, default: 64
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+    overlap : bool, default: as the algorithm allows
+        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
+        late.
+
+    Notes
+    -----
+    The root computes all lengths from the shared seed, so lengths are not sent. Only the sender knows the length with
+    explicit indices; an MPI_Gather of one int32 for each client then comes first and counts as transported bytes.
     """
 
     kind = "gatherv"
     Kernel: ClassVar[Any] = GathervKernel
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        return self.Kernel(self.downlink(dimension), self.pending(place))
+        kernel: NamedTuple = self.Kernel(self.downlink(dimension), self.pending(place))
+        return kernel
 
     @staticmethod
-    def uplink(kernel, round, total):
+    def uplink(kernel: GathervKernel, round: Round, total: Array) -> int:
+        """Gather all messages, or wait for them, and add the mean message to total, (d,)."""
         wire = round.wire
         if is_non_blocking(kernel.pending):
             code = complete(kernel.pending)
@@ -133,7 +150,8 @@ class Gatherv(Overlapping):
         return code
 
     @staticmethod
-    def begin_uplink(kernel, round):
+    def begin_uplink(kernel: GathervKernel, round: Round) -> int:
+        """Exchange lengths if necessary, then start MPI_Igatherv or MPI_Iallgatherv."""
         code = prepare(kernel, round)
         if code != 0:
             return code
@@ -142,6 +160,7 @@ class Gatherv(Overlapping):
         return begin_gatherv(kernel.pending, round.comm, send, count, wire.receive, wire.counts, wire.starts, to_all)
 
     @staticmethod
-    def bare_uplink(kernel, comm, wire, size):
+    def bare_uplink(kernel: GathervKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make only the MPI calls of `uplink`."""
         code = collect_lengths(kernel, comm, wire)
         return collect(kernel, comm, wire, size) if code == 0 else code

@@ -1,4 +1,4 @@
-"""MPI_Reduce of quantization levels: with one scale for all clients they add up as integers, without rounding."""
+"""Route `reduce-levels`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from ..compressors import Compressor
 from ..compressors.quantization import Quantization, QuantizationKernel, round_levels
 from ..engine.compilation import inlined, kernel
 from ..engine.ledger import enter
-from ..engine.mpi_calls import ROOT, allreduce_max, reduce_sum
-from ..engine.operations.compressor import encode
+from ..engine.mpi_calls import ROOT, Comm, allreduce_max, reduce_sum
+from ..engine.operations.compressor import Bytes, Message, encode
 from ..engine.operations.downlink import Downlink
+from ..engine.operations.route import Round
 from ..engine.ordered_sums import norm
 from ..engine.phase_clock import DECODE, ENCODE, UPLINK, mark
 from ..engine.random_streams import PRIVATE, Stream, dithers
-from ..engine.wire import DOWNLINK_BYTES, UPLINK_BYTES
+from ..engine.wire import DOWNLINK_BYTES, UPLINK_BYTES, Wire
 from ..engine.wire_floats import CHUNK, pack, unpack
 from ..errors import InputError
 from .base import Array, Place, Route, routes
 
 
 class StagedKernel(NamedTuple):
-    """Of quantization, whose messages wait for the scale: this rank's vectors of the round, and their norms."""
+    """Kernel of quantization whose messages wait for the common scale: this rank's vectors and their norms."""
 
     inner: QuantizationKernel
     first: int  # the first client on this rank
@@ -34,7 +35,7 @@ class StagedKernel(NamedTuple):
 
 
 @encode.implement(StagedKernel)
-def _stage(kernel, x, payload, message):
+def _stage(kernel: StagedKernel, x: Array, payload: Bytes, message: Message) -> int:
     client = np.int64(message.stream.client) - kernel.first
     row = kernel.vectors[client]
     for j in range(len(x)):
@@ -44,17 +45,19 @@ def _stage(kernel, x, payload, message):
 
 
 class ReduceLevelsKernel(NamedTuple):
+    """Downlink and buffers of `reduce-levels` in compiled code."""
+
     downlink: Downlink
     width: int  # bytes of an integer
-    greatest: NDArray[np.uint8]  # the greatest norm on this rank, as a float of the payload
-    shared: NDArray[np.uint8]  # the greatest of all
-    scale: Array  # (1,), the same
+    greatest: NDArray[np.uint8]  # the largest norm on this rank, as a float of the payload
+    shared: NDArray[np.uint8]  # the largest norm on all ranks, in the same format
+    scale: Array  # (1,): that norm in float64
     sums: NDArray[np.int32]  # (d,)
 
 
 @kernel
-def greatest_norm(norms):
-    """The greatest norm, infinite where one is no number."""
+def greatest_norm(norms: Array) -> float:
+    """Return the largest norm; infinity if one is NaN."""
     most = np.float64(0.0)
     for i in range(len(norms)):
         if not norms[i] <= most:
@@ -63,8 +66,10 @@ def greatest_norm(norms):
 
 
 @kernel
-def add_levels(quantization, x, scale, stream, sums):
-    """sums += the signed levels of x."""
+def add_levels(
+    quantization: QuantizationKernel, x: Array, scale: float, stream: Stream, sums: NDArray[np.int32]
+) -> None:
+    """sums += the signed levels of x; both are (d,)."""
     for start in range(0, len(x), CHUNK):
         part, target = x[start : min(start + CHUNK, len(x))], sums[start:]
         dithers(stream, PRIVATE, np.uint64(start // 4), len(part), quantization.dither)
@@ -74,8 +79,8 @@ def add_levels(quantization, x, scale, stream, sums):
 
 
 @kernel
-def narrow(sums, width, payload):
-    """The integers in `width` bytes each."""
+def narrow(sums: NDArray[np.int32], width: int, payload: Bytes) -> None:
+    """payload <- the integers, in `width` bytes each."""
     if width == 1:
         bytes_ = payload[: len(sums)].view(np.int8)
         for j in range(len(sums)):
@@ -91,8 +96,8 @@ def narrow(sums, width, payload):
 
 
 @kernel
-def add_scaled(payload, width, unit, out):
-    """out += unit times the integers."""
+def add_scaled(payload: Bytes, width: int, unit: float, out: Array) -> None:
+    """out += unit times the integers of `width` bytes in payload."""
     if width == 1:
         bytes_ = payload[: len(out)].view(np.int8)
         for j in range(len(out)):
@@ -108,15 +113,15 @@ def add_scaled(payload, width, unit, out):
 
 
 @inlined
-def agree(kernel, comm):
-    """MPI_Allreduce, MPI_MAX of one float."""
+def agree(kernel: ReduceLevelsKernel, comm: Comm) -> int:
+    """Find the common scale by MPI_Allreduce with MPI_MAX of one float; return MPI's error code."""
     kind = comm.float64 if len(kernel.greatest) == 8 else comm.float32
     return allreduce_max(comm, kernel.greatest, kernel.shared, np.int32(1), kind)
 
 
 @inlined
-def collect(kernel, comm, wire):
-    """MPI_Reduce, MPI_SUM of d integers."""
+def collect(kernel: ReduceLevelsKernel, comm: Comm, wire: Wire) -> int:
+    """Add up the levels by MPI_Reduce with MPI_SUM of d integers; return MPI's error code."""
     kind = comm.int32
     if kernel.width < 4:
         kind = comm.int8 if kernel.width == 1 else comm.int16
@@ -125,11 +130,26 @@ def collect(kernel, comm, wire):
 
 @routes.register
 class ReduceLevels(Route):
-    """C_i(x)_j = S sgn(x_j) (l_j + b_j)/s with S = max_i ||x_i||, l_j = floor(s|x_j|/S), b_j ~ Bernoulli(its fraction).
+    """MPI_Reduce of quantization levels, which add up as integers, without rounding, as all clients share one scale.
 
-    An integer has the fewest bytes that hold s N. Sums are exact, so iterates do not depend on the number of ranks.
-    Unbiased; Var C_i(x)_j = (S/s)^2 f_j (1-f_j), f_j = frac(s|x_j|/S): at s = 1 it is S|x_j| - x_j^2. One client has
-    S = ||x||, which is plain quantization.
+    Parameters
+    ----------
+    downlink_bits : {16, 32, 64}, default: 64
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+
+    Notes
+    -----
+    Formula, with `S = max_i ||x_i||` and `f_j = frac(s |x_j| / S)`:
+
+        C_i(x)_j = S sgn(x_j) (l_j + b_j) / s,    l_j = floor(s |x_j| / S),    b_j ~ Bernoulli(f_j) independent.
+
+    Unbiased. With one client S = ||x||, which is plain quantization.
+
+    Covariance: diagonal given all x_i, `Var C_i(x)_j = (S/s)^2 f_j (1 - f_j)`; for s = 1 it is `S |x_j| - x_j^2`.
+
+    Uplink: one float for the scale and d integers of the fewest bytes (1, 2 or 4) that hold s N. Sums are exact, so
+    iterates do not depend on the number of ranks. The compressor must be `quantization` without buckets; checksums and
+    floats of 16 bits are not supported.
     """
 
     kind = "reduce-levels"
@@ -140,15 +160,15 @@ class ReduceLevels(Route):
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
         if not isinstance(compressor, Quantization) or compressor.bucket:
-            what = "buckets have" if isinstance(compressor, Quantization) else f"{compressor.kind} has"
+            what = "it has buckets" if isinstance(compressor, Quantization) else f"its kind is {compressor.kind}"
             raise ValueError(
-                f'route kind = "{self.kind}" adds the levels of a quantization with one scale, which {what} not; '
+                f'route kind = "{self.kind}" needs a compressor of kind = "quantization" without buckets, but {what}; '
                 f'give kind = "auto"'
             )
         if self.self_check:
-            raise ValueError(f'route kind = "{self.kind}" adds messages up, and checksums do not add; give "gather"')
+            raise ValueError(f'route kind = "{self.kind}" cannot add up messages with checksums; give "gather"')
         if compressor.value_bits == 16:
-            raise ValueError(f'route kind = "{self.kind}": MPI compares no floats of 16 bits; give value_bits = 32')
+            raise ValueError(f'route kind = "{self.kind}": MPI cannot compare floats of 16 bits; give value_bits = 32')
 
     def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
         return compressor.value_bits // 8 + self._width(compressor, clients) * dimension
@@ -187,7 +207,8 @@ class ReduceLevels(Route):
         return 1 if most < 2**7 else 2 if most < 2**15 else 4
 
     @staticmethod
-    def uplink(kernel, round, total):
+    def uplink(kernel: ReduceLevelsKernel, round: Round, total: Array) -> int:
+        """Agree on the scale, add up the levels, and add the mean message to total, (d,)."""
         comm, compressor, wire, schedule = round.comm, round.compressor, round.wire, round.schedule
         bits, number = 8 * len(kernel.greatest), np.uint64(round.number)
         kernel.scale[0] = greatest_norm(compressor.norms)
@@ -219,6 +240,7 @@ class ReduceLevels(Route):
         return code
 
     @staticmethod
-    def bare_uplink(kernel, comm, wire, size):
+    def bare_uplink(kernel: ReduceLevelsKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make only the MPI calls of `uplink`."""
         code = agree(kernel, comm)
         return collect(kernel, comm, wire) if code == 0 else code

@@ -1,8 +1,8 @@
-"""Messages by way of leaders: MPI_Gatherv to the first rank of each node, and from these to the root."""
+"""Route `tree`, and the base class of routes over groups of ranks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,11 @@ from pydantic import Field
 from ..compressors import Compressor
 from ..engine.compilation import inlined, kernel
 from ..engine.leader_tree import Tree, free_tree, tree_of
-from ..engine.mpi_calls import ROOT, gather_counts, gatherv_bytes
-from ..engine.operations.downlink import Downlink
+from ..engine.mpi_calls import ROOT, Comm, gather_counts, gatherv_bytes
+from ..engine.operations.route import Round
 from ..engine.phase_clock import DECODE, UPLINK, mark
-from ..engine.wire import UPLINK_BYTES
-from .base import Place, Route, routes
+from ..engine.wire import UPLINK_BYTES, Wire
+from .base import Array, Place, Route, routes
 from .gatherv import decode_in_order, lay_out
 
 if TYPE_CHECKING:
@@ -24,29 +24,44 @@ if TYPE_CHECKING:
 Counts = NDArray[np.int32]
 
 
+class TreeDownlink(Protocol):
+    """A downlink along the tree."""
+
+    @property
+    def path(self) -> Tree: ...
+
+
 class TreeKernel(NamedTuple):
-    downlink: Downlink  # its path is the tree
-    relay: NDArray[np.uint8]  # a leader's: the messages of its group
-    counts: Counts  # (ranks of the group,), bytes; a leader's, as all below but the root's
+    """Downlink, buffers, counts and starts of `tree` in compiled code."""
+
+    downlink: TreeDownlink
+    relay: NDArray[np.uint8]  # on a leader: the messages of its group
+    counts: Counts  # (ranks of the group,): bytes; on leaders, as all fields below except those on the root
     starts: Counts
-    group_counts: Counts  # (groups,), bytes; the root's, of which a leader has its own
+    group_counts: Counts  # (groups,): bytes; on the root, and on a leader only for its own group
     group_starts: Counts
-    sizes: Counts  # (ranks of the group * max_clients_per_rank,): lengths of messages, where they are exchanged
-    all_sizes: Counts  # (ranks * max_clients_per_rank,): the root's, group by group
+    sizes: Counts  # (ranks of the group * max_clients_per_rank,): lengths of messages, if they are exchanged
+    all_sizes: Counts  # (ranks * max_clients_per_rank,): on the root, group by group
     size_counts: Counts  # (groups,): bytes of `sizes`
     size_starts: Counts
 
 
 class Grouped(Route):
-    """A route over two levels, of groups and of their leaders, which w takes back."""
+    """Base class of routes over two levels: groups of ranks and their leaders. w comes down by the same tree.
 
-    group_size: int | None = Field(None, ge=1)
-    """Ranks a group, in their order; None for the ranks that share a node."""
+    Parameters
+    ----------
+    group_size : int, default: the ranks of a node
+        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
+    """
+
+    group_size: int | None = Field(default=None, ge=1)
+    """Ranks in a group, in their order; None means the ranks that share a node."""
 
     may_overlap: ClassVar[bool] = False
 
     def split(self, comm: MPI.Comm) -> MPI.Comm:
-        """This rank's group, in the order of ranks."""
+        """Return the communicator of this rank's group, in the order of ranks."""
         if self.group_size:
             return comm.Split(comm.rank // self.group_size, comm.rank)
         from mpi4py import MPI
@@ -54,7 +69,7 @@ class Grouped(Route):
         return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
 
     def tree(self, comm: MPI.Comm) -> Tree:
-        """The communicators."""
+        """Return the communicators of groups and leaders. Every rank calls it."""
         return tree_of(comm, self.split(comm))
 
     def close(self, kernel: Any) -> None:
@@ -62,16 +77,16 @@ class Grouped(Route):
 
 
 @kernel
-def spread(order, slots, sizes, all_sizes):
-    """all_sizes, by rank, <- the sizes of these ranks, in this order."""
+def spread(order: NDArray[np.int64], slots: int, sizes: Counts, all_sizes: Counts) -> None:
+    """all_sizes, indexed by rank, <- sizes, which are in the order of the ranks `order`; `slots` for each rank."""
     for p in range(len(order)):
         for slot in range(slots):
             all_sizes[order[p] * slots + slot] = sizes[p * slots + slot]
 
 
 @kernel
-def lay_out_groups(kernel, tree, wire):
-    """From wire.counts, those and the starts of this rank's group and of all groups, and wire.starts by these."""
+def lay_out_groups(kernel: TreeKernel, tree: Tree, wire: Wire) -> None:
+    """Compute from wire.counts the counts and starts of all groups and of this rank's group, and wire.starts."""
     start = np.int64(0)
     for g in range(len(kernel.group_counts)):
         kernel.group_starts[g] = start
@@ -87,8 +102,11 @@ def lay_out_groups(kernel, tree, wire):
 
 
 @inlined
-def collect_lengths(kernel, comm, wire):
-    """The MPI calls that bring lengths, where the senders alone know them: to leaders of their groups, to the root."""
+def collect_lengths(kernel: TreeKernel, comm: Comm, wire: Wire) -> int:
+    """Make the MPI calls that bring lengths to leaders and to the root, if only senders know them.
+
+    Returns MPI's error code.
+    """
     tree = kernel.downlink.path
     if not wire.lengths_exchanged:
         return 0
@@ -105,8 +123,8 @@ def collect_lengths(kernel, comm, wire):
 
 
 @inlined
-def collect(kernel, wire, size):
-    """The MPI calls that bring the messages."""
+def collect(kernel: TreeKernel, wire: Wire, size: int) -> int:
+    """Make the MPI calls that bring the messages to leaders and to the root; return MPI's error code."""
     tree = kernel.downlink.path
     code = gatherv_bytes(tree.group, wire.send, np.int32(size), kernel.relay, kernel.counts, kernel.starts)
     if tree.leads and code == 0:
@@ -117,17 +135,29 @@ def collect(kernel, wire, size):
 
 @routes.register
 class TreeRoute(Grouped):
-    """Leaders pass on what their group sent: as many bytes reach the root, in fewer messages.
+    """MPI_Gatherv to the first rank of each group, its leader, and from the leaders to the root.
 
-    The root decodes in the order of clients, so iterates are those of `gather`, bit for bit. What is handed to MPI is
-    counted on both levels.
+    Parameters
+    ----------
+    group_size : int, default: the ranks of a node
+        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
+    self_check : bool, default: False
+        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+    downlink_bits : {16, 32, 64}, default: 64
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+
+    Notes
+    -----
+    Leaders pass on the messages of their group, so the root receives as many bytes in fewer MPI messages. It decodes
+    in the order of clients, so iterates are those of `gather`, bit for bit. Bytes passed to MPI are counted on both
+    levels.
     """
 
     kind = "tree"
     Kernel: ClassVar[Any] = TreeKernel
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
-        """What all leaders on the root's machine relay."""
+        """Return the bytes of a rank's buffers, with those that all leaders on the root's machine relay."""
         return super().scratch_bytes(message, dimension, hosted, received) + message * received
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
@@ -136,7 +166,7 @@ class TreeRoute(Grouped):
         group = tree.order[tree.bounds[tree.number] : tree.bounds[tree.number + 1]]
         most, ranks, groups = int(hosted.max()), len(hosted), len(members)
         relayed = place.longest * int(hosted[group].sum()) if tree.leads else 1
-        return self.Kernel(
+        kernel: NamedTuple = self.Kernel(
             downlink=self.downlink(dimension, tree),
             relay=np.zeros(max(1, relayed), np.uint8),
             counts=np.zeros(len(group), np.int32),
@@ -148,9 +178,11 @@ class TreeRoute(Grouped):
             size_counts=(4 * most * members).astype(np.int32),
             size_starts=(4 * most * tree.bounds[:-1]).astype(np.int32),
         )
+        return kernel
 
     @staticmethod
-    def uplink(kernel, round, total):
+    def uplink(kernel: TreeKernel, round: Round, total: Array) -> int:
+        """Gather the messages on leaders, then on the root, and add the mean message to total, (d,)."""
         comm, wire, tree = round.comm, round.wire, kernel.downlink.path
         code = collect_lengths(kernel, comm, wire)
         if code != 0:
@@ -169,6 +201,7 @@ class TreeRoute(Grouped):
         return code
 
     @staticmethod
-    def bare_uplink(kernel, comm, wire, size):
+    def bare_uplink(kernel: TreeKernel, comm: Comm, wire: Wire, size: int) -> int:
+        """Make only the MPI calls of `uplink`."""
         code = collect_lengths(kernel, comm, wire)
         return collect(kernel, wire, size) if code == 0 else code

@@ -1,4 +1,4 @@
-"""Sums by way of leaders: MPI_Reduce to the first rank of each node, and of these sums to the root."""
+"""Route `tree-reduce`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from typing import Any, ClassVar, NamedTuple
 
 from ..compressors import Compressor
 from ..engine.compilation import inlined
-from ..engine.mpi_calls import ROOT, reduce_sum
-from ..engine.operations.downlink import Downlink
+from ..engine.mpi_calls import ROOT, Comm, reduce_sum
 from ..engine.operations.overlap import BLOCKING, Pending
+from ..engine.operations.route import Round
 from ..engine.phase_clock import UPLINK, mark
-from ..engine.wire import UPLINK_BYTES
+from ..engine.wire import UPLINK_BYTES, Wire
 from .base import Array, Place, routes
 from .reduce import Reduce, add_up, count_and_type, decode_sum
-from .tree import Grouped
+from .tree import Grouped, TreeDownlink
 
 
 class TreeReduceKernel(NamedTuple):
-    downlink: Downlink  # its path is the tree
+    """Downlink and scratch space of `tree-reduce` in compiled code."""
+
+    downlink: TreeDownlink
     bits: int
-    sum: Array  # afterwards a leader's sum of its group, in the payload's floats
+    sum: Array  # on a leader, after the first MPI call: the sum of its group, in the payload's floats
     values: Array
     dither: Array
-    pending: Pending = BLOCKING  # always: this route does not overlap
+    pending: Pending = BLOCKING  # always, since this route does not overlap
 
 
 @inlined
-def collect(kernel, comm, wire, size):
-    """The MPI calls of this route."""
+def collect(kernel: TreeReduceKernel, comm: Comm, wire: Wire, size: int) -> int:
+    """Make the two MPI calls of `tree-reduce`; return MPI's error code."""
     tree, relay = kernel.downlink.path, kernel.sum
     count, kind = count_and_type(kernel, comm, size)
     code = reduce_sum(tree.group, wire.send, relay, count, kind)
@@ -38,7 +40,20 @@ def collect(kernel, comm, wire, size):
 
 @routes.register
 class TreeReduce(Grouped, Reduce):
-    """One message a node reaches the root: the sum of its ranks', each the sum of its clients'."""
+    """MPI_Reduce to the first rank of each group, then of these sums to the root.
+
+    Parameters
+    ----------
+    group_size : int, default: the ranks of a node
+        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
+    downlink_bits : {16, 32, 64}, default: 64
+        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+
+    Notes
+    -----
+    The root receives one message from each group: the sum of its ranks' messages, each of which is the sum of its
+    clients' messages. Requirements and rounding are those of `reduce`. Bytes passed to MPI are counted on both levels.
+    """
 
     kind = "tree-reduce"
     Kernel: ClassVar[Any] = TreeReduceKernel
@@ -48,7 +63,8 @@ class TreeReduce(Grouped, Reduce):
         return self.sum_kernel(compressor, dimension, downlink, BLOCKING)
 
     @staticmethod
-    def uplink(kernel, round, total):
+    def uplink(kernel: Any, round: Round, total: Array) -> int:
+        """Add up the messages on leaders, then on the root, and add the mean message to total, (d,)."""
         comm, wire = round.comm, round.wire
         size = add_up(kernel, round, wire.send)
         code = collect(kernel, comm, wire, size)
@@ -59,5 +75,6 @@ class TreeReduce(Grouped, Reduce):
         return code
 
     @staticmethod
-    def bare_uplink(kernel, comm, wire, size):
+    def bare_uplink(kernel: Any, comm: Comm, wire: Wire, size: int) -> int:
+        """Make only the MPI calls of `uplink`."""
         return collect(kernel, comm, wire, wire.sizes[0])

@@ -1,14 +1,17 @@
-"""Memories, error feedback and local steps: what they must keep, and what they are for."""
+"""Memories, error feedback and local steps: their definitions, and their effect on the risk."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from support import command
 from support.study_text import configuration, write_study
 
@@ -18,37 +21,59 @@ from mpi_fed.engine.compilation import compiling
 from mpi_fed.engine.operations.compressor import Message, decode, encode
 from mpi_fed.engine.random_streams import Stream
 from mpi_fed.errors import InputError
+from mpi_fed.problems.population import Array, Population
 from mpi_fed.runner.simulation import Simulation
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpi_fed.launch.world import World
+
 CLIENTS, DIMENSION = 5, 8
-SHIFTED = {"kind": "gaussian", "dimension": DIMENSION, "shift": "both", "optimum_spread": 1.0, "decays": [0.5, 1]}
-EXACT = {"batch_size": "full"}
-NONE = {"kind": "none", "value_bits": 64}
-SOME_CLIENTS = {"kind": "partial-participation", "p": 0.3, "value_bits": 64}
+SHIFTED: dict[str, Any] = {
+    "kind": "gaussian",
+    "dimension": DIMENSION,
+    "shift": "both",
+    "optimum_spread": 1.0,
+    "decays": [0.5, 1],
+}
+EXACT: dict[str, Any] = {"batch_size": "full"}
+NONE: dict[str, Any] = {"kind": "none", "value_bits": 64}
+SOME_CLIENTS: dict[str, Any] = {"kind": "partial-participation", "p": 0.3, "value_bits": 64}
 
 
-def simulation_of(comm, compressor, algorithm, rounds=200, clients=CLIENTS, problem=SHIFTED, **keys):
-    given = configuration(compressor, problem=problem | keys, algorithm=algorithm, rounds=rounds, clients=clients)
-    population = given.problem.prepare(clients)
-    simulation = Simulation(given, population, comm, [0, rounds])
+def simulation_of(
+    comm: MPI.Comm,
+    compressor: Mapping[str, Any],
+    algorithm: dict[str, Any],
+    rounds: int = 200,
+    clients: int = CLIENTS,
+    problem: dict[str, Any] = SHIFTED,
+    **keys: Any,
+) -> tuple[Any, Population]:
+    setting = configuration(compressor, problem=problem | keys, algorithm=algorithm, rounds=rounds, clients=clients)
+    population = setting.problem.prepare(clients)
+    simulation = Simulation(setting, population, comm, [0, rounds])
     simulation.compile()
     return simulation, population
 
 
-def end(simulation, seed, rounds):
-    """The iterate after so many rounds."""
+def end(simulation: Any, seed: int, rounds: int) -> Array:
+    """Return the iterate after `rounds` rounds."""
     simulation.start(seed)
     simulation.advance(rounds)
-    return simulation.state.w.copy()
+    w: Array = simulation.state.w.copy()
+    return w
 
 
-def gradients(population, w):
-    """The clients' true gradients, (N, d), at w of shape (d,) or (N, d)."""
-    at = np.broadcast_to(w, (len(population.clients), len(population.clients[0].optimum)))
-    return np.array([c.covariance.dense @ (v - c.optimum) for c, v in zip(population.clients, at, strict=True)])
+def gradients(population: Population, w: Array) -> Array:
+    """Return the clients' true gradients, (N, d), at w, (d,) or (N, d)."""
+    clients: Any = population.clients
+    at = np.broadcast_to(w, (len(clients), len(clients[0].optimum)))
+    return np.array([c.covariance.dense @ (v - c.optimum) for c, v in zip(clients, at, strict=True)])
 
 
-COMPRESSORS = [
+COMPRESSORS: list[dict[str, Any]] = [
     {"kind": "quantization", "levels": 1},
     SOME_CLIENTS,
     {"kind": "bernoulli", "p": 0.4, "indices": "explicit"},
@@ -57,7 +82,7 @@ COMPRESSORS = [
 
 @pytest.mark.mpi(ranks=[1, 2, 3], slow=[2])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda table: table["kind"])
-def test_the_root_knows_the_mean_of_the_memories(world, compressor) -> None:
+def test_the_root_keeps_the_mean_of_the_memories(world: World, compressor: dict[str, Any]) -> None:
     simulation, _ = simulation_of(world.comm, compressor, {"kind": "control-variates"}, **EXACT)
     simulation.start(3)
     for stop in (1, 2, 40, 150):
@@ -71,8 +96,8 @@ def test_the_root_knows_the_mean_of_the_memories(world, compressor) -> None:
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("compressor", [NONE, SOME_CLIENTS], ids=lambda table: table["kind"])
-def test_control_variates_are_what_they_are_said_to_be(world, compressor) -> None:
-    """Against a replay in NumPy, which only looks at who sent anything; w moves on where nobody did."""
+def test_control_variates_follow_their_definition(world: World, compressor: dict[str, Any]) -> None:
+    """The iterates equal a replay in NumPy, which only reads the list of senders; w moves even without senders."""
     algorithm = {"kind": "control-variates", "step_size": 0.1, "alpha": 0.3}
     simulation, population = simulation_of(world.comm, compressor, algorithm, **EXACT)
     simulation.start(0)
@@ -92,8 +117,8 @@ def test_control_variates_are_what_they_are_said_to_be(world, compressor) -> Non
 
 
 @pytest.mark.mpi(ranks=2)
-def test_empty_memories_change_nothing(world) -> None:
-    """The first step is that of sgd, bit for bit; the second is not."""
+def test_empty_memories_change_nothing(world: World) -> None:
+    """The first step equals that of sgd, bit for bit; the second one does not."""
     sgd, memory = (
         simulation_of(world.comm, {"kind": "rand-h", "h": 2}, {"kind": kind, "initial": "normal"}, **EXACT)[0]
         for kind in ("sgd", "control-variates")
@@ -107,7 +132,7 @@ def test_empty_memories_change_nothing(world) -> None:
     ("kind", "compressor"),
     [("control-variates", {"kind": "rand-h", "h": 2}), ("error-feedback", {"kind": "top-k", "k": 2})],
 )
-def test_memories_end_with_their_repetition(world, kind, compressor) -> None:
+def test_memories_are_reset_for_a_repetition(world: World, kind: str, compressor: dict[str, Any]) -> None:
     algorithm = {"kind": kind, "initial": "normal"}
     used, fresh = (simulation_of(world.comm, compressor, algorithm, **EXACT)[0] for _ in range(2))
     end(used, 1, 30)
@@ -116,8 +141,8 @@ def test_memories_end_with_their_repetition(world, kind, compressor) -> None:
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("step", [{"step_size": 0.05}, {"step_size": "decreasing", "step_scale": 0.1}])
-def test_error_feedback_loses_nothing(world, step) -> None:
-    """w_k - mean_i e_i moves by plain gradient steps, whatever is sent."""
+def test_error_feedback_loses_nothing(world: World, step: dict[str, Any]) -> None:
+    """w_k - mean_i e_i moves by plain gradient steps, whatever the messages are."""
     algorithm = {"kind": "error-feedback", **step}
     simulation, population = simulation_of(world.comm, {"kind": "top-k", "k": 2, "value_bits": 64}, algorithm, **EXACT)
     simulation.start(0)
@@ -132,7 +157,7 @@ def test_error_feedback_loses_nothing(world, step) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_local_steps_are_local_sgd(world) -> None:
+def test_local_steps_are_local_sgd(world: World) -> None:
     algorithm = {"kind": "sgd", "step_size": 0.1, "local_steps": 4}
     simulation, population = simulation_of(world.comm, NONE, algorithm, **EXACT)
     w = np.zeros(DIMENSION)
@@ -145,8 +170,8 @@ def test_local_steps_are_local_sgd(world) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_local_steps_draw_fresh_samples(world) -> None:
-    """With a step of nearly nothing, the sum of 3 gradients of 2 samples is 3 times that of a batch of 6."""
+def test_local_steps_draw_fresh_samples(world: World) -> None:
+    """With a tiny step, the sum of 3 gradients of 2 samples is 3 times the gradient of a batch of 6."""
     moved = []
     for steps, batch in ((3, 2), (1, 6)):
         algorithm = {"kind": "sgd", "step_size": 1e-9, "local_steps": steps}
@@ -156,26 +181,27 @@ def test_local_steps_draw_fresh_samples(world) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_local_steps_go_through_the_rows(world) -> None:
-    """In epochs: 599 rounds of 3 steps of one of 599 rows are 3 passes, and each adds up to the true gradient."""
+def test_local_steps_go_through_the_rows(world: World) -> None:
+    """With epochs, 599 rounds of 3 steps, each on one of 599 rows, are 3 passes; each adds up to the true gradient."""
     algorithm = {"kind": "sgd", "step_size": 1e-12, "local_steps": 3}
     digits = {"kind": "digits", "preprocessing": "standardize", "sampling": "epochs"}
     simulation, population = simulation_of(world.comm, NONE, algorithm, rounds=599, clients=3, problem=digits)
-    assert [len(c.targets) for c in population.clients] == [599] * 3
-    passes = 1e-12 * 3 * sum(c.features.T @ c.targets for c in population.clients) / 3
+    rows: Any = population.clients
+    assert [len(c.targets) for c in rows] == [599] * 3
+    passes = 1e-12 * 3 * sum(c.features.T @ c.targets for c in rows) / 3
     np.testing.assert_allclose(end(simulation, 5, 599), passes, rtol=0, atol=1e-6 * np.abs(passes).max())
 
 
 @pytest.mark.mpi(ranks=1)
-def test_more_local_steps_than_memory_holds_are_refused(world) -> None:
-    """Before anything is allocated for them."""
+def test_more_local_steps_than_memory_holds_are_refused(world: World) -> None:
+    """They are refused before anything is allocated for them."""
     with pytest.raises(InputError, match=r"local_steps = 1,000,000 for 11 clients on one rank is more than 10,000,000"):
         simulation_of(world.comm, NONE, {"kind": "sgd", "local_steps": 10**6}, clients=11)
 
 
 @pytest.mark.mpi(ranks=2)
-def test_one_local_step_is_plain_sgd(world) -> None:
-    """The machinery of local steps, around one, changes no bit."""
+def test_one_local_step_is_plain_sgd(world: World) -> None:
+    """The code of local steps changes no bit with one step."""
     plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
     problem = local_steps_kernel(wrapped.kernels.problem, wrapped.steps, DIMENSION)
     wrapped.kernels = wrapped.kernels._replace(problem=problem)
@@ -184,13 +210,14 @@ def test_one_local_step_is_plain_sgd(world) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_memories_and_error_feedback_lower_the_risk(world) -> None:
-    """True gradients, heterogeneous clients: the last risk, with memory and without, of top-k with feedback and not."""
-    last, hard = {}, {"dimension": 20, "decays": [1, 2]}
+def test_memories_and_error_feedback_lower_the_risk(world: World) -> None:
+    """For true gradients of heterogeneous clients, memories help rand-h and error feedback helps top-k."""
+    last: dict[tuple[str, str], float] = {}
+    hard: dict[str, Any] = {"dimension": 20, "decays": [1, 2]}
     cases = [("sgd", "rand-h"), ("control-variates", "rand-h"), ("sgd", "top-k"), ("error-feedback", "top-k")]
     for algorithm, kind in cases:
-        compressor = {"kind": kind, "h": 5} if kind == "rand-h" else {"kind": kind, "k": 2}
-        table = {"kind": algorithm, "step_size": 0.1}
+        compressor: dict[str, Any] = {"kind": kind, "h": 5} if kind == "rand-h" else {"kind": kind, "k": 2}
+        table: dict[str, Any] = {"kind": algorithm, "step_size": 0.1}
         simulation, population = simulation_of(world.comm, compressor, table, 8000, 4, **hard, **EXACT)
         last[algorithm, kind] = float(population.excess_risk(end(simulation, 0, 8000)))
     assert last["control-variates", "rand-h"] < 1e-20  # 6e-29
@@ -204,19 +231,19 @@ VECTORS = arrays(np.float64, st.integers(1, 40), elements=NUMBERS)
 SOME_OR_ALL = st.sampled_from([0.0, 1.0]) | st.floats(0, 1)
 
 
-def share(x, part):
-    """1 to d."""
+def share(x: Array, part: float) -> int:
+    """Return a number from 1 to d, for part from 0 to 1."""
     return 1 + round(part * (len(x) - 1))
 
 
-def expected(x, k):
-    """The indices of a stable sort, ties and all; NaN is as large as infinity."""
+def expected(x: Array, k: int) -> NDArray[np.int64]:
+    """Return the k indices, (k,), that a stable sort by magnitude puts first; NaN is as large as infinity."""
     magnitudes = np.where(np.isnan(x), np.inf, np.abs(x))
     return np.sort(np.argsort(-magnitudes, kind="stable")[:k])
 
 
 @given(arrays(np.float64, st.integers(1, 40), elements=NUMBERS.filter(lambda x: x == x)), SOME_OR_ALL)
-def test_the_kth_largest(values, part) -> None:
+def test_the_kth_largest(values: Array, part: float) -> None:
     k, put = share(values, part), values.copy()
     with compiling():
         assert kth_largest(put, k) == np.sort(values)[-k]
@@ -225,18 +252,18 @@ def test_the_kth_largest(values, part) -> None:
 
 @given(VECTORS, SOME_OR_ALL)
 @example(np.array([np.nan]), 1.0)
-def test_the_largest_coordinates(x, part) -> None:
+def test_the_largest_coordinates(x: Array, part: float) -> None:
     k = share(x, part)
-    found = np.empty(k, np.int64)
+    indices = np.empty(k, np.int64)
     with compiling():
-        largest(x, k, np.empty(len(x)), found)
-    assert found.tolist() == expected(x, k).tolist()
+        largest(x, k, np.empty(len(x)), indices)
+    assert indices.tolist() == expected(x, k).tolist()
 
 
 @given(VECTORS, SOME_OR_ALL, st.sampled_from([32, 64]))
 @example(np.array([-3.0]), 1.0, 32)
-def test_the_largest_coordinates_arrive(x, part, bits) -> None:
-    """Through the codec, at another kernel than the sender's; what is not among them stays as it was."""
+def test_the_largest_coordinates_arrive(x: Array, part: float, bits: Literal[32, 64]) -> None:
+    """They are decoded with another kernel than the sender's; the other coordinates of the output do not change."""
     compressor, d = TopK(k=share(x, part), value_bits=bits), len(x)
     payload = np.zeros(compressor.payload_bytes_max(d), np.uint8)
     message, out = Message(Stream(np.uint64(0), np.uint64(0), np.uint64(0)), 1, 0), np.full(d, 7.0)
@@ -264,7 +291,7 @@ def test_the_largest_coordinates_arrive(x, part, bits) -> None:
         (["algorithm.local_steps=0"], "local_steps is 0, but must be an integer, at least 1"),
     ],
 )
-def test_impossible_settings_are_refused(tmp_path: Path, settings, words) -> None:
+def test_impossible_settings_are_refused(tmp_path: Path, settings: list[str], words: str) -> None:
     write_study(tmp_path / "test.toml")
     overrides = [f"--set={setting}" for setting in settings]
     ended = command.run("run", "test.toml", "--dry-run", *overrides, status=2, folder=tmp_path)

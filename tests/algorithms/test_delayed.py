@@ -1,15 +1,21 @@
-"""SGD one round late: its iterates are its definition's, whether or not messages travel meanwhile."""
+"""SGD one round late: its iterates follow its definition, with and without overlap."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from support.trajectories import CLIENTS, configurations, trajectory
 
 from mpi_fed.errors import InputError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpi_fed.launch.world import World
 
 ROUNDS = 60
 DELAYED = 'kind = "delayed-sgd"'
@@ -23,28 +29,29 @@ ROUTES = (
     ("reduce", 'kind = "none"\nvalue_bits = 64'),
     ("allreduce", 'kind = "bernoulli"\np = 0.3\nmask = "common"\nvalue_bits = 64'),
 )
-"""Of one length, of lengths that the seed tells, that travel, rounds in which nobody sends; sums of either kind."""
+"""Routes and compressors: lengths that are fixed, computed from the seed, or sent; rounds without messages; sums."""
 
 
-def on_route(configuration, kind, **fields):
+def on_route(configuration: Any, kind: str, **fields: Any) -> Any:
+    """Return the configuration on another route."""
     from mpi_fed.routes import routes
 
     return replace(configuration, route=routes[kind](**fields).resolve(configuration.compressor))
 
 
-def names(case):
+def names(case: object) -> str | None:
     return case.replace("\n", ", ") if isinstance(case, str) else None
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3], slow=[1, 2])
 @pytest.mark.parametrize(("kind", "compressor"), ROUTES, ids=names)
-def test_overlapped_messages_arrive_the_same(world, tmp_path: Path, kind, compressor) -> None:
-    """Bit for bit, or where MPI adds floats but for rounding; in one call of the loop or, drained, in many."""
+def test_overlap_does_not_change_messages(world: World, tmp_path: Path, kind: str, compressor: str) -> None:
+    """Iterates are equal bit for bit, or up to rounding if MPI adds floats, in one call of the loop or in many."""
     assert world.size in (1, 2, 3)
     (configuration,) = configurations(tmp_path, "both", (compressor,), rounds=ROUNDS, algorithm=DELAYED)
     waiting, meanwhile = (on_route(configuration, kind, overlap=overlap) for overlap in (False, None))
     if waiting.route.sums_in_mpi:
-        ends = [simulated(one, world.comm) for one in (waiting, meanwhile)]
+        ends = [simulated(case, world.comm) for case in (waiting, meanwhile)]
         np.testing.assert_allclose(ends[1].state.w, ends[0].state.w, rtol=1e-11, atol=1e-13)
         assert ends[1].wire.totals.tolist() == ends[0].wire.totals.tolist()
         return
@@ -53,7 +60,7 @@ def test_overlapped_messages_arrive_the_same(world, tmp_path: Path, kind, compre
     assert trajectory(meanwhile, world.comm, stride=7) == expected
 
 
-def simulated(configuration, comm, rounds=ROUNDS):
+def simulated(configuration: Any, comm: MPI.Comm, rounds: int = ROUNDS) -> Any:
     from mpi_fed.runner.simulation import Simulation
 
     population = configuration.problem.prepare(configuration.clients)
@@ -65,8 +72,8 @@ def simulated(configuration, comm, rounds=ROUNDS):
 
 
 @pytest.mark.mpi(ranks=2)
-def test_definition(world, tmp_path: Path) -> None:
-    """Against w_{k+1} = w_k - gamma H (w_{k-1} - w*), written out, for true gradients of clients that are alike."""
+def test_definition(world: World, tmp_path: Path) -> None:
+    """The iterates follow w_{k+1} = w_k - gamma H (w_{k-1} - w*), for true gradients of identical clients."""
     assert world.size == 2
     (configuration,) = configurations(
         tmp_path,
@@ -82,7 +89,7 @@ def test_definition(world, tmp_path: Path) -> None:
 
     begun = Simulation(replace(configuration, problem=problem), population, world.comm, [0, ROUNDS])
     begun.start(0)
-    before, w, total = begun.state.w.copy(), begun.state.w.copy(), 0.0
+    before, w, total = begun.state.w.copy(), begun.state.w.copy(), np.zeros_like(begun.state.w)
     for _ in range(ROUNDS):
         total += w
         before, w = w, w - 0.2 * population.covariance.dense @ (before - population.optimum)
@@ -92,8 +99,8 @@ def test_definition(world, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_more_clients_than_are_planned_ahead(world, tmp_path: Path) -> None:
-    """Then a plan holds two rounds, of which the first is still needed for its messages."""
+def test_more_clients_than_are_planned_ahead(world: World, tmp_path: Path) -> None:
+    """A plan then holds two rounds; the first one is still needed for its messages."""
     assert world.size == 2
     (configuration,) = configurations(
         tmp_path, "diagonal", ('kind = "bernoulli"\np = 0.3',), rounds=9, algorithm=DELAYED
@@ -105,7 +112,7 @@ def test_more_clients_than_are_planned_ahead(world, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_both_ways_and_a_rounded_downlink(world, tmp_path: Path) -> None:
+def test_compressed_and_rounded_downlinks_overlap(world: World, tmp_path: Path) -> None:
     assert world.size == 2
     (configuration,) = configurations(
         tmp_path, "both", ('kind = "quantization"\nlevels = 3',), rounds=ROUNDS, algorithm=DELAYED
@@ -118,7 +125,7 @@ def test_both_ways_and_a_rounded_downlink(world, tmp_path: Path) -> None:
 
 
 def test_unsupported_pairings_are_refused(tmp_path: Path) -> None:
-    cases = (
+    cases: tuple[tuple[Any, str, str], ...] = (
         ("tree", DELAYED, "delayed-sgd is one round late"),
         ("reduce-levels", DELAYED, "delayed-sgd is one round late"),
         ({"kind": "gather", "overlap": True}, "sgd", "overlap is for algorithms that are one round late"),
@@ -128,6 +135,6 @@ def test_unsupported_pairings_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=words):
             configurations(tmp_path, "gaussian", ("quantization",), route=route, algorithm=algorithm)
     waiting = {"kind": "tree", "overlap": False}
-    (waits,) = configurations(tmp_path, "gaussian", ("quantization",), route=waiting, algorithm=DELAYED)
-    assert not waits.route.overlapping(waits.algorithm)
-    assert waits.clients == CLIENTS
+    (accepted,) = configurations(tmp_path, "gaussian", ("quantization",), route=waiting, algorithm=DELAYED)
+    assert not accepted.route.overlapping(accepted.algorithm)
+    assert accepted.clients == CLIENTS

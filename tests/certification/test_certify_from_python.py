@@ -9,9 +9,10 @@ from mpi_fed.compressors import compressors
 from mpi_fed.compressors.none import NoCompression
 
 
-def test_a_right_compressor_passes() -> None:
+def test_a_correct_compressor_passes() -> None:
     certificate = mpi_fed.certify({"kind": "rand-h", "h": 2}, dimension=8, draws=1000)
-    assert certificate["verdict"] == "PASS" and certificate["reasons"] == []
+    assert certificate["verdict"] == "PASS"
+    assert certificate["reasons"] == []
     assert (certificate["kind"], certificate["dimension"], certificate["omega"]) == ("rand-h", 8, 3.0)
     assert [report["dimension"] for report in certificate["dimensions"]] == [8]
 
@@ -37,7 +38,7 @@ def test_a_class_that_the_ranks_cannot_load_is_refused() -> None:
     compressors["own"] = Own
     try:
         with pytest.raises(
-            mpi_fed.InputError, match="Own is defined in .*, which the ranks that certify starts cannot"
+            mpi_fed.InputError, match=r"Own is defined in .*, which the ranks that certify starts cannot"
         ):
             mpi_fed.certify({"kind": "own"})
     finally:

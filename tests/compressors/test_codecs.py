@@ -1,6 +1,6 @@
-"""Properties of every codec, whatever the dimension, the parameters and the numbers. In process, compiled.
+"""Properties of every codec, for all dimensions, parameters and numbers, tested in this process with compiled code.
 
-Here nothing is estimated but in `test_explicit_indices_have_the_law_of_shared_ones`; the laws are certified elsewhere.
+Only `test_explicit_indices_have_the_law_of_shared_ones` estimates anything; the laws are certified elsewhere.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import hashlib
 import os
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
-from mpi_fed.certification.channel import CLIENTS, SEED, batch_of, decode_messages, encode_messages
+from mpi_fed.certification.channel import CLIENTS, SEED, Array, Batch, Bytes, batch_of, decode_messages, encode_messages
 from mpi_fed.certification.inputs import representable
 from mpi_fed.compressors import Compressor, compressors
 from mpi_fed.compressors.base import index_bits
@@ -27,11 +29,12 @@ from mpi_fed.engine.compilation import compiling
 from mpi_fed.engine.operations.compressor import UNKNOWN
 
 UNIT = {16: 2.0**-10, 32: 2.0**-24, 64: 0.0}
+Bits = Literal[16, 32, 64]
 few = settings(max_examples=60)
 
 
 def poison(kernel: Any) -> Any:
-    """Fill the scratch space of a kernel with garbage, but for what must be zero between messages."""
+    """Fill the scratch space of a kernel with garbage, except the array that must be zero between messages."""
     for name, field in zip(kernel._fields, kernel, strict=True):
         if isinstance(field, tuple):
             poison(field)
@@ -41,23 +44,35 @@ def poison(kernel: Any) -> Any:
 
 
 class Codec:
-    """A compressor at a dimension, whose two ends share nothing but the payload and the seed."""
+    """A compressor at a dimension, whose two ends share only the payload and the seed."""
 
     def __init__(self, compressor: Compressor, dimension: int) -> None:
         self.compressor, self.d = compressor.resolve(dimension), dimension
         self.most = self.compressor.payload_bytes_max(dimension)
 
-    def encode(self, x, rounds=range(4), fill=0xA5):
-        """The bytes of all messages, with garbage behind them; the batch, with their sizes."""
+    def parameter(self, name: str) -> Any:
+        """Return a parameter that compressors of some kinds have."""
+        return getattr(self.compressor, name)
+
+    def encode(self, x: Array, rounds: range = range(4), fill: int = 0xA5) -> tuple[Bytes, Batch]:
+        """Return the bytes of all messages, and the batch with their sizes. Garbage follows the messages in memory."""
         batch = batch_of(rounds, 0)
         payload = np.full(self.most * len(batch.sizes) + 64, fill, np.uint8)
         with np.errstate(all="ignore"):
             total = encode_messages(poison(self.compressor.kernel(self.d)), SEED, x, batch, payload)
         assert total == np.abs(batch.sizes).sum()
-        assert np.all(payload[total:] == fill), "bytes behind the message are touched"
+        assert np.all(payload[total:] == fill), "bytes after the message were changed"
         return payload[:total].copy(), batch
 
-    def decode(self, payload, sizes, rounds=range(4), weight=1.0, start=0.0, fill=0x5A):
+    def decode(
+        self,
+        payload: Bytes,
+        sizes: NDArray[np.int32],
+        rounds: range = range(4),
+        weight: float = 1.0,
+        start: float = 0.0,
+        fill: int = 0x5A,
+    ) -> Batch:
         batch = batch_of(rounds, self.d, start)
         batch.sizes[:] = sizes
         behind = np.concatenate([payload, np.full(64, fill, np.uint8)])
@@ -65,15 +80,15 @@ class Codec:
             decode_messages(poison(self.compressor.kernel(self.d)), SEED, weight, behind, batch)
         return batch
 
-    def __call__(self, x, rounds=range(4)):
-        """C(x), (messages, d)."""
+    def __call__(self, x: Array, rounds: range = range(4)) -> Array:
+        """Return C(x), (messages, d)."""
         payload, batch = self.encode(x, rounds)
         return self.decode(payload, batch.sizes, rounds).decoded
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    """Compile what the tests call, while no other process does."""
+    """Compile the code that the tests call, while no other process does."""
     with compiling():
         for kind in compressors.values():
             compressor = kind(**kind.examples[0]).resolve(5)
@@ -86,8 +101,8 @@ PROBABILITIES = st.sampled_from([0.03, 0.25, 0.5, 0.9, 1.0])
 
 
 @st.composite
-def codecs(draw, kinds=tuple(compressors), bits=(16, 32, 64)):
-    """Any compressor at any dimension."""
+def codecs(draw: st.DrawFn, kinds: Sequence[str] = tuple(compressors), bits: Sequence[int] = (16, 32, 64)) -> Codec:
+    """Draw any compressor at any dimension."""
     kind, d = draw(st.sampled_from(kinds)), draw(DIMENSIONS)
     parameters: dict[str, Any] = {"value_bits": draw(st.sampled_from(bits))}
     if kind == "quantization":
@@ -106,8 +121,8 @@ def codecs(draw, kinds=tuple(compressors), bits=(16, 32, 64)):
     return Codec(compressors[kind](**parameters), d)
 
 
-def numbers(d, seed):
-    """Numbers of several magnitudes, zeros among them."""
+def numbers(d: int, seed: int) -> Array:
+    """Return numbers of several magnitudes, (d,), with zeros among them."""
     draw = np.random.default_rng(seed)
     x = draw.standard_normal(d) * 10.0 ** draw.integers(-3, 3)
     x[draw.random(d) < 0.2] = 0.0
@@ -120,8 +135,8 @@ linear = tuple(kind for kind, cls in compressors.items() if cls.linear)
 
 @few
 @given(codecs(), SEEDS)
-def test_payload_length(codec, seed) -> None:
-    """Exactly the bytes that the compressor states, and that `length` tells where it can."""
+def test_payload_length(codec: Codec, seed: int) -> None:
+    """A message has exactly the bytes that the compressor states, and that `length` returns if it is known."""
     payload, batch = codec.encode(numbers(codec.d, seed))
     got = codec.decode(payload, batch.sizes)
     sizes = batch.sizes[got.present]
@@ -132,16 +147,16 @@ def test_payload_length(codec, seed) -> None:
         assert codec.compressor.payload_bits(codec.d) <= 8 * codec.most
     else:
         assert np.all(sizes <= codec.most)
-        told = got.lengths[got.present]
-        assert np.all((told == sizes) | (told == UNKNOWN))
+        lengths = got.lengths[got.present]
+        assert np.all((lengths == sizes) | (lengths == UNKNOWN))
         padding = 8 * sizes - got.bits[got.present]
         assert np.all((padding >= 0) & (padding < 8))
 
 
 @few
 @given(codecs(), SEEDS)
-def test_decoding_needs_the_payload_alone(codec, seed) -> None:
-    """Whatever lies behind the payload and in the scratch space; and again, to the bit."""
+def test_decoding_depends_on_the_payload_only(codec: Codec, seed: int) -> None:
+    """Bytes after the payload and in the scratch space change no bit."""
     payload, batch = codec.encode(numbers(codec.d, seed))
     one = codec.decode(payload, batch.sizes, fill=0x00).decoded
     other = codec.decode(payload, batch.sizes, fill=0xFF).decoded
@@ -151,7 +166,7 @@ def test_decoding_needs_the_payload_alone(codec, seed) -> None:
 
 @few
 @given(codecs(), SEEDS)
-def test_encoding_is_a_function_of_x_and_the_stream(codec, seed) -> None:
+def test_encoding_is_a_function_of_x_and_the_stream(codec: Codec, seed: int) -> None:
     x = numbers(codec.d, seed)
     first, second = codec.encode(x, fill=0x00), codec.encode(x.copy(), fill=0xFF)
     assert first[0].tobytes() == second[0].tobytes()
@@ -160,8 +175,7 @@ def test_encoding_is_a_function_of_x_and_the_stream(codec, seed) -> None:
 
 @few
 @given(codecs(), SEEDS)
-def test_each_round_and_client_stands_alone(codec, seed) -> None:
-    """A message does not depend on those before it."""
+def test_messages_do_not_depend_on_earlier_ones(codec: Codec, seed: int) -> None:
     x = numbers(codec.d, seed)
     together = codec(x, range(4))
     np.testing.assert_array_equal(together[2 * CLIENTS :], codec(x, range(2, 4)))
@@ -169,7 +183,7 @@ def test_each_round_and_client_stands_alone(codec, seed) -> None:
 
 @few
 @given(codecs(), SEEDS)
-def test_decoding_adds_with_a_weight(codec, seed) -> None:
+def test_decoding_adds_with_a_weight(codec: Codec, seed: int) -> None:
     payload, batch = codec.encode(numbers(codec.d, seed))
     plain = codec.decode(payload, batch.sizes).decoded
     added = codec.decode(payload, batch.sizes, weight=-0.5, start=2.0).decoded
@@ -178,7 +192,7 @@ def test_decoding_adds_with_a_weight(codec, seed) -> None:
 
 @few
 @given(codecs(kinds=linear, bits=(64,)), SEEDS)
-def test_linear_codecs_are_linear(codec, seed) -> None:
+def test_linear_codecs_are_linear(codec: Codec, seed: int) -> None:
     x, y = numbers(codec.d, seed), numbers(codec.d, seed + 1)
     sum_of_both, apart = codec(x - 3 * y), codec(x) - 3 * codec(y)
     scale = np.abs(codec(x)).max() + 3 * np.abs(codec(y)).max()
@@ -187,8 +201,8 @@ def test_linear_codecs_are_linear(codec, seed) -> None:
 
 @few
 @given(codecs(), SEEDS, st.sampled_from([2.0, 0.125, 1024.0]))
-def test_codecs_are_odd_and_homogeneous(codec, seed, factor) -> None:
-    """C(-x) = -C(x) and C(2^k x) = 2^k C(x) with the same random numbers, to the bit, inside the formats' range."""
+def test_codecs_are_odd_and_homogeneous(codec: Codec, seed: int, factor: float) -> None:
+    """C(-x) = -C(x) and C(2^k x) = 2^k C(x) with the same random numbers, bit for bit, within the formats' range."""
     x = representable(codec.d)
     x[np.random.default_rng(seed).random(codec.d) < 0.2] = 0.0
     plain = codec(x)
@@ -199,13 +213,13 @@ def test_codecs_are_odd_and_homogeneous(codec, seed, factor) -> None:
 
 @few
 @given(codecs())
-def test_zero_is_sent_as_zero(codec) -> None:
+def test_zero_is_sent_as_zero(codec: Codec) -> None:
     assert not codec(np.zeros(codec.d)).any()
 
 
 @few
 @given(codecs(bits=(32, 64)), st.sampled_from([5e-324, 1e-310, 1e-160, 1e-45]))
-def test_tiny_numbers_stay_finite(codec, size) -> None:
+def test_tiny_numbers_stay_finite(codec: Codec, size: float) -> None:
     x = size * np.where(np.arange(codec.d) % 3 == 1, 1.0, -1.0)
     got = codec(x)
     assert np.isfinite(got).all()
@@ -213,7 +227,7 @@ def test_tiny_numbers_stay_finite(codec, size) -> None:
         assert not got.any()
 
 
-WHOLE = [
+WHOLE: list[tuple[str, dict[str, Any]]] = [
     ("none", {}),
     ("bernoulli", {"p": 1.0}),
     ("partial-participation", {"p": 1.0}),
@@ -226,8 +240,8 @@ WHOLE = [
 @pytest.mark.parametrize("bits", [16, 32, 64])
 @pytest.mark.parametrize(("kind", "parameters"), WHOLE)
 @pytest.mark.parametrize("d", [1, 2, 13, 64, 1025])
-def test_without_compression_x_arrives(kind, parameters, d, bits) -> None:
-    """omega = 0: every number arrives as its float, exactly where the format holds it."""
+def test_without_compression_x_arrives(kind: str, parameters: dict[str, Any], d: int, bits: Bits) -> None:
+    """With omega = 0 every number arrives rounded to its float format, and exactly if the format holds it."""
     codec = Codec(compressors[kind](value_bits=bits, **parameters), d)
     assert codec.compressor.omega_bound(d) == 0
     x = representable(d)
@@ -241,24 +255,24 @@ def test_without_compression_x_arrives(kind, parameters, d, bits) -> None:
 
 @few
 @given(codecs(kinds=("bernoulli", "rand-h", "partial-participation")), SEEDS)
-def test_kept_coordinates_arrive_exactly(codec, seed) -> None:
-    """C(x)_j is 0 or x_j times one number, 1 + omega; of rand-h exactly h are kept."""
+def test_kept_coordinates_arrive_exactly(codec: Codec, seed: int) -> None:
+    """C(x)_j is 0 or (1 + omega) x_j; rand-h keeps exactly h coordinates."""
     x = np.random.default_rng(seed).permutation(representable(codec.d))
     got, scale = codec(x), 1 + codec.compressor.omega_bound(codec.d)
     kept = got != 0
     np.testing.assert_allclose(got[kept], np.broadcast_to(scale * x, got.shape)[kept], rtol=1e-15)
     if codec.compressor.kind == "rand-h":
-        assert np.all(kept.sum(axis=1) == codec.compressor.h)
+        assert np.all(kept.sum(axis=1) == codec.parameter("h"))
     if codec.compressor.kind == "partial-participation":
         assert np.all((kept.sum(axis=1) == 0) | (kept.sum(axis=1) == codec.d))
 
 
 @few
 @given(codecs(kinds=("quantization",), bits=(64,)), SEEDS)
-def test_quantization_rounds_to_a_neighbouring_level(codec, seed) -> None:
-    """In every bucket, the last and shorter one too: s C(x)_j/||x|| is an integer within 1 of s x_j/||x||."""
-    x, s = numbers(codec.d, seed), codec.compressor.levels
-    bucket = codec.compressor.bucket or codec.d
+def test_quantization_rounds_to_a_neighbouring_level(codec: Codec, seed: int) -> None:
+    """s C(x)_j/||x|| is an integer within 1 of s x_j/||x||, in every bucket, also in the last, shorter one."""
+    x, s = numbers(codec.d, seed), codec.parameter("levels")
+    bucket = codec.parameter("bucket") or codec.d
     norms = np.concatenate(
         [np.full(len(x[i : i + bucket]), np.linalg.norm(x[i : i + bucket])) for i in range(0, codec.d, bucket)]
     )
@@ -272,20 +286,20 @@ def test_quantization_rounds_to_a_neighbouring_level(codec, seed) -> None:
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 4, 7, 8, 127, 128, 32767])
-def test_every_level_fits_its_bits(levels) -> None:
-    """x with one coordinate is sent at the top level; the number of planes is that of the bits of s, and a sign."""
+def test_every_level_fits_its_bits(levels: int) -> None:
+    """x with one coordinate is sent at the top level; the planes are the bits of s and one for the signs."""
     codec = Codec(Quantization(levels=levels), 9)
     x = np.zeros(9)
     x[4] = -2.0
     assert np.all(codec(x) == x)
-    assert codec.compressor.planes == 1 + int(np.ceil(np.log2(levels + 1)))
+    assert codec.parameter("planes") == 1 + int(np.ceil(np.log2(levels + 1)))
 
 
 @few
 @given(codecs(kinds=("sketch",), bits=(64,)), SEEDS)
-def test_the_sketch_is_a_scaled_projection(codec, seed) -> None:
+def test_the_sketch_is_a_scaled_projection(codec: Codec, seed: int) -> None:
     """P = (h/d) C is an orthogonal projector: ||P x||^2 = <P x, x>, and P P = P."""
-    x, share = numbers(codec.d, seed), codec.compressor.h / codec.d
+    x, share = numbers(codec.d, seed), codec.parameter("h") / codec.d
     once = share * codec(x, range(1))
     for client in range(CLIENTS):
         projected = once[client]
@@ -296,9 +310,10 @@ def test_the_sketch_is_a_scaled_projection(codec, seed) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "quantization", "rand-h", "bernoulli"])
 @pytest.mark.parametrize(("bits", "size"), [(16, 7e4), (16, np.inf), (32, 1e39), (32, np.nan)])
-def test_overflow_is_reported(kind, bits, size) -> None:
-    """A number beyond the format negates the size of its message, wherever it is sent; the length stays."""
-    parameters = {"rand-h": {"h": 12}, "bernoulli": {"p": 1.0}}.get(kind, {})
+def test_overflow_is_reported(kind: str, bits: Bits, size: float) -> None:
+    """A number beyond the format negates the size of each message that contains it; the length is the same."""
+    sending_all: dict[str, dict[str, Any]] = {"rand-h": {"h": 12}, "bernoulli": {"p": 1.0}}
+    parameters = sending_all.get(kind, {})
     codec = Codec(compressors[kind](value_bits=bits, **parameters), 12)
     x = np.ones(12)
     x[5] = size
@@ -307,7 +322,8 @@ def test_overflow_is_reported(kind, bits, size) -> None:
     assert np.all(batch.sizes < 0)
 
 
-def pack_indices(indices, bits):
+def pack_indices(indices: list[int], bits: int) -> tuple[int, list[int]]:
+    """Pack and unpack indices; return the packed bytes and the unpacked indices."""
     payload = np.full(len(indices) * 4 + 8, 0xA5, np.uint8)
     size = _pack_indices(np.array(indices, np.int64), bits, payload)
     assert np.all(payload[size:] == 0xA5)
@@ -317,7 +333,7 @@ def pack_indices(indices, bits):
 
 
 @given(st.data(), st.sampled_from([2, 3, 5, 7, 8, 9, 100, 255, 256, 257, 1000, 65536, 65537, 10**6, 2**31]))
-def test_indices_are_packed_without_gaps(data, d) -> None:
+def test_indices_are_packed_without_gaps(data: st.DataObject, d: int) -> None:
     indices = data.draw(st.lists(st.integers(0, d - 1), max_size=40))
     bits = index_bits(d)
     assert 2 ** (bits - 1) < d <= 2**bits
@@ -330,9 +346,9 @@ def test_indices_are_packed_without_gaps(data, d) -> None:
     ("kind", "parameters"), [("rand-h", {"h": 2}), ("bernoulli", {"p": 0.4}), ("bernoulli", {"p": 0.9})]
 )
 @pytest.mark.parametrize("indices", ["shared", "explicit"])
-def test_explicit_indices_have_the_law_of_shared_ones(kind, parameters, indices) -> None:
-    """All 2^5 sets of kept coordinates in 40,000 messages against their law: chi-square at 1e-9 each."""
-    codec = Codec(compressors[kind](**parameters, indices=indices), 5)
+def test_explicit_indices_have_the_law_of_shared_ones(kind: str, parameters: dict[str, Any], indices: str) -> None:
+    """All 2^5 sets of kept coordinates in 40,000 messages follow their law: chi-square at 1e-9 each."""
+    codec = Codec(compressors[kind](**parameters | {"indices": indices}), 5)
     kept = codec(np.ones(5), range(20_000)) != 0
     seen = np.bincount(kept @ (1 << np.arange(5)), minlength=32)
     size = np.array([(i).bit_count() for i in range(32)])
@@ -348,15 +364,15 @@ def test_explicit_indices_have_the_law_of_shared_ones(kind, parameters, indices)
 
 @few
 @given(codecs())
-def test_resolved_parameters_build_the_same_codec(codec) -> None:
-    """Once resolved, a compressor stays as it is; its table builds it again."""
+def test_resolved_parameters_build_the_same_codec(codec: Codec) -> None:
+    """A resolved compressor stays as it is, and its table builds it again."""
     again = type(codec.compressor)(**{k: v for k, v in codec.compressor.table().items() if k != "kind"})
     assert again.resolve(codec.d) == codec.compressor
 
 
 @pytest.mark.slow
 def test_the_uncompiled_codecs_give_the_same_bits() -> None:
-    """The plain Python run of the same source: bytes and numbers of every example at two dimensions."""
+    """The same source, run as plain Python, gives the same bytes and numbers of every example at two dimensions."""
     digests = []
     for disabled in ("0", "1"):
         environment = os.environ | {"NUMBA_DISABLE_JIT": disabled}
@@ -367,7 +383,7 @@ def test_the_uncompiled_codecs_give_the_same_bits() -> None:
 
 
 def main() -> None:
-    """A digest of what every example sends and what arrives."""
+    """Print a digest of the sent bytes and decoded numbers of every example."""
     for kind in compressors.values():
         for example in kind.examples:
             for bits in (16, 32, 64):

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.data_files import digest_of, one_sentence
 
-from mpi_fed.problems import problems
+from mpi_fed.problems.arrays import Arrays
 from mpi_fed.problems.population import GaussianClient
 
 COVARIANCES = np.stack([np.diag([1.0, 2.0]), np.array([[2.0, 0.5], [0.5, 1.0]])])
-GIVEN = {"covariances": COVARIANCES, "optima": np.array([[1.0, 2.0], [3.0, 4.0]]), "noise_variance": 0.5}
+CONTENTS: dict[str, Any] = {
+    "covariances": COVARIANCES,
+    "optima": np.array([[1.0, 2.0], [3.0, 4.0]]),
+    "noise_variance": 0.5,
+}
 
 
-def saved(path, **changes):
-    np.savez(path, **{name: value for name, value in (GIVEN | changes).items() if value is not None})
-    return problems["arrays"](path=str(path))
+def saved(path: Path, **changes: Any) -> Arrays:
+    """Return a problem on a file with CONTENTS and these changes, without arrays that are None."""
+    np.savez(path, **{name: value for name, value in (CONTENTS | changes).items() if value is not None})
+    return Arrays(path=str(path))
 
 
-def test_arrays_are_the_clients(tmp_path: Path) -> None:
-    problem = saved(tmp_path / "given.npz")
+def test_arrays_define_the_clients(tmp_path: Path) -> None:
+    problem = saved(tmp_path / "data.npz")
     assert problem.dimension_of() == 2
     clients = problem.prepare(2).clients
-    for client, h, w in zip(clients, COVARIANCES, GIVEN["optima"], strict=True):
+    for client, h, w in zip(clients, COVARIANCES, CONTENTS["optima"], strict=True):
         assert isinstance(client, GaussianClient)
         np.testing.assert_allclose(client.covariance.dense, h, atol=1e-15)
         np.testing.assert_array_equal(client.optimum, w)
@@ -37,13 +43,13 @@ def test_arrays_are_the_clients(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"optima": None}, "lacks the array 'optima'"),
-        ({"covariances": np.ones((2, 2, 3))}, r"covariances has shape \(2, 2, 3\), needed is \(N, d, d\)"),
+        ({"covariances": np.ones((2, 2, 3))}, r"covariances has shape \(2, 2, 3\); it must be \(N, d, d\)"),
         ({"covariances": np.eye(2)}, r"covariances has shape \(2, 2\)"),
-        ({"optima": np.ones((2, 3))}, r"optima has shape \(2, 3\), needed is \(2, 2\)"),
-        ({"noise_variance": np.ones(3)}, r"noise_variance has shape \(3,\), needed is \(\) or \(2,\)"),
+        ({"optima": np.ones((2, 3))}, r"optima has shape \(2, 3\); it must be \(2, 2\)"),
+        ({"noise_variance": np.ones(3)}, r"noise_variance has shape \(3,\); it must be \(\) or \(2,\)"),
         ({"noise_variance": -1.0}, "noise_variance holds -1; give numbers >= 0"),
         ({"noise_variance": np.nan}, "found nan in noise_variance; remove"),
-        ({"covariances": COVARIANCES + np.eye(2, k=1)}, "covariances must be symmetric"),
+        ({"covariances": COVARIANCES + np.eye(2, k=1)}, "a covariance is not symmetric; give symmetric matrices"),
         (
             {"covariances": COVARIANCES * np.array([1, np.inf])[:, None, None]},
             r"found inf in covariances \(matrix 2, row 1, column 1",
@@ -53,12 +59,12 @@ def test_arrays_are_the_clients(tmp_path: Path) -> None:
         ({"optima": np.array([["a", "b"]] * 2)}, "optima is of type"),
     ],
 )
-def test_wrong_arrays_are_refused(tmp_path: Path, changes, message) -> None:
+def test_wrong_arrays_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        saved(tmp_path / "given.npz", **changes).dimension_of()
-    assert "given.npz" in one_sentence(error)
+        saved(tmp_path / "data.npz", **changes).dimension_of()
+    assert "data.npz" in one_sentence(error)
 
 
 def test_arrays_fix_the_number_of_clients(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds 2 clients, the study has clients = 3"):
-        saved(tmp_path / "given.npz").check(3)
+    with pytest.raises(ValueError, match="holds 2 clients, but the study has clients = 3; give clients = 2"):
+        saved(tmp_path / "data.npz").check(3)

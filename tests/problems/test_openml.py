@@ -1,4 +1,6 @@
-"""Data from OpenML: over HTTP from a server on this machine that answers as OpenML does, and without any network."""
+"""Data from OpenML: over HTTP from a server on this machine that answers like OpenML, and without a network."""
+
+from __future__ import annotations
 
 import contextlib
 import hashlib
@@ -6,7 +8,9 @@ import http.server
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +18,8 @@ from sklearn.datasets import _openml
 from support import command
 from support.study_text import write_study
 
-from mpi_fed.problems import openml, problems
+from mpi_fed.problems import openml
+from mpi_fed.problems.openml import OpenML
 
 COLUMNS = [("size", "REAL"), ("colour", "{red,blue}"), ("price", "REAL"), ("name", "{p,q,r}")]
 ROWS = [(0.5, "red", 1.5, "p"), (1.5, "blue", 2.0, "q"), (4.0, "red", -1.0, "r"), (2.0, "blue", 0.5, "p")]
@@ -29,9 +34,9 @@ ARFF = "\n".join(
 
 
 def answers(address: str) -> dict[str, bytes]:
-    """What the server holds, by path."""
+    """Return the answers of the server, by path."""
 
-    def feature(index: int, name: str, kind: str) -> dict:
+    def feature(index: int, name: str, kind: str) -> dict[str, str]:
         no = dict.fromkeys(("is_ignore", "is_row_identifier"), "false")
         target = str(name == "price").lower()
         kind = "numeric" if kind == "REAL" else "nominal"
@@ -51,29 +56,29 @@ def answers(address: str) -> dict[str, bytes]:
         "md5_checksum": hashlib.md5(ARFF).hexdigest(),
     }
     features = [feature(i, *column) for i, column in enumerate(COLUMNS)]
-    held = {
+    described = {
         "/data/7": {"data_set_description": description},
         "/features/7": {"data_features": {"feature": features}},
         "/qualities/7": {"data_qualities": {"quality": [{"name": "NumberOfInstances", "value": str(len(ROWS))}]}},
     }
-    return {"/x.arff": ARFF} | {path: json.dumps(answer).encode() for path, answer in held.items()}
+    return {"/x.arff": ARFF} | {path: json.dumps(answer).encode() for path, answer in described.items()}
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The paths that were asked of the server."""
-    paths = []
+def requests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """Yield the paths requested from the server."""
+    paths: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             paths.append(self.path)
-            body = answers(f"http://127.0.0.1:{self.server.server_port}").get(self.path)
+            body = answers(f"http://127.0.0.1:{server.server_port}").get(self.path)
             self.send_response(200 if body is not None else 412)
             self.end_headers()
             with contextlib.suppress(BrokenPipeError):
                 self.wfile.write(body or b"")
 
-        def log_message(self, *_) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -87,20 +92,21 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     server.server_close()
 
 
-def test_a_set_is_fetched_once_and_cached(asked) -> None:
-    problem = problems["openml"](data_id=7)
+def test_a_data_set_is_fetched_once_and_cached(requests: list[str]) -> None:
+    problem = OpenML(data_id=7)
     rows = problem.dataset
     order = np.argsort(rows.targets)
     np.testing.assert_array_equal(rows.targets[order], [-1.0, 0.5, 1.5, 2.0])
     np.testing.assert_array_equal(rows.features[order], [[4.0, 0, 2], [2.0, 1, 0], [0.5, 0, 0], [1.5, 1, 1]])
-    once = len(asked)
-    assert "/x.arff" in asked
-    assert problems["openml"](data_id=7, preprocessing="standardize").dimension_of() == 3
-    assert len(asked) == once
+    once = len(requests)
+    assert "/x.arff" in requests
+    assert OpenML(data_id=7, preprocessing="standardize").dimension_of() == 3
+    assert len(requests) == once
 
 
-def test_another_column_may_be_the_target(asked) -> None:
-    targets = problems["openml"](data_id=7, target="size").dataset.targets
+@pytest.mark.usefixtures("requests")
+def test_another_column_may_be_the_target() -> None:
+    targets = OpenML(data_id=7, target="size").dataset.targets
     np.testing.assert_array_equal(np.sort(targets), [0.5, 1.5, 2.0, 4.0])
 
 
@@ -108,24 +114,26 @@ def test_another_column_may_be_the_target(asked) -> None:
     ("table", "sentence"),
     [
         ({"data_id": 8}, "data_id = 8 cannot be .* from OpenML"),
-        ({"data_id": 7, "target": "weight"}, "data_id = 7 cannot be taken from OpenML .*weight"),
+        ({"data_id": 7, "target": "weight"}, "data_id = 7 cannot be read from OpenML .*weight"),
     ],
 )
-def test_missing_sets_and_columns_are_named(asked, table, sentence, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("requests")
+def test_missing_data_sets_and_columns_are_reported(table: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
-        problems["openml"](**table).location()
+        OpenML(**table).location()
     assert not list((tmp_path / "cache").rglob("*.npz"))
 
 
-def test_words_of_the_target_count_in_alphabetical_order(asked) -> None:
-    rows = problems["openml"](data_id=7, target="colour").dataset
+@pytest.mark.usefixtures("requests")
+def test_words_of_the_target_are_numbered_alphabetically() -> None:
+    rows = OpenML(data_id=7, target="colour").dataset
     order = np.argsort(rows.features[:, 0])
     np.testing.assert_array_equal(rows.targets[order], [1.0, 0.0, 0.0, 1.0])  # sizes 0.5, 1.5, 2, 4
 
 
 @pytest.mark.slow
 def test_without_a_network_one_sentence_says_how_to_fix_it(tmp_path: Path) -> None:
-    """Where everything beyond this machine goes to a port of it at which nobody listens."""
+    """All connections to other machines go to a local port without a server."""
     write_study(tmp_path / "study.toml", clients=2, problem={"kind": "openml", "data_id": 7})
     ended = command.run(
         *("run", "study.toml", "--ranks", 1),
@@ -137,18 +145,18 @@ def test_without_a_network_one_sentence_says_how_to_fix_it(tmp_path: Path) -> No
     )
     (line,) = ended.stderr.splitlines()
     assert line.startswith("mpi-fed: study.toml: [problem] data_id = 7 cannot be fetched from OpenML (")
-    assert line.endswith('save the set elsewhere as .npz, .csv or .svm and give kind = "file"')
+    assert line.endswith('save the data set elsewhere as .npz, .csv or .svm and give kind = "file"')
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow
-def test_a_network_that_says_nothing_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A server that takes the connection and never answers."""
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The server accepts the connection and sends nothing."""
     monkeypatch.setattr(openml, "PATIENCE", 0.2)
     monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"http://127.0.0.1:{mute.getsockname()[1]}"
         monkeypatch.setattr(_openml, "_DATA_INFO", f"{address}/data/{{}}")
-        with pytest.raises(ValueError, match=r"data_id = 7 cannot be fetched .*\(timed out\); where there"):
-            problems["openml"](data_id=7).location()
+        with pytest.raises(ValueError, match=r"data_id = 7 cannot be fetched .*\(timed out\); without a network"):
+            OpenML(data_id=7).location()
     assert socket.getdefaulttimeout() is None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from support.data_files import gradient, risk, sample
 
-from mpi_fed.problems import problems
+from mpi_fed.problems.digits import Digits
 from mpi_fed.problems.gaussian import haar
 from mpi_fed.problems.population import Covariance, EmpiricalClient, Population
 
 
 @pytest.mark.parametrize("preprocessing", ["raw", "standardize", "pca"])
 @pytest.mark.parametrize("clients", [1, 7])
-def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing, clients) -> None:
-    population = problems["digits"](preprocessing=preprocessing).prepare(clients)
+def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing: Any, clients: int) -> None:
+    population = Digits(preprocessing=preprocessing).prepare(clients)
     best = population.optimum
     assert np.abs(gradient(population, best)).max() < 1e-10
     points = best + np.random.default_rng(2).standard_normal((5, 4, population.dimension))
@@ -25,7 +27,7 @@ def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing
     assert population.excess_risk(best) == 0
 
 
-def test_clients_weigh_the_same_whatever_their_rows() -> None:
+def test_clients_have_the_same_weight_whatever_their_rows() -> None:
     features, targets = sample(rows=60)
     clients = [EmpiricalClient(features[:10], targets[:10]), EmpiricalClient(features[10:], targets[10:] + 3)]
     population = Population([*clients, clients[0]])  # the first law twice
@@ -43,7 +45,7 @@ def test_optimum_of_ill_conditioned_rows() -> None:
     population = Population([EmpiricalClient(features, features @ truth)])
     np.testing.assert_allclose(population.optimum, truth, atol=1e-7)
     normal_equations = np.linalg.solve(features.T @ features, features.T @ (features @ truth))
-    assert np.abs(normal_equations - truth).max() > 1e-5  # what the factorisation is for
+    assert np.abs(normal_equations - truth).max() > 1e-5  # the error that the factorisation avoids
     np.testing.assert_allclose(np.sqrt(population.covariance.eigenvalues * 200), np.logspace(0, -7, 8), rtol=1e-6)
 
 
@@ -53,7 +55,7 @@ def test_a_client_with_fewer_rows_than_columns() -> None:
     np.testing.assert_allclose(client.covariance.dense, features.T @ features / 2, atol=1e-14)
 
 
-def test_covariance_of_a_matrix_acts_as_it() -> None:
+def test_covariance_of_a_matrix_acts_like_the_matrix() -> None:
     matrix = np.cov(np.random.default_rng(0).standard_normal((5, 20)))
     covariance = Covariance.of(matrix)
     v = np.arange(10.0).reshape(5, 2)

@@ -1,34 +1,42 @@
-"""A compressed downlink through the real loop: who gets what, what is counted, and the law of what clients get."""
+"""A compressed downlink in the compiled loop: the messages that ranks get, the ledger, and the law of the direction."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from support.study_text import as_mapping, loaded_study
+from support.study_text import Table, as_mapping, loaded_study
 from support.trajectories import DIMENSION, configurations, trajectory
 
 from mpi_fed.compressors import compressors
 from mpi_fed.engine.wire import DOWNLINK_BYTES
 from mpi_fed.errors import InputError
+from mpi_fed.problems.population import Array
 from mpi_fed.study.configuration import configuration_from_tables
 from mpi_fed.study.labels import file_name
 from mpi_fed.study.load import load_study
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpi_fed.launch.world import World
+
 ROUNDS = 60
 UP = 'kind = "bernoulli"\np = 0.5'
 MEMORIES = 'kind = "control-variates"\n'
-IDENTITIES = [("", "none", {}), (MEMORIES, "bernoulli", {"p": 1.0})]
+IDENTITIES: list[tuple[str, str, dict[str, Any]]] = [("", "none", {}), (MEMORIES, "bernoulli", {"p": 1.0})]
 
 
-def two_way(configuration, kind, **parameters):
+def two_way(configuration: Any, kind: str, **parameters: Any) -> Any:
+    """Return the configuration with a compressed downlink."""
     return replace(configuration, downlink=compressors[kind](**parameters).resolve(DIMENSION))
 
 
-def simulated(configuration, comm, rounds=ROUNDS):
+def simulated(configuration: Any, comm: MPI.Comm, rounds: int = ROUNDS) -> Any:
     from mpi_fed.runner.simulation import Simulation
 
     population = configuration.problem.prepare(configuration.clients)
@@ -39,8 +47,10 @@ def simulated(configuration, comm, rounds=ROUNDS):
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize(("algorithm", "kind", "parameters"), IDENTITIES, ids=["sgd", "control-variates"])
-def test_a_downlink_that_changes_nothing(world, tmp_path: Path, algorithm, kind, parameters) -> None:
-    """The iterates, and on every rank w, are those of the plain route, bit for bit."""
+def test_an_exact_downlink_changes_nothing(
+    world: World, tmp_path: Path, algorithm: str, kind: str, parameters: dict[str, Any]
+) -> None:
+    """The iterates, and w on every rank, equal those of the plain route, bit for bit."""
     assert world.size == 3
     (plain,) = configurations(tmp_path, "both", (UP,), rounds=ROUNDS, algorithm=algorithm)
     downlink = two_way(plain, kind, value_bits=64, **parameters)
@@ -58,8 +68,10 @@ def test_a_downlink_that_changes_nothing(world, tmp_path: Path, algorithm, kind,
     ],
     ids=["quantization", "shared", "explicit", "checked"],
 )
-def test_every_rank_decodes_the_same_bytes(world, tmp_path: Path, kind, parameters, self_check) -> None:
-    """On any number of ranks; and the ledger holds them, as counted by hand, once for each rank."""
+def test_every_rank_decodes_the_same_bytes(
+    world: World, tmp_path: Path, kind: str, parameters: dict[str, Any], self_check: bool
+) -> None:
+    """Iterates do not depend on the number of ranks, and the ledger counts the bytes once for each rank."""
     from mpi4py import MPI
 
     from mpi_fed.engine.random_streams import PRIVATE, SHARED, THE_ROOT, Stream, successes
@@ -69,14 +81,14 @@ def test_every_rank_decodes_the_same_bytes(world, tmp_path: Path, kind, paramete
     configuration = two_way(plain, kind, **parameters)
     configuration = replace(configuration, route=configuration.route.model_copy(update={"self_check": self_check}))
     simulation, alone = (simulated(configuration, comm) for comm in (world.comm, MPI.COMM_SELF))
-    for one in (simulation, alone):
-        one.start(0)
-        one.advance(ROUNDS)
+    for started in (simulation, alone):
+        started.start(0)
+        started.advance(ROUNDS)
     assert simulation.state.w.tobytes() == alone.state.w.tobytes()
     assert simulation.wrong_message() is None
     explicit, trailer = "indices" in parameters, 16 * self_check
     if kind == "quantization":
-        sizes = np.full(ROUNDS, 4 + 3 * 2)  # a float, and of 13 coordinates the bits of sign, and of levels 0 .. 2
+        sizes = np.full(ROUNDS, 4 + 3 * 2)  # a float, and for 13 coordinates the bits of signs and of levels 0 .. 2
     else:
         kept, gaps = np.empty(DIMENSION, np.int64), np.empty(32)
         purpose, bits = (PRIVATE, 36) if explicit else (SHARED, 32)
@@ -90,8 +102,8 @@ def test_every_rank_decodes_the_same_bytes(world, tmp_path: Path, kind, paramete
 
 
 @pytest.mark.mpi(ranks=2)
-def test_a_wrong_message_of_the_root_is_named(world, tmp_path: Path) -> None:
-    """The checked kernel of rank 1 alone expects another mask."""
+def test_a_wrong_message_of_the_root_is_reported(world: World, tmp_path: Path) -> None:
+    """Only the checked kernel of rank 1 expects another mask."""
     assert world.size == 2
     (plain,) = configurations(tmp_path, "both", (UP,), rounds=ROUNDS)
     configuration = two_way(plain, "bernoulli", p=0.3)
@@ -105,14 +117,14 @@ def test_a_wrong_message_of_the_root_is_named(world, tmp_path: Path) -> None:
         route = route._replace(downlink=route.downlink._replace(compressor=checked._replace(inner=inner)))
         simulation.kernels = simulation.kernels._replace(route=route)
     simulation.advance(3)
-    found = world.comm.allgather(simulation.wrong_message())
-    assert found[0] is None
-    assert found[1].startswith("in round ")
-    assert "the message of the root is wrong: it decodes to another vector" in found[1]
+    reports = world.comm.allgather(simulation.wrong_message())
+    assert reports[0] is None
+    assert reports[1].startswith("in round ")
+    assert "the message of the root is wrong: it decodes to another vector" in reports[1]
 
 
-def directions(configuration, comm, start, rounds):
-    """(rounds, d): what the iterate moves along, at a `start` that steps of 1e-6 hardly leave."""
+def directions(configuration: Any, comm: MPI.Comm, start: Array, rounds: int) -> Array:
+    """Return the directions of the steps, (rounds, d), at `start`, (d,), which steps of 1e-6 hardly leave."""
     simulation = simulated(configuration, comm, rounds)
     simulation.start(0)
     simulation.state.w[:] = start
@@ -123,8 +135,10 @@ def directions(configuration, comm, start, rounds):
     return np.diff(iterates, axis=0) / -1e-6
 
 
-def both_ways(tmp_path: Path, *downlinks, problem="", rounds=10_000, clients=1, **tables):
-    """The configurations of a study with these downlinks in 5 dimensions, its uplink in float64."""
+def both_ways(
+    tmp_path: Path, *downlinks: Table, problem: Table = "", rounds: int = 10_000, clients: int = 1, **tables: Any
+) -> Any:
+    """Return the configurations of a study with these downlinks in 5 dimensions and an uplink in float64."""
     problem = {"dimension": 5} | as_mapping(problem)
     up = as_mapping(UP) | {"value_bits": 64}
     study = loaded_study(tmp_path, up, downlinks=downlinks, problem=problem, rounds=rounds, clients=clients, **tables)
@@ -132,12 +146,14 @@ def both_ways(tmp_path: Path, *downlinks, problem="", rounds=10_000, clients=1, 
 
 
 @pytest.mark.mpi(ranks=1)
-def test_both_compressions_together_are_unbiased_and_of_the_omega_that_steps_use(world, tmp_path: Path) -> None:
-    """E t = g, and E||t||^2 = (omega+1) ||g||^2, which holds here with equality, and would not if the root drew the
-    client's coins. 6 scores: a false alarm once in 2 10^4 (|z| < 4.5).
+def test_both_compressions_are_unbiased_with_the_omega_of_the_step(world: World, tmp_path: Path) -> None:
+    """E t = g and E||t||^2 = (omega+1) ||g||^2, with equality here.
+
+    The second would be wrong if the root drew the client's random numbers. 6 scores: a false alarm once in 2 10^4
+    (|z| < 4.5).
     """
     assert world.size == 1
-    tables = {"problem": 'batch_size = "full"', "algorithm": "step_size = 1e-6"}
+    tables: dict[str, Any] = {"problem": 'batch_size = "full"', "algorithm": "step_size = 1e-6"}
     (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.5\nvalue_bits = 64', **tables)
     population = configuration.problem.prepare(1)
     away = np.array([3.0, -1.0, 0.5, 2.0, 0.2])
@@ -153,30 +169,32 @@ def test_both_compressions_together_are_unbiased_and_of_the_omega_that_steps_use
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("downlink", ['kind = "bernoulli"\np = 0.4', 'kind = "quantization"\nlevels = 1'])
-def test_the_noise_at_the_optimum(world, tmp_path: Path, downlink) -> None:
-    """Tr(C H^-1) of the directions at w* is the predicted limit trace. A false alarm: 6e-5 each."""
+def test_the_noise_at_the_optimum(world: World, tmp_path: Path, downlink: str) -> None:
+    """Tr(C H^-1) of the directions at w* equals the predicted limit trace. A false alarm: 6e-5 each."""
     from mpi_fed.theory.prediction import compute
 
     assert world.size == 1
-    tables = {"problem": 'batch_size = 2\nshift = "both"', "algorithm": "step_size = 1e-6"}
+    tables: dict[str, Any] = {"problem": 'batch_size = 2\nshift = "both"', "algorithm": "step_size = 1e-6"}
     (configuration,) = both_ways(tmp_path, downlink, clients=3, **tables)
     population = configuration.problem.prepare(3)
     t = directions(configuration, world.comm, population.optimum, 10_000)
     traces = np.einsum("kj,jl,kl->k", t, np.linalg.inv(population.covariance.dense), t)
     expected = compute(configuration, population)
+    assert expected.limit_trace is not None
+    assert expected.limit_trace_error is not None
     error = np.hypot(traces.std() / 100, expected.limit_trace_error)
     assert abs(traces.mean() - expected.limit_trace) < 4 * error
 
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("algorithm", ["", MEMORIES], ids=["sgd", "control-variates"])
-def test_runs_have_the_risk_that_theory_predicts(world, tmp_path: Path, algorithm) -> None:
-    """Over 2000 repetitions of 30 rounds, the last iterate's and the average's. A false alarm: 1.3e-4 each."""
+def test_runs_have_the_predicted_risk(world: World, tmp_path: Path, algorithm: str) -> None:
+    """Over 2000 repetitions of 30 rounds, for the last iterate and the average. A false alarm: 1.3e-4 each."""
     from mpi_fed.theory.prediction import compute
 
     assert world.size == 1
     rounds, repetitions = 30, 2000
-    tables = {"problem": 'shift = "optimum"\noptimum_spread = 1.0', "algorithm": algorithm}
+    tables: dict[str, Any] = {"problem": 'shift = "optimum"\noptimum_spread = 1.0', "algorithm": algorithm}
     (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.4', clients=2, rounds=rounds, **tables)
     population = configuration.problem.prepare(2)
     expected = compute(configuration, population, [rounds])
@@ -187,24 +205,26 @@ def test_runs_have_the_risk_that_theory_predicts(world, tmp_path: Path, algorith
         simulation.advance(rounds)
         state = simulation.state
         risks.append([population.excess_risk(state.iterate_sum / rounds), population.excess_risk(state.w)])
-    predicted = [expected.excess_risk_averaged[0], expected.excess_risk_last[0]]
+    assert expected.excess_risk_averaged is not None
+    assert expected.excess_risk_last is not None
+    predicted: Any = [expected.excess_risk_averaged[0], expected.excess_risk_last[0]]
     z = (np.mean(risks, axis=0) - predicted) / np.std(risks, axis=0) * np.sqrt(repetitions)
     assert np.abs(z).max() < 4
 
 
 def test_downlinks_of_a_study_file(tmp_path: Path) -> None:
-    """Tables and lists make grids, labels and files tell them apart, and what a log holds gives them back."""
-    found = both_ways(tmp_path, 'kind = "quantization"\nlevels = [1, 2]', 'kind = "rand-h"\nomega = 1.5')
-    assert [c.label for c in found] == [
+    """Tables and lists make grids with distinct labels and file names; the tables of a log build the configuration."""
+    grid = both_ways(tmp_path, 'kind = "quantization"\nlevels = [1, 2]', 'kind = "rand-h"\nomega = 1.5')
+    assert [c.label for c in grid] == [
         f"bernoulli value_bits=64 p=0.5 downlink={rest}"
         for rest in ("quantization levels=1", "quantization levels=2", "rand-h h=2")
     ]
-    assert len({c.id for c in found}) == len({file_name(c.label, c.id) for c in found}) == 3
-    again = configuration_from_tables(json.loads(json.dumps(found[2].tables)))
-    assert (again.id, again.downlink, again.label) == (found[2].id, found[2].downlink, found[2].label)
-    assert "downlink" not in replace(found[0], downlink=None).tables
-    given = load_study(tmp_path / "study.toml", ["downlink.value_bits=64"]).configurations
-    assert [c.downlink.value_bits for c in given] == [64, 64, 64]
+    assert len({c.id for c in grid}) == len({file_name(c.label, c.id) for c in grid}) == 3
+    again = configuration_from_tables(json.loads(json.dumps(grid[2].tables)))
+    assert (again.id, again.downlink, again.label) == (grid[2].id, grid[2].downlink, grid[2].label)
+    assert "downlink" not in replace(grid[0], downlink=None).tables
+    wider = load_study(tmp_path / "study.toml", ["downlink.value_bits=64"]).configurations
+    assert [c.downlink and c.downlink.value_bits for c in wider] == [64, 64, 64]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +239,9 @@ def test_downlinks_of_a_study_file(tmp_path: Path) -> None:
         ('kind = "none"', {"route": "downlink_bits = 32"}, ["[[downlink]] 1", "downlink_bits"]),
     ],
 )
-def test_impossible_downlinks_are_refused(tmp_path: Path, downlink, more, words) -> None:
+def test_impossible_downlinks_are_refused(
+    tmp_path: Path, downlink: str, more: dict[str, Any], words: list[str]
+) -> None:
     with pytest.raises(InputError) as refused:
         both_ways(tmp_path, downlink, **more)
     for word in words:
@@ -231,14 +253,14 @@ def test_error_feedback_has_no_compressed_downlink(tmp_path: Path) -> None:
         loaded_study(tmp_path, 'kind = "top-k"\nk = 2', downlinks=["none"], algorithm="error-feedback")
 
 
-def test_memories_know_of_the_uplink_alone(tmp_path: Path) -> None:
-    """alpha is 1/(2 (omega_up+1)), while the step allows for both."""
+def test_the_rate_of_memories_depends_on_the_uplink_only(tmp_path: Path) -> None:
+    """alpha is 1/(2 (omega_up+1)); the step size depends on both compressions."""
     from mpi_fed.theory.prediction import compute
     from mpi_fed.theory.run_model import run_model
 
     (configuration,) = both_ways(tmp_path, 'kind = "bernoulli"\np = 0.25', algorithm=MEMORIES)
     population = configuration.problem.prepare(1)
     assert run_model(configuration, population).alpha == pytest.approx(1 / 4)
-    found = compute(configuration, population, [1])
-    assert found.omega == pytest.approx(7)
-    assert found.step_size == pytest.approx(1 / (16 * population.trace))
+    prediction = compute(configuration, population, [1])
+    assert prediction.omega == pytest.approx(7)
+    assert prediction.step_size == pytest.approx(1 / (16 * population.trace))

@@ -1,9 +1,10 @@
-"""reduce-levels: quantization by a scale that clients share adds up exactly, without bias, with the variance stated."""
+"""reduce-levels: quantization with a common scale adds up exactly, is unbiased, and has the stated variance."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,18 +14,23 @@ from support.trajectories import CLIENTS, DIMENSION, configurations, trajectory
 from mpi_fed.engine.wire import DOWNLINK_BYTES, INFORMATION_BITS, PAYLOAD_BYTES, UPLINK_BYTES
 from mpi_fed.errors import InputError
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpi_fed.launch.world import World
+
 ROUNDS = 60
 STILL = 1e-12
-"""A step at which w, and with it every gradient, stays where it is."""
+"""A step size so small that w, and with it every gradient, does not change."""
 
 
-def quantized(folder, levels, problem="gaussian", bits=64, algorithm=""):
+def quantized(folder: Path, levels: int, problem: str = "gaussian", bits: int = 64, algorithm: str = "") -> Any:
     compressor = f'kind = "quantization"\nlevels = {levels}\nvalue_bits = {bits}'
-    (found,) = configurations(folder, problem, (compressor,), ROUNDS, "reduce-levels", algorithm)
-    return found
+    (configuration,) = configurations(folder, problem, (compressor,), ROUNDS, "reduce-levels", algorithm)
+    return configuration
 
 
-def simulated(configuration, comm, stop=ROUNDS):
+def simulated(configuration: Any, comm: MPI.Comm, stop: int = ROUNDS) -> Any:
     from mpi_fed.runner.simulation import Simulation
 
     population = configuration.problem.prepare(configuration.clients)
@@ -37,19 +43,22 @@ def simulated(configuration, comm, stop=ROUNDS):
 
 @pytest.mark.mpi(ranks=[1, 2, 4], slow=[4])
 @pytest.mark.parametrize(("levels", "bits"), [(1, 32), (100, 64), (32767, 64)])
-def test_sums_are_exact(world, tmp_path: Path, levels, bits) -> None:
-    """Integers of 8, 16 and 32 bits: the bits of one rank on any number of them."""
+def test_sums_are_exact(world: World, tmp_path: Path, levels: int, bits: int) -> None:
+    """Integers of 8, 16 and 32 bits give the bits of one rank on any number of ranks."""
     from mpi4py import MPI
 
     configuration = quantized(tmp_path, levels, bits=bits)
-    found, alone = trajectory(configuration, world.comm), trajectory(configuration, MPI.COMM_SELF)
-    assert found == alone if world.is_root else found.w == alone.w
+    together, alone = trajectory(configuration, world.comm), trajectory(configuration, MPI.COMM_SELF)
+    assert together == alone if world.is_root else together.w == alone.w
 
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize(("levels", "width"), [(1, 1), (25, 1), (26, 2), (6553, 2), (6554, 4)])
-def test_ledger(world, tmp_path: Path, levels, width) -> None:
-    """An integer holds 5 s: 127, 32,767 and more. Up go a norm and d integers a rank; down the greatest norm, and w."""
+def test_ledger(world: World, tmp_path: Path, levels: int, width: int) -> None:
+    """An integer holds 5 s, up to 127, 32,767 or more.
+
+    The uplink counts a norm and d integers for each rank, the downlink the largest norm and w.
+    """
     totals = simulated(quantized(tmp_path, levels, bits=32), world.comm).wire.totals
     if world.is_root:
         message = 4 + width * DIMENSION
@@ -61,7 +70,7 @@ def test_ledger(world, tmp_path: Path, levels, width) -> None:
 
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("levels", [1, 5])
-def test_one_client_sends_plain_quantization(world, tmp_path: Path, levels) -> None:
+def test_one_client_sends_plain_quantization(world: World, tmp_path: Path, levels: int) -> None:
     from mpi_fed.routes import routes
 
     shared = replace(quantized(tmp_path, levels), clients=1)
@@ -71,16 +80,16 @@ def test_one_client_sends_plain_quantization(world, tmp_path: Path, levels) -> N
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("levels", [1, 3])
-def test_mean_and_variance_of_what_the_root_decodes(world, tmp_path: Path, levels) -> None:
-    """At fixed gradients, over M rounds. 2 x 13 scores below 5: a false alarm in fewer than 1 of 10,000 such tests.
+def test_mean_and_variance_of_decoded_messages(world: World, tmp_path: Path, levels: int) -> None:
+    """At fixed gradients, over M rounds, 2 x 13 scores are below 5: a false alarm in fewer than 1 of 10,000 tests.
 
-    The scores of the variance take the fourth moments that the law itself has.
+    The scores of the variance use the fourth moments of the law.
     """
     from mpi_fed.problems.population import gradient_at
 
     many = 3000
-    given = quantized(tmp_path, levels, "full", algorithm=f"step_size = {STILL}")
-    simulation = simulated(replace(given, rounds=many), world.comm, 0)
+    configuration = quantized(tmp_path, levels, "full", algorithm=f"step_size = {STILL}")
+    simulation = simulated(replace(configuration, rounds=many), world.comm, 0)
     gradients = np.array([gradient_at(client, simulation.state.w.copy()) for client in simulation.population.clients])
     decoded = np.empty((many, DIMENSION))
     for k in range(many):
@@ -103,18 +112,21 @@ def test_mean_and_variance_of_what_the_root_decodes(world, tmp_path: Path, level
     scores = ((error**2).mean(axis=0) - variance) / np.sqrt((fourth - variance**2) / many)
     assert np.abs(scores).max() < 5
     plain = np.linalg.norm(gradients, axis=1)
-    assert plain.min() < 0.9 * scale, "else a client's own norm would do as well"
+    assert plain.min() < 0.9 * scale, "the test needs clients whose norms differ from the common scale"
 
 
 def test_predictions(tmp_path: Path) -> None:
-    """Those of plain quantization for one client, and for several none."""
+    """Theory predicts one client, as plain quantization, and does not predict several."""
     from mpi_fed.theory.prediction import compute
 
-    given = quantized(tmp_path, 1)
-    several = compute(given, given.problem.prepare(CLIENTS))
-    assert several.prediction_kind is several.limit_trace is None
+    configuration = quantized(tmp_path, 1)
+    several = compute(configuration, configuration.problem.prepare(CLIENTS))
+    assert several.prediction_kind is None
+    assert several.limit_trace is None
+    assert several.note is not None
     assert "share a scale" in several.note
-    one = compute(replace(given, clients=1), given.problem.prepare(1))
+    one = compute(replace(configuration, clients=1), configuration.problem.prepare(1))
+    assert one.limit_trace is not None
     assert one.limit_trace > 0
 
 
@@ -129,7 +141,9 @@ def test_predictions(tmp_path: Path) -> None:
     ],
     ids=["none", "buckets", "float16", "checksums", "memories"],
 )
-def test_unsupported_pairings_are_refused(tmp_path: Path, compressor, more, words) -> None:
+def test_unsupported_pairings_are_refused(
+    tmp_path: Path, compressor: str, more: dict[str, Any], words: list[str]
+) -> None:
     tables = {"route": "reduce-levels"} | more
     with pytest.raises(InputError) as refused:
         loaded_study(tmp_path, compressor, **tables)
@@ -138,7 +152,7 @@ def test_unsupported_pairings_are_refused(tmp_path: Path, compressor, more, word
 
 
 @pytest.mark.mpi(ranks=1)
-def test_sums_beyond_32_bits_are_refused(world, tmp_path: Path) -> None:
-    given = quantized(tmp_path, 32767)
+def test_sums_beyond_32_bits_are_refused(world: World, tmp_path: Path) -> None:
+    configuration = quantized(tmp_path, 32767)
     with pytest.raises(InputError, match="do not fit into 32 bits; give fewer levels"):
-        given.route.payload_bytes(given.compressor, DIMENSION, 65_540)
+        configuration.route.payload_bytes(configuration.compressor, DIMENSION, 65_540)

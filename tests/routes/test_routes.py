@@ -1,32 +1,39 @@
-"""Routes: each gives the gather route's iterates, and enters in the ledger what MPI carried."""
+"""Routes: all give the iterates of the gather route, and the ledger holds the bytes that MPI carried."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.study_text import loaded_study
 from support.trajectories import ALGORITHMS, CLIENTS, COMPRESSORS, DIMENSION, configurations, trajectory
 
 from mpi_fed.engine.checksums import TRAILER
 from mpi_fed.engine.wire import DOWNLINK_BYTES, PAYLOAD_BYTES, UPLINK_BYTES
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpi_fed.launch.world import World
+
 ROUNDS = 60
 NONE = ('kind = "none"\nvalue_bits = 64',)
-SUMS = (("reduce", {}), ("allreduce", {}), ("tree-reduce", {"group_size": 2}))
+SUMS: tuple[tuple[str, dict[str, Any]], ...] = (("reduce", {}), ("allreduce", {}), ("tree-reduce", {"group_size": 2}))
 MEMORIES = next(case for case in ALGORITHMS if "control-variates" in case[2])
 
 
-def routed(configuration, kind, **fields):
-    """The same configuration on another route."""
+def routed(configuration: Any, kind: str, **fields: Any) -> Any:
+    """Return the configuration on another route."""
     from mpi_fed.routes import routes
 
     return replace(configuration, route=routes[kind](**fields).resolve(configuration.compressor))
 
 
-def simulated(configuration, comm, stop=ROUNDS):
+def simulated(configuration: Any, comm: MPI.Comm, stop: int = ROUNDS) -> Any:
     from mpi_fed.runner.simulation import Simulation
 
     population = configuration.problem.prepare(configuration.clients)
@@ -37,14 +44,14 @@ def simulated(configuration, comm, stop=ROUNDS):
     return simulation
 
 
-def same_everywhere(world, array):
+def same_everywhere(world: World, array: NDArray[np.float64]) -> bool:
     return len(set(world.comm.allgather(array.tobytes()))) == 1
 
 
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda text: text.replace("\n", ", "))
-def test_all_ranks_that_decode_do_what_the_root_does(world, tmp_path: Path, compressor) -> None:
-    """Bit for bit, on every rank, with the same messages in the ledger."""
+def test_ranks_that_decode_compute_what_the_root_computes(world: World, tmp_path: Path, compressor: str) -> None:
+    """All ranks have the same iterates, bit for bit, and the same messages in the ledger."""
     for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
         fixed = configuration.compressor.fixed_length
         kinds = ("gather", "allgather", "allgatherv") if fixed else ("gatherv", "allgatherv")
@@ -54,7 +61,7 @@ def test_all_ranks_that_decode_do_what_the_root_does(world, tmp_path: Path, comp
 
 
 @pytest.mark.mpi(ranks=3)
-def test_memories_move_alike_on_all_ranks(world, tmp_path: Path) -> None:
+def test_memories_are_equal_on_all_ranks(world: World, tmp_path: Path) -> None:
     problem, compressor, algorithm = MEMORIES
     for configuration in configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm):
         assert trajectory(routed(configuration, "allgatherv"), world.comm) == trajectory(configuration, world.comm)
@@ -64,17 +71,17 @@ TREES = (
     'kind = "quantization"\nlevels = 3',
     'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
 )
-"""Of one length, of lengths that the shared seed tells, that the sender alone knows."""
+"""Compressors with one length, with lengths computed from the shared seed, with lengths that only senders know."""
 
 
 @pytest.mark.mpi(ranks=[3, 4], slow=[4])
 @pytest.mark.parametrize("compressor", TREES, ids=["fixed", "varying"])
-def test_a_tree_changes_no_bit(world, tmp_path: Path, compressor) -> None:
-    """In groups of two (a third rank is alone in its own), of all ranks, and of ranks that are no neighbours."""
+def test_a_tree_changes_no_bit(world: World, tmp_path: Path, compressor: str) -> None:
+    """Groups have two ranks (a third rank is a group by itself), all ranks, or ranks that are not neighbours."""
     from mpi_fed.routes.tree import TreeRoute
 
     class InTurn(TreeRoute):
-        def split(self, comm):
+        def split(self, comm: MPI.Comm) -> MPI.Comm:
             return comm.Split((comm.rank + 1) // 2 % 2, comm.rank)
 
     for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
@@ -84,8 +91,8 @@ def test_a_tree_changes_no_bit(world, tmp_path: Path, compressor) -> None:
 
 
 @pytest.mark.mpi(ranks=[3, 4], slow=[4])
-def test_ledger_of_a_tree(world, tmp_path: Path) -> None:
-    """Both levels: each rank's messages to its leader, each group's to the root; w to two leaders, then to all."""
+def test_ledger_of_a_tree(world: World, tmp_path: Path) -> None:
+    """Both levels count: messages to leaders, then to the root; w to two leaders, then to all ranks."""
     groups = 2
     d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
@@ -97,12 +104,12 @@ def test_ledger_of_a_tree(world, tmp_path: Path) -> None:
     _, explicit = configurations(tmp_path, "gaussian", (TREES[1],), rounds=ROUNDS)
     totals = simulated(routed(explicit, "tree", group_size=2), world.comm).wire.totals
     if world.is_root:
-        counts = 4 * 2 * ranks  # an int32 for each of two clients at most on a rank
+        counts = 4 * 2 * ranks  # one int32 for each client of a rank, at most two
         assert totals[UPLINK_BYTES] == 2 * (totals[PAYLOAD_BYTES] + ROUNDS * counts)
 
 
 @pytest.mark.mpi(ranks=3)
-def test_a_tree_carries_checksums(world, tmp_path: Path) -> None:
+def test_a_tree_carries_checksums(world: World, tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", (TREES[0],), rounds=ROUNDS)
     plain, checked = (
         simulated(routed(configuration, "tree", group_size=2, self_check=check), world.comm) for check in (None, True)
@@ -114,8 +121,8 @@ def test_a_tree_carries_checksums(world, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi(ranks=3)
-def test_a_tree_goes_on_from_a_checkpoint_without_its_ranks(world, tmp_path: Path) -> None:
-    """The root takes up alone what three ranks have begun; and the tree's communicators are freed."""
+def test_one_rank_continues_the_checkpoint_of_a_tree(world: World, tmp_path: Path) -> None:
+    """The root alone continues a run of three ranks; closing frees the tree's communicators."""
     from mpi4py import MPI
 
     from mpi_fed.engine import mpi_calls
@@ -141,8 +148,8 @@ def test_a_tree_goes_on_from_a_checkpoint_without_its_ranks(world, tmp_path: Pat
 
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize(("bits", "tolerance"), [(64, 1e-13), (32, 1e-5)])
-def test_sums_are_those_of_the_root(world, tmp_path: Path, bits, tolerance) -> None:
-    """But for rounding: a rank's clients are added before, and MPI adds ranks in an order of its own."""
+def test_sums_equal_those_of_the_root(world: World, tmp_path: Path, bits: int, tolerance: float) -> None:
+    """They are equal up to rounding: each rank first adds its clients' messages, and MPI chooses the order of ranks."""
     (configuration,) = configurations(tmp_path, "gaussian", (f'kind = "none"\nvalue_bits = {bits}',), rounds=ROUNDS)
     expected = simulated(configuration, world.comm).state.w
     for kind, options in SUMS:
@@ -150,7 +157,7 @@ def test_sums_are_those_of_the_root(world, tmp_path: Path, bits, tolerance) -> N
         np.testing.assert_allclose(found.state.w, expected, rtol=tolerance, atol=tolerance)
         assert same_everywhere(world, found.state.model)
         if world.is_root and world.size > 1 and bits == 32:
-            assert found.state.w.tobytes() != expected.tobytes(), "CLIENTS / ranks > 1 are added up first"
+            assert found.state.w.tobytes() != expected.tobytes(), "several clients of a rank are added up first"
 
 
 COMMON = [
@@ -165,8 +172,8 @@ COMMON = [
 
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
-def test_messages_of_one_mask_add_up(world, tmp_path: Path, compressor) -> None:
-    """In the compressed domain, to what the root makes of them one by one; and with the same messages in the ledger."""
+def test_messages_of_a_common_mask_add_up(world: World, tmp_path: Path, compressor: str) -> None:
+    """The sum of the messages decodes to the sum of the decoded ones, with the same messages in the ledger."""
     (configuration,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
     expected = simulated(configuration, world.comm)
     for kind in ("reduce", "allreduce"):
@@ -179,17 +186,17 @@ def test_messages_of_one_mask_add_up(world, tmp_path: Path, compressor) -> None:
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
-def test_a_common_mask_is_another_draw_than_masks_of_their_own(world, tmp_path: Path, compressor) -> None:
-    (one,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
+def test_a_common_mask_is_drawn_independently_of_own_masks(world: World, tmp_path: Path, compressor: str) -> None:
+    (common,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
     (own,) = configurations(tmp_path, "gaussian", (compressor.replace("common", "own"),), rounds=ROUNDS)
     assert own.compressor.mask is None
-    found, other = simulated(one, world.comm), simulated(own, world.comm)
-    assert (found.state.w != other.state.w).all()
+    one, other = simulated(common, world.comm), simulated(own, world.comm)
+    assert (one.state.w != other.state.w).all()
 
 
 @pytest.mark.mpi(ranks=3)
-def test_ledger(world, tmp_path: Path) -> None:
-    """Uplink: the send buffers of all ranks. Downlink: what all ranks receive."""
+def test_ledger(world: World, tmp_path: Path) -> None:
+    """The uplink counts the send buffers of all ranks, the downlink the bytes that all ranks receive."""
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
     d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
     slots = -(-n // ranks)
@@ -200,12 +207,12 @@ def test_ledger(world, tmp_path: Path) -> None:
         "allgatherv": (n * d, ranks * n * d),
         "reduce": (ranks * d, ranks * d),
         "allreduce": (ranks * d, ranks * d),
-        "tree": (2 * n * d, (ranks + 1) * d),  # of one node, whose leader is the root
+        "tree": (2 * n * d, (ranks + 1) * d),  # one group, whose leader is the root
         "tree-reduce": ((ranks + 1) * d, (ranks + 1) * d),
     }
     from mpi_fed.routes import routes
 
-    assert expected.keys() == routes.keys() - {"auto", "reduce-levels"}  # for that see test_reduce_levels.py
+    assert expected.keys() == routes.keys() - {"auto", "reduce-levels"}  # see test_reduce_levels.py
     for kind, (up, down) in expected.items():
         totals = simulated(routed(configuration, kind), world.comm).wire.totals
         if world.is_root:
@@ -216,8 +223,8 @@ def test_ledger(world, tmp_path: Path) -> None:
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize("bits", [32, 16])
 @pytest.mark.parametrize("kind", ["gather", "reduce", "tree"])
-def test_a_downlink_of_fewer_bits(world, tmp_path: Path, kind, bits) -> None:
-    """Everyone computes at the same rounding of the root's w, whatever the number of ranks."""
+def test_a_downlink_of_fewer_bits(world: World, tmp_path: Path, kind: str, bits: int) -> None:
+    """All ranks compute with the same rounding of the root's w, for every number of ranks."""
     from mpi4py import MPI
 
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
@@ -225,7 +232,7 @@ def test_a_downlink_of_fewer_bits(world, tmp_path: Path, kind, bits) -> None:
     found = simulated(configuration, world.comm)
     model = found.state.model
     assert same_everywhere(world, model)
-    floats = {32: np.float32, 16: np.float16}[bits]
+    floats: Any = {32: np.float32, 16: np.float16}[bits]
     assert (model.astype(floats) == model).all()
     if world.is_root:
         w = found.state.w
@@ -243,7 +250,7 @@ def test_a_downlink_of_fewer_bits(world, tmp_path: Path, kind, bits) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path: Path) -> None:
+def test_a_checkpoint_holds_the_rounded_model(world: World, tmp_path: Path) -> None:
     from mpi_fed.runner import checkpoint
 
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
@@ -260,8 +267,8 @@ def test_a_rounded_model_goes_into_a_checkpoint(world, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_the_first_client_whose_number_overflows_is_named(world, tmp_path: Path) -> None:
-    """Not the root, whose w is no number from then on, nor who comes first of the ranks."""
+def test_the_first_client_whose_number_overflows_is_named(world: World, tmp_path: Path) -> None:
+    """The message names neither the root, whose w is NaN from then on, nor the first rank."""
     from mpi_fed.engine.random_streams import THE_ROOT
     from mpi_fed.errors import InputError
     from mpi_fed.runner.repetitions import _check_overflow
@@ -270,14 +277,15 @@ def test_the_first_client_whose_number_overflows_is_named(world, tmp_path: Path)
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"\nvalue_bits = 16',), rounds=ROUNDS)
     simulation = simulated(routed(configuration, "gather", downlink_bits=32), world.comm, 3)
     _check_overflow(world, simulation, None)
-    for root, said in (
+    cases: tuple[tuple[tuple[int | np.int64, int], str], ...] = (
         ((np.int64(THE_ROOT), 7), "in round 7 client 3 had to send"),
         ((0, 8), "in round 7 client 3 had to send"),
         ((np.int64(THE_ROOT), 6), "in round 6 the root had to send"),
-    ):
+    )
+    for root, message in cases:
         simulation.state.overflow[:] = root if world.is_root else (3, 7)
-        wider = "the route downlink_bits = 32" if "root" in said else "this compressor value_bits = 32"
-        with pytest.raises(InputError, match=f"{said}.* give {wider}"):
+        wider = "the route downlink_bits = 32" if "root" in message else "this compressor value_bits = 32"
+        with pytest.raises(InputError, match=f"{message}.* give {wider}"):
             _check_overflow(world, simulation, None)
 
 
@@ -297,7 +305,7 @@ def test_the_first_client_whose_number_overflows_is_named(world, tmp_path: Path)
         ('kind = "auto"\ndownlink_bits = 8', 'kind = "none"', ["[route]", "downlink_bits", "8"]),
     ],
 )
-def test_unsupported_pairings_are_refused(tmp_path: Path, route, compressor, words) -> None:
+def test_unsupported_pairings_are_refused(tmp_path: Path, route: str, compressor: str, words: list[str]) -> None:
     from mpi_fed.errors import InputError
 
     with pytest.raises(InputError) as refused:
@@ -312,13 +320,13 @@ MASKED = ['kind = "rand-h"\nh = 2', 'kind = "bernoulli"\np = 0.4', 'kind = "sket
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("compressor", MASKED, ids=["r", "b", "s"])
 @pytest.mark.parametrize("mask", ["common", "own"])
-def test_the_noise_at_the_optimum_of_a_common_mask(world, tmp_path: Path, compressor, mask) -> None:
-    """Its trace against prediction, over rounds whose steps are too small to leave w*. A false alarm: 6e-5 each."""
+def test_the_noise_at_the_optimum_of_a_common_mask(world: World, tmp_path: Path, compressor: str, mask: str) -> None:
+    """The trace equals its prediction, over rounds with steps too small to leave w*. A false alarm: 6e-5 each."""
     from mpi_fed.runner.simulation import Simulation
     from mpi_fed.theory.prediction import compute
 
     problem = {"batch_size": 2, "shift": "both", "noise_variance": 0.5}
-    tables = {"rounds": 20_000, "clients": 3, "problem": problem, "algorithm": "step_size = 1e-6"}
+    tables: dict[str, Any] = {"rounds": 20_000, "clients": 3, "problem": problem, "algorithm": "step_size = 1e-6"}
     (configuration,) = loaded_study(tmp_path, f'{compressor}\nmask = "{mask}"', **tables).configurations
     population = configuration.problem.prepare(3)
     simulation = Simulation(configuration, population, world.comm, [0, 20_000])
@@ -333,4 +341,5 @@ def test_the_noise_at_the_optimum_of_a_common_mask(world, tmp_path: Path, compre
     inverse = np.linalg.inv(population.covariance.dense)
     traces = np.einsum("kj,jl,kl->k", messages, inverse, messages)
     expected = compute(configuration, population).limit_trace
+    assert expected is not None
     assert abs(traces.mean() - expected) < 4 * traces.std() / np.sqrt(len(traces))
