@@ -1,4 +1,6 @@
-"""Write the reference pages that are made from the code: python scripts/reference_pages.py docs
+"""Write the reference pages that are made from the code.
+
+    python scripts/reference_pages.py docs
 
 `cli.md` comes from the command line's parser; `study-keys.md` from the fields of the components and the Parameters
 sections of their docstrings; `api/compressors.md` and its like name every registered class, whose docstrings the site
@@ -109,7 +111,7 @@ def _keys_blocks() -> Iterator[str]:
         heading = f"[[{family}]]" if family == "compressor" else f"[{family}]"
         yield from _table_blocks(f"## `{heading}`", base)
         if family == "compressor":
-            yield "A `[[downlink]]` table takes the same kinds and keys; it compresses what the root sends to the clients."
+            yield "A `[[downlink]]` table has the same kinds and keys, and compresses the broadcast of the root."
         for kind, component in registry.items():
             yield from _table_blocks(f"### `{kind}`", component, base)
     yield from _table_blocks("## `[log]`", LogOptions)

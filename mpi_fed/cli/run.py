@@ -11,6 +11,7 @@ from ..errors import WorldError
 from ..launch import environment
 from ..study.run_options import RunOptions
 from ..terminal.console import say
+from ..text import count
 
 if TYPE_CHECKING:
     from ..study.plan import Plan
@@ -43,9 +44,8 @@ def _run_as_rank(options: RunOptions) -> int:
     here = world.start()
     with world.guard(here):
         if options.ranks not in (None, here.size):
-            raise WorldError(
-                f"--ranks {options.ranks} was given, but the launcher started {here.size}; give both the same number"
-            )
+            started = f"the launcher started {count(here.size, 'rank')}"
+            raise WorldError(f"--ranks {options.ranks}: {started}; leave --ranks out or give {here.size}")
         from .. import plugins
 
         plugins.load(options.plugins)

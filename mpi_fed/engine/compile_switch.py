@@ -7,3 +7,6 @@ compile_kernels: bool = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
 Read once, when `compilation` is first imported.
 """
+
+# With colorama installed, numba would write a colour code to standard output at exit, behind a JSON document.
+os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")

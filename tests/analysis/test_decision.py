@@ -247,7 +247,7 @@ def test_many_comparisons_widen_their_intervals_together(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_interval_of_a_ratio_of_penalties_has_its_confidence(paired: bool) -> None:
-    """Of 2,000 intervals 95% +- 0.5% contain the ratio of chi squares that share half of their noise, or none."""
+    """95% +- 0.5% of 2,000 intervals contain the ratio of chi squares that share half of their noise, or none."""
     generator = np.random.default_rng(0)
     covered = 0
     for _ in range(2000):

@@ -105,7 +105,7 @@ def test_comparison_of_deterministic_runs() -> None:
 
 @pytest.mark.parametrize("repetitions", [5, 30])
 def test_comparison_keeps_its_level_on_skewed_risks(repetitions: int) -> None:
-    """Of 5,000 tests at level 1% on exponential risks, 20 to 100 reject.
+    """20 to 100 of 5,000 tests at level 1% on exponential risks reject.
 
     Over 400,000 tests the measured rate is 0.9% to 1.3%. At this rate the number leaves the range with probability
     below 5e-4. Student's t test on the mean rejects 140 to 250 times.

@@ -52,7 +52,7 @@ def test_every_compressor_has_the_risk_that_theory_predicts(tmp_path: Path, caps
 
 @pytest.mark.slow
 def test_heterogeneous_clients_with_and_without_memories(tmp_path: Path) -> None:
-    """Of 48 cells, 41 have a z.
+    """41 of 48 cells have a z.
 
     Quantization has an exact prediction only at batch size 1 without memory. With true gradients and no compression all
     repetitions are equal, so there is no z.

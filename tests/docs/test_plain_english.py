@@ -30,7 +30,7 @@ INSTEAD = {
 }
 """Each regular expression, of whole words, and what to write in its place."""
 BANNED = re.compile(rf"(?<![\w-])({'|'.join(f'(?:{word})' for word in INSTEAD)})(?![\w-])", re.IGNORECASE)
-FIRST_WORDS = ("What", "Whether", "Where", "How", "Of", "Which", "Why", "Who", "When", "By", "From", "For")
+FIRST_WORDS = ("What", "Whether", "Where", "How", "Of", "Which", "Why", "Who", "When")
 """A docstring begins with a verb in the imperative, with the noun that the thing is, or with a formula."""
 PROSE = {".py", ".md", ".toml", ".j2", ".sbatch", ".html", ".js", ".c", ".yml", ".yaml", ".cff"}
 
