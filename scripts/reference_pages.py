@@ -14,8 +14,10 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from docstring_text import escaped
 from griffe import Docstring, DocstringSectionKind, Parser
@@ -24,13 +26,17 @@ from pydantic.fields import FieldInfo
 
 from mpi_fed.cli.main import COMMANDS
 from mpi_fed.cli.options import command_parsers
+from mpi_fed.component import Component, Registry
 from mpi_fed.study.configuration import LogOptions, StudyOptions
 from mpi_fed.study.families import BASES, REGISTRIES
 from mpi_fed.study.validation import allowed
+from mpi_fed.text import join
 
 NOTICE = "<!-- Made by `python scripts/reference_pages.py docs`. Edit the docstrings, then run it again. -->"
 WIDTH = 78
 """Columns of a usage line."""
+LINE = 100
+"""Columns of a line of prose."""
 TITLES = {
     "problem": "Problems",
     "algorithm": "Algorithms",
@@ -66,7 +72,7 @@ def cli_page() -> str:
 
 def _cli_blocks() -> Iterator[str]:
     yield "# Command line"
-    yield (
+    yield wrapped(
         "Every command prints this with `--help`. Exit status: 0 done; 2 the input is wrong, and one line says where "
         "and how to fix it; 3 the MPI world is not the one that was asked for; 85 the run saved a checkpoint on a "
         "signal and goes on when it is started again; anything else is a failure."
@@ -90,7 +96,7 @@ def _option(action: argparse.Action) -> str:
     metavar = action.metavar if isinstance(action.metavar, str) else ""
     value = f" {metavar}{' ...' if action.nargs == '+' else ''}" if metavar else ""
     names = [f"`{option}{value}`" for option in action.option_strings] or [f"`{metavar}`"]
-    return f"{', '.join(names)}\n:   {action.help}"
+    return f"{', '.join(names)}\n{wrapped(action.help or '', ':   ', '    ')}"
 
 
 def keys_page() -> str:
@@ -100,32 +106,49 @@ def keys_page() -> str:
 
 def _keys_blocks() -> Iterator[str]:
     yield "# Study keys"
-    yield (
+    yield wrapped(
         "Every table and key of a study file, with the values that it takes and its default. "
         "[Write a study file](study-file.md) explains how they work together. A list in place of a single value makes "
         "a grid."
     )
-    yield from _table_blocks("## `[study]`", StudyOptions)
+    yield from _key_blocks("## `[study]`", StudyOptions)
     for base, registry in BASES.items():
         family = registry.family
         heading = f"[[{family}]]" if family == "compressor" else f"[{family}]"
-        yield from _table_blocks(f"## `{heading}`", base)
+        yield from _key_blocks(f"## `{heading}`", base)
         if family == "compressor":
             yield "A `[[downlink]]` table has the same kinds and keys, and compresses the broadcast of the root."
+        shared = _shared_bases(registry)
+        for other, kinds in shared.items():
+            yield from _key_blocks(f"### Keys of {join((f'`{kind}`' for kind in kinds), 'and')}", other, [base])
         for kind, component in registry.items():
-            yield from _table_blocks(f"### `{kind}`", component, base)
-    yield from _table_blocks("## `[log]`", LogOptions)
+            yield from _key_blocks(f"### `{kind}`", component, [base, *shared])
+    yield from _key_blocks("## `[log]`", LogOptions)
 
 
-def _table_blocks(heading: str, model: type[BaseModel], base: type[BaseModel] | None = None) -> Iterator[str]:
-    """Yield a heading, a sentence and the table of the keys that `base` does not have."""
+def _shared_bases(registry: Registry[Any]) -> dict[type[BaseModel], list[str]]:
+    """Return the classes between a family's base and its kinds that add keys, and the kinds that have them."""
+    shared: dict[type[BaseModel], list[str]] = {}
+    for kind, component in registry.items():
+        for other in component.__mro__[1:]:
+            if issubclass(other, Component) and "kind" not in vars(other) and other not in BASES and _own_keys(other):
+                shared.setdefault(other, []).append(kind)
+    return shared
+
+
+def _own_keys(model: type[BaseModel]) -> set[str]:
+    """Return the keys that no base of the class has."""
+    return set(model.model_fields) - {key for base in model.__mro__[1:] for key in getattr(base, "model_fields", ())}
+
+
+def _key_blocks(heading: str, model: type[BaseModel], bases: Sequence[type[BaseModel]] = ()) -> Iterator[str]:
+    """Yield a heading, a sentence and the keys that are the same in none of `bases`."""
     yield heading
-    yield summary(model)
-    fields = {name: field for name, field in model.model_fields.items() if base is None or not _same(base, name, field)}
-    if fields:
-        described = described_keys(model)
-        rows = [_row(name, field, described.get(name, "")) for name, field in fields.items()]
-        yield "\n".join(["| key | values | default | meaning |", "|---|---|---|---|", *rows])
+    yield wrapped(summary(model))
+    described = described_keys(model)
+    for name, field in model.model_fields.items():
+        if not any(issubclass(model, base) and _same(base, name, field) for base in bases):
+            yield _key(name, field, described.get(name, ""))
 
 
 def _same(base: type[BaseModel], name: str, field: FieldInfo) -> bool:
@@ -133,10 +156,19 @@ def _same(base: type[BaseModel], name: str, field: FieldInfo) -> bool:
     return known is not None and (known.annotation, known.default) == (field.annotation, field.default)
 
 
-def _row(name: str, field: FieldInfo, meaning: str) -> str:
-    default = "required" if field.is_required() else "" if field.default is None else f"`{json.dumps(field.default)}`"
-    values = allowed(field.annotation, field.metadata)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{name}`", values, default, meaning)) + " |"
+def _key(name: str, field: FieldInfo, meaning: str) -> str:
+    """Return one key as an entry of a definition list."""
+    if field.is_required():
+        default = "required"
+    else:
+        default = "no fixed default" if field.default is None else f"default `{json.dumps(field.default)}`"
+    head = f"`{name}`: {allowed(field.annotation, field.metadata)}; {default}"
+    return f"{head}\n{wrapped(meaning, ':   ', '    ')}"
+
+
+def wrapped(text: str, first: str = "", others: str = "") -> str:
+    """Return a paragraph in lines of up to LINE columns."""
+    return textwrap.fill(text, LINE, initial_indent=first, subsequent_indent=others, break_long_words=False)
 
 
 def summary(model: type[BaseModel]) -> str:
