@@ -17,7 +17,7 @@ import numpy as np
 
 from mpi_fed.analysis.document import Slope
 from mpi_fed.analysis.rates import fit_slope
-from mpi_fed.log.reader import Log, load_all, usable
+from mpi_fed.log.reader import Log, read_logs, usable
 
 
 def rate(log: Log, first_round: int | None = None) -> Slope | None:
@@ -63,7 +63,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, metavar="K", help="the first round of the fit (default: the last / 10)")
     parser.add_argument("--out", type=Path, default=Path("rates.png"), metavar="FILE", help="file of the picture")
     options = parser.parse_args()
-    logs = [log for log in load_all(options.paths) if usable(log).any()]  # load_all names and leaves out damaged files
+    # read_logs names damaged files on standard error and leaves them out.
+    logs = [log for log in read_logs(options.paths) if usable(log).any()]
     if not logs:
         raise SystemExit("no log has a complete repetition; give logs (.h5) of finished runs, or folders of them")
     slopes = [rate(log, options.first) for log in logs]

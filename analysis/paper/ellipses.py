@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_fed.analysis import load
+from mpi_fed.analysis import read_log
 from mpi_fed.log import schema
 from mpi_fed.log.reader import Log
 from mpi_fed.study.load import configuration_from_tables
@@ -35,7 +35,7 @@ class Cloud(NamedTuple):
 
 def ellipses(folder: Path, picture: Path) -> Iterator[str]:
     """Draw the picture, and yield the text and the table on the averaged iterates and their ellipses."""
-    logs = [load(path) for path in sorted(folder.glob("*.h5"))]
+    logs = [read_log(path) for path in sorted(folder.glob("*.h5"))]
     logs.sort(key=lambda log: (log.configuration["problem"]["rotation"] != "diagonal", drawn_at(log)))
     clouds = [cloud(log) for log in logs]
     draw_clouds(clouds, picture)

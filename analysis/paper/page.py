@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mpi_fed.analysis import load
+from mpi_fed.analysis import read_log
 from mpi_fed.analysis.document import Analysis, Entry
 from mpi_fed.analysis.limit_law import compare_with_limit_law, draw_limit_law
 from mpi_fed.study.configuration import Configuration
@@ -273,7 +273,7 @@ def laws(entries: Sequence[Entry]) -> Iterator[str]:
     yield "| compressor | mean | limit trace | distance | p | 10 % | limit | 50 % | limit | 90 % | limit |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for entry in entries:
-        log = load(entry.file)
+        log = read_log(entry.file)
         scaled = 2 * log.rounds * log.excess_risk_averaged[log.complete, -1]
         prediction = predict(configuration_from_tables(log.configuration), log_rounds=[log.rounds])
         assert prediction.limit_weights is not None

@@ -9,7 +9,8 @@ fills in the document that `document.py` defines, with the statistics of `rates.
 `xarray.Dataset`. `scaling/` implements `mpi-fed scaling`, and `cost_model/` implements `mpi-fed model`.
 """
 
-from ..log.reader import Log, load
+from ..log.reader import Log, read_log
 from .command import analyze, report
+from .dataset import load
 
-__all__ = ["Log", "analyze", "load", "report"]
+__all__ = ["Log", "analyze", "load", "read_log", "report"]

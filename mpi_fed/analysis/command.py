@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import atomic_files
-from ..log.reader import Log, load_all
+from ..log.reader import Log, read_logs
 from .decision import decide
 from .document import Analysis
 from .heterogeneity import answer
@@ -51,7 +51,7 @@ def analyze(
     """
     if target is not None and not (math.isfinite(target) and target > 0):
         raise InputError(f"--target {target}: must be a positive number; give the mean excess risk to reach")
-    logs = load_all(paths)
+    logs = read_logs(paths)
     if not logs:
         return InputError.exit_status
     forecasts = [forecast(log) for log in logs]

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..log import schema
-from ..log.reader import Log, load_all, open_log
-from ..log.reader import load as load_log
+from ..log.reader import Log, open_log, read_log, read_logs
 from .prediction import forecast
 
 if TYPE_CHECKING:
@@ -62,8 +61,8 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
 
     path = Path(path)
     if not path.is_dir():
-        return _dataset(load_log(path), theory)
-    logs = load_all([path])
+        return _dataset(read_log(path), theory)
+    logs = read_logs([path])
     if not logs:
         raise InputError(f"{path}: this folder holds no log; give a folder that mpi-fed run wrote")
     names = _names(logs)

@@ -178,7 +178,7 @@ def open_log(path: Path) -> Iterator[h5py.File]:
         ) from None
 
 
-def load(path: str | Path) -> Log:
+def read_log(path: str | Path) -> Log:
     """Load the log of one configuration as NumPy arrays. `mpi_fed.load` gives an `xarray.Dataset` instead.
 
     Parameters
@@ -200,7 +200,7 @@ def load(path: str | Path) -> Log:
     See Also
     --------
     mpi_fed.load : Load logs as an `xarray.Dataset`, with the prediction of theory.
-    load_all : Load the logs of files and folders.
+    read_logs : Load the logs of files and folders.
 
     Notes
     -----
@@ -225,8 +225,8 @@ def load(path: str | Path) -> Log:
     --------
     The mean curve of the averaged iterate, against the bytes that the clients sent:
 
-    >>> from mpi_fed.log.reader import load
-    >>> log = load("tests/recorded/logs/finished/none-6d8f94.h5")
+    >>> from mpi_fed.log.reader import read_log
+    >>> log = read_log("tests/recorded/logs/finished/none-6d8f94.h5")
     >>> log.label, log.status, log.rounds
     ('none', 'complete', 2000)
     >>> log.excess_risk_averaged.shape  # repetitions, log points
@@ -250,7 +250,7 @@ def load(path: str | Path) -> Log:
     return log
 
 
-def load_all(paths: Iterable[str | Path]) -> list[Log]:
+def read_logs(paths: Iterable[str | Path]) -> list[Log]:
     """Load the logs of files and, recursively, of folders (*.h5).
 
     A file that cannot be loaded is left out, and the reason is printed on standard error in one sentence.
@@ -268,7 +268,7 @@ def load_all(paths: Iterable[str | Path]) -> list[Log]:
     logs = []
     for file in dict.fromkeys(file for path in paths for file in _files(Path(path))):
         try:
-            logs.append(load(file))
+            logs.append(read_log(file))
         except InputError as error:
             say(str(error))
     return sorted(

@@ -10,7 +10,7 @@ import xarray
 
 import mpi_fed
 from mpi_fed.log import schema
-from mpi_fed.log.reader import load as load_log
+from mpi_fed.log.reader import read_log
 from mpi_fed.theory import predict
 
 LOGS = Path(__file__).parents[1] / "recorded" / "logs"
@@ -25,7 +25,7 @@ def test_a_log_is_loaded_as_xarray_opens_it_with_the_prediction(path: Path) -> N
         assert {name: variable.attrs.get("units") for name, variable in data.items() if name in opened} == {
             str(name): variable.attrs.get("units") for name, variable in opened.items()
         }
-    configuration = mpi_fed.study.load.configuration_from_tables(load_log(path).configuration)
+    configuration = mpi_fed.study.load.configuration_from_tables(read_log(path).configuration)
     expected = predict(configuration, log_rounds=data["round"].values.tolist())
     predicted = data.predicted_excess_risk_averaged
     assert predicted.attrs["prediction_kind"] == (expected.prediction_kind or "none")
@@ -35,7 +35,7 @@ def test_a_log_is_loaded_as_xarray_opens_it_with_the_prediction(path: Path) -> N
 
 def test_a_folder_has_a_dimension_for_configurations() -> None:
     data = mpi_fed.load(LOGS)
-    logs = [load_log(path) for path in sorted(LOGS.rglob("*.h5"))]
+    logs = [read_log(path) for path in sorted(LOGS.rglob("*.h5"))]
     assert data.sizes["configuration"] == len(logs) > 1
     assert data.excess_risk_averaged.dims == ("configuration", "repetition", "round")
     assert data.predicted_excess_risk_averaged.dims == ("configuration", "round")

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from support.synthetic_log import points, power_law, tables, write_log
 
-from mpi_fed.analysis import Log, cells, load, sentences
+from mpi_fed.analysis import Log, cells, read_log, sentences
 from mpi_fed.analysis.decision import decide
 from mpi_fed.analysis.document import Decision, Entry, HeterogeneityAnswer, PenaltyComparison, Ratio
 from mpi_fed.analysis.heterogeneity import Shifted, answer, comparisons, ratio_interval
@@ -46,7 +46,7 @@ def decisions_on(
         made = tables(compressor={"kind": kind}, study={"repetitions": list(range(SEEDS))})
         path = tmp_path / f"{number}.h5"
         write_log(path, made, risks, label=kind, payload=payload, omega=omega)
-        logs.append(load(path))
+        logs.append(read_log(path))
     forecasts = [forecast or Forecast()] * len(logs)
     return decide(logs, summarise(logs, forecasts, target))
 
@@ -115,7 +115,7 @@ def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path: Path
             made = tables(compressor={"kind": kind}, **changes)
             path = tmp_path / f"{shift}-{kind}.h5"
             write_log(path, made, averages=1 + distance + noise, label=kind, omega=3.0)
-            logs.append(load(path))
+            logs.append(read_log(path))
     population = Gaussian(dimension=10, rotation="dct").prepare(2)
     decisions = decide(logs, summarise(logs, [Forecast(population=population)] * 4))
     assert decisions[1].heterogeneity == []
@@ -128,7 +128,7 @@ def decision_on(tmp_path: Path, averages: Floats, seeds: list[int]) -> Decision:
     for kind in ("none", "rand-h"):
         made = tables(compressor={"kind": kind}, study={"repetitions": seeds})
         write_log(tmp_path / f"{kind}.h5", made, averages=averages, label=kind, omega=3.0)
-        logs.append(load(tmp_path / f"{kind}.h5"))
+        logs.append(read_log(tmp_path / f"{kind}.h5"))
     population = Gaussian(dimension=averages.shape[1], rotation="dct").prepare(2)
     (decision,) = decide(logs, summarise(logs, [Forecast(population=population)] * 2))
     return decision
@@ -175,7 +175,7 @@ def shifted(folder: Path, made: dict[str, tuple[Floats, Floats]]) -> list[Log]:
             }
             path = folder / f"{shift}{number}.h5"
             write_log(path, tables(compressor={"kind": kind}, **changes), risks, label=kind, omega=3.0)
-            logs.append(load(path))
+            logs.append(read_log(path))
     return sorted(logs, key=lambda log: log.configuration["problem"]["shift"] != "none")
 
 
@@ -324,7 +324,7 @@ def test_without_a_comparison_there_is_no_answer() -> None:
 
 def test_a_risk_that_grows_is_invalid(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", tables(), power_law(ROUNDS, 1.0, 2.0))
-    (entry,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
+    (entry,) = summarise([read_log(tmp_path / "a.h5")], [Forecast()]).configurations
     assert entry.verdict == "INVALID"
     assert "the step size is too large" in entry.reasons[-1]
 
@@ -352,7 +352,7 @@ def test_every_projection_is_compared_with_the_quantization_of_nearest_omega(tmp
             made = tables(compressor={"kind": kind}, study={"repetitions": list(range(SEEDS))})
             path = tmp_path / f"{number}-{part}.h5"
             write_log(path, made, scale * scattered(1.0, 0.05, 2 * number + part))
-            pair.append(load(path))
+            pair.append(read_log(path))
         members.append(Shifted(name, omega, pair[1], pair[0]))
     verdicts = {compared.name: (compared.reference, compared.verdict) for compared in comparisons([members])[0]}
     assert verdicts == {"few": ("coarse", "better"), "many": ("fine", "worse")}

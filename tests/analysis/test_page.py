@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.synthetic_log import PAYLOAD, ROUNDS, N, power_law, tables, write_log
 
-from mpi_fed.analysis import analyze, load, series
+from mpi_fed.analysis import analyze, read_log, series
 from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.errors import InputError
 
@@ -125,7 +125,7 @@ def test_logs_without_curves_still_give_a_report(
 
 
 def test_panels_split_by_problem_and_series_by_compressor(study: Path) -> None:
-    logs = [load(path) for path in sorted(study.glob("*.h5"))]
+    logs = [read_log(path) for path in sorted(study.glob("*.h5"))]
     shown = series.pictures(logs, [Forecast()] * 4)
     assert shown.names == ["none", "quantization"]
     assert [panel.title for panel in shown.panels] == ["eigenvalue_decay = 1", "eigenvalue_decay = 2"]
@@ -135,7 +135,7 @@ def test_panels_split_by_problem_and_series_by_compressor(study: Path) -> None:
 def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path: Path) -> None:
     risk = np.arange(1.0, 12.0)[:, None] * power_law(ROUNDS)
     write_log(tmp_path / "a.h5", tables(study={"repetitions": list(range(11))}), risk)
-    curve = series.curve(load(tmp_path / "a.h5"), Forecast(power_law(ROUNDS, 6), "exact", 1.0))
+    curve = series.curve(read_log(tmp_path / "a.h5"), Forecast(power_law(ROUNDS, 6), "exact", 1.0))
     assert curve.low is not None
     assert curve.high is not None
     assert curve.theory is not None
@@ -148,4 +148,4 @@ def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path: Path) ->
 
 def test_the_curve_of_a_running_study_ends_with_its_shortest_repetition(tmp_path: Path) -> None:
     write_log(tmp_path / "a.h5", reached=[120, 80, 0], status="running")
-    assert len(series.curve(load(tmp_path / "a.h5"), Forecast()).mean) == 79
+    assert len(series.curve(read_log(tmp_path / "a.h5"), Forecast()).mean) == 79

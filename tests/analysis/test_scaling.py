@@ -20,7 +20,7 @@ from scipy import stats
 from support import command
 from support.synthetic_log import points, tables, write_log
 
-from mpi_fed.analysis import load
+from mpi_fed.analysis import read_log
 from mpi_fed.analysis.scaling import table as scaling_table
 from mpi_fed.analysis.scaling.command import scaling
 from mpi_fed.analysis.scaling.points import cores_of, launch_of, numbers, seconds_a_round
@@ -178,7 +178,7 @@ def test_the_first_rounds_are_left_out() -> None:
     write("1.h5", 1, 8, 2e-6)
     with h5py.File("1.h5", "a") as file:
         file["wall_seconds"][:, np.flatnonzero(ROUNDS == 50)[0] :] += 1.0
-    np.testing.assert_allclose(seconds_a_round(load("1.h5")), 2e-6, rtol=1e-6)
+    np.testing.assert_allclose(seconds_a_round(read_log("1.h5")), 2e-6, rtol=1e-6)
 
 
 def test_phases_are_those_that_a_round_waits_for(document_of: Document) -> None:
@@ -403,7 +403,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_studies_give_strong_and_weak_groups(real: Path, document_of: Document) -> None:
-    logs = [load(path) for path in sorted(real.rglob("*.h5"))]
+    logs = [read_log(path) for path in sorted(real.rglob("*.h5"))]
     assert sorted(launch_of(log).ranks for log in logs) == [1] * 6 + [2] * 6
     document = document_of(real)
     kinds = {(group["kind"], group["name"]): group for group in document["groups"]}

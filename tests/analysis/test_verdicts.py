@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.synthetic_log import NOISE, ROUNDS, K, power_law, tables, write_log
 
-from mpi_fed.analysis import cells, load
+from mpi_fed.analysis import cells, read_log
 from mpi_fed.analysis.document import Mean
 from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.analysis.summary import summarise
@@ -53,7 +53,7 @@ def test_a_plugins_configuration_has_no_prediction(tmp_path: Path) -> None:
     from mpi_fed.analysis.prediction import forecast
 
     write_log(tmp_path / "a.h5", tables(compressor={"kind": "of-a-plugin"}))
-    assert "of-a-plugin" in (forecast(load(tmp_path / "a.h5")).note or "")
+    assert "of-a-plugin" in (forecast(read_log(tmp_path / "a.h5")).note or "")
 
 
 def test_a_killed_run_counts_the_repetitions_that_reached_the_end(tmp_path: Path, analysed: Analysed) -> None:
@@ -78,7 +78,7 @@ def test_results_are_null_if_no_repetition_reached_the_end(tmp_path: Path, analy
     assert entry["uplink"]["payload_bytes"] is None
     assert entry["rounds_to_target"] is None
     assert entry["slope"] is None
-    (typed,) = summarise([load(tmp_path / "a.h5")], [Forecast()]).configurations
+    (typed,) = summarise([read_log(tmp_path / "a.h5")], [Forecast()]).configurations
     assert cells.rounds(typed) == "-"
     assert cells.rounds(replace(typed, excess_risk_averaged=Mean(1.0, None))) == "not reached"
 

@@ -17,7 +17,7 @@ from mpi_fed.analysis.prediction import Forecast
 from mpi_fed.benchmark.document import Bench
 from mpi_fed.benchmark.load import load_bench
 from mpi_fed.benchmark.result import bench_document
-from mpi_fed.log.reader import load
+from mpi_fed.log.reader import read_log
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +47,7 @@ def test_a_saved_bench_is_read_as_it_was_written(tmp_path: Path, reasons: list[s
 def test_a_saved_analysis_is_read_as_it_was_written(tmp_path: Path) -> None:
     for name, label in (("a", "none"), ("b", "quantization")):
         write_log(tmp_path / f"{name}.h5", label=label)
-    logs = [load(path) for path in sorted(tmp_path.glob("*.h5"))]
+    logs = [read_log(path) for path in sorted(tmp_path.glob("*.h5"))]
     document = analysis_of(logs, [Forecast(), Forecast()])
     (tmp_path / "analysis.json").write_text(json.dumps(asdict(document)))
     assert read_analysis(tmp_path / "analysis.json") == document

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from support import crowd
 
-from mpi_fed.log.reader import Log, load
+from mpi_fed.log.reader import Log, read_log
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def analysis(folder: Path, study: str) -> list[dict[str, Any]]:
 
 
 def logs(folder: Path, study: str) -> dict[str, Log]:
-    return {log.label: log for log in map(load, sorted((folder / "runs" / study).glob("*.h5")))}
+    return {log.label: log for log in map(read_log, sorted((folder / "runs" / study).glob("*.h5")))}
 
 
 def iterates(log: Log) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mpi_fed.log.reader import load
+from mpi_fed.log.reader import read_log
 
 if TYPE_CHECKING:
     from mpi_fed.launch.world import World
@@ -44,7 +44,7 @@ print(json.dumps([[str(path) for path in paths] for paths in (first, second)]))
 """
     first, second = python(code, tmp_path)
     assert first == second
-    logs = [load(tmp_path / path) for path in first]
+    logs = [read_log(tmp_path / path) for path in first]
     assert [log.label for log in logs] == ["none", "quantization levels=1", "quantization levels=2"]
     assert all(log.status == "complete" and log.path.parent.name == "from-python" for log in logs)
 
@@ -103,9 +103,9 @@ except KeyboardInterrupt as error:
     output, errors = process.communicate(timeout=60)
     assert output == "a checkpoint is saved; run the study again to continue from it\n", errors
     (path,) = folder.glob("*.h5")
-    assert load(path).status == "interrupted"
+    assert read_log(path).status == "interrupted"
     subprocess.run(words, cwd=tmp_path, env=UNCOMPILED, capture_output=True, check=True)
-    log = load(path)
+    log = read_log(path)
     assert log.status == "complete"
     assert log.attributes["restarts"] == 1
 
@@ -123,7 +123,7 @@ def test_ranks_of_a_communicator_give_the_trajectories_of_one(world: World, tmp_
     if world.is_root:
         alone = mpi_fed.run(STUDY, folder / "one", MPI.COMM_SELF)
         for path, other in zip(paths, alone, strict=True):
-            assert np.array_equal(load(path).excess_risk, load(other).excess_risk)
+            assert np.array_equal(read_log(path).excess_risk, read_log(other).excess_risk)
 
 
 @pytest.mark.mpi(ranks=2)

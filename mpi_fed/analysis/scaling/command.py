@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...files import atomic_files
-from ...log.reader import Log, load_all
+from ...log.reader import Log, read_logs
 from ...terminal.console import say
 from .document import INVALID, Scaling
 from .figure import draw
@@ -28,7 +28,7 @@ def scaling(paths: Iterable[str | Path], json: bool = False, out: str | Path | N
     `out` nothing is written. A log without usable times is named on standard error and left out. Raises InputError if
     no two logs differ only in ranks, or if a folder cannot be written.
     """
-    launches = list(readable(load_all(paths)))
+    launches = list(readable(read_logs(paths)))
     if not launches:
         return InputError.exit_status
     points = points_of(launches)
