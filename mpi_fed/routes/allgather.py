@@ -8,7 +8,7 @@ from .gather import Gather
 
 @routes.register
 class Allgather(Gather):
-    """MPI_Allgather of payloads of one fixed length: every rank decodes all of them and updates w itself.
+    """MPI_Allgather of payloads of equal length: every rank decodes all payloads and updates w itself.
 
     Parameters
     ----------
@@ -20,8 +20,8 @@ class Allgather(Gather):
 
     Notes
     -----
-    No iterate is sent down; each rank receives the clients' payloads instead. These are fewer bytes if N payloads are
-    smaller than w. Slots are as in `gather`.
+    There is no downlink: each rank receives the payloads of all clients in place of w. This saves bytes if N payloads
+    are together smaller than w. Slots are as in `gather`.
     """
 
     kind = "allgather"

@@ -18,8 +18,8 @@ class Allreduce(Reduce):
 
     Notes
     -----
-    Data-parallel training without compression works like this. Each rank receives the sum, which is as long as a
-    message. Requirements and rounding are those of `reduce`.
+    Data-parallel training without compression works like this. Each rank receives the sum, which is as long as one
+    message. Requirements and rounding are the same as for `reduce`.
     """
 
     kind = "allreduce"

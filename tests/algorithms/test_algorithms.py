@@ -284,7 +284,7 @@ def test_the_largest_coordinates_arrive(x: Array, part: float, bits: Literal[32,
         (["algorithm.kind='error-feedback'", "compressor.kind='quantization'"], "omega < 1"),
         (
             ["algorithm.kind='error-feedback'", "compressor.kind='partial-participation'", "compressor.p=0.9"],
-            "partial-participation leaves some out",
+            "partial-participation leaves some clients out",
         ),
         (["compressor.kind='top-k'", "compressor.k=5"], "k = 5 is more than the dimension 4"),
         (["algorithm.kind='control-variates'", "algorithm.alpha=0"], "alpha is 0, but must be"),
