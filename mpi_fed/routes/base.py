@@ -81,8 +81,8 @@ class Route(Component):
     downlink_bits: Annotated[Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)] = (
         None
     )
-    """Bits of the floats in which w is broadcast; floats of 16 bits are rounded at random. 64 is stored as None, so that
-    old logs keep their id."""
+    """Bits of the floats in which w is broadcast; 16 means rounding at random. 64 is stored as None, so that old logs
+    keep their id."""
     overlap: bool | None = None
     """True if messages travel while the next ones are computed. None means true for an algorithm that is one round
     late."""

@@ -161,10 +161,10 @@ class ReduceLevels(Route):
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
         if not isinstance(compressor, Quantization) or compressor.bucket:
-            given = "one with buckets" if isinstance(compressor, Quantization) else f"kind = {compressor.kind}"
+            reason = "has buckets" if isinstance(compressor, Quantization) else f'is of kind = "{compressor.kind}"'
             raise ValueError(
-                f'route kind = "{self.kind}" needs a compressor of kind = "quantization" without buckets, but the study '
-                f'gives {given}; give route kind = "auto"'
+                f'route kind = "{self.kind}" needs a compressor of kind = "quantization" without buckets, but this one '
+                f'{reason}; give route kind = "auto"'
             )
         if self.self_check:
             raise ValueError(f'route kind = "{self.kind}" cannot add up messages with checksums; give kind = "gather"')

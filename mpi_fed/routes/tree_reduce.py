@@ -21,7 +21,7 @@ class TreeReduceKernel(NamedTuple):
 
     downlink: TreeDownlink
     bits: int  # bits of a float in the payload
-    sum: Array  # (floats of a message,): on a leader, after the first MPI call, the group's sum as floats of `bits` bits
+    sum: Array  # (floats of a message,): on a leader, after the first MPI call, the group's sum, in floats of `bits`
     values: Array  # (floats of a message,): the floats of one message
     dither: Array  # (CHUNK,): scratch space
     pending: Pending = BLOCKING  # always, since this route does not overlap
