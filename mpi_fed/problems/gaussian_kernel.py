@@ -102,9 +102,9 @@ def fill_tile(k: GaussianKernel, seed: np.uint64, form: int, at: int | np.int64,
 def colour(factor: Array, z: Array, x: Array) -> None:
     """x <- factor z for a lower triangular factor of shape (d', d'), with d' a multiple of 4.
 
-    z and x have TILE columns. The product is computed in blocks of 4 rows by 4 columns, and each entry is a plain sum over ascending columns.
-    Diagonal blocks are used as a whole. This changes no entry, since the factor is zero above the diagonal and z is
-    finite.
+    z and x have TILE columns. The product is computed in blocks of 4 rows by 4 columns, and each entry is a plain sum
+    over ascending columns. Diagonal blocks are used as a whole. This changes no entry, since the factor is zero above
+    the diagonal and z is finite.
     """
     for j in range(0, len(factor), 4):
         x0, x1, x2, x3 = x[j], x[j + 1], x[j + 2], x[j + 3]
