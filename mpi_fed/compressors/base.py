@@ -70,8 +70,7 @@ class Compressor(Component):
 
     @property
     def summable(self) -> bool:
-        """True if payloads consist of floats, and the payloads of a round, added float by float, decode to the sum of
-        the clients' C(x)."""
+        """True if payloads are floats, and the payloads of a round, added float by float, decode to the sum of C(x)."""
         return self.common
 
     @property

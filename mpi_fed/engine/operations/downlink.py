@@ -242,7 +242,7 @@ def decodes_here(downlink: Any, comm: Comm) -> bool:
 
 @inlined
 def enter_transported(downlink: Any, round: Round, sent: Integer, received: Integer) -> None:
-    """Count the bytes that all ranks send together and, if the uplink reaches all ranks, the bytes that each receives."""
+    """Count the bytes that all ranks send together and, if the uplink reaches all ranks, those that each receives."""
     if round.comm.rank == ROOT:
         round.wire.totals[UPLINK_BYTES] += sent
         if uplink_reaches_all(downlink):
