@@ -116,7 +116,7 @@ def test_mean_and_variance_of_decoded_messages(world: World, tmp_path: Path, lev
 
 
 def test_there_are_predictions_only_for_one_client(tmp_path: Path) -> None:
-    """One client sends plain quantization, for which there is a prediction. For several clients there is none."""
+    """One client sends plain quantization, for which there is a prediction; several clients have no prediction."""
     from mpi_fed.theory.prediction import compute
 
     configuration = quantized(tmp_path, 1)

@@ -72,7 +72,7 @@ class ScaledKernel(NamedTuple):
 
 @compressors.register
 class Scaled(NoCompression):
-    """A compressor that decodes every coordinate 0.1 per cent too large, and overwrites `out` instead of adding to it."""
+    """A compressor that decodes every coordinate 0.1 per cent too large, and overwrites `out`."""
 
     kind = "scaled"
     Kernel: ClassVar[Any] = ScaledKernel
