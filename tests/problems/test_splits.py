@@ -40,7 +40,7 @@ def test_the_seed_determines_the_split() -> None:
 @pytest.mark.parametrize("clustering", ["k-means", "gaussian-mixture"])
 @pytest.mark.parametrize(("clients", "clusters"), [(5, None), (5, 12), (5, 2), (1, 3)])
 def test_clusters_are_assigned_as_a_whole(clients: int, clusters: int | None, clustering: str) -> None:
-    """Of twelve heaps that are far apart, no client gets only a part, unless there are fewer clusters than clients.
+    """No client gets only a part of a heap (twelve are far apart), unless there are fewer clusters than clients.
 
     A mixture with fewer components than heaps may cut a heap, since the ellipses of its components are large.
     """
