@@ -63,9 +63,9 @@ def predict(
         excess_risk_averaged  E F(w_bar_k) - F(w*)  at each k of log_rounds
         excess_risk_last      E F(w_k) - F(w*)      at each k of log_rounds
         limit_trace           Tr(C_ania H^-1) = lim 2K (E F(w_bar_K) - F(w*)),  K -> infinity, gamma -> 0
-        plateau_trace         Tr(C(U) H^-1) = lim 2K (E F(w_bar_K) - F(w*)),    K -> infinity, gamma fixed
+        plateau_trace         Tr(S(U) H^-1) = lim 2K (E F(w_bar_K) - F(w*)),    K -> infinity, gamma fixed
 
-    C_ania is the covariance of the mean compressed gradient at w* [1]; U in C(U) is the stationary one. The limit
+    C_ania is the covariance of the mean compressed gradient at w* [1]; U in S(U) is the stationary one. The limit
     follows from the central limit theorem for averaged iterates [2]. The risks come from a linear recursion of the
     moments of eta, which is exact for linear compressors at every batch size, and for homogeneous ones at batch size 1.
 

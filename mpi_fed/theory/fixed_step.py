@@ -24,7 +24,7 @@ REFREEZES = 3
 
 
 def fixed_step(recursion: Recursion, steps: Steps) -> FixedStep:
-    """Return the stability of a fixed step size, and Tr(C(U) H^-1) at the stationary U.
+    """Return the stability of a fixed step size, and Tr(S(U) H^-1) at the stationary U.
 
     Both are None if the step size decreases or the stationary moments cannot be computed.
     """

@@ -30,11 +30,11 @@ class Risks:
     """Expected excess risks at the rounds, and the last core that is finite."""
 
     averaged: Array
-    """Risks of the averaged iterate, (rounds,)."""
+    """Risks of the averaged iterate, of shape (rounds,)."""
     last: Array
-    """Risks of the iterate, (rounds,)."""
+    """Risks of the iterate, of shape (rounds,)."""
     core: Array
-    """The last core without NaN or infinity, (core_size,)."""
+    """The last core without NaN or infinity, of shape (core_size,)."""
 
 
 def expected_risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: int, rounds: Rounds) -> Risks:

@@ -98,7 +98,7 @@ def _few_rows(group: EmpiricalClients) -> bool:
 
 
 def compression_traces(compressor: Compressor, gradients: Array, inverse: Array) -> Array:
-    """Return Tr(Cov(C(g) | g) inverse), (n,), at gradients (n, d)."""
+    """Return Tr(Cov(C(g) | g) inverse), of shape (n,), at gradients (n, d)."""
     if compressor.uncorrelated:
         return compressor.variances(gradients) @ np.diag(inverse)
     covariances = unpack(conditional_covariances(compressor, gradients), len(inverse))

@@ -48,7 +48,7 @@ def added_by_downlink(
 def _mean_messages(
     groups: Sequence[ClientGroup], compressor: Compressor, batch: int | None, count: int, rng: np.random.Generator
 ) -> Array | None:
-    """Return mean messages at w*, (count, d), or None if the compressor has no `sampled`."""
+    """Return mean messages at w*, of shape (count, d), or None if the compressor has no `sampled`."""
     clients = round(sum(group.weight for group in groups))
     total: Array | float = 0.0
     for group in groups:
