@@ -32,7 +32,7 @@ class SampledCovariances:
         return unpack(sum(v.sum(axis=0) for _, v in self) / self.count, self.covariance.dimension)
 
     def response(self, pairs: CoordinateProducts) -> Array:
-        """Return E[Cov(C(x) | x) z z^T] times the multiplicity of each pair, with z = (x, 1) and both factors packed."""
+        """Return E[Cov(C(x) | x) z z^T] times the multiplicity of each pair, z = (x, 1), with both factors packed."""
         size = self.covariance.dimension + 1
         total = np.zeros((packed_size(size), packed_size(size - 1)))
         for x, values in self:

@@ -52,7 +52,7 @@ class EmpiricalClients:
     def response(self, statistic: Callable[[Array], Array]) -> Array:
         """Return the mean of z z^T times statistic(x) over rows and clients, of shape ((d+1)(d+2)/2, m).
 
-        pack(U) @ response is then the mean of (z^T U z) statistic(x), m numbers. `statistic` maps rows (n, d) to (n, m).
+        pack(U) @ response is the mean of (z^T U z) statistic(x), m numbers. `statistic` maps rows (n, d) to (n, m).
         """
         size = packed_size(len(self.optimum) + 1)
         step = max(1, CHUNK // size)

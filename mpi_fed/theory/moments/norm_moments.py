@@ -3,9 +3,9 @@
 x_b are the coordinates of the bucket that contains j, and ||x_b|| is their norm. Every r >= 0 is the integral
     r = pi^(-1/2) int_0^inf (1 - exp(-tau^2 r^2)) / tau^2 dtau.
 So both expectations are pi^(-1/2) int (J_j(0) - J_j(tau)) / tau^2 dtau. Here J_j(tau) is the expectation of |x_j|
-exp(-tau^2 ||x_b||^2), or of |x_j| exp(-tau^2 ||x_b||^2) x x^T. The factor exp(-tau^2 ||x_b||^2) turns the measure N(0, H) into
-det(I + 2 tau^2 H_bb)^(-1/2) N(0, S) with S = H_tau = (H^-1 + 2 tau^2 P_b)^-1, where P_b keeps the coordinates of the
-bucket. Under N(0, S)
+exp(-tau^2 ||x_b||^2), or of |x_j| exp(-tau^2 ||x_b||^2) x x^T. The factor exp(-tau^2 ||x_b||^2) turns the measure
+N(0, H) into det(I + 2 tau^2 H_bb)^(-1/2) N(0, S) with S = H_tau = (H^-1 + 2 tau^2 P_b)^-1, where P_b keeps the
+coordinates of the bucket. Under N(0, S)
     E|x_j| = sqrt(2/pi) sqrt(S_jj),   E[|x_j| x x^T] = sqrt(2/pi) sqrt(S_jj) (S + S_j S_j^T / S_jj).
 With tau = sinh(v) / sqrt(2 lambda_max) the integrand is analytic in the strip |Im v| < pi/2. So the trapezoidal rule
 with spacing h errs by about exp(-pi^2 / h), which is 5e-15 at h = 0.3.

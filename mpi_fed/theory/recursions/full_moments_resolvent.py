@@ -3,9 +3,9 @@
 In H's eigenbasis (eigenvalues l, a = 1 - gamma l) a round maps S = E[eta eta^T] to
     a_i a_j S_ij + gamma^2 E_ij B_ij + gamma^2 sum_k y_k (q_k q_k^T)_ij + gamma^2 y_d l_i 1{i=j},
 where B = E[(eta + Delta)(eta + Delta)^T], and q_k holds the k-th coordinates of the eigenvectors. Different S_ij are
-coupled only through the d + 1 numbers y, which are linear in the state: y_0 .. y_{d-1} are the diagonal of the
-covariance that compression adds, and y_d comes from the Tr(H B) of the samples. So (z - T)^-1 is a division by z - a_i a_j - gamma^2 E_ij and a system of
-d + 1 equations: d^4 operations instead of d^6.
+coupled only through the d + 1 numbers y, which are linear in the state. The first d come from the diagonal of the
+covariance that compression adds, and y_d from the Tr(H B) of the samples. So (z - T)^-1 is a division by
+z - a_i a_j - gamma^2 E_ij and a system of d + 1 equations: d^4 operations instead of d^6.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class FullMomentsResolvent:
         columns[:d] = self.basis[:, :, None] * self.basis[:, None, :]
         columns[d] = np.diag(self.eigenvalues)
         self.columns = gamma**2 * pack(columns)
-        # y = forms . S + means . E[eta] + constant
+        # y is the sum of the products forms with S and means with E[eta], and of constant
         forms, self.means, self.constant = np.zeros((d + 1, d, d)), np.zeros((d + 1, d)), np.zeros(d + 1)
         forms[d] = a * inverse_batch * np.diag(self.eigenvalues)
         noise = np.zeros(d + 1)
@@ -76,7 +76,7 @@ class FullMomentsResolvent:
         self.gap = pack(gap - self.elementwise)
 
     def _respond(self, matrix: Array, forms: Array) -> None:
-        """Set `forms`, `means` and `constant` for a compressor whose added covariance has the diagonal pack(U) @ matrix.
+        """Set `forms`, `means` and `constant` for compression noise whose covariance has the diagonal pack(U) @ matrix.
 
         `matrix` has shape ((d+1)(d+2)/2, d) and includes the clients' shifts and noise.
         """

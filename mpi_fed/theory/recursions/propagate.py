@@ -63,8 +63,8 @@ def propagate(
 ) -> Array:
     """Return the states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
 
-    Unless the states must be `whole`, cores that have become smaller than rounding errors may be NaN. p and q are always
-    computed.
+    Unless the states must be `whole`, cores that have become smaller than rounding errors may be NaN. p and q are
+    always computed.
 
     At a constant step size the state at round first + n is start T^n. It is computed by powers of two, by the resolvent
     (`contour`) or by single steps, whichever is estimated to be fastest. If the contour fails, the next method is used,
@@ -95,7 +95,7 @@ def propagate(
 def by_resolvent(
     recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64], whole: bool = True
 ) -> Array:
-    """Return the states after `counts` steps of a fixed step size: by single steps up to FIRST, then by the resolvent.
+    """Return the states after `counts` steps of a fixed step size: up to FIRST by single steps, then by the resolvent.
 
     Raises ContourError if the contours fail.
     """
