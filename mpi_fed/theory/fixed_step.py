@@ -38,7 +38,7 @@ def fixed_step(recursion: Recursion, steps: Steps) -> FixedStep:
 
 
 def stationary(recursion: Recursion, gamma: float) -> Array | None:
-    """Return the stationary core of a fixed step size, or None if there is none, as at the edge of stability."""
+    """Return the stationary core of a fixed step size, or None if it does not exist, e.g. at the edge of stability."""
     try:
         with np.errstate(all="ignore"):
             return recursion.stationary(gamma)

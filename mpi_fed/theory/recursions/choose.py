@@ -25,7 +25,7 @@ WORK = 2e13
 
 
 def exact_recursion(model: RunModel) -> Recursion | None:
-    """Return the exact recursion, or None if there is none. Raises OutOfReachError if the recursion is too large."""
+    """Return the exact recursion, or None if it does not exist. Raises OutOfReachError if it would be too large."""
     plain: Recursion | None
     groups = client_groups(model.population)
     if model.alpha is not None:
