@@ -41,7 +41,7 @@ class Bernoulli(Compressor):
         messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs
         `indices = "shared"`.
     value_bits : {16, 32, 64}, default: 32
-        Bits F of a float in the payload.
+        Number v of bits of a float in the payload.
 
     Notes
     -----
@@ -51,8 +51,8 @@ class Bernoulli(Compressor):
 
     Second moment: `E[C(g) C(g)^T] = M + ((1 - p)/p) Diag(M)` for `M = E[g g^T]`.
 
-    Payload: the kept coordinates as floats, `F d p` bits in expectation. Explicit indices add `ceil(log2 d)` bits for
-    each kept coordinate, so the expectation is `(F + ceil(log2 d)) d p` bits. The length varies from message to
+    Payload: the kept coordinates as floats, `v d p` bits in expectation. Explicit indices add `ceil(log2 d)` bits for
+    each kept coordinate, so the expectation is `(v + ceil(log2 d)) d p` bits. The length varies from message to
     message.
 
     References

@@ -27,7 +27,7 @@ class NoCompression(Compressor):
     Parameters
     ----------
     value_bits : {16, 32, 64}, default: 32
-        Bits F of a float in the payload.
+        Number v of bits of a float in the payload.
 
     Notes
     -----
@@ -37,7 +37,7 @@ class NoCompression(Compressor):
 
     Second moment: `E[C(g) C(g)^T] = M` for `M = E[g g^T]`.
 
-    Payload: d floats, F d bits.
+    Payload: d floats, `v d` bits.
     """
 
     kind = "none"

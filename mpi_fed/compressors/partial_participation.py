@@ -38,7 +38,7 @@ class PartialParticipation(Compressor):
     omega : float
         Variance bound that sets `p = 1/(1 + omega)`.
     value_bits : {16, 32, 64}, default: 32
-        Bits F of a float in the payload.
+        Number v of bits of a float in the payload.
 
     Notes
     -----
@@ -49,7 +49,7 @@ class PartialParticipation(Compressor):
 
     Second moment: `E[C(g) C(g)^T] = M/p` for `M = E[g g^T]`, so `Tr(C_ania H^-1) = sigma^2 d/(p N)` for every H.
 
-    Payload: all coordinates as floats, `F d` bits with probability p, and else nothing: `F d p` bits in expectation.
+    Payload: all coordinates as floats, `v d` bits with probability p, and else nothing: `v d p` bits in expectation.
 
     Examples
     --------

@@ -79,7 +79,7 @@ class Quantization(Compressor):
     omega : float
         Variance bound that sets s, the smallest number of levels with `min(b/s^2, sqrt(b)/s) <= omega`.
     value_bits : {16, 32, 64}, default: 32
-        Bits F of a float in the payload.
+        Number v of bits of a float in the payload.
 
     Notes
     -----
@@ -96,7 +96,7 @@ class Quantization(Compressor):
     Second moment: given x, `E[C(x) C(x)^T] = x x^T + Diag(v)` with `v_j = Var C(x)_j = (||x||/s)^2 f_j (1 - f_j)`.
 
     Payload: the norm of each bucket as a float, and for each coordinate one bit for the sign and `ceil(log2(s + 1))`
-    bits for the level: `F ceil(d/b) + (1 + ceil(log2(s + 1))) d` bits.
+    bits for the level: `v ceil(d/b) + (1 + ceil(log2(s + 1))) d` bits.
 
     References
     ----------

@@ -69,7 +69,7 @@ class RandH(Compressor):
         messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs
         `indices = "shared"`.
     value_bits : {16, 32, 64}, default: 32
-        Bits F of a float in the payload.
+        Number v of bits of a float in the payload.
 
     Notes
     -----
@@ -79,8 +79,8 @@ class RandH(Compressor):
 
     Second moment: `E[C(g) C(g)^T] = (d/h) (q M + (1 - q) Diag(M))` for `M = E[g g^T]`, `q = (h - 1)/(d - 1)`.
 
-    Payload: h floats, `F h` bits. Explicit indices add `ceil(log2 d)` bits for each float, so the length is
-    `(F + ceil(log2 d)) h` bits.
+    Payload: h floats, `v h` bits. Explicit indices add `ceil(log2 d)` bits for each float, so the length is
+    `(v + ceil(log2 d)) h` bits.
 
     References
     ----------

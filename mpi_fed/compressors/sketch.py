@@ -63,7 +63,7 @@ class Sketch(Compressor):
         Whether each client draws its own subspace (the default), or all clients draw the same in a round. With
         "common" messages add up (routes `reduce` and `allreduce`), but their errors do not average out.
     value_bits : {16, 32, 64}, default: 32
-        Bits F of a float in the payload.
+        Number v of bits of a float in the payload.
 
     Notes
     -----
@@ -75,7 +75,7 @@ class Sketch(Compressor):
     Second moment: `E[C(g) C(g)^T] = (d/h)^2 [(a - b) M + b Tr(M) I]` for `M = E[g g^T]`, `a = h (h+2) / (d (d+2))`,
     `b = h (d-h) / (d (d-1) (d+2))`.
 
-    Payload: the h numbers `Phi x` as floats, `F h` bits. The root draws the same Phi and solves a linear system with
+    Payload: the h numbers `Phi x` as floats, `v h` bits. The root draws the same Phi and solves a linear system with
     the matrix `Phi Phi^T`. For h = d the projector is the identity, and x itself is sent, since a square Phi is so
     badly conditioned that rounding errors would grow.
 

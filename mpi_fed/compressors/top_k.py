@@ -81,7 +81,7 @@ class TopK(Compressor):
     k : int
         Number of kept coordinates, at most d.
     value_bits : {16, 32, 64}, default: 32
-        Bits F of a float in the payload.
+        Number v of bits of a float in the payload.
 
     Notes
     -----
@@ -92,7 +92,7 @@ class TopK(Compressor):
 
     Second moment: given x, `E[C(x) C(x)^T] = C(x) C(x)^T`, since C is not random.
 
-    Payload: k floats with their indices, `(F + ceil(log2 d)) k` bits. Only the sender knows which coordinates are kept.
+    Payload: k floats with their indices, `(v + ceil(log2 d)) k` bits. Only the sender knows which coordinates are kept.
 
     References
     ----------
