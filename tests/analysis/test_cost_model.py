@@ -361,7 +361,7 @@ def test_points_do_not_depend_on_fields_that_the_model_does_not_use(saved: Saved
         (["good.json", "--preset", "10mbit", "--participants", "99"], ["--participants 99: there are 16 clients"]),
         (["good.json", "--preset", "10mbit", "--clients", "0"], ["--clients", "not an integer of at least 1"]),
         (["good.json", "--risk", "0"], ["--risk 0: give a number above 0"]),
-        (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give 1 to 100,000,000"]),
+        (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give a dimension from 1 to 100,000,000"]),
         (["good.json", "--study", "nowhere.toml"], ["nowhere.toml: cannot read the study file"]),
         (["phases.json"], ["phases.json: result 1 has a value of the key phases that no bench writes"]),
         (["list.json"], ["list.json: result 1 has a value of the key phases that no bench writes"]),

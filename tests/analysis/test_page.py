@@ -112,7 +112,7 @@ def test_a_failed_report_leaves_the_previous_one(
 
 def test_a_folder_that_cannot_be_written_is_named(study: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file: cannot write the report .*; give --out DIR"):
+    with pytest.raises(InputError, match=r"file: cannot write the report .*; give another folder with --out DIR"):
         analyze([study], out=tmp_path / "file")
 
 

@@ -200,7 +200,7 @@ def test_phases_are_those_that_a_round_waits_for(document_of: Document) -> None:
 def test_logs_of_different_machines_are_not_compared(document_of: Document, refused: Refused) -> None:
     write("1.h5", 1, 8, 8e-6)
     write("2.h5", 2, 8, 1e-6, cpu='["B"]')
-    assert "1.h5 and 2.h5: differ not only in ranks but also in cpu" in refused(".")
+    assert "1.h5 and 2.h5: the runs differ not only in ranks but also in cpu" in refused(".")
     write("1b.h5", 1, 8, 4e-6, cpu='["B"]')
     write("2a.h5", 2, 8, 4e-6)
     groups = document_of(".")["groups"]
@@ -350,9 +350,9 @@ def test_json_without_out_writes_no_file(document_of: Document) -> None:
 def test_logs_that_cannot_be_compared_are_refused_in_one_sentence(refused: Refused) -> None:
     assert "no log (*.h5) in this folder" in refused(".")
     write("2.h5", 2, 8, 1e-6)
-    assert "all logs here have 2 ranks; also run the study on other numbers of ranks" in refused(".")
+    assert "all these logs are of runs on 2 ranks; also run the study on other numbers of ranks" in refused(".")
     write("4.h5", 4, 12, 1e-6)
-    assert "no two logs of one configuration differ in ranks and have the same number of clients" in refused(".")
+    assert "no two logs of the same configuration differ in ranks and have the same number of clients" in refused(".")
     Path("file").write_text("")
     write("1.h5", 1, 8, 1e-6)
     assert main(["scaling", ".", "--out", "file"]) == 2
