@@ -41,7 +41,7 @@ def is_reference(log: Log) -> bool:
 
 
 def references(logs: Sequence[Log]) -> list[Log | None]:
-    """Return the homogeneous reference of each log; None if there is none, or if the log is a reference itself."""
+    """Return the homogeneous reference of each log; None without one, and None if the log is itself a reference."""
     known = {_shared(log): log for log in logs if is_reference(log) and _finals(log).mean() > 0}
     return [None if is_reference(log) else known.get(_shared(log)) for log in logs]
 

@@ -38,7 +38,7 @@ class Forecast:
 
 
 def forecast(log: Log) -> Forecast:
-    """Return the prediction for a log, or a `Forecast` whose note has the reason why there is none."""
+    """Return the prediction for a log, or a `Forecast` with only a note on why a prediction is not possible."""
     from ..study.load import configuration_from_tables
     from ..theory import predict
 

@@ -110,7 +110,7 @@ def _compare(arguments: Namespace) -> int:
 
 
 def _model(arguments: Namespace) -> int:
-    """Predict from bench results on which machines and links compression saves time."""
+    """Predict from bench results on which machines and links compression pays."""
     _load_plugins(arguments)
     from ..analysis.cost_model.command import model
 

@@ -41,7 +41,7 @@ def check_budget(works: Sequence[MissingWork], resources: Resources, max_core_ho
     if unknown:
         if max_core_hours is not None:
             raise InputError("--max-core-hours: this option needs an estimate; submit without --no-estimate")
-        say(f"no estimate: there is no earlier log of {len(unknown)} configurations")
+        say(f"no estimate: {len(unknown)} configurations have no earlier log")
         return
     ranks, cores = resources.ranks, resources.cores
     high = sum(work.seconds[c.id] for work, c in configurations) * cores / 3600

@@ -29,7 +29,7 @@ TAIL = 100_000
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress in one log. `status` is the log's own attribute."""
+    """The progress in one log. `status` is the log's root attribute."""
 
     id: str
     label: str

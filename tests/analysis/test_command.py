@@ -58,7 +58,7 @@ def damage(path: Path, how: str) -> None:
         ("foreign", "format is not 'mpi-fed log'"),
         ("version", "format_version 2, but this mpi-fed reads 1"),
         ("missing dataset", "dataset wall_seconds is missing"),
-        ("shape", r"excess_risk has shape \(2, 2\), not \(3, "),
+        ("shape", r"excess_risk has shape \(2, 2\), but must have shape \(3, "),
         ("configuration", "the log is damaged"),
         ("no compressor", "no table compressor"),
         ("text", "the file is damaged or is not an HDF5 file"),

@@ -59,7 +59,8 @@ def test_every_dataset_of_the_schema_is_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("empty", "holds no log"), ("missing.h5", "no such file"), ("text.h5", "damaged or is not an HDF5 file")]
+    ("name", "message"),
+    [("empty", "holds no log"), ("missing.h5", "no such file"), ("text.h5", "damaged or is not an HDF5 file")],
 )
 def test_a_path_without_logs_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -129,7 +129,7 @@ def test_panels_split_by_problem_and_series_by_compressor(study: Path) -> None:
     shown = series.pictures(logs, [Forecast()] * 4)
     assert shown.names == ["none", "quantization"]
     assert [panel.title for panel in shown.panels] == ["eigenvalue_decay = 1", "eigenvalue_decay = 2"]
-    assert [[entry.name for entry in panel.series] for panel in shown.panels] == [[0, 1], [0, 1]]
+    assert [[entry.name_index for entry in panel.series] for panel in shown.panels] == [[0, 1], [0, 1]]
 
 
 def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path: Path) -> None:

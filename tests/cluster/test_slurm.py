@@ -350,5 +350,5 @@ def test_local_slurm_refuses_a_folder_with_other_files(here: Path) -> None:
     (here / "mine").mkdir(exist_ok=True)
     (here / "mine" / "file").touch()
     for action in ("start", "stop"):
-        assert "contains other files" in local(here / "mine", action, status=2).stderr
+        assert "contains files that do not belong to a local Slurm" in local(here / "mine", action, status=2).stderr
     assert (here / "mine" / "file").exists()

@@ -211,7 +211,7 @@ def test_the_launcher_of_another_mpi_is_refused(mpi_python: str, mpi_pythons: li
 def test_a_world_of_another_size_than_asked_for_is_refused(mpi_python: str) -> None:
     answer = report(mpi_python, launched_by=mpi_python, **{RANKS: "4"})
     assert answer.returncode == 3
-    assert answer.stderr.count("mpi-fed: 4 ranks were asked for, but the MPI world has 2") == 1
+    assert answer.stderr.count("mpi-fed: 4 ranks were requested, but the MPI world has 2") == 1
 
 
 def report(python: str, launched_by: str, **changed: str) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,8 @@ NUMBERS = 5e6
 MOST, FEWEST, FEWEST_CLIENTS = 4_000, 4, 16
 """Largest and smallest number of directions to draw, and the smallest number of clients' messages in all of them."""
 MOST_CLIENTS, OF_CLIENTS, LARGEST = 64, 25_000_000, 10_000_000
-"""The largest number of clients to draw is max(MOST_CLIENTS, OF_CLIENTS / d). For more clients, N A is that of this number.
+"""Largest number of clients to draw: max(MOST_CLIENTS, OF_CLIENTS / d). For more clients, N A is computed with this
+number.
 
 At 127 levels and d = 10,000, N A is the same for 16 clients as for 256; at 7 levels it is 13% less for 64. LARGEST is
 the largest dimension."""
