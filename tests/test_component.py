@@ -95,7 +95,7 @@ def test_a_wrong_operation_is_refused_in_one_sentence(registry: Toys, body: dict
     assert not give.cases
 
 
-def test_two_classes_with_one_kernel_must_share_the_code(registry: Toys) -> None:
+def test_two_classes_with_the_same_kernel_must_share_the_code(registry: Toys) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     other = type(
         "Other",

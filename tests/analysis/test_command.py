@@ -66,7 +66,7 @@ def damage(path: Path, how: str) -> None:
         ("absent", "no such file"),
     ],
 )
-def test_an_unreadable_log_is_named_and_the_others_are_analysed(
+def test_an_unreadable_log_is_reported_and_the_others_are_analysed(
     tmp_path: Path, theory: dict[str, Forecast], capsys: pytest.CaptureFixture[str], how: str, message: str
 ) -> None:
     write_log(tmp_path / "good.h5", label="good")
@@ -82,7 +82,7 @@ def test_an_unreadable_log_is_named_and_the_others_are_analysed(
     assert capsys.readouterr().out == ""
 
 
-def test_a_folder_without_logs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_logs_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert analyze([tmp_path]) == 2
     assert capsys.readouterr().err == (
         f"mpi-fed: {tmp_path}: no log (*.h5) in this folder; give a folder that mpi-fed run wrote\n"

@@ -95,7 +95,7 @@ def test_out_is_the_folder_of_the_report_and_json_alone_writes_no_file(
     assert all(path.suffix == ".h5" for path in study.iterdir())
 
 
-def test_a_failed_report_leaves_the_previous_one(
+def test_a_failed_report_leaves_the_previous_report(
     study: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert analyze([study]) == 0
@@ -110,7 +110,7 @@ def test_a_failed_report_leaves_the_previous_one(
     assert {path: path.read_bytes() for path in study.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_written_is_named(study: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(study: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file: cannot write the report .*; give another folder with --out DIR"):
         analyze([study], out=tmp_path / "file")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
     ("text", "seconds"),
     [("90", 5400), ("1:30", 90), ("2:00:01", 7201), ("1-2", 93600), ("1-2:3", 93780), ("1-2:3:4", 93784)],
 )
-def test_times_are_read_as_slurm_does(text: str, seconds: int) -> None:
+def test_times_are_read_in_the_forms_of_slurm(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds
 
 
