@@ -127,7 +127,9 @@ def test_a_rank_whose_iterate_differs_is_reported(world: World, tmp_path: Path) 
     checkpoint.compare_iterates(world, simulation)
     if world.rank == 1:
         simulation.state.w[3] = np.nextafter(simulation.state.w[3], 9)
-    with pytest.raises(RunError, match=rf"after {SAVED_AT} rounds the iterate of rank 1 on \S+ differs from the root's"):
+    with pytest.raises(
+        RunError, match=rf"after {SAVED_AT} rounds the iterate of rank 1 on \S+ differs from the root's"
+    ):
         checkpoint.save(world, tmp_path / "a.h5", simulation)
     assert not (tmp_path / "a.checkpoint").exists()
 
@@ -191,7 +193,9 @@ def saved(folder: Path) -> tuple[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1], ids=["SIGINT", "SIGUSR1"])
-def test_a_run_that_a_signal_stops_saves_a_checkpoint_and_can_be_continued(mpi_python: str, study: Path, whole: dict[str, Any], signum: int) -> None:
+def test_a_run_that_a_signal_stops_saves_a_checkpoint_and_can_be_continued(
+    mpi_python: str, study: Path, whole: dict[str, Any], signum: int
+) -> None:
     """After two interruptions on different numbers of ranks, the log is equal to the log of an uninterrupted run."""
     folder = study.parent / "runs" / "test"
     done = (0, 0)

@@ -117,8 +117,8 @@ def test_a_diverging_run_is_reported(study: Path) -> None:
     """The other configuration runs to its end."""
     options = ["--ranks=2", "--set=algorithm.step_size=[0.01, 3.0]", "--only=none"]
     ended = command.run("run", "test.toml", *options, folder=study)
-    sound, diverged = sorted((study / "runs" / "test").glob("*.h5"))
-    with h5py.File(sound) as file:
+    complete, diverged = sorted((study / "runs" / "test").glob("*.h5"))
+    with h5py.File(complete) as file:
         assert file.attrs["status"] == b"complete"
     with h5py.File(diverged) as file:
         assert file.attrs["status"] == b"diverged"
