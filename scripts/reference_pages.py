@@ -29,6 +29,7 @@ from mpi_fed.cli.options import command_parsers
 from mpi_fed.component import Component, Registry
 from mpi_fed.study.configuration import LogOptions, StudyOptions
 from mpi_fed.study.families import BASES, REGISTRIES
+from mpi_fed.study.load import KINDS
 from mpi_fed.study.validation import allowed
 from mpi_fed.text import join
 
@@ -108,16 +109,22 @@ def _keys_blocks() -> Iterator[str]:
     yield "# Study keys"
     yield wrapped(
         "Every table and key of a study file, with the values that it takes and its default. "
-        "[Write a study file](study-file.md) explains how they work together. A list in place of a single value makes "
-        "a grid."
+        "[Write a study file](study-file.md) shows how they work together. A path is relative to the study file. "
+        "A list in place of a single value makes a [grid](study-file.md#grids), except in `[log]`."
     )
     yield from _key_blocks("## `[study]`", StudyOptions)
     for base, registry in BASES.items():
         family = registry.family
         heading = f"[[{family}]]" if family == "compressor" else f"[{family}]"
-        yield from _key_blocks(f"## `{heading}`", base)
+        yield f"## `{heading}`"
+        yield wrapped(f"{summary(base)} The [Python API](api/{family}s.md) has formulas, conditions and sources.")
+        yield _kind(registry)
+        yield from _key_entries(base)
         if family == "compressor":
-            yield "A `[[downlink]]` table has the same kinds and keys, and compresses the broadcast of the root."
+            yield wrapped(
+                "A `[[downlink]]` table has the same kinds and keys, and "
+                "[compresses the messages of the root](study-file.md#compress-both-ways)."
+            )
         shared = _shared_bases(registry)
         for other, kinds in shared.items():
             yield from _key_blocks(f"### Keys of {join((f'`{kind}`' for kind in kinds), 'and')}", other, [base])
@@ -145,6 +152,10 @@ def _key_blocks(heading: str, model: type[BaseModel], bases: Sequence[type[BaseM
     """Yield a heading, a sentence and the keys, without the keys that are the same in one of `bases`."""
     yield heading
     yield wrapped(summary(model))
+    yield from _key_entries(model, bases)
+
+
+def _key_entries(model: type[BaseModel], bases: Sequence[type[BaseModel]] = ()) -> Iterator[str]:
     described = described_keys(model)
     for name, field in model.model_fields.items():
         if not any(issubclass(model, base) and _same(base, name, field) for base in bases):
@@ -154,6 +165,14 @@ def _key_blocks(heading: str, model: type[BaseModel], bases: Sequence[type[BaseM
 def _same(base: type[BaseModel], name: str, field: FieldInfo) -> bool:
     known = base.model_fields.get(name)
     return known is not None and (known.annotation, known.default) == (field.annotation, field.default)
+
+
+def _kind(registry: Registry[Any]) -> str:
+    """Return the entry of the key `kind` of a family."""
+    kinds = join((json.dumps(kind) for kind in registry), "or")
+    default = KINDS.get(registry.family, {}).get("kind")
+    head = f"`kind`: {kinds}; {f'default `{json.dumps(default)}`' if default else 'required'}"
+    return f"{head}\n:   Kind of {registry.family}. The other keys of the table are its parameters."
 
 
 def _key(name: str, field: FieldInfo, meaning: str) -> str:
@@ -168,7 +187,9 @@ def _key(name: str, field: FieldInfo, meaning: str) -> str:
 
 def wrapped(text: str, first: str = "", others: str = "") -> str:
     """Return a paragraph in lines of up to LINE columns."""
-    return textwrap.fill(text, LINE, initial_indent=first, subsequent_indent=others, break_long_words=False)
+    return textwrap.fill(
+        text, LINE, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def summary(model: type[BaseModel]) -> str:
@@ -194,7 +215,10 @@ def api_page(family: str) -> str:
 def _api_blocks(family: str) -> Iterator[str]:
     yield f"# {TITLES[family]}"
     base = next(base for base, registry in BASES.items() if registry.family == family)
-    yield f"Each class is one `kind` of the study table `[{family}]`; its fields are the keys."
+    yield wrapped(
+        f"Each class is one `kind` of the study table `[{family}]`; its fields are the keys, whose bounds "
+        f"[Study keys](../study-keys.md#{family}) lists."
+    )
     yield _directive(base)
     for component in REGISTRIES[family].values():
         yield f"{_directive(component)}\n    options: {{members: false, show_bases: false}}"

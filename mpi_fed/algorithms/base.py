@@ -41,28 +41,33 @@ class Algorithm(Component):
     Parameters
     ----------
     step_size : {"constant", "horizon", "decreasing"} or float, default: "constant"
-        Step sizes gamma_k: `1/(2 (omega t + 1) R^2)` with t the local steps and R^2 the mean of Tr H_i; `K^(-2/5)`
-        with K the rounds; `step_scale (k+1)^(-step_exponent)`; or a number above 0.
+        Step sizes gamma_k. "constant" is `1/(2 (omega t + 1) R^2)`, with t the local steps and R^2 the mean of Tr H_i.
+        "horizon" is `K^(-2/5)`, with K the number of rounds, and "decreasing" is `step_scale (k+1)^(-step_exponent)`. A
+        number is used as it is.
     step_scale : float, default: the constant step
-        Factor of decreasing steps, above 0; by default the constant step.
+        Factor of decreasing steps, by default the constant step.
     step_exponent : float, default: 0.5
-        Exponent of decreasing steps, in [0, 1).
+        Exponent of decreasing steps.
     omega : {"paper", "tight"}, default: "paper"
-        Variance bound in the step size: the usual one, or the smallest one if it is known. They differ only for
-        quantization.
+        Variance bound in the step size: "paper" is the usual one, "tight" the smallest one where it is known. They
+        differ for quantization only.
     averaging : {"all", "tail"}, default: "all"
-        Iterates that are averaged: all of w_0 .. w_{K-1}, or the last ones.
+        Averaged iterate: "all" is the mean of w_0 .. w_{K-1}, "tail" the mean of the last of these.
     tail_fraction : float, default: 0.5
-        Share of the iterates in a tail average, in (0, 1].
+        Share of the iterates that a tail average takes.
     alpha : "default" or float, default: "default"
-        Rate of the clients' memories in `control-variates`, in (0, 1]. The default is `1/(2 (omega + 1))`.
+        Rate of the clients' memories, which only `control-variates` has. The default is `1/(2 (omega + 1))`, with the
+        omega of the uplink.
     local_steps : int, default: 1
-        t, the steps that a client takes by itself between two messages, 1 to 10^6.
+        Number t of steps of size gamma_k that a client takes between two messages, each with its own samples. It
+        compresses the sum of their t gradients. With t > 1 `ridge` must be 0, and `mpi-fed predict` makes no
+        prediction.
     initial : {"zeros", "normal"}, list of float or str, default: "zeros"
-        Initial iterate w_0: zeros, a draw of N(0, I) by the repetition's seed, d numbers, or the path of an .npy file
-        with d numbers.
+        Initial iterate w_0: zeros, a draw of N(0, I) by the repetition's seed, a list of d numbers, or the path of an
+        .npy file with d numbers.
     ridge : float, default: 0.0
-        lambda, at least 0. Clients compress g + lambda w. The excess risk is still that of the problem without it.
+        Penalty lambda: clients compress g + lambda w. The excess risk is still that of the problem without it. With
+        lambda > 0 `mpi-fed predict` makes no prediction.
 
     Notes
     -----
@@ -72,8 +77,8 @@ class Algorithm(Component):
         horizon       gamma_k = K^(-2/5)
         decreasing    gamma_k = step_scale (k + 1)^(-step_exponent)
 
-    A client with t local steps compresses the sum of its t gradients. Under bidirectional compression omega is that of
-    `step_omega`.
+    Under bidirectional compression omega is that of both compressions, one after the other (`step_omega`), in the step
+    size, in the log and in predictions: `omega + 1 = (omega_up + 1) (omega_down + 1)`.
 
     Examples
     --------

@@ -38,6 +38,10 @@ class ControlVariates(Sgd):
     `alpha` is `1/(2 (omega + 1))` by default. Client i keeps h_i. The root keeps only the mean of the h_i, which moves
     by alpha times the mean of the m_i.
 
+    With a compressed downlink this is Artemis. The root then compresses the direction `mean_i h_i + mean_i m_i`. The
+    memories change by the messages of the clients, as without it, and the default of `alpha` has the omega of the
+    uplink.
+
     It helps if clients are heterogeneous and their gradients are nearly exact (large batches, or "full"). With
     batches of one sample it is usually worse than `sgd`.
 

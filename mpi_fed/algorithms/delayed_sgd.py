@@ -21,10 +21,12 @@ class DelayedSgd(Sgd):
         w_{k+1} = w_k - gamma_k (1/N) sum_i C_i(g_i(w_{k-1})),    w_{-1} = w_0.
 
     The messages of round k need only w_{k-1}. They are computed while those of round k - 1 travel, if the route
-    supports that (`mpi_fed/engine/operations/overlap.py`).
+    supports that and `overlap` is not false (`mpi_fed/engine/operations/overlap.py`). The iterates are the same without
+    overlap.
 
     Stability: on average, the component of `w - w*` along an eigenvector of H with eigenvalue l evolves with the roots
-    of `z^2 - z + gamma l`. These are below 1 in modulus for `gamma l < 1`; SGD needs `gamma l < 2`.
+    of `z^2 - z + gamma l`. These are below 1 in modulus for `gamma l < 1`; SGD needs `gamma l < 2`, so
+    its steps may be larger.
 
     The limit trace is that of `sgd`: the delay changes the mean of the iterates by a higher order in gamma.
 

@@ -38,7 +38,7 @@ class ErrorFeedback(Sgd):
 
     It is for contractive compressors, biased or not: `||C(x) - x||^2 <= (1 - delta) ||x||^2` with delta > 0, so
     `omega = 1 - delta`. The constant step is `gamma = delta/(2 t R^2)` with t local steps. For every C, `w_k - mean_i
-    e_i` moves by plain gradient steps, with gradients taken at w_k.
+    e_i` moves by plain gradient steps, with gradients taken at w_k. `mpi-fed predict` makes no prediction for it.
 
     References
     ----------

@@ -26,8 +26,8 @@ class Compressor(Component):
     Parameters
     ----------
     value_bits : {16, 32, 64}, default: 32
-        Bits of a float in the payload. 64 is exact, 32 rounds to nearest, 16 rounds at random and so without bias.
-        A number beyond the range of the format (65,504 for 16 bits) ends the run with an error.
+        Bits of a float in the payload. 64 is exact, 32 rounds to the nearest float, 16 rounds at random and is
+        therefore unbiased. A number beyond the range of the format (65,504 for 16 bits) ends the run with an error.
 
     Notes
     -----

@@ -30,12 +30,12 @@ class Bernoulli(Compressor):
     Parameters
     ----------
     p : float
-        Probability of keeping a coordinate, in (0, 1]. Give `p` or `omega`.
+        Probability of keeping a coordinate. Give `p` or `omega`.
     omega : float
-        Variance bound, at least 0; sets `p = 1/(1 + omega)`.
+        Variance bound that sets `p = 1/(1 + omega)`.
     indices : {"shared", "explicit"}, default: "shared"
-        Source of the kept indices at the root: the random numbers that client and root share, at no cost, or the
-        payload, at `ceil(log2 d)` bits each.
+        Source from which the root knows the kept indices. "shared" is the random numbers that client and root share, at
+        no cost; "explicit" is the payload, at `ceil(log2 d)` bits each.
     mask : {"own", "common"}, default: "own"
         Whether each client draws its own mask (the default), or all clients draw the same in a round. With "common"
         messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs

@@ -34,9 +34,9 @@ class PartialParticipation(Compressor):
     Parameters
     ----------
     p : float
-        Probability that a client takes part in a round, in (0, 1]. Give `p` or `omega`.
+        Probability that a client takes part in a round. Give `p` or `omega`.
     omega : float
-        Variance bound, at least 0; sets `p = 1/(1 + omega)`.
+        Variance bound that sets `p = 1/(1 + omega)`.
     value_bits : {16, 32, 64}, default: 32
         Bits F of a float in the payload.
 

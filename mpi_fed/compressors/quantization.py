@@ -72,11 +72,12 @@ class Quantization(Compressor):
     Parameters
     ----------
     levels : int, default: 1
-        s, at least 1 and at most 32767. Give `levels` or `omega`, or neither, which means 1.
+        Number of levels s. Give `levels` or `omega`, or neither, which means 1 level.
     bucket : int, default: d
-        b, at least 1 and at most d, the default. Each run of b coordinates is quantized by its own norm.
+        Number of coordinates b that share a norm, at most d, the default. Each run of b coordinates is quantized by its
+        own norm.
     omega : float
-        Variance bound, above 0; sets s to the smallest number of levels with `min(b/s^2, sqrt(b)/s) <= omega`.
+        Variance bound that sets s, the smallest number of levels with `min(b/s^2, sqrt(b)/s) <= omega`.
     value_bits : {16, 32, 64}, default: 32
         Bits F of a float in the payload.
 

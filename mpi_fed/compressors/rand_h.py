@@ -57,12 +57,12 @@ class RandH(Compressor):
     Parameters
     ----------
     h : int
-        Number of kept coordinates, at least 1 and at most d. Give `h` or `omega`.
+        Number of kept coordinates, at most d. Give `h` or `omega`.
     omega : float
-        Variance bound, at least 0; sets `h = max(1, floor(d/(1 + omega)))`. The log holds the bound that h attains.
+        Variance bound that sets `h = max(1, floor(d/(1 + omega)))`. The log holds the bound that h attains.
     indices : {"shared", "explicit"}, default: "shared"
-        Source of the kept indices at the root: the random numbers that client and root share, at no cost, or the
-        payload, at `ceil(log2 d)` bits each.
+        Source from which the root knows the kept indices. "shared" is the random numbers that client and root share, at
+        no cost; "explicit" is the payload, at `ceil(log2 d)` bits each.
     mask : {"own", "common"}, default: "own"
         Whether each client draws its own mask (the default), or all clients draw the same in a round. With "common"
         messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs

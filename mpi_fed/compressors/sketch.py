@@ -56,9 +56,9 @@ class Sketch(Compressor):
     Parameters
     ----------
     h : int
-        Dimension of the subspace, at least 1 and at most d. Give `h` or `omega`.
+        Dimension of the subspace, at most d. Give `h` or `omega`.
     omega : float
-        Variance bound, at least 0; sets `h = max(1, floor(d/(1 + omega)))`. The log holds the bound that h attains.
+        Variance bound that sets `h = max(1, floor(d/(1 + omega)))`. The log holds the bound that h attains.
     mask : {"own", "common"}, default: "own"
         Whether each client draws its own subspace (the default), or all clients draw the same in a round. With
         "common" messages add up (routes `reduce` and `allreduce`), but their errors do not average out.

@@ -76,7 +76,7 @@ class TopK(Compressor):
     Parameters
     ----------
     k : int
-        Number of kept coordinates, at least 1 and at most d.
+        Number of kept coordinates, at most d.
     value_bits : {16, 32, 64}, default: 32
         Bits F of a float in the payload.
 

@@ -23,14 +23,15 @@ class Arrays(Problem):
     Parameters
     ----------
     path : str
-        Path of an .npz file with the arrays `covariances` (N, d, d), `optima` (N, d) and `noise_variance` (N,) or ().
+        Path of an .npz file with the arrays `covariances` (N, d, d), `optima` (N, d) and `noise_variance` (N,) or a
+        scalar. N must be the number of clients of the study.
     batch_size : int or "full", default: 1
-        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient.
+        Number of samples in a stochastic gradient; "full" gives the client's true gradient.
 
     Notes
     -----
     Formula: `x ~ N(0, H_i)`, `y = <x, w*_i> + eps`, `eps ~ N(0, noise_variance_i)`, with fresh samples in every round.
-    The number of clients of the study must be N. The mean of the covariances must be positive definite.
+    The mean of the covariances must be positive definite.
     """
 
     kind = "arrays"

@@ -20,7 +20,8 @@ class Problem(Component):
     Parameters
     ----------
     batch_size : int or "full", default: 1
-        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient, `H_i (w - w*_i)`.
+        Number of samples in a stochastic gradient, which each client draws in each round. "full" gives the client's
+        true gradient, `H_i (w - w*_i)`.
 
     Notes
     -----

@@ -36,36 +36,39 @@ class Dataset:
 
 
 class Data(Problem):
-    """Base class of problems on real data: least squares on the rows that clients hold.
+    """Least squares on real data, whose rows are distributed over the clients.
+
+    This is the base class of problems on real data.
 
     Parameters
     ----------
     preprocessing : {"raw", "standardize", "pca"}, default: "raw"
-        "raw" takes x and y as they are. "standardize" brings each column to mean 0 and variance 1 over all rows, and y
-        to mean 0, which has the effect of an intercept. "pca" also rotates the standardized columns onto their
-        principal axes, so that H is diagonal (with the same eigenvalues, since nothing is whitened), and drops the
-        axes that carry no data.
+        Transformation of the columns. "raw" takes x and y as they are, but for constant columns, which are always
+        dropped. "standardize" brings each column to mean 0 and variance 1 over all rows, and y to mean 0, which has the
+        effect of an intercept. "pca" also rotates the standardized columns onto their principal axes, so that H is
+        diagonal (with the same eigenvalues, since nothing is whitened), and drops the axes that carry no data.
     split : {"iid", "cluster", "dirichlet"}, default: "iid"
         Assignment of rows to clients. "iid" gives all clients equal shares, up to one row. "cluster" gives a client
-        rows that lie close to each other. "dirichlet" gives client i the share p_i of each class of targets (of each
-        tenth of the rows, if targets have more than 20 values), with p drawn from
-        `Dirichlet(concentration, ..., concentration)`.
+        rows that lie close to each other. "dirichlet" gives client i the share p_i of each class of targets, with p
+        drawn from `Dirichlet(concentration, ..., concentration)`; if there are more than 20 distinct targets, the
+        classes are tenths of the rows.
     clusters : int, default: one for each client
-        Number of clusters, at least 1; by default one for each client. Clusters are dealt out whole if they are more
-        than clients; if they are fewer, a cluster is shared among several clients.
+        Number of clusters, by default one for each client. If there are more, whole clusters are distributed evenly. If
+        there are fewer, several clients share a cluster.
     embedding : {"pca", "t-sne"}, default: "pca"
-        Plane in which clusters are found: the first two principal components of the standardized columns, or t-SNE.
+        Plane in which clusters are found: the first two principal components of the standardized columns, or t-SNE,
+        which takes longer. The clusters are computed once and kept in the cache folder.
     clustering : {"k-means", "gaussian-mixture"}, default: "k-means"
-        Clustering method.
+        Method that finds the clusters.
     concentration : float, default: 0.5
-        Parameter of the Dirichlet distribution, above 0. The smaller it is, the more the clients differ.
+        Parameter of the Dirichlet distribution. The smaller it is, the more the clients differ.
     sampling : {"with-replacement", "epochs"}, default: "with-replacement"
-        "with-replacement" draws each sample uniformly from the client's rows; theory is exact for it. "epochs" goes
-        through them in a new order at each pass.
+        Draw of samples. "with-replacement" draws each sample uniformly from the client's rows; theory is exact for it.
+        "epochs" passes through the rows, in a new order in each pass.
     seed : int, default: 0
-        Seed that shuffles the rows before the split, at least 0.
+        Seed of the shuffle of the rows before the split.
     batch_size : int or "full", default: 1
-        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient.
+        Number of samples in a stochastic gradient; "full" gives the client's true gradient.
 
     Notes
     -----

@@ -9,7 +9,7 @@ from .data import Data
 
 @problems.register
 class File(Data):
-    """Real data from a file of the user.
+    """Data from your own file.
 
     Parameters
     ----------
@@ -17,8 +17,8 @@ class File(Data):
         Path of an .npz or .h5 file (arrays `features` (n, d) and `targets` (n,), or `X` and `y`), or of a .csv, .svm or
         .libsvm file. All except .h5 may be compressed, with .gz at the end of the name.
     target : str or int, default: the last column
-        Column of the target, for .csv files only: its name, or its index from 0, negative from the end. By default it
-        is the last column.
+        Column of the target, for .csv files only: its name or its index from 0; a negative index counts from the end.
+        By default it is the last column.
 
     Notes
     -----

@@ -19,26 +19,27 @@ class Gaussian(Problem):
     Parameters
     ----------
     dimension : int
-        d, at least 1. A dense rotation (dct, haar) allows at most 10,000.
+        Dimension d, at most 10,000 if a rotation is dense: "dct", "haar", and those of covariate shift.
     eigenvalue_decay : float, default: 1.0
-        P, at least 0.
+        Exponent P of the eigenvalues of H, which are 1, 2^-P, ..., d^-P.
     rotation : {"diagonal", "householder", "dct", "haar"}, default: "dct"
-        Q: the identity; `I - (2/d) 1 1^T`; `Q[j,k] = c_k cos(pi (2j+1) k / (2d))`; uniform on the orthogonal group.
+        Eigenvectors Q of H. "diagonal" is the identity, "householder" is `I - (2/d) 1 1^T`, and "dct" is
+        `Q[j,k] = c_k cos(pi (2j+1) k / (2d))`. "haar" is drawn uniformly from the orthogonal group.
     noise_variance : float, default: 1.0
-        sigma^2, at least 0.
+        Variance sigma^2 of the noise in y.
     optimum : {"ones", "normal"}, default: "ones"
-        Optimum that clients share: all coordinates 1, or a draw of N(0, I).
+        Optimum `w*` that clients share: all coordinates 1, or a draw of N(0, I).
     shift : {"none", "covariate", "optimum", "both"}, default: "none"
         Differences between clients. "covariate" gives client i the decay `decays[i mod len]` and its own Haar rotation.
-        "optimum" draws `w*_i ~ N(0, optimum_spread^2 I)`.
+        "optimum" draws `w*_i ~ N(0, optimum_spread^2 I)`, and "both" does both.
     decays : list of float, default: [3.0, 4.0, 5.0, 6.0]
-        Decays of covariate shift, each at least 0.
+        Exponents P of the clients under covariate shift, each at least 0.
     optimum_spread : float, default: 10.0
-        Standard deviation of optimum shift, at least 0.
+        Standard deviation of the coordinates of `w*_i` under optimum shift.
     seed : int, default: 0
-        Seed of rotation, optimum and shift, at least 0; all repetitions and compressors share them.
+        Seed of rotation, optimum and shift, which all repetitions and compressors share.
     batch_size : int or "full", default: 1
-        Samples of a stochastic gradient, at least 1; "full" gives the client's true gradient.
+        Number of samples in a stochastic gradient; "full" gives the client's true gradient.
 
     Notes
     -----

@@ -25,20 +25,26 @@ PATIENCE = 30.0
 
 @problems.register
 class OpenML(Data):
-    """Real data from OpenML, fetched once and cached.
+    """A data set of openml.org, downloaded once and kept in the cache folder.
 
     Parameters
     ----------
     data_id : int
-        Number of the data set on openml.org, as in the address of its page; at least 1.
+        Number of the data set on openml.org, as in the address of its page.
     target : str, default: the default target of the data set
-        Name of the column that is y; by default the one that OpenML states.
+        Name of the column that is y, by default the one that OpenML states.
 
     Notes
     -----
-    The other parameters are those of `Data`. scikit-learn fetches the data at the first use, before `mpi-fed run`
-    starts any rank, and they are stored as .npz in the cache folder. Words are replaced by numbers: in a feature by
-    the order that OpenML gives its categories, in y by alphabetical order.
+    The other parameters are those of `Data`. scikit-learn downloads the data at the first use, before `mpi-fed run`
+    starts any rank, and they are stored as .npz in the cache folder. Without a network, or if the server does not
+    answer for 30 seconds, the run ends with an error.
+
+    Ranks on other nodes need the same cache folder. If you start ranks by your own `mpirun`, download the data first
+    with `mpi-fed run STUDY --dry-run`.
+
+    Words are replaced by numbers: in a feature by the order that OpenML gives its categories, in y by alphabetical
+    order.
     """
 
     kind = "openml"

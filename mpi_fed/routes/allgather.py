@@ -13,15 +13,15 @@ class Allgather(Gather):
     Parameters
     ----------
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+        Whether messages carry checksums, which their receivers verify; by default they do not.
     overlap : bool, default: as the algorithm allows
-        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
-        late.
+        Whether messages travel while the next gradients are computed; by default they do with `delayed-sgd`.
 
     Notes
     -----
     No iterate is sent down; each rank receives the clients' payloads instead. These are fewer bytes if N payloads are
-    smaller than w. Slots are as in `gather`.
+    smaller than w, but every rank decodes N messages. Iterates are those of `gather`, bit for bit. Slots are as in
+    `gather`.
     """
 
     kind = "allgather"

@@ -13,10 +13,9 @@ class Allgatherv(Gatherv):
     Parameters
     ----------
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+        Whether messages carry checksums, which their receivers verify; by default they do not.
     overlap : bool, default: as the algorithm allows
-        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
-        late.
+        Whether messages travel while the next gradients are computed; by default they do with `delayed-sgd`.
 
     Notes
     -----

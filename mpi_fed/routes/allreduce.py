@@ -13,13 +13,12 @@ class Allreduce(Reduce):
     Parameters
     ----------
     overlap : bool, default: as the algorithm allows
-        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
-        late.
+        Whether messages travel while the next gradients are computed; by default they do with `delayed-sgd`.
 
     Notes
     -----
-    Data-parallel training without compression works like this. Each rank receives the sum, which is as long as a
-    message. Requirements and rounding are those of `reduce`.
+    Data-parallel training without compression works like this, and is the baseline that a compressor has to beat. Each
+    rank receives the sum, which is as long as a message. Requirements and rounding are those of `reduce`.
     """
 
     kind = "allreduce"

@@ -15,12 +15,11 @@ class Auto(Route):
     Parameters
     ----------
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+        Whether messages carry checksums, which their receivers verify; by default they do not.
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+        Bits of the floats in which w is broadcast, 64 by default; 16 rounds at random.
     overlap : bool, default: as the algorithm allows
-        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
-        late.
+        Whether messages travel while the next gradients are computed; by default they do with `delayed-sgd`.
 
     Notes
     -----

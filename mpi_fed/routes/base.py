@@ -41,16 +41,37 @@ class Route(Component):
     Parameters
     ----------
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+        Whether messages carry checksums, which their receivers verify; by default they do not. A mismatch ends the run
+        with an error that names the client and the round. The iterates are the same, but rounds take longer.
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+        Bits of the floats in which w is broadcast, 64 by default. 32 rounds to the nearest float. 16 rounds at random
+        with expectation w, which adds an error floor that predictions leave out; they are then called approximate.
     overlap : bool, default: as the algorithm allows
-        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
-        late.
+        Whether messages travel while the next gradients are computed. By default they do with `delayed-sgd`; the key is
+        refused with algorithms that are not one round late. With `delayed-sgd` the routes `tree`, `tree-reduce` and
+        `reduce-levels` need false.
 
     Notes
     -----
     With the same compressor all routes give the same iterates bit for bit, except those with `sums_in_mpi`.
+
+    `self_check` adds 16 bytes to each message: a checksum of its bytes, and one of the vector that its sender decodes
+    from them. They count as transported, not as payload. Use it if you distrust a network, a memory or a codec. The
+    root's messages on a compressed downlink have checksums, too.
+
+    With `downlink_bits` below 64 all clients, also those on the root, compute gradients at the rounded w. The root
+    keeps the unrounded w, so that rounding does not accumulate.
+
+    With `overlap` the collective (MPI_Igather and similar) begins when the messages are packed, advances by MPI_Test
+    after the gradient of each client, and is completed when the next messages are packed. The iterates are the same
+    without it. It concerns the uplink only: a broadcast of w is still waited for.
+
+    A route on which every rank updates w by itself (`allgather`, `allgatherv`, `allreduce`) has no broadcast. It
+    refuses `downlink_bits` and a table `[[downlink]]`.
+
+    With a table `[[downlink]]` MPI_Bcast sends the compressed direction of the step in place of w. The root draws masks
+    and rounding from a random stream of its own, independent of the clients'. If only the root knows the length of the
+    message (explicit indices of `bernoulli`), it broadcasts the length first, in 4 bytes that count as transported.
 
     Examples
     --------

@@ -111,17 +111,17 @@ class Gatherv(Overlapping):
     Parameters
     ----------
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+        Whether messages carry checksums, which their receivers verify; by default they do not.
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+        Bits of the floats in which w is broadcast, 64 by default; 16 rounds at random.
     overlap : bool, default: as the algorithm allows
-        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
-        late.
+        Whether messages travel while the next gradients are computed; by default they do with `delayed-sgd`.
 
     Notes
     -----
-    The root computes all lengths from the shared seed, so lengths are not sent. Only the sender knows the length with
-    explicit indices; an MPI_Gather of one int32 for each client then comes first and counts as transported bytes.
+    An MPI_Bcast of w follows. The root computes all lengths from the shared seed, so lengths are not sent. Only the
+    sender knows the length with explicit indices; an MPI_Gather of one int32 for each client then comes first and
+    counts as transported bytes.
     """
 
     kind = "gatherv"

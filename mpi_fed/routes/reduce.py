@@ -99,17 +99,18 @@ class Reduce(Overlapping):
     Parameters
     ----------
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+        Bits of the floats in which w is broadcast, 64 by default; 16 rounds at random.
     overlap : bool, default: as the algorithm allows
-        Whether messages travel while the next ones are computed; by default they do for algorithms that are one round
-        late.
+        Whether messages travel while the next gradients are computed; by default they do with `delayed-sgd`.
 
     Notes
     -----
-    Each rank sends one message, the sum of its clients' messages. The compressor must be `summable`: no compression,
-    or a linear compressor with `mask = "common"`. Checksums and floats of 16 bits are not supported.
+    An MPI_Bcast of w follows. Each rank adds its clients' messages in float64, rounds once, and sends one message.
 
-    The order in which MPI adds, and so the rounding, depends on the MPI and on the number of ranks.
+    The compressor must be `summable`: `none`, or `bernoulli`, `rand-h` or `sketch` with `mask = "common"`. Checksums
+    and floats of 16 bits are not supported.
+
+    The order in which MPI adds, and so the rounding of the iterates, depends on the MPI and on the number of ranks.
     """
 
     kind = "reduce"

@@ -135,7 +135,7 @@ class ReduceLevels(Route):
     Parameters
     ----------
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+        Bits of the floats in which w is broadcast, 64 by default; 16 rounds at random.
 
     Notes
     -----
@@ -147,9 +147,13 @@ class ReduceLevels(Route):
 
     Covariance: diagonal given all x_i, `Var C_i(x)_j = (S/s)^2 f_j (1 - f_j)`; for s = 1 it is `S |x_j| - x_j^2`.
 
-    Uplink: one float for the scale and d integers of the fewest bytes (1, 2 or 4) that hold s N. Sums are exact, so
-    iterates do not depend on the number of ranks. The compressor must be `quantization` without buckets; checksums and
-    floats of 16 bits are not supported.
+    Uplink: one float for the scale, by an MPI_Allreduce in each round, and d integers of the fewest bytes (1, 2 or 4)
+    that hold s N. Sums are exact, so iterates do not depend on the number of ranks. They differ from those of `gather`,
+    since a client whose norm is below S is quantized more coarsely. The constant step does not account for this, and
+    for several clients there is no prediction (`docs/theory.md`, "A shared scale").
+
+    The compressor must be `quantization` without buckets. Checksums and floats of 16 bits are not supported. Algorithms
+    with memories or error feedback, which need each message as soon as it is sent, are refused.
     """
 
     kind = "reduce-levels"

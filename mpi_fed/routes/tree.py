@@ -47,12 +47,14 @@ class TreeKernel(NamedTuple):
 
 
 class Grouped(Route):
-    """Base class of routes over two levels: groups of ranks and their leaders. w comes down by the same tree.
+    """Two levels: messages go to the leader of each group of ranks, then to the root. w goes down the same way.
+
+    This is the base class of routes over two levels.
 
     Parameters
     ----------
     group_size : int, default: the ranks of a node
-        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
+        Number of ranks in a group, in the order of the ranks; by default the ranks of a node are a group.
     """
 
     group_size: int | None = Field(default=None, ge=1)
@@ -140,17 +142,17 @@ class TreeRoute(Grouped):
     Parameters
     ----------
     group_size : int, default: the ranks of a node
-        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
+        Number of ranks in a group, in the order of the ranks; by default the ranks of a node are a group.
     self_check : bool, default: False
-        Whether each message carries checksums, which the receiving side verifies; by default it does not.
+        Whether messages carry checksums, which their receivers verify; by default they do not.
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+        Bits of the floats in which w is broadcast, 64 by default; 16 rounds at random.
 
     Notes
     -----
-    Leaders pass on the messages of their group, so the root receives as many bytes in fewer MPI messages. It decodes
-    in the order of clients, so iterates are those of `gather`, bit for bit. Bytes passed to MPI are counted on both
-    levels.
+    Leaders pass on the messages of their group, so as many bytes cross the network as with `gatherv`, but in one MPI
+    message for each group. The root decodes in the order of clients, so iterates are those of `gather`, bit for bit.
+    Bytes passed to MPI are counted on both levels.
     """
 
     kind = "tree"

@@ -45,9 +45,9 @@ class TreeReduce(Grouped, Reduce):
     Parameters
     ----------
     group_size : int, default: the ranks of a node
-        Ranks in a group, in their order, at least 1; by default a group is the ranks of a node.
+        Number of ranks in a group, in the order of the ranks; by default the ranks of a node are a group.
     downlink_bits : {16, 32, 64}, default: 64
-        Bits of the floats in which w is sent to the ranks, 64 by default; 16 rounds at random.
+        Bits of the floats in which w is broadcast, 64 by default; 16 rounds at random.
 
     Notes
     -----

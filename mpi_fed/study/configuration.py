@@ -23,19 +23,23 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class StudyOptions(BaseModel):
-    """Keys of the table [study].
+    """Name, length, repetitions and clients of a study.
 
     Parameters
     ----------
     name : str
-        Name of the study: 1 to 100 letters, digits, `.`, `_` and `-`. The logs go to `runs/NAME/`.
+        Name of the study, whose logs go to `runs/NAME/`. It has at most 100 letters, digits, `.`, `_` and `-`. It does
+        not contain `..`, and does not begin with `.` or `-`.
     rounds : int
-        Number of rounds K, from 1 to 10^15.
+        Number of rounds K.
     repetitions : int or list of int, default 1
-        Number of repetitions R, up to 10^6, with the seeds 0 to R - 1; or a list of distinct seeds, each at least 0 and
-        below 2^31. All compressors of a study see the same samples.
+        Number of repetitions R, with the seeds 0 to R - 1; or a list of distinct seeds, each at least 0 and below 2^31.
+        The seed determines the samples, the compression and a random start. All compressors of a study see the same
+        samples.
     clients : int, optional
-        Number of clients N, up to 10^9 and at least the number of ranks; one per rank if the key is missing.
+        Number of clients N, at least the number of ranks; a rank may host several clients. Without the key each rank
+        hosts one, and their number depends on the machine and on `--jobs`. `mpi-fed predict`, which has no ranks, then
+        takes 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -68,14 +72,16 @@ class StudyOptions(BaseModel):
 
 
 class LogOptions(BaseModel):
-    """Keys of the table [log].
+    """Log points, and the iterates that a log stores.
 
     Parameters
     ----------
     points_per_decade : int, default 100
-        Log points for each factor of 10 in rounds, from 1 to 10,000. Round 0 and the last round are always logged.
+        Log points for each factor of 10 in rounds. Risk, iterates, bytes and time are logged at these points, at
+        round 0 and at the last round.
     iterates : {"auto", "all", "last", "none"}, default "auto"
-        Iterates that the log stores; auto: all, if they take at most 100 MB, otherwise the last.
+        Iterates that a log stores: those of all log points, the last one or none. "auto" stores all if they take at
+        most 100 MB in a log, otherwise the last.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

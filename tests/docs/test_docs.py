@@ -1,6 +1,5 @@
 """Test that the documentation fits the program: keys of study files, links, files that pages name."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from pydantic import BaseModel
 
 from mpi_fed.analysis.scorecard import FIGURES
 from mpi_fed.study.configuration import LogOptions, StudyOptions
-from mpi_fed.study.families import REGISTRIES, REGISTRY_OF_TABLE
-from mpi_fed.study.validation import allowed
+from mpi_fed.study.families import REGISTRIES
+from mpi_fed.study.toml_tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -25,58 +24,43 @@ KINDS = {
 }
 
 
-Rows = dict[str, tuple[str, str]]
-"""Key -> the values that it takes, and its default."""
-
-
-def described() -> dict[tuple[str, str | None], Rows]:
-    """Return the rows of docs/study-file.md by table and kind; the kind is None for keys of all kinds."""
-    found: dict[tuple[str, str | None], Rows] = {}
+def described() -> dict[tuple[str, str | None], set[str]]:
+    """Return the keys in docs/study-keys.md by table and kind; the kind is None for keys of all kinds."""
+    found: dict[tuple[str, str | None], set[str]] = {}
     table, places = "", list[tuple[str, str | None]]()
-    for line in (ROOT / "docs" / "study-file.md").read_text().splitlines():
+    for line in (ROOT / "docs" / "study-keys.md").read_text().splitlines():
         if line.startswith("## "):
             table = line.strip("# []`")
-            places = [(table, None)] if "`[" in line else []
+            places = [(table, None)]
         elif line.startswith("### "):
             places = [(table, kind) for kind in re.findall("`(.+?)`", line)]
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         for place in places:
-            found.setdefault(place, {})
-            if line.startswith("| `"):
-                assert len(cells) == 4, line
-                found[place][cells[0].strip("` ")] = cells[1], cells[2]
+            found.setdefault(place, set()).update(re.findall(r"^`(\w+)`: ", line))
     return found
 
 
 DESCRIBED = described()
 
 
-def check(rows: Rows, model: type[BaseModel]) -> None:
-    assert set(rows) == set(model.model_fields)
-    for key, field in model.model_fields.items():
-        takes, default = rows[key]
-        assert takes == allowed(field.annotation, field.metadata), key
-        if field.is_required():
-            assert default == "required", key
-        elif field.default is None:
-            assert default not in ("", "required"), key
-        else:
-            assert default == json.dumps(field.default), key
-
-
 @pytest.mark.parametrize(("family", "kind"), KINDS)
 def test_every_key_of_a_component_is_described(family: str, kind: str) -> None:
-    check(DESCRIBED[family, None] | DESCRIBED[family, kind], KINDS[family, kind])
+    assert DESCRIBED[family, None] | DESCRIBED[family, kind] == {"kind", *KINDS[family, kind].model_fields}
 
 
 @pytest.mark.parametrize(("table", "model"), [("study", StudyOptions), ("log", LogOptions)])
 def test_every_key_of_a_table_is_described(table: str, model: type[BaseModel]) -> None:
-    check(DESCRIBED[table, None], model)
+    assert DESCRIBED[table, None] == set(model.model_fields)
 
 
 def test_every_described_table_and_kind_exists() -> None:
-    tables: set[tuple[str, str | None]] = {(table, None) for table in ("study", "log", *REGISTRY_OF_TABLE)}
+    tables: set[tuple[str, str | None]] = {(table, None) for table in ("study", "log", *REGISTRIES)}
     assert set(DESCRIBED) == tables | set(KINDS)
+
+
+def test_the_study_page_links_the_keys_of_every_table() -> None:
+    text = (ROOT / "docs" / "study-file.md").read_text()
+    linked = set(re.findall(r"\[`\[+(\w+)\]+`\]\(study-keys\.md#\w+\)", text))
+    assert linked == set(TABLES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from mpi_fed.cli.options import parse
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-GUIDES = ["first-study", "own-data", "choose-a-compressor", "python", "install"]
+GUIDES = ["first-study", "own-data", "choose-a-compressor", "study-file", "python", "install"]
 
 
 def text_of(page: str) -> str:
@@ -53,6 +54,33 @@ def test_the_study_on_own_data_has_an_exact_prediction(page: str, tmp_path: Path
     predictions = predict(tmp_path / "mine.toml")
     assert len(predictions) == study.count("[[compressor]]")
     assert {prediction["prediction_kind"] for prediction in predictions} == {"exact"}
+
+
+def study_examples() -> list[dict[str, Any]]:
+    """Return the studies of docs/study-file.md; each table of an example replaces that of the first example.
+
+    The table [study] of an example only adds its keys.
+    """
+    first, *others = map(tomllib.loads, blocks("docs/study-file.md", "toml"))
+    return [first, *(first | other | {"study": first["study"] | other.get("study", {})} for other in others)]
+
+
+@pytest.mark.parametrize("study", study_examples())
+def test_every_example_of_the_study_page_loads(
+    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for variant in [None, *study.get("variant", {})]:
+        assert load_study(study, variant=variant).configurations
+
+
+def test_the_study_page_states_the_size_of_its_grid_and_the_label_of_a_downlink() -> None:
+    text, examples = text_of("docs/study-file.md"), study_examples()
+    grid = next(study for study in examples if isinstance(study["study"]["rounds"], list))
+    assert f" = {len(load_study(grid).configurations)} configurations" in text
+    both_ways = next(study for study in examples if "downlink" in study)
+    assert any(f"`{configuration.label}`" in text for configuration in load_study(both_ways).configurations)
 
 
 def test_the_tutorial_shows_the_numbers_of_theory() -> None:
