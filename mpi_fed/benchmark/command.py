@@ -130,7 +130,7 @@ def _check_place(out: str | None) -> None:
     file, folder = Path(out), Path(out).absolute().parent
     place = file if file.exists() else folder
     if file.is_dir() or not folder.is_dir() or not os.access(place, os.W_OK):
-        raise InputError(f"--out {out}: cannot write this file; choose a folder that exists and is writable")
+        raise InputError(f"--out {out}: cannot write this file; give a file in an existing folder that is writable")
 
 
 def _check_memory(configurations: Sequence[Configuration], ranks: int, here: int) -> None:

@@ -60,7 +60,7 @@ def damage(path: Path, how: str) -> None:
         ("missing dataset", "dataset wall_seconds is missing"),
         ("shape", r"excess_risk has shape \(2, 2\), but must have shape \(3, "),
         ("configuration", "the log is damaged"),
-        ("no compressor", "no table compressor"),
+        ("no compressor", r"no table \[compressor\]"),
         ("text", "the file is damaged or is not an HDF5 file"),
         ("truncated", "the file is damaged or is not an HDF5 file"),
         ("absent", "no such file"),
