@@ -75,7 +75,7 @@ def draw(logs: Dataset, file: Path) -> None:
     axes.grid(color="0.92", linewidth=0.6)
     axes.set_axisbelow(True)
     _legend(axes, logs.sizes["repetition"])
-    figure.savefig(file, dpi=130, pil_kwargs={"optimize": True})
+    figure.savefig(file, dpi=200, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 

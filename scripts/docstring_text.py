@@ -7,8 +7,8 @@ from typing import Any
 
 import griffe
 
-CODE = re.compile(r"```.*?```|`[^`\n]*`|^>>> .*$|^    .*$", re.DOTALL | re.MULTILINE)
-"""Text that Markdown shows as it is."""
+CODE = re.compile(r"```[\s\S]*?```|`[^`\n]*`|^>>> [^\n]*$|(?<=\n\n)(?: {4}[^\n]*(?:\n|$))+", re.MULTILINE)
+"""Text that Markdown shows as it is: fences, code spans, examples, and indented lines after an empty one."""
 MARKUP = re.compile(r"(?<!^)(?<!\n)\*(?!\*)(?<!\*\*)|(?<![A-Za-z0-9])_(?=\w)|<(?=[A-Za-z/!])", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The algorithms, one file each. Importing this package registers them; a new one needs one line here."""
+"""The algorithms, one file each. Importing this package registers them. A new algorithm needs one line here."""
 
 from . import (
     control_variates,

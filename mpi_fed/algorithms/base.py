@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class Steps(NamedTuple):
-    """Step sizes gamma_k = scale (k + 1)^-exponent of the rounds k = 0, 1, ...; exponent 0 is a constant step."""
+    """Step sizes gamma_k = scale (k + 1)^-exponent of the rounds k = 0, 1, ...; with exponent 0 they are constant."""
 
     scale: float
     exponent: float = 0.0
@@ -77,7 +77,7 @@ class Algorithm(Component):
         horizon       gamma_k = K^(-2/5)
         decreasing    gamma_k = step_scale (k + 1)^(-step_exponent)
 
-    Under bidirectional compression omega is that of both compressions, one after the other (`step_omega`), in the step
+    With a compressed downlink, omega is the variance bound of both compressions together (`step_omega`) in the step
     size, in the log and in predictions: `omega + 1 = (omega_up + 1) (omega_down + 1)`.
 
     Examples
@@ -90,12 +90,12 @@ class Algorithm(Component):
     always_updates: ClassVar[bool] = False
     """True if w moves even in a round in which no client sends a message."""
     delayed: ClassVar[bool] = False
-    """True if gradients of round k are taken at w_{k-1}, so that messages may travel while the next gradients are
+    """True if the gradients of round k are taken at w_{k-1}, so that messages may travel while the next gradients are
     computed."""
     has_theory: ClassVar[bool] = False
-    """True if theory covers this class. Each class must state it, since a subclass may take other steps."""
+    """True if the predictions hold for this class. Each class must set it, since a subclass may take other steps."""
     two_way: ClassVar[bool] = True
-    """True if the direction of the step may be compressed on the downlink, without bias."""
+    """True if an unbiased compressor may compress the direction of the step on the downlink."""
 
     step_size: Literal["constant", "horizon", "decreasing"] | Annotated[float, Field(gt=0)] = "constant"
     step_scale: float | None = Field(default=None, gt=0)
@@ -117,16 +117,16 @@ class Algorithm(Component):
             raise ValueError("ridge with local_steps > 1 is not supported; give only one of them")
 
     def omega_of(self, compressor: Compressor, dimension: int) -> float:
-        """Return the variance bound in use of one compressor: the paper's or the tight one."""
+        """Return the variance bound of a compressor that the step size uses: the paper's or the tight one."""
         tight = compressor.omega_tight(dimension) if self.omega == "tight" else None
         return compressor.omega_bound(dimension) if tight is None else tight
 
     def step_omega(self, compressor: Compressor, downlink: Compressor | None, dimension: int) -> float:
-        """Return the omega of the step size, which is that of both compressions, one after the other.
+        """Return the omega that the step size uses, the variance bound of both compressions, one after the other.
 
             omega + 1 = (omega_up + 1) (omega_down + 1),   as E||C_down(C_up(x))||^2 <= (omega_down + 1) E||C_up(x)||^2.
 
-        Without a compressed downlink (`downlink` is None) it is omega_up.
+        Without a compressed downlink (`downlink` is None) omega is omega_up.
         """
         up = self.omega_of(compressor, dimension)
         return up if downlink is None else (up + 1) * (self.omega_of(downlink, dimension) + 1) - 1
@@ -146,9 +146,9 @@ class Algorithm(Component):
         return Steps(float(self.step_size))
 
     def start_vector(self, dimension: int) -> Array | None:
-        """Return w_0, (d,), if it is zero or given as a list or an .npy file; None if it is random.
+        """Return w_0 (shape (d,)) if it is zero or given as a list or an .npy file, or None if it is random.
 
-        Raises ValueError, with one sentence, if it is not a vector of d finite numbers.
+        Raises ValueError, with one sentence, if w_0 is not a vector of d finite numbers.
         """
         if self.initial == "normal":
             return None
@@ -164,7 +164,7 @@ class Algorithm(Component):
             raise ValueError(f"initial = {self.initial!r} holds several arrays; give an .npy file, which holds one")
         if start.shape != (dimension,) or start.dtype.kind not in "fiu" or not np.isfinite(start).all():
             raise ValueError(
-                f"initial must be {dimension} finite numbers, one for each dimension; it has shape {start.shape}"
+                f"initial, of shape {start.shape}, must be {dimension} finite numbers, one for each dimension"
             )
         return start.astype(np.float64)
 
@@ -173,11 +173,11 @@ class Algorithm(Component):
         return 0 if self.averaging == "all" else rounds - max(1, round(self.tail_fraction * rounds))
 
     def memory_rate(self, omega: float) -> float | None:
-        """Return alpha, the rate at which clients' memories follow their messages, or None without memories."""
+        """Return alpha, the rate at which clients' memories follow their messages, or None if there are no memories."""
         return None
 
     def client_bytes(self, dimension: int) -> int:
-        """Return the bytes that a client keeps from one round to the next."""
+        """Return the memory, in bytes, that a client keeps from one round to the next."""
         return 0
 
     def kernel(self, dimension: int, omega: float, steps: Steps, hosted: int, clients: int) -> NamedTuple:
@@ -188,7 +188,7 @@ class Algorithm(Component):
         dimension : int
             d.
         omega : float
-            Variance bound in use.
+            Variance bound that the step size uses.
         steps : Steps
             Step sizes.
         hosted : int
@@ -199,13 +199,16 @@ class Algorithm(Component):
         Returns
         -------
         NamedTuple
-            Its arrays are zero at the start of a repetition, and checkpoints hold them.
+            The kernel. Its arrays are zero at the start of a repetition, and checkpoints hold them.
         """
         raise NotImplementedError
 
 
 def arrays_of(kernel: tuple[Any, ...], place: str = "algorithm") -> dict[str, NDArray[Any]]:
-    """Return all arrays of an algorithm's kernel, by their place in it. They are zero at the start of a repetition."""
+    """Return all arrays of an algorithm's kernel by name, such as "algorithm.memory".
+
+    The arrays are zero at the start of a repetition.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     for name, part in zip(getattr(kernel, "_fields", range(len(kernel))), kernel, strict=True):
         if isinstance(part, np.ndarray):

@@ -1,4 +1,4 @@
-"""Compressed differences to memories, for heterogeneous clients, whose gradients do not vanish at w*."""
+"""Control variates, for heterogeneous clients, whose gradients do not vanish at w*."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class ControlVariatesKernel(NamedTuple):
     """Parameters and memories of control variates in compiled code."""
 
     sgd: SgdKernel
-    alpha: float
+    alpha: float  # rate of the memories
     memory: Array  # (hosted, d): h_i of the clients on this rank
     mean: Array  # (d,): the mean of all h_i, on the root
 
 
 @algorithms.register
 class ControlVariates(Sgd):
-    """SGD whose clients compress the difference of their gradient to a memory (DIANA, Artemis).
+    """SGD whose clients compress the difference between their gradient and a memory (DIANA, Artemis).
 
     Its parameters are those of `Algorithm`; `alpha` is the rate of the memories.
 
@@ -38,12 +38,12 @@ class ControlVariates(Sgd):
     `alpha` is `1/(2 (omega + 1))` by default. Client i keeps h_i. The root keeps only the mean of the h_i, which moves
     by alpha times the mean of the m_i.
 
-    With a compressed downlink this is Artemis. The root then compresses the direction `mean_i h_i + mean_i m_i`. The
-    memories change by the messages of the clients, as without it, and the default of `alpha` has the omega of the
-    uplink.
+    With a compressed downlink this algorithm is Artemis. The root then compresses the direction
+    `mean_i h_i + mean_i m_i`. The memories change by the messages of the clients, as without a compressed downlink, and
+    the default of `alpha` uses the omega of the uplink.
 
-    It helps if clients are heterogeneous and their gradients are nearly exact (large batches, or "full"). With
-    batches of one sample it is usually worse than `sgd`.
+    The memories help if clients are heterogeneous and their gradients are nearly exact (large batches, or "full").
+    With batches of one sample, the algorithm is usually worse than `sgd`.
 
     References
     ----------
@@ -86,7 +86,7 @@ class ControlVariates(Sgd):
 
     @staticmethod
     def direction(kernel: ControlVariatesKernel, round: int, total: Array) -> None:
-        """total <- mean_i h_i + total, then mean_i h_i moves by alpha times the mean message; all of shape (d,)."""
+        """total <- mean_i h_i + m, then mean_i h_i += alpha m, with the mean message m = total; all of shape (d,)."""
         mean = kernel.mean
         for j in range(len(total)):
             message = total[j]

@@ -1,4 +1,4 @@
-"""SGD one round late."""
+"""SGD whose gradients are one round late."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ class DelayedSgd(Sgd):
 
         w_{k+1} = w_k - gamma_k (1/N) sum_i C_i(g_i(w_{k-1})),    w_{-1} = w_0.
 
-    The messages of round k need only w_{k-1}. They are computed while those of round k - 1 travel, if the route
-    supports that and `overlap` is not false (`mpi_fed/engine/operations/overlap.py`). The iterates are the same without
+    The messages of round k need only w_{k-1}. If the route supports it and `overlap` is not false, they are computed
+    while the messages of round k - 1 travel (`mpi_fed/engine/operations/overlap.py`). The iterates are the same without
     overlap.
 
     Stability: on average, the component of `w - w*` along an eigenvector of H with eigenvalue l evolves with the roots
-    of `z^2 - z + gamma l`. These are below 1 in modulus for `gamma l < 1`; SGD needs `gamma l < 2`, so
-    its steps may be larger.
+    of `z^2 - z + gamma l`. Both roots are below 1 in modulus if `gamma l < 1`. `sgd` needs only `gamma l < 2`, so its
+    steps may be larger.
 
-    The limit trace is that of `sgd`: the delay changes the mean of the iterates by a higher order in gamma.
+    The limit trace is the same as for `sgd`, since the delay changes the mean of the iterates only by a higher order in
+    gamma.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Error feedback, with which a biased compressor converges."""
+"""Error feedback, with which SGD converges even if the compressor is biased."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ class ErrorFeedback(Sgd):
         e_i    <- v_i - m_i
         w_{k+1} = w_k - (1/N) sum_i m_i
 
-    It is for contractive compressors, biased or not: `||C(x) - x||^2 <= (1 - delta) ||x||^2` with delta > 0, so
-    `omega = 1 - delta`. The constant step is `gamma = delta/(2 t R^2)` with t local steps. For every C, `w_k - mean_i
-    e_i` moves by plain gradient steps, with gradients taken at w_k. `mpi-fed predict` makes no prediction for it.
+    The compressor must be contractive, but may be biased: `||C(x) - x||^2 <= (1 - delta) ||x||^2` with delta > 0, so
+    `omega = 1 - delta`. The constant step is `gamma = delta/(2 t R^2)` with t local steps. For every C,
+    `w_k - mean_i e_i` moves by plain gradient steps, with gradients taken at w_k. `mpi-fed predict` makes no prediction
+    for this algorithm.
 
     References
     ----------
@@ -55,7 +56,7 @@ class ErrorFeedback(Sgd):
         super().check(compressor, dimension)
         if compressor.may_be_absent:
             raise ValueError(
-                f"error feedback needs every client in every round, but {compressor.kind} leaves some out; "
+                f"error feedback needs every client in every round, but {compressor.kind} leaves some clients out; "
                 f'give compressor kind = "top-k", or algorithm kind = "sgd"'
             )
         if compressor.omega_bound(dimension) >= 1:

@@ -23,15 +23,15 @@ class LocalStepsKernel(NamedTuple):
 def local_steps_kernel(problem: NamedTuple, steps: Steps, dimension: int) -> LocalStepsKernel:
     """Return a kernel whose gradient is sum_{s<t} g_i(v_s), with v_0 = w_k and v_{s+1} = v_s - gamma_k g_i(v_s).
 
-    It equals (w_k - v_t)/gamma_k, so without compression the root's new iterate is the mean of the clients' v_t: local
-    SGD or FedAvg (McMahan, Moore, Ramage, Hampson and Aguera y Arcas, 2017).
+    The sum equals (w_k - v_t)/gamma_k. So without compression the new iterate of the root is the mean of the clients'
+    v_t, as in local SGD or FedAvg (McMahan, Moore, Ramage, Hampson and Aguera y Arcas, 2017).
     """
     return LocalStepsKernel(problem, steps, np.zeros(dimension), np.zeros(dimension))
 
 
 @gradient.implement(LocalStepsKernel)
 def local_gradient(kernel: LocalStepsKernel, schedule: Schedule, job: int, seed: np.uint64, w: Array, g: Array) -> None:
-    """g <- the sum of the gradients along the local steps, (d,)."""
+    """g <- the sum of the gradients at the local iterates v_0, ..., v_(t-1); w and g have shape (d,)."""
     step, local, at_local = step_size(kernel.steps, schedule.round[job]), kernel.local, kernel.gradient
     for j in range(len(w)):
         local[j] = w[j]

@@ -1,4 +1,4 @@
-"""A rank of a certification: python -m mpi_fed.certification RESULT REQUEST."""
+"""Program of one rank of a certification: python -m mpi_fed.certification RESULT REQUEST."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ranks import Request
 
 
 def main(result: str, request: str) -> None:
-    """Examine every case of a request on a world of two ranks; the root writes their certificates to `result`."""
+    """Examine every case of a request on two ranks. The root writes the certificates to the file `result`."""
     world, wanted = start(), Request.from_json(request)
     with guard(world):
         from .. import plugins
@@ -30,7 +30,7 @@ def main(result: str, request: str) -> None:
             else [case_of(wanted.compressor, wanted.dimension, wanted.draws)]
         )
         channel, certificates = Channel(world.comm), []
-        shown = world.is_root and TERMINAL_WIDTH in os.environ  # in a file, it would take a line for each compressor
+        shown = world.is_root and TERMINAL_WIDTH in os.environ  # a file would get a line for each compressor
         with Progress(len(work), enabled=shown) as progress:
             for case in work:
                 progress.start(case.label)

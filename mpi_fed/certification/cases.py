@@ -12,9 +12,10 @@ from ..study.labels import describe
 from ..study.validation import component, model
 
 DIMENSIONS = (1, 5, 64, 1_000_000)
-"""Default dimensions: a single number; not a multiple of a word; the full covariance; the size of a model."""
+"""Default dimensions: a single number; no multiple of the 8 flags of a byte; the largest one at which the covariance
+matrix is compared; the size of a model."""
 FEWEST_DRAWS = 100
-"""Fewest draws, used for a million dimensions; fewer draws cannot detect an error."""
+"""Smallest number of draws, used at a million dimensions. Fewer draws cannot detect an error."""
 FULL = 64
 """Largest dimension at which every coordinate and the covariance matrix are compared."""
 
@@ -33,7 +34,10 @@ class Case:
 
 
 def draws_at(dimension: int, draws: int) -> int:
-    """Return the messages drawn for each fixed x: `draws` up to 64 dimensions, fewer above, where each costs more."""
+    """Return the number of messages that are drawn for each fixed x.
+
+    It is `draws` up to 64 dimensions, and smaller above, where each message takes longer.
+    """
     return max(FEWEST_DRAWS, draws * min(dimension, FULL) // dimension)
 
 
@@ -52,12 +56,12 @@ def cases(dimension: int | None, only: str | None = None) -> list[Case]:
 
 
 def case_of(table: dict[str, Any], dimension: int | None, draws: int) -> Case:
-    """Return the case of one compressor's table, at one dimension or at those of `DIMENSIONS` that it fits.
+    """Return the case of the compressor with this table, at one dimension or at all of `DIMENSIONS` that it fits.
 
     Raises InputError if the table is wrong, the parameters fit no dimension, or the draws are too few.
     """
     if draws < FEWEST_DRAWS:
-        raise InputError(f"draws is {draws}; give at least {FEWEST_DRAWS}, since fewer cannot detect an error")
+        raise InputError(f"draws is {draws}; give at least {FEWEST_DRAWS}, since fewer draws cannot detect an error")
     built = component(compressors, table, "compressor:")
     if dimension is not None:
         try:
@@ -68,7 +72,7 @@ def case_of(table: dict[str, Any], dimension: int | None, draws: int) -> Case:
     fitting = tuple(d for d in DIMENSIONS if serves(built, d))
     if not fitting:
         raise InputError(
-            f"compressor: {describe(built)} does not fit the dimensions {DIMENSIONS}; give a dimension that it fits"
+            f"compressor: {describe(built)} fits none of the dimensions {DIMENSIONS}; give a dimension that it fits"
         )
     return Case(built, fitting)
 
@@ -80,7 +84,7 @@ def _of_kind(kind: str, wanted: tuple[int, ...]) -> list[Case]:
     fitted = [case for case in fitted if case.dimensions]
     if not fitted:
         where = " or ".join(map(str, wanted))
-        raise InputError(f'compressor "{kind}": none of its `examples` fits dimension {where}; add one that does')
+        raise InputError(f'compressor "{kind}": none of its `examples` fits dimension {where}; add such an example')
     return fitted
 
 

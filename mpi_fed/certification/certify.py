@@ -22,28 +22,30 @@ def certify(
     *,
     plugins: Sequence[str | os.PathLike[str]] = (),
 ) -> dict[str, Any]:
-    """Compare a compressor with its definition, by messages between two ranks, and return its certificate.
+    """Compare a compressor with its definition, on messages that one rank sends to another; return its certificate.
 
-    Two ranks are started with the launcher of this environment. One encodes, the other decodes from only the payload
-    and the shared seed; the measured expectation, variance, covariance and length are compared with the closed forms.
+    The function starts two ranks with the launcher of this environment. One rank encodes, and the other decodes from
+    only the payload and the shared seed. The measured expectation, variance, covariance and length are compared with
+    the closed forms.
 
     Parameters
     ----------
     compressor : mapping
         The keys of a `[[compressor]]` table, such as `{"kind": "quantization", "levels": 1}`.
     dimension : int, optional
-        The dimension d of the vectors. By default 1, 5, 64 and 1,000,000, without those that the parameters do not fit.
+        The dimension d of the vectors. By default all of 1, 5, 64 and 1,000,000 that the parameters fit.
     draws : int, default 20,000
-        Messages drawn for each fixed vector up to 64 dimensions; fewer above.
+        Number of messages drawn for each fixed vector up to 64 dimensions. Above, fewer messages are drawn.
     plugins : sequence of paths, optional
         Plugin files that define compressors, in addition to those already loaded.
 
     Returns
     -------
     dict
-        One entry of `mpi-fed certify --json`: `verdict` is `"PASS"` or `"FAIL"`, `reasons` says why,
-        `variance_ratio` is the largest measured E||C(x) - x||^2 / (omega ||x||^2), `bias_z_max` and so on are the
-        largest z-scores, and `error_rate` bounds the probability that a correct compressor fails.
+        One entry of `mpi-fed certify --json`: `verdict` is `"PASS"` or `"FAIL"`, `reasons` lists the failed checks,
+        `variance_ratio` is the largest measured E||C(x) - x||^2 / (omega ||x||^2), `bias_z_max` and the other keys that
+        end in `_z_max` are the largest z-scores, and `error_rate` bounds the probability that a correct compressor
+        fails.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def certify(
     WorldError
         If no launcher of this environment's MPI is found.
     RunError
-        If a rank fails; it has printed the reason on standard error.
+        If a rank fails. The rank has then printed the reason on standard error.
 
     Examples
     --------

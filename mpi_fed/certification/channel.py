@@ -1,4 +1,4 @@
-"""Messages from rank 1 to rank 0: encoded, sent and decoded by compiled code."""
+"""Messages from rank 1 to rank 0, which compiled code encodes, sends and decodes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 CLIENTS = 2
-"""Clients that send in each round, both on rank 1."""
+"""Number of clients that send in each round. Both clients are on rank 1."""
 SEED = np.uint64(20221117)
+"""Seed of the random numbers of all messages."""
 
 Array = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -25,20 +26,20 @@ Counts = NDArray[np.int32]
 
 
 class Batch(NamedTuple):
-    """Messages of a few rounds, ordered by round and client; those of absent clients are empty."""
+    """Messages of a few rounds, ordered by round and client. The messages of absent clients are empty."""
 
     first: int  # number of the first round
     participants: NDArray[np.int64]  # scratch, (CLIENTS,)
-    sizes: NDArray[np.int32]  # bytes, as sent by the sender; negated for an overflow
-    lengths: NDArray[np.int64]  # bytes, as `length` computes them from shared random numbers, or UNKNOWN
-    bits: NDArray[np.int64]  # as `information_bits` returns them
-    present: NDArray[np.bool_]
+    sizes: NDArray[np.int32]  # (messages,): numbers of bytes, from the sender; negative for an overflow
+    lengths: NDArray[np.int64]  # (messages,): results of `length`: numbers of bytes, or UNKNOWN
+    bits: NDArray[np.int64]  # (messages,): results of `information_bits`
+    present: NDArray[np.bool_]  # (messages,): false for absent clients
     decoded: Array  # (messages, d): start + weight C(x), or start where absent
 
 
 @kernel
 def encode_messages(compressor: Any, seed: np.uint64, x: Array, batch: Batch, payload: Bytes) -> int:
-    """Write the clients' messages of x, (d,), one after the other into payload; return their bytes."""
+    """Encode x (shape (d,)) for each round and client, one message after the other; return the number of bytes."""
     total = 0
     for row in range(0, len(batch.sizes), CLIENTS):
         round = np.uint64(batch.first + row // CLIENTS)
@@ -63,7 +64,7 @@ def ship(
     counts: Counts,
     starts: Counts,
 ) -> int:
-    """Send sizes, then the `total` bytes of payload, to the root; return MPI's error code."""
+    """Send `sizes` and then the `total` bytes of `payload` to the root; return MPI's error code."""
     code = gather_counts(comm, sizes, all_sizes)
     if code != 0:
         return code
@@ -76,7 +77,7 @@ def ship(
 
 @kernel
 def decode_messages(compressor: Any, seed: np.uint64, weight: float, payload: Bytes, batch: Batch) -> None:
-    """Add weight C(x) to batch.decoded, each message decoded from its own bytes alone."""
+    """Decode each message from only its own bytes, and add weight C(x) to its row of batch.decoded."""
     start = 0
     for row in range(0, len(batch.sizes), CLIENTS):
         round = np.uint64(batch.first + row // CLIENTS)
@@ -93,7 +94,7 @@ def decode_messages(compressor: Any, seed: np.uint64, weight: float, payload: By
 
 
 def batch_of(rounds: range, dimension: int, start: float = 0.0) -> Batch:
-    """Return an empty batch, with batch.decoded filled with `start`."""
+    """Return a batch without messages for these rounds; batch.decoded is filled with `start`."""
     n = len(rounds) * CLIENTS
     return Batch(
         first=rounds.start,
@@ -120,22 +121,22 @@ class Channel:
             self._ship(comm_of(MPI.COMM_SELF), nothing, 0, np.zeros(CLIENTS, np.int32), np.zeros_like(nothing))
 
     def prepare(self, kernel: Any) -> None:
-        """Compile or load the code for a kind of compressor."""
+        """Compile or load the code for the kernel of a compressor."""
         empty, x, payload = batch_of(range(0), 1), np.zeros(1), np.zeros(1, np.uint8)
         with compiling("messages", kernel), np.errstate(all="ignore"):
             encode_messages(kernel, SEED, x, empty, payload)
             decode_messages(kernel, SEED, 1.0, payload, empty)
 
     def send(
-        self, kernel: Any, most: int, x: Array, rounds: range, weight: float = 1.0, start: float = 0.0
+        self, kernel: Any, longest: int, x: Array, rounds: range, weight: float = 1.0, start: float = 0.0
     ) -> tuple[Batch, Bytes]:
-        """Send x, (d,), in each of `rounds` from every client; return the batch, decoded at the root, and the bytes.
+        """Send x (shape (d,)) from every client in each of `rounds`; return the batch and the payload.
 
-        `kernel` belongs to this rank; `most` is the bytes of its longest message. The bytes are valid until the next
-        call.
+        `kernel` belongs to this rank, and `longest` is the number of bytes of its longest message. Only the root
+        decodes the batch, and only the sender gets the payload, which is valid until the next call.
         """
         batch = batch_of(rounds, len(x) if self.is_root else 0, start)
-        needed, total = most * len(batch.sizes), 0
+        needed, total = longest * len(batch.sizes), 0
         if len(self._buffers[0]) <= needed:
             self._buffers = (np.zeros(needed + 1, np.uint8), np.zeros(needed + 1, np.uint8))
         payload, received = self._buffers

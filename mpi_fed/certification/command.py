@@ -14,7 +14,7 @@ from .document import Certificate, DimensionReport
 from .ranks import Request, certificates
 
 SHOWN = 3
-"""Reasons shown below the table for one compressor."""
+"""Largest number of reasons that are shown below the table for a compressor."""
 
 
 def certify(
@@ -26,15 +26,16 @@ def certify(
 ) -> int:
     """Certify every registered compressor, at one dimension or several; return 0 if all pass, else 1.
 
-    `only` restricts this to labels that contain it. `draws` messages are drawn for each fixed vector up to 64
-    dimensions. Raises InputError for a wrong option, and WorldError if the ranks cannot be started.
+    With `only`, compressors whose labels do not contain this text are skipped. `draws` messages are drawn for each
+    fixed vector up to 64 dimensions. Raises InputError for a wrong option, and WorldError if the ranks cannot be
+    started.
     """
     compile_switch.compile_kernels = False  # this process only starts the ranks, which read the environment
     plugin_files.load(plugins)
     from .cases import FEWEST_DRAWS, cases
 
     if draws is not None and draws < FEWEST_DRAWS:
-        raise InputError(f"--draws {draws}: give at least {FEWEST_DRAWS}, since fewer cannot detect an error")
+        raise InputError(f"--draws {draws}: give at least {FEWEST_DRAWS}, since fewer draws cannot detect an error")
     cases(dimension, only)
     status, made = certificates(Request(draws or DRAWS, dimension, only, plugins=plugins))
     if status != 0:
@@ -54,7 +55,7 @@ def _print_table(certificates: list[Certificate]) -> None:
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 110)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("compressor", overflow="fold")
-    for name in ("d", "omega", "variance\n/ omega", "bias\nz", "covar.\nz", "bytes", "bits in\ntheory"):
+    for name in ("d", "omega", "variance\n/ omega", "bias\nz", "covar.\nz", "bytes", "predicted\nbits"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("round\ntrip", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -73,8 +74,8 @@ def _print_table(certificates: list[Certificate]) -> None:
     rate = sum(certificate.error_rate for certificate in certificates)
     passed = sum(certificate.verdict == "PASS" for certificate in certificates)
     console.print(
-        f"{passed} of {len(certificates)} pass. {comparisons:,} comparisons, each failing above z = "
-        f"{certificates[0].z_limit:g}: if all compressors are correct, one fails with probability {rate:.0e} at most "
+        f"{passed} of {len(certificates)} pass. Each of the {comparisons:,} comparisons fails above z = "
+        f"{certificates[0].z_limit:g}. If all compressors are correct, one fails with probability {rate:.0e} at most "
         "(Hoeffding and empirical Bernstein bounds over the observed ranges, with an allowance for rounding of floats)."
     )
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class DimensionReport:
-    """Results of a compressor at one dimension; a score is None if nothing was compared."""
+    """Results of a compressor at one dimension. A score is None if there was no comparison."""
 
     dimension: int
     draws: int
-    """Messages drawn for each fixed x."""
+    """Number of messages drawn for each fixed x."""
     omega: float
     omega_tight: float | None
     variance_ratio: float | None
@@ -23,14 +23,14 @@ class DimensionReport:
     length_z_max: float | None
     independence_z_max: float | None
     payload_bytes_measured: float | None
-    """Mean length of a message; None on the rank that only sends."""
+    """Mean number of bytes of a message; None on the rank that only sends."""
     payload_bits_theory: float
     round_trip_exact: bool
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Verdict on a compressor. Figures of one dimension are those of the largest with all coordinates compared."""
+    """Verdict on a compressor. Results for a single dimension belong to the largest with all coordinates compared."""
 
     kind: str
     label: str
@@ -43,7 +43,7 @@ class Certificate:
     covariance_z_max: float | None
     length_z_max: float | None
     independence_z_max: float | None
-    """This score and those above are the largest over all dimensions."""
+    """This score and the four scores above are the largest over all dimensions."""
     payload_bytes_measured: float | None
     payload_bits_theory: float
     round_trip_exact: bool
@@ -63,5 +63,5 @@ class Certificate:
         return cls(**{**fields, "dimensions": reports})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
+        """Return the fields as JSON types."""
         return asdict(self)

@@ -11,11 +11,11 @@ from .channel import Batch
 
 Array = NDArray[np.float64]
 BLOCKS = 64
-"""Blocks into which x is cut at dimensions above FULL."""
+"""Number of blocks into which x is cut at dimensions above FULL."""
 
 
 @kernel
-def look(
+def summarize(
     decoded: Array,
     x: Array,
     starts: NDArray[np.int64],
@@ -24,10 +24,12 @@ def look(
     clients: Array,
     rounds: Array,
 ) -> float:
-    """Compute statistics of y = C(x) - x for decoded messages, (n, d), and return the largest |y_j|.
+    """Compute statistics of y = C(x) - x for the rows C(x) of `decoded` (shape (n, d)), and return the largest |y_j|.
 
-    energy, (n,) <- ||y||^2, and along, (n, blocks) <- <y, x_B> for the blocks B of x that begin at `starts`.
-    clients, (n/2,) <- <y, y'> for the two clients of a round; rounds, (n/2,) <- the same for two rounds of a client.
+    energy (shape (n,)) <- ||y||^2.
+    along (shape (n, blocks)) <- <y, x_B> for the blocks B of x that begin at `starts`.
+    clients (shape (n/2,)) <- <y, y'> for the two clients of a round.
+    rounds (shape (n/2,)) <- <y, y'> for two rounds of a client.
     Four messages are handled at a time: two rounds of two clients.
     """
     jump = np.float64(0.0)
@@ -49,7 +51,7 @@ def look(
 
 
 class Draws:
-    """Sums over draws of y = C(x) - x, and a few numbers of each draw. For an absent client C(x) = 0."""
+    """Sums over draws of y = C(x) - x, and a few statistics of each draw. For an absent client C(x) = 0."""
 
     def __init__(self, x: Array) -> None:
         d = len(x)
@@ -57,8 +59,8 @@ class Draws:
         self.starts = np.unique(np.linspace(0, d, (BLOCKS if d > FULL else 1) + 1)[:-1].astype(np.int64))
         self.norms = np.add.reduceat(x * x, self.starts)
         self.full = d <= FULL
-        self.sum, self.sum_magnitude = np.zeros(d), np.zeros(d)  # of y and of |C(x)|
-        self.low, self.high = np.zeros(d), np.zeros(d)  # of y
+        self.sum, self.sum_magnitude = np.zeros(d), np.zeros(d)  # sums of y and of |C(x)|
+        self.low, self.high = np.zeros(d), np.zeros(d)  # smallest and largest y_j, or 0
         self.products, self.squares = np.zeros((d, d) if self.full else 0), np.zeros((d, d) if self.full else 0)
         self.jump = 0.0  # the largest |y_j| of all draws
         self._rows: dict[str, list[Array]] = {}
@@ -69,7 +71,7 @@ class Draws:
         energy, along = np.empty(n), np.empty((n, len(self.norms)))
         clients, rounds = np.empty(n // 2), np.empty(n // 2)
         self.count += n
-        self.jump = max(self.jump, look(batch.decoded, self.x, self.starts, energy, along, clients, rounds))
+        self.jump = max(self.jump, summarize(batch.decoded, self.x, self.starts, energy, along, clients, rounds))
         each = {"energy": energy, "along": along / self.norms, "clients": clients, "rounds": rounds}
         each |= {"bytes": np.abs(batch.sizes), "bits": np.where(batch.present, batch.bits, 0)}
         for name, numbers in each.items():
@@ -86,7 +88,9 @@ class Draws:
     def of(self, name: str) -> Array:
         """Return a statistic of all draws, by name.
 
-        `energy` ||y||^2, (draws,); `along` <y, x_B>/||x_B||^2, (draws, blocks); `bytes` and `bits`, (draws,);
-        `clients` and `rounds`, (draws/2,): <y, y'> of the two clients of a round, or of a client in two rounds.
+        `energy` (shape (draws,)): ||y||^2.
+        `along` (shape (draws, blocks)): <y, x_B>/||x_B||^2.
+        `bytes` and `bits` (shape (draws,)): the length of the message.
+        `clients` and `rounds` (shape (draws/2,)): <y, y'> for the two clients of a round, or two rounds of a client.
         """
         return np.concatenate(self._rows[name]).astype(np.float64)

@@ -17,9 +17,9 @@ from .statistics import HALF_UNIT
 
 Array = NDArray[np.float64]
 UNIT = HALF_UNIT | {16: 2.0**-10}
-"""Largest relative error of a number after sending, by bits of a float."""
+"""Largest relative error of a sent number, by bits of a float."""
 AMPLIFIED = 16
-"""Factor by which decoding may amplify this error, as the solve of a sketch does."""
+"""Factor by which decoding may amplify the relative error of sent numbers, as the linear system of `sketch` does."""
 
 
 class Sender:
@@ -27,13 +27,13 @@ class Sender:
 
     def __init__(self, channel: Channel, compressor: Compressor, dimension: int, findings: Findings) -> None:
         self.channel, self.compressor, self.findings = channel, compressor, findings
-        self.most = compressor.payload_bytes_max(dimension)
+        self.longest = compressor.payload_bytes_max(dimension)
         self.kernel = compressor.kernel(dimension)
         channel.prepare(self.kernel)
 
     def send(self, x: Array, rounds: range, **decoding: float) -> tuple[Batch, Bytes]:
-        """Send x, (d,), in each round; the root checks the length of every message."""
-        batch, payload = self.channel.send(self.kernel, self.most, x, rounds, **decoding)
+        """Send x (shape (d,)) in each round; the root checks the length of every message."""
+        batch, payload = self.channel.send(self.kernel, self.longest, x, rounds, **decoding)
         if self.channel.is_root:
             self._check_lengths(batch)
         return batch, payload
@@ -41,23 +41,27 @@ class Sender:
     def _check_lengths(self, batch: Batch) -> None:
         sizes, lengths = np.abs(batch.sizes[batch.present]), batch.lengths[batch.present]
         require = self.findings.require
-        require(not batch.sizes[~batch.present].any(), "an absent client sends something")
+        require(not batch.sizes[~batch.present].any(), "an absent client sends a message")
+        longest = self.longest
         if self.compressor.fixed_length:
-            require(bool(np.all(sizes == self.most)), f"a message is not payload_bytes_max = {self.most} bytes long")
+            require(bool(np.all(sizes == longest)), f"a message is not payload_bytes_max = {longest} bytes long")
             return
-        require(bool(np.all(sizes <= self.most)), f"a message is longer than payload_bytes_max = {self.most} bytes")
+        require(bool(np.all(sizes <= longest)), f"a message is longer than payload_bytes_max = {longest} bytes")
         require(
             bool(np.all((lengths == UNKNOWN) | (lengths == sizes))),
             "a message does not have the length that `length` returns",
         )
         padding = 8 * sizes - batch.bits[batch.present]
-        require(bool(np.all((padding >= 0) & (padding < 8))), "`information_bits` does not fit the bytes of a message")
+        require(
+            bool(np.all((padding >= 0) & (padding < 8))),
+            "the result of `information_bits`, rounded up to bytes, is not the length of the message",
+        )
 
 
 def check_exact_properties(sender: Sender, dimension: int, twin: Sender) -> bool:
     """Check the properties that must hold exactly, enter the findings, and return whether the round trip is exact.
 
-    `twin` is the same compressor with float64 values, or `sender` itself if the compressor does not support them.
+    `twin` sends by the same compressor in float64, and is `sender` itself if the compressor does not support float64.
     """
     x = next(iter(inputs.statistical_vectors(dimension).values()))
     rounds = range(2 if dimension > 1000 else 8)
@@ -73,7 +77,7 @@ def check_exact_properties(sender: Sender, dimension: int, twin: Sender) -> bool
 
 
 def check_expectation(sender: Sender, x: Array, findings: Findings) -> float | None:
-    """Check that a biased compressor sends its expectation.
+    """Check that the decoded messages of a biased compressor equal its stated expectation.
 
     Returns ||C(x) - x||^2/(omega ||x||^2), or None if omega is 0.
     """
@@ -90,7 +94,10 @@ def check_expectation(sender: Sender, x: Array, findings: Findings) -> float | N
 
 
 def _check_repeatability(sender: Sender, x: Array, rounds: range) -> Array:
-    """Check that sending twice gives the same bytes and numbers, which are those that the sender decodes itself."""
+    """Check that sending x twice gives the same bytes and decoded numbers, and that the sender decodes them, too.
+
+    Returns the decoded numbers.
+    """
     first, payload = sender.send(x, rounds)
     earlier = payload.copy()
     second, payload = sender.send(x, rounds)
@@ -114,7 +121,7 @@ def _check_repeatability(sender: Sender, x: Array, rounds: range) -> Array:
 
 
 def _check_weighting(sender: Sender, x: Array, rounds: range, decoded: Array) -> None:
-    """Check that decode adds weight C(x) to its output."""
+    """Check that decode adds weight C(x) to the contents of `out`."""
     batch, _ = sender.send(x, rounds, weight=0.25, start=1.0)
     if sender.channel.is_root:
         error = np.abs(batch.decoded - (1.0 + 0.25 * decoded)).max()
@@ -123,22 +130,26 @@ def _check_weighting(sender: Sender, x: Array, rounds: range, decoded: Array) ->
 
 
 def _check_float_formats(sender: Sender, twin: Sender, dimension: int, rounds: range) -> None:
-    """Check numbers that all formats hold: exact where single coordinates are sent, else close to float64."""
+    """Check the decoding of numbers that every float format holds.
+
+    If a message consists of coordinates of x, they must be decoded exactly; otherwise the decoded numbers must be close
+    to the numbers decoded from float64.
+    """
     x = inputs.representable(dimension)
-    here, there = sender.send(x, rounds)[0].decoded, twin.send(x, rounds)[0].decoded
+    decoded, reference = sender.send(x, rounds)[0].decoded, twin.send(x, rounds)[0].decoded
     if not sender.channel.is_root:
         return
     certain = sender.compressor.omega_bound(dimension) == 0
     unit = AMPLIFIED * UNIT[sender.compressor.value_bits]
-    close = bool(np.abs(here - there).max() <= unit * np.sqrt((there * there).sum(axis=1)).max())
+    close = bool(np.abs(decoded - reference).max() <= unit * np.sqrt((reference * reference).sum(axis=1)).max())
     sender.findings.require(
-        close, "decoded numbers differ from those of float64 by more than the float format explains"
+        close, "decoded numbers differ from the numbers decoded from float64 by more than rounding explains"
     )
-    for row in range(len(there)):
-        kept = np.flatnonzero(there[row])
-        scales = there[row, kept] / x[kept]
+    for row in range(len(reference)):
+        kept = np.flatnonzero(reference[row])
+        scales = reference[row, kept] / x[kept]
         if len(kept) > 1 and np.all(scales == scales[0]):
-            exact = _same(here[row], there[row]) and (scales[0] == 1 or not certain)
+            exact = _same(decoded[row], reference[row]) and (scales[0] == 1 or not certain)
             sender.findings.require(exact, "a number that the float format holds is not decoded exactly")
 
 
@@ -148,14 +159,14 @@ def _check_extreme_numbers(sender: Sender, dimension: int, rounds: range) -> Non
     zero, _ = sender.send(np.zeros(dimension), rounds)
     require(not zero.decoded.any(), "C(0) is not 0")
     large = inputs.huge(dimension, bits)
-    for name, x in (("subnormal numbers", inputs.subnormal(dimension)), ("numbers near the top of the format", large)):
+    for name, x in (("subnormal numbers", inputs.subnormal(dimension)), ("the largest numbers of the format", large)):
         batch, _ = sender.send(x, rounds)
         finite = bool(np.isfinite(batch.decoded).all() and (batch.sizes >= 0).all())
         require(finite, f"{name} are not decoded as finite numbers, or are reported as an overflow")
     if bits < 64:
         batch, _ = sender.send(large * 2.0**12, rounds)
         reported = np.isfinite(batch.decoded).all(axis=1) | (batch.sizes < 0) if len(batch.decoded.T) else True
-        require(bool(np.all(reported)), "a number beyond the format is not reported as an overflow")
+        require(bool(np.all(reported)), "a number beyond the range of the format is not reported as an overflow")
 
 
 def _check_linearity(sender: Sender, dimension: int, rounds: range) -> None:

@@ -1,4 +1,4 @@
-"""Examination of a case at all its dimensions, from messages to a verdict."""
+"""Examination of a case at all its dimensions: messages, checks and the verdict."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from .scores import LIMIT, SINGLE_RATE, Findings
 Array = NDArray[np.float64]
 
 NUMBERS = 2**18
-"""Numbers decoded at once."""
+"""Approximate number of coordinates that are decoded at once."""
 SUBJECTS = ("bias", "variance", "covariance", "length", "independence")
+"""Subjects of the scores."""
 
 
 def examine(case: Case, draws: int, channel: Channel) -> Certificate:
-    """Return the certificate of a case. Both ranks call it; only that of the root is meaningful."""
+    """Return the certificate of a case. Both ranks must call this; only the root's certificate is meaningful."""
     findings = Findings()
     reports = [_examine_at(case, d, draws_at(d, draws), channel, findings) for d in case.dimensions]
     shown = max((report for report in reports if report.dimension <= FULL), key=_dimension, default=reports[0])
@@ -68,7 +69,7 @@ def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findin
         at_x = Findings()
         if compressor.biased:
             ratios.append(exact.check_expectation(sender, x, at_x))
-            lengths.append(float(sender.most))
+            lengths.append(float(sender.longest))
         else:
             draws = _draws(sender, x, count)
             if channel.is_root:
@@ -90,7 +91,7 @@ def _examine_at(case: Case, dimension: int, count: int, channel: Channel, findin
 
 
 def _draws(sender: exact.Sender, x: Array, count: int) -> Draws:
-    """Send x in `count` messages; return the root's sums over them."""
+    """Send x in `count` messages; return their statistics, which only the root has."""
     draws = Draws(x)
     for rounds in _rounds(count, len(x)):
         batch, _ = sender.send(x, rounds)
@@ -100,7 +101,7 @@ def _draws(sender: exact.Sender, x: Array, count: int) -> Draws:
 
 
 def _twin(case: Case, dimension: int, channel: Channel, findings: Findings) -> exact.Sender | None:
-    """Return a sender of the same compressor with float64 values, or None if it does not support them."""
+    """Return a sender of the same compressor in float64, or None if the compressor does not support float64."""
     if 64 not in get_args(type(case.compressor).model_fields["value_bits"].annotation):
         return None
     wide: Compressor = case.compressor.model_copy(update={"value_bits": 64})

@@ -12,9 +12,10 @@ Array = NDArray[np.float64]
 
 
 class ExpectedMoments:
-    """Closed forms at x, (d,), for a compressor that is resolved for this dimension.
+    """Closed forms at x (shape (d,)), for a compressor that is resolved for this dimension.
 
-    `covariance`, (d, d), up to 64 dimensions, and `variances`, (d,), are None if there is no closed form.
+    `covariance` has shape (d, d), and is None above 64 dimensions; `variances` has shape (d,). Both are None if there
+    is no closed form.
     """
 
     covariance: Array | None = None
@@ -41,7 +42,7 @@ class ExpectedMoments:
         return None if self.variances is None else float(self.variances.sum())
 
     def variance_along(self, starts: NDArray[np.int64]) -> Array | None:
-        """Return Var <C(x), x_B>, (blocks,), for the blocks B of x that begin at `starts`; None if not known."""
+        """Return Var <C(x), x_B> (shape (blocks,)) for the blocks B of x that begin at `starts`; None if not known."""
         if self.variances is None:
             return None
         if self.covariance is not None:

@@ -12,16 +12,16 @@ from .cases import FULL
 Array = NDArray[np.float64]
 
 SMALLEST = 2.0**-10
-"""Smallest magnitude in x. Smaller ones are raised to it, to keep the coarse subnormals of float16 out of the
-statistics."""
+"""Smallest magnitude in x. Smaller magnitudes are raised to this one, so that the coarse subnormals of float16 do not
+disturb the statistics."""
 
 
 @functools.cache
 def statistical_vectors(dimension: int) -> dict[str, Array]:
-    """Return vectors, (d,), by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal coordinates.
+    """Return vectors of shape (d,) by name: Gaussian, heavy-tailed with exact zeros, one coordinate, equal coordinates.
 
-    Large dimensions get two vectors. With equal coordinates <C(x), x> counts the coordinates that a mask keeps, which
-    reveals the smallest bias.
+    Above 64 dimensions there are two vectors: one half Gaussian and half heavy-tailed, one with equal coordinates. With
+    equal coordinates <C(x), x> counts the coordinates that a mask keeps, which reveals the smallest bias.
     """
     draw = np.random.default_rng(dimension)
     gaussian = _lifted(draw.standard_normal(dimension))
@@ -43,20 +43,23 @@ def _lifted(x: Array) -> Array:
 
 
 def representable(dimension: int) -> Array:
-    """Return numbers, (d,), that every float format holds exactly, of magnitudes 1/64 to 8."""
+    """Return a vector (shape (d,)) of numbers that every float format holds exactly, of magnitudes 1/64 to 8."""
     j = np.arange(dimension)
     signed: Array = np.where(j % 2, -1.0, 1.0) * (1 + 7 * j % 512) / 64
     return signed
 
 
 def subnormal(dimension: int) -> Array:
-    """Return the smallest float64 numbers, (d,), with zeros among them."""
+    """Return a vector (shape (d,)) of the smallest float64 numbers, with zeros among them."""
     j = np.arange(dimension)
     return np.where(j % 2, -5e-324, 5e-324) * (j % 5)
 
 
 def huge(dimension: int, value_bits: int) -> Array:
-    """Return ones, (d,), with one number near the top of the format, with room for a norm or a sketch."""
+    """Return a vector (shape (d,)) of ones and one number near the largest of the format.
+
+    The number leaves room for a norm or a sketch.
+    """
     x = np.ones(dimension)
     x[dimension // 2] = {16: 65504 / 32, 32: 2.0**123, 64: 1e300}[value_bits]
     return x

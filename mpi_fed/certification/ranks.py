@@ -18,13 +18,13 @@ class Request:
     """Work of the ranks, which `python -m mpi_fed.certification` gets as JSON."""
 
     draws: int
-    """Messages drawn for each fixed vector up to 64 dimensions."""
+    """Number of messages drawn for each fixed vector up to 64 dimensions."""
     dimension: int | None = None
-    """One dimension, instead of several."""
+    """The only dimension, or None for the default dimensions."""
     only: str | None = None
     """Text that the labels of the certified compressors must contain."""
     compressor: dict[str, Any] | None = None
-    """Table of one compressor, instead of all registered ones."""
+    """Table of the only compressor, or None for all registered compressors."""
     plugins: Sequence[str] = ()
     """Plugin files to load."""
 
@@ -39,7 +39,10 @@ class Request:
 
 
 def certificates(request: Request) -> tuple[int, list[Certificate]]:
-    """Return the exit status of the ranks and, if it is 0, the certificates. Raises WorldError."""
+    """Return the exit status of the ranks and, if it is 0, the certificates.
+
+    Raises WorldError if the ranks cannot be started.
+    """
     from ..launch.launcher import run_programs
 
     with tempfile.TemporaryDirectory(prefix="mpi-fed-certify-") as folder:

@@ -1,4 +1,4 @@
-"""The compressors, one file each. Importing this package registers them; a new one needs one line here."""
+"""The compressors, one file each. Importing this package registers them. A new compressor needs one line here."""
 
 from . import (
     bernoulli,

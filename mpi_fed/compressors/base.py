@@ -18,10 +18,10 @@ Array = NDArray[np.float64]
 class Compressor(Component):
     """Random map C of R^d whose value is sent as bytes.
 
-    This is the base class of all compressors. A subclass states omega, the covariance that compression adds and the
-    length of its payload, all as methods. Its static methods `encode` and `decode`, which are compiled, write and read
-    the payload (`mpi_fed/engine/operations/compressor.py`). `decode` reads only the payload and the random numbers that
-    client and root share.
+    This is the base class of all compressors. The methods of a subclass return omega, the moments of C and the length
+    of the payload. Its static methods `encode` and `decode`, which are compiled, write and read the payload
+    (`mpi_fed/engine/operations/compressor.py`). `decode` uses only the payload and the random numbers that client and
+    root share.
 
     Parameters
     ----------
@@ -36,8 +36,9 @@ class Compressor(Component):
         E ||C(x) - x||^2 <= omega ||x||^2,    and    E C(x) = x unless the class is `biased`.
 
     A subclass must define `kind`, `Kernel`, `omega_bound`, `payload_bits`, `payload_bytes_max`, `kernel`, `encode` and
-    `decode`. For exact predictions a `linear` one defines `moment_coefficients` or `second_moment`, and an
-    `uncorrelated` one defines `variances`. `mpi-fed certify` compares all that it states with messages that it sends.
+    `decode`. For exact predictions, a `linear` compressor defines `moment_coefficients` or `second_moment`, and an
+    `uncorrelated` compressor defines `variances`. `mpi-fed certify` compares the results of these methods with messages
+    that were really sent.
 
     Examples
     --------
@@ -54,20 +55,22 @@ class Compressor(Component):
     may_be_absent: ClassVar[bool] = False
     """True if clients may be left out of a round. An absent client computes nothing and sends nothing."""
     linear: ClassVar[bool] = False
-    """True if C is a random linear map independent of its input. `second_moment` is then exact for any law of g."""
+    """True if C is a random linear map independent of its input. `second_moment` is then exact for every distribution
+    of g."""
     uncorrelated: ClassVar[bool] = False
     """True if the coordinates of C(x) are uncorrelated given x. `covariance` is then the diagonal of `variances`."""
     homogeneous: ClassVar[bool] = True
-    """True if C(c x) has the law of c C(x) for every real c."""
+    """True if C(c x) has the same distribution as c C(x) for every real number c."""
     fixed_length: ClassVar[bool] = True
-    """True if every message has the same number of bytes. The gather route needs that."""
+    """True if every message has the same number of bytes, as route `gather` requires."""
     examples: ClassVar[tuple[dict[str, Any], ...]] = ({},)
-    """Parameters that `mpi-fed certify` tries, at each dimension that `resolve` accepts; the first one also with every
-    value of `value_bits`. Random events rarer than one in ten need more draws than `certify` makes."""
+    """Parameters that `mpi-fed certify` tries, at each dimension that `resolve` accepts. It tries the first entry also
+    with every value of `value_bits`. Choose parameters whose random events have probabilities of at least 1/10, since
+    rarer events need more draws than `certify` makes."""
 
     @property
     def summable(self) -> bool:
-        """True if payloads consist of floats, and a round's payloads, added float by float, decode to their sum."""
+        """True if payloads are floats, and the payloads of a round, added float by float, decode to the sum of C(x)."""
         return self.common
 
     @property
@@ -76,7 +79,7 @@ class Compressor(Component):
         return getattr(self, "mask", None) == "common"
 
     def resolve(self, dimension: int, clients: int = 1) -> Compressor:
-        """Return this compressor with all parameters set for a dimension, those that `omega` sets included.
+        """Return this compressor with all parameters set for a dimension, including those that `omega` determines.
 
         Parameters
         ----------
@@ -106,18 +109,18 @@ class Compressor(Component):
         return self.omega_bound(dimension)
 
     def expectation(self, x: Array) -> Array:
-        """Return E C(x), (d,), at a fixed x, (d,)."""
+        """Return E C(x) for a fixed x, both of shape (d,)."""
         return x
 
     def moment_coefficients(self, dimension: int) -> tuple[float, float, float] | None:
         """Return (a, b, c) with E[C(g) C(g)^T] = a M + b Diag(M) + c Tr(M) I for M = E[g g^T], or None.
 
-        Only linear compressors have these coefficients.
+        None means that there are no such coefficients. Only linear compressors can have them.
         """
         return None
 
     def second_moment(self, moment: Array) -> Array:
-        """Return E[C(g) C(g)^T] for a random g. Linear compressors only.
+        """Return E[C(g) C(g)^T] for a random g, if the compressor is linear.
 
         Parameters
         ----------
@@ -140,7 +143,7 @@ class Compressor(Component):
         return a * moment + np.diag(b * np.diag(moment) + c * np.trace(moment))
 
     def adjoint_second_moment(self, weights: Array) -> Array:
-        """Return the adjoint of `second_moment`, applied to a matrix. Linear compressors only.
+        """Return the adjoint of `second_moment`, applied to a matrix, if the compressor is linear.
 
         Parameters
         ----------
@@ -150,8 +153,8 @@ class Compressor(Component):
         Returns
         -------
         array, (d, d)
-            The symmetric K with Tr(K M) = Tr(W second_moment(M)) for every M. A compressor with `moment_coefficients`
-            is its own adjoint.
+            The symmetric K with Tr(K M) = Tr(W second_moment(M)) for every M. With `moment_coefficients` it is
+            second_moment(W).
         """
         d = len(weights)
         if self.moment_coefficients(d) is not None:
@@ -165,38 +168,38 @@ class Compressor(Component):
         return result
 
     def variances(self, x: Array) -> Array:
-        """Return Var C(x)_j, (..., d), at fixed x, (..., d). Uncorrelated compressors only."""
+        """Return Var C(x)_j for a fixed x, both of shape (..., d), if the compressor is uncorrelated."""
         raise NotImplementedError
 
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
-        """Return a draw of C(x) for each row of x, (n, d).
+        """Return one draw of C(x) for each row x of an array of shape (n, d).
 
-        Its law is that of an encoded and decoded message, apart from the rounding of floats. Theory uses it where no
-        closed form is known. Defining it is optional.
+        A draw has the distribution of an encoded and decoded message, apart from the rounding of floats. Predictions
+        use draws where no closed form is known. A subclass need not define this method.
         """
         raise NotImplementedError
 
     def covariance(self, x: Array) -> Array:
-        """Return Cov(C(x)), (d, d), at a fixed x, (d,)."""
+        """Return the covariance of C(x), of shape (d, d), for a fixed x of shape (d,)."""
         if self.uncorrelated:
             return np.diag(self.variances(x))
         outer = np.outer(x, x)
         return self.second_moment(outer) - outer
 
     def payload_bits(self, dimension: int) -> float:
-        """Return the expected bits of a message, before rounding to bytes."""
+        """Return the expected number of bits of a message, before it is rounded up to whole bytes."""
         raise NotImplementedError
 
     def payload_bytes_max(self, dimension: int) -> int:
-        """Return the bytes of the longest message; every message has this length if `fixed_length`."""
+        """Return the number of bytes of the longest message. If `fixed_length`, every message has this length."""
         raise NotImplementedError
 
     def scratch_bytes(self, dimension: int) -> int:
-        """Return an upper bound on the bytes of those arrays of the kernel that grow with the dimension."""
+        """Return an upper bound on the memory, in bytes, of the kernel's arrays that grow with the dimension."""
         return 4 * 8 * dimension
 
     def participants_max(self, clients: int) -> int:
-        """Return the largest number of clients that may take part in a round; a run ends if more do."""
+        """Return the largest number of clients that may take part in a round; more of them end a run with an error."""
         return clients
 
     def kernel(self, dimension: int) -> NamedTuple:
@@ -207,11 +210,12 @@ class Compressor(Component):
 C = TypeVar("C", bound=Compressor)
 
 Mask = Annotated[Literal["own", "common"] | None, AfterValidator(lambda mask: None if mask == "own" else mask)]
-"""Mask of a round: "own" if each client draws its own, "common" if all draw the same. "own" is stored as None, so that
-the key does not change the identity of a log."""
+"""Type of the key `mask`: "own" if each client draws its own mask in a round, "common" if all clients draw the same.
+
+"own" is stored as None, so that `mask = "own"` and a missing key give a log the same id."""
 
 UNSET: Any = None
-"""Default of a parameter that `resolve` computes from its alternative."""
+"""Default of a parameter that `resolve` computes from an alternative parameter, for example h from omega."""
 
 compressors: Registry[Compressor] = Registry("compressor", OPERATIONS)
 
@@ -225,9 +229,9 @@ def one_of(compressor: Compressor, parameter: str, alternative: str) -> None:
 
 
 def kept_coordinates(compressor: C, dimension: int) -> C:
-    """Return the compressor with h, the number of kept coordinates, set: as given, or max(1, floor(d/(1 + omega))).
+    """Return the compressor with its number h of kept coordinates: the given h, or max(1, floor(d/(1 + omega))).
 
-    Raises ValueError if not exactly one of h and omega is given, or if h > d.
+    Raises ValueError if h and omega are both given or both missing, or if h > d.
     """
     one_of(compressor, "h", "omega")
     h, omega = _value(compressor, "h"), _value(compressor, "omega")
@@ -239,14 +243,16 @@ def kept_coordinates(compressor: C, dimension: int) -> C:
 
 
 def index_bits(dimension: int) -> int:
-    """Return ceil(log2 d), the bits of one explicit coordinate index."""
+    """Return ceil(log2 d), the number of bits of an explicit index of a coordinate."""
     return (dimension - 1).bit_length()
 
 
 def refuse_common_indices(compressor: Compressor) -> None:
-    """Raise ValueError for explicit indices of a common mask, which all clients know already."""
+    """Raise ValueError if explicit indices are given for a common mask, which the root knows without them."""
     if compressor.common and _value(compressor, "indices") == "explicit":
-        raise ValueError('mask = "common" is drawn from the shared seed; leave indices = "explicit" out')
+        raise ValueError(
+            'mask = "common" is drawn from the shared seed and needs no indices; remove indices = "explicit"'
+        )
 
 
 def _value(compressor: Compressor, name: str) -> Any:

@@ -18,9 +18,9 @@ class BernoulliKernel(NamedTuple):
 
     p: float
     dimension: int
-    common: bool
+    common: bool  # true if all clients draw the same mask
     wire: SparseWire
-    gaps: Array
+    gaps: Array  # (FEW,): scratch space
 
 
 @compressors.register
@@ -49,10 +49,11 @@ class Bernoulli(Compressor):
 
     Variance bound: `omega = (1 - p)/p`, attained at every x.
 
-    Covariance: `E[C(g) C(g)^T] = M + ((1 - p)/p) Diag(M)` for `M = E[g g^T]`.
+    Second moment: `E[C(g) C(g)^T] = M + ((1 - p)/p) Diag(M)` for `M = E[g g^T]`.
 
-    Payload: the kept coordinates as floats, F d p bits in expectation, and `ceil(log2 d)` bits for each of them with
-    explicit indices. Its length varies from message to message.
+    Payload: the kept coordinates as floats, `F d p` bits in expectation. Explicit indices add `ceil(log2 d)` bits for
+    each kept coordinate, so the expectation is `(F + ceil(log2 d)) d p` bits. The length varies from message to
+    message.
 
     References
     ----------
@@ -76,7 +77,7 @@ class Bernoulli(Compressor):
     p: float = Field(default=UNSET, gt=0, le=1)
     omega: float = Field(default=UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
-    mask: Mask = None
+    mask: Mask = None  # None stands for "own"
 
     def resolve(self, dimension: int, clients: int = 1) -> Bernoulli:
         refuse_common_indices(self)
@@ -107,7 +108,7 @@ class Bernoulli(Compressor):
 
     @staticmethod
     def length(kernel: BernoulliKernel, message: Message) -> int:
-        """Return the bytes of a message, drawn from the mask; UNKNOWN with explicit indices."""
+        """Return the number of bytes of a message, computed by drawing the mask, or UNKNOWN with explicit indices."""
         if kernel.wire.index_bits > 0:
             return UNKNOWN
         mask = mask_stream(message.stream, kernel.common)
@@ -116,13 +117,13 @@ class Bernoulli(Compressor):
 
     @staticmethod
     def information_bits(kernel: BernoulliKernel, size: int) -> int:
-        """Return the bits of the coordinates in a message of `size` bytes."""
-        each = kernel.wire.value_bits + kernel.wire.index_bits
-        return 8 * size // each * each
+        """Return the number of bits of the coordinates in a message of `size` bytes."""
+        coordinate_bits = kernel.wire.value_bits + kernel.wire.index_bits
+        return 8 * size // coordinate_bits * coordinate_bits
 
     @staticmethod
     def encode(kernel: BernoulliKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Write the kept coordinates of x, (d,), then their explicit indices."""
+        """Pack the kept coordinates of x (shape (d,)) and then, if they are explicit, their indices."""
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
         mask = mask_stream(message.stream, kernel.common)
         count = successes(mask, purpose, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)
@@ -130,7 +131,7 @@ class Bernoulli(Compressor):
 
     @staticmethod
     def decode(kernel: BernoulliKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
-        """out_j += weight x_j / p for the kept coordinates, with out of shape (d,)."""
+        """out_j += weight x_j / p for each kept coordinate j; out has shape (d,)."""
         count = 8 * len(payload) // (kernel.wire.value_bits + kernel.wire.index_bits)
         if kernel.wire.index_bits == 0:
             mask = mask_stream(message.stream, kernel.common)

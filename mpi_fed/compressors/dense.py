@@ -9,7 +9,10 @@ from ..engine.wire_floats import CHUNK, unpack
 
 @kernel
 def add_dense(payload: Bytes, bits: int, weight: float, out: Vector, chunk: Vector) -> None:
-    """out += weight x, for out, (d,), and x sent as d floats of `bits` bits. chunk: scratch, (CHUNK,)."""
+    """out += weight x, where the payload holds x as d floats of `bits` bits each; out has shape (d,).
+
+    chunk: scratch space of shape (CHUNK,).
+    """
     size = bits // 8
     for start in range(0, len(out), CHUNK):
         part = out[start : min(start + CHUNK, len(out))]

@@ -16,8 +16,8 @@ class NoneKernel(NamedTuple):
     """Parameters and scratch space of messages without compression."""
 
     value_bits: int
-    chunk: Array
-    dither: Array
+    chunk: Array  # (CHUNK,): scratch space
+    dither: Array  # (CHUNK,): scratch space
 
 
 @compressors.register
@@ -31,7 +31,11 @@ class NoCompression(Compressor):
 
     Notes
     -----
-    Formula: `C(x) = x`, so `omega = 0` and compression adds no covariance.
+    Formula: `C(x) = x`.
+
+    Variance bound: `omega = 0`.
+
+    Second moment: `E[C(g) C(g)^T] = M` for `M = E[g g^T]`.
 
     Payload: d floats, F d bits.
     """
@@ -64,10 +68,10 @@ class NoCompression(Compressor):
 
     @staticmethod
     def encode(kernel: NoneKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Write x, (d,), as floats."""
+        """Pack x (shape (d,)) as floats."""
         return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
     def decode(kernel: NoneKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
-        """out += weight x, with out of shape (d,)."""
+        """out += weight x; out has shape (d,)."""
         add_dense(payload, kernel.value_bits, weight, out, kernel.chunk)

@@ -20,11 +20,11 @@ class ParticipationKernel(NamedTuple):
     """Parameters and scratch space of partial participation in compiled code."""
 
     p: float
-    size: int
+    size: int  # bytes of a message
     value_bits: int
-    chunk: Array
-    dither: Array
-    gaps: Array
+    chunk: Array  # (CHUNK,): scratch space
+    dither: Array  # (CHUNK,): scratch space
+    gaps: Array  # (FEW,): scratch space
 
 
 @compressors.register
@@ -47,9 +47,9 @@ class PartialParticipation(Compressor):
 
     Variance bound: `omega = (1 - p)/p`, attained at every x.
 
-    Covariance: `E[C(g) C(g)^T] = M/p` for `M = E[g g^T]`, so `Tr(C_ania H^-1) = sigma^2 d/(p N)` for every H.
+    Second moment: `E[C(g) C(g)^T] = M/p` for `M = E[g g^T]`, so `Tr(C_ania H^-1) = sigma^2 d/(p N)` for every H.
 
-    Payload: all coordinates as floats, F d p bits in expectation.
+    Payload: all coordinates as floats, `F d` bits with probability p, and else nothing: `F d p` bits in expectation.
 
     Examples
     --------
@@ -88,7 +88,10 @@ class PartialParticipation(Compressor):
         return self.value_bits // 8 * dimension
 
     def participants_max(self, clients: int) -> int:
-        """Return p N + 10 standard deviations + 40, which a round exceeds with probability below 1e-20 (Bernstein)."""
+        """Return p N + 10 standard deviations + 40, and at most N.
+
+        More clients take part in a round with probability below 1e-20 (Bernstein).
+        """
         mean = self.p * clients
         return min(clients, math.ceil(mean + 10 * math.sqrt(mean * (1 - self.p)) + 40))
 
@@ -100,20 +103,23 @@ class PartialParticipation(Compressor):
     def participants(
         kernel: ParticipationKernel, seed: np.uint64, round: np.uint64, n: int, out: NDArray[np.int64]
     ) -> int:
-        """Write the clients that take part in a round, each with probability p, into out, (n,); return their number."""
+        """Write the clients that take part in a round into out (shape (n,)), and return the number of these clients.
+
+        Each client takes part with probability p.
+        """
         return successes(Stream(seed, EVERYONE, round), PARTICIPATION, kernel.p, n, kernel.gaps, out)
 
     @staticmethod
     def length(kernel: ParticipationKernel, message: Message) -> int:
-        """Return the bytes of d floats."""
+        """Return the number of bytes of d floats."""
         return kernel.size
 
     @staticmethod
     def encode(kernel: ParticipationKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Write x, (d,), as floats."""
+        """Pack x (shape (d,)) as floats."""
         return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
 
     @staticmethod
     def decode(kernel: ParticipationKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
-        """out += weight x / p, with out of shape (d,)."""
+        """out += weight x / p; out has shape (d,)."""
         add_dense(payload, kernel.value_bits, weight / kernel.p, out, kernel.chunk)

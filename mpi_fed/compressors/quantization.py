@@ -16,21 +16,21 @@ from ..engine.random_streams import PRIVATE, dithers
 from ..engine.wire_floats import CHUNK, pack, unpack
 from .base import UNSET, Array, Compressor, compressors, one_of
 
-_LIFT = 2.0**500
+_LIFT = 2.0**500  # factor for vectors of tiny norm
 
 
 class QuantizationKernel(NamedTuple):
     """Parameters and scratch space of quantization in compiled code."""
 
     levels: int
-    bucket: int
-    planes: int
+    bucket: int  # coordinates of a bucket
+    planes: int  # bit planes of a message
     value_bits: int
-    norms: Array
-    dither: Array
+    norms: Array  # (buckets,)
+    dither: Array  # (CHUNK,): scratch space
     level: NDArray[np.int32]  # (CHUNK,)
     flags: NDArray[np.uint8]  # (CHUNK,): bytes 0 or 1, eight of which make one byte of a bit plane
-    words: NDArray[np.uint64]  # the memory of `flags`
+    words: NDArray[np.uint64]  # (CHUNK / 8,): the memory of `flags`, eight flags in a word
 
 
 @kernel
@@ -87,12 +87,13 @@ class Quantization(Compressor):
 
         C(x)_j = ||x|| sgn(x_j) (l_j + b_j) / s,    l_j = floor(s |x_j| / ||x||),    b_j ~ Bernoulli(f_j) independent.
 
-    Unbiased, not linear. With buckets x and d are a bucket and b.
+    Unbiased, not linear. With buckets, each bucket is quantized by itself, and x and d stand for a bucket and its
+    length b.
 
     Variance bound: `omega = min(d/s^2, sqrt(d)/s)`. The smallest bound is `sqrt(d)/s - 1` for s = 1 and for
     `s <= sqrt(d)/2`; for other s it is not known.
 
-    Covariance: diagonal given x, `Var C(x)_j = (||x||/s)^2 f_j (1 - f_j)`.
+    Second moment: given x, `E[C(x) C(x)^T] = x x^T + Diag(v)` with `v_j = Var C(x)_j = (||x||/s)^2 f_j (1 - f_j)`.
 
     Payload: the norm of each bucket as a float, and for each coordinate one bit for the sign and `ceil(log2(s + 1))`
     bits for the level: `F ceil(d/b) + (1 + ceil(log2(s + 1))) d` bits.
@@ -138,7 +139,7 @@ class Quantization(Compressor):
         return math.sqrt(d) / s - 1 if s == 1 or s <= math.sqrt(d) / 2 else None
 
     def variances(self, x: Array) -> Array:
-        """Return Var C(x)_j, (..., d), at fixed x, (..., d); the coordinates are independent given x."""
+        """Return Var C(x)_j for a fixed x, both of shape (..., d); the coordinates of C(x) are independent."""
         norm = self._norms(x)
         f = np.modf(self.levels * np.abs(x) / np.where(norm > 0, norm, 1.0))[0]
         variances: Array = (norm / self.levels) ** 2 * f * (1 - f)
@@ -150,7 +151,7 @@ class Quantization(Compressor):
         return np.copysign(norm / self.levels * level, x)
 
     def _norms(self, x: Array) -> Array:
-        """Return the norm of each coordinate's bucket, in the shape of x, (..., d)."""
+        """Return for each coordinate of x the norm of its bucket, in an array of the shape of x, (..., d)."""
         d = x.shape[-1]
         starts = np.arange(0, d, self.bucket or d)
         norm: Array = np.sqrt(np.add.reduceat(x * x, starts, axis=-1))
@@ -184,7 +185,7 @@ class Quantization(Compressor):
 
     @staticmethod
     def encode(kernel: QuantizationKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Write the buckets' norms, then bit planes: the signs of x, (d,), and the bits of its levels."""
+        """Pack the norms of the buckets of x (shape (d,)), a bit plane of the signs, and bit planes of the levels."""
         d, level, flags, words = len(x), kernel.level, kernel.flags, kernel.words
         for q in range(len(kernel.norms)):
             kernel.norms[q] = norm(x[q * kernel.bucket : min(d, (q + 1) * kernel.bucket)])
@@ -214,7 +215,7 @@ class Quantization(Compressor):
 
     @staticmethod
     def decode(kernel: QuantizationKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
-        """out_j += weight ||x|| level_j / s, with out of shape (d,) and the norm of coordinate j's bucket."""
+        """out_j += weight ||x|| level_j / s, where x is the bucket of coordinate j; out has shape (d,)."""
         d, level, flags, words = len(out), kernel.level, kernel.flags, kernel.words
         unpack(payload, kernel.value_bits, kernel.norms)
         size = kernel.value_bits // 8 * len(kernel.norms)

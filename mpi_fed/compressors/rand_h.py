@@ -21,19 +21,20 @@ class RandHKernel(NamedTuple):
 
     h: int
     dimension: int
-    common: bool
+    common: bool  # true if all clients draw the same mask
     wire: SparseWire
-    taken: NDArray[np.uint8]
-    draws: Array
+    taken: NDArray[np.uint8]  # (d,): scratch space, zero between two messages
+    draws: Array  # (CHUNK,): scratch space
 
 
 @kernel
 def subset(
     stream: Stream, purpose: np.uint64, d: int, taken: NDArray[np.uint8], draws: Array, out: NDArray[np.int64]
 ) -> None:
-    """Fill out, (h,), with a uniform h-subset of 0 .. d-1 by Floyd's algorithm, in O(h).
+    """Fill out (shape (h,)) with a uniformly random h-subset of 0 .. d-1, by Floyd's algorithm in O(h) time.
 
-    taken: (d,), zeros before and after the call; draws: scratch, (CHUNK,). The order within the subset is not uniform.
+    The order of the indices in `out` is not uniform. taken: scratch space of shape (d,), zero before and after the
+    call. draws: scratch space of shape (CHUNK,).
     """
     h = len(out)
     for start in range(0, h, CHUNK):
@@ -76,9 +77,10 @@ class RandH(Compressor):
 
     Variance bound: `omega = d/h - 1`, attained at every x.
 
-    Covariance: `E[C(g) C(g)^T] = (d/h) (q M + (1 - q) Diag(M))` for `M = E[g g^T]`, `q = (h - 1)/(d - 1)`.
+    Second moment: `E[C(g) C(g)^T] = (d/h) (q M + (1 - q) Diag(M))` for `M = E[g g^T]`, `q = (h - 1)/(d - 1)`.
 
-    Payload: h floats, F h bits, and `ceil(log2 d)` bits for each of them with explicit indices.
+    Payload: h floats, `F h` bits. Explicit indices add `ceil(log2 d)` bits for each float, so the length is
+    `(F + ceil(log2 d)) h` bits.
 
     References
     ----------
@@ -101,7 +103,7 @@ class RandH(Compressor):
     h: int = Field(default=UNSET, ge=1)
     omega: float = Field(default=UNSET, ge=0)
     indices: Literal["shared", "explicit"] = "shared"
-    mask: Mask = None
+    mask: Mask = None  # None stands for "own"
 
     def resolve(self, dimension: int, clients: int = 1) -> RandH:
         refuse_common_indices(self)
@@ -135,7 +137,7 @@ class RandH(Compressor):
 
     @staticmethod
     def encode(kernel: RandHKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Write the h kept coordinates of x, (d,), then their explicit indices."""
+        """Pack the h kept coordinates of x (shape (d,)) and then, if they are explicit, their indices."""
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
         mask = mask_stream(message.stream, kernel.common)
         subset(mask, purpose, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)
@@ -143,7 +145,7 @@ class RandH(Compressor):
 
     @staticmethod
     def decode(kernel: RandHKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
-        """out_j += weight (d/h) x_j for j in S, with out of shape (d,)."""
+        """out_j += weight (d/h) x_j for each j in S; out has shape (d,)."""
         if kernel.wire.index_bits == 0:
             mask = mask_stream(message.stream, kernel.common)
             subset(mask, SHARED, kernel.dimension, kernel.taken, kernel.draws, kernel.wire.kept)

@@ -19,18 +19,18 @@ class SketchKernel(NamedTuple):
     """Parameters and scratch space of Gaussian sketching in compiled code."""
 
     value_bits: int
-    common: bool
-    phi: Array  # Phi, row after row
+    common: bool  # true if all clients draw the same subspace
+    phi: Array  # (h d, rounded up to whole groups of normals): the rows of Phi, one after the other
     gram: Array  # (h, h)
     values: Array  # (h,)
-    dither: Array
+    dither: Array  # (CHUNK,): scratch space
 
 
 @kernel
 def solve(gram: Array, y: Array) -> None:
-    """y <- gram^-1 y by Cholesky, for y, (h,), and gram, (h, h), symmetric positive definite. Both are overwritten.
+    """y <- gram^-1 y by Cholesky; gram has shape (h, h) and is symmetric positive definite, and y has shape (h,).
 
-    Only the lower half of gram is read.
+    Only the lower half of gram is read. Both arrays are overwritten.
     """
     h = len(y)
     for i in range(h):
@@ -72,12 +72,12 @@ class Sketch(Compressor):
 
     Variance bound: `omega = d/h - 1`, attained at every x.
 
-    Covariance: `E[C(g) C(g)^T] = (d/h)^2 [(a - b) M + b Tr(M) I]` for `M = E[g g^T]`, `a = h (h+2) / (d (d+2))`,
+    Second moment: `E[C(g) C(g)^T] = (d/h)^2 [(a - b) M + b Tr(M) I]` for `M = E[g g^T]`, `a = h (h+2) / (d (d+2))`,
     `b = h (d-h) / (d (d-1) (d+2))`.
 
-    Payload: the h numbers `Phi x`, F h bits. The root draws the same Phi and solves with `Phi Phi^T`. For h = d the
-    projector is the identity, and x itself is sent, since a square Phi is so badly conditioned that rounding errors
-    would grow.
+    Payload: the h numbers `Phi x` as floats, `F h` bits. The root draws the same Phi and solves a linear system with
+    the matrix `Phi Phi^T`. For h = d the projector is the identity, and x itself is sent, since a square Phi is so
+    badly conditioned that rounding errors would grow.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class Sketch(Compressor):
 
     h: int = Field(default=UNSET, ge=1)
     omega: float = Field(default=UNSET, ge=0)
-    mask: Mask = None
+    mask: Mask = None  # None stands for "own"
 
     def resolve(self, dimension: int, clients: int = 1) -> Sketch:
         return kept_coordinates(self, dimension)
@@ -111,9 +111,9 @@ class Sketch(Compressor):
         return (d / h) ** 2 * (a - b), 0.0, (d / h) ** 2 * b
 
     def sampled(self, x: Array, rng: np.random.Generator) -> Array:
-        """Return a draw of C(x) = (d/h) P x for each row of x, (n, d).
+        """Return one draw of C(x) = (d/h) P x for each row x of an array of shape (n, d).
 
-        P x = q x + sqrt(q (1-q)) ||x|| u, q ~ Beta(h/2, (d-h)/2), u uniform on the unit vectors orthogonal to x.
+        P x = q x + sqrt(q (1-q)) ||x|| u with q ~ Beta(h/2, (d-h)/2) and u uniform on the unit vectors orthogonal to x.
         """
         n, d = x.shape
         if self.h == d:
@@ -141,7 +141,7 @@ class Sketch(Compressor):
 
     @staticmethod
     def encode(kernel: SketchKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Write Phi x, (h,), or x itself, (d,), if h = d."""
+        """Pack Phi x (shape (h,)), or x itself (shape (d,)) if h = d."""
         phi, y, d = kernel.phi, kernel.values, len(x)
         if len(y) == d:
             return pack(x, kernel.value_bits, payload, message.stream, kernel.dither)
@@ -152,7 +152,7 @@ class Sketch(Compressor):
 
     @staticmethod
     def decode(kernel: SketchKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
-        """out += weight (d/h) Phi^T (Phi Phi^T)^-1 (Phi x), with out of shape (d,)."""
+        """out += weight (d/h) Phi^T (Phi Phi^T)^-1 (Phi x); out has shape (d,)."""
         phi, gram, y, d = kernel.phi, kernel.gram, kernel.values, len(out)
         unpack(payload, kernel.value_bits, y)
         if len(y) == d:

@@ -14,23 +14,26 @@ from ..engine.wire_floats import CHUNK, pack, unpack
 
 
 class SparseWire(NamedTuple):
-    """Format of kept coordinates in a payload, and scratch space for them."""
+    """Format of the kept coordinates in a payload, and scratch space to pack and unpack them."""
 
-    value_bits: int
-    index_bits: int  # 0 if the indices are drawn from the shared seed
-    kept: NDArray[np.int64]
-    values: NDArray[np.float64]
-    dither: NDArray[np.float64]
+    value_bits: int  # bits of a float
+    index_bits: int  # bits of an index; 0 if the indices are drawn from the shared seed
+    kept: NDArray[np.int64]  # (max_kept,): the indices of the kept coordinates
+    values: NDArray[np.float64]  # (max_kept,): the kept coordinates
+    dither: NDArray[np.float64]  # (CHUNK,): uniform numbers for rounding at random
 
 
-def sparse_wire(most: int, value_bits: int, index_bits: int) -> SparseWire:
-    """Return the format and scratch space for up to `most` coordinates."""
-    return SparseWire(value_bits, index_bits, np.empty(most, np.int64), np.empty(most), np.empty(CHUNK))
+def sparse_wire(max_kept: int, value_bits: int, index_bits: int) -> SparseWire:
+    """Return the format and scratch space for at most `max_kept` coordinates."""
+    return SparseWire(value_bits, index_bits, np.empty(max_kept, np.int64), np.empty(max_kept), np.empty(CHUNK))
 
 
 @kernel
 def send_kept(wire: SparseWire, count: int, x: Vector, payload: Bytes, stream: Stream) -> int:
-    """Write x at wire.kept[:count], then the explicit indices; return the bytes written, negated on an overflow."""
+    """Pack the coordinates x[wire.kept[:count]] and then, if they are explicit, their indices.
+
+    Returns the number of bytes, negative if a value is too large for the float format. x has shape (d,).
+    """
     values = wire.values[:count]
     for i in range(count):
         values[i] = x[wire.kept[i]]
@@ -43,7 +46,10 @@ def send_kept(wire: SparseWire, count: int, x: Vector, payload: Bytes, stream: S
 
 @kernel
 def add_kept(wire: SparseWire, count: int, payload: Bytes, weight: float, out: Vector) -> None:
-    """out[kept] += weight values, for out, (d,), and a payload of `count` coordinates."""
+    """Unpack the values of `count` coordinates, and add weight times each value to its coordinate of out (shape (d,)).
+
+    Explicit indices are read from the payload; otherwise wire.kept[:count] must hold them.
+    """
     values = wire.values[:count]
     unpack(payload, wire.value_bits, values)
     if wire.index_bits > 0:
@@ -54,6 +60,7 @@ def add_kept(wire: SparseWire, count: int, payload: Bytes, weight: float, out: V
 
 @kernel
 def _pack_indices(indices: NDArray[np.int64], bits: int, payload: Bytes) -> int:
+    """Write indices of `bits` bits each, without gaps and lowest bits first; return the number of bytes."""
     word, bits_held, size = np.uint64(0), 0, 0
     for i in range(len(indices)):
         word |= np.uint64(indices[i]) << np.uint64(bits_held)
@@ -71,6 +78,7 @@ def _pack_indices(indices: NDArray[np.int64], bits: int, payload: Bytes) -> int:
 
 @kernel
 def _unpack_indices(payload: Bytes, bits: int, indices: NDArray[np.int64]) -> None:
+    """Read indices of `bits` bits each, which `_pack_indices` wrote."""
     word, bits_held, read = np.uint64(0), 0, 0
     mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     for i in range(len(indices)):

@@ -24,7 +24,10 @@ class TopKKernel(NamedTuple):
 
 @kernel
 def kth_largest(values: Array, k: int) -> float:
-    """Return the k-th largest of values, (n,), which are reordered (Hoare's selection, median of three)."""
+    """Return the k-th largest of `values` (shape (n,)), by Hoare's selection with the median of three.
+
+    The array `values` is reordered.
+    """
     low, high, target = 0, len(values) - 1, len(values) - k
     while low < high:
         a, b, c = values[low], values[(low + high) // 2], values[high]
@@ -44,15 +47,15 @@ def kth_largest(values: Array, k: int) -> float:
             low = i
         else:
             break
-    found: float = values[target]
-    return found
+    result: float = values[target]
+    return result
 
 
 @kernel
 def largest(x: Array, k: int, magnitudes: Array, out: NDArray[np.int64]) -> None:
-    """Fill out, (k,), with the indices of the k largest |x_j|, ascending; among equal ones the first are taken.
+    """Fill out (shape (k,)) with the indices of the k largest |x_j|, in ascending order; x has shape (d,).
 
-    magnitudes: scratch, (d,). NaN counts as infinity.
+    Among equal magnitudes the first are taken. NaN counts as infinity. magnitudes: scratch space of shape (d,).
     """
     for j in range(len(x)):
         magnitudes[j] = np.abs(x[j]) if x[j] == x[j] else np.inf
@@ -83,13 +86,13 @@ class TopK(Compressor):
     Notes
     -----
     Formula: `C(x)_j = x_j` if `|x_j|` is among the k largest (the first ones among equal magnitudes), else 0. Biased,
-    so plain SGD does not converge with it; algorithm `error-feedback` does.
+    so algorithm `sgd` does not converge with this compressor, but `error-feedback` does.
 
     Variance bound: `||C(x) - x||^2 <= omega ||x||^2` with `omega = 1 - k/d`, attained if all `|x_j|` are equal.
 
-    Covariance: zero, since C is not random.
+    Second moment: given x, `E[C(x) C(x)^T] = C(x) C(x)^T`, since C is not random.
 
-    Payload: k floats with their indices, `(F + ceil(log2 d)) k` bits. Only the sender knows which coordinates they are.
+    Payload: k floats with their indices, `(F + ceil(log2 d)) k` bits. Only the sender knows which coordinates are kept.
 
     References
     ----------
@@ -135,13 +138,13 @@ class TopK(Compressor):
 
     @staticmethod
     def encode(kernel: TopKKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Write the k coordinates of largest magnitude of x, (d,), then their indices."""
+        """Pack the k coordinates of x (shape (d,)) of largest magnitude, and then their indices."""
         largest(x, kernel.k, kernel.magnitudes, kernel.wire.kept)
         return send_kept(kernel.wire, kernel.k, x, payload, message.stream)
 
     @staticmethod
     def decode(kernel: TopKKernel, payload: Bytes, weight: float, out: Array, message: Message) -> None:
-        """out_j += weight x_j for the sent coordinates, with out of shape (d,)."""
+        """out_j += weight x_j for each sent coordinate j; out has shape (d,)."""
         if kernel.wire.index_bits == 0:  # d = 1
             kernel.wire.kept[0] = 0
         add_kept(kernel.wire, kernel.k, payload, weight, out)

@@ -1,1 +1,1 @@
-"""The compiled round, with MPI inside: compilation, random numbers, wire, ledger and the operations of components."""
+"""The compiled round with its MPI calls: compilation, random numbers, wire, ledger and the components' operations."""

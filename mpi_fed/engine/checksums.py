@@ -1,8 +1,8 @@
 """Messages with checksums (`route.self_check = true`), to find errors of a network or a codec.
 
-A client decodes the payload that it has packed, and appends a checksum of the bytes and one of the decoded vector. The
-decoding side compares both with the message that arrived. The iterates are those of a run without checksums, and the
-checksums count as transported bytes.
+A client decodes the payload that it has packed, and appends two checksums: of the bytes and of the decoded vector. The
+receiver compares both with the message that arrived. The iterates are the same as without checksums. Checksums count as
+transported bytes.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from .operations.compressor import (
 from .random_streams import THE_ROOT
 
 TRAILER = 16
-"""Bytes of the two checksums."""
-SOUND = -1
-"""Value of the slots of `fault` before a wrong message is found."""
+"""Number of bytes of the two checksums."""
+NO_FAULT = -1
+"""Value of the slots of `fault` until a wrong message arrives."""
 BYTES, VECTOR = 0, 1
-"""Kinds of faults: the bytes that arrived differ, or the vector that they decode to differs."""
+"""Kinds of faults: other bytes arrived than were sent, or the bytes decode to another vector than at the sender."""
 _BASIS, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # of FNV-1a
 
 
-SENDER, ROUND, WHAT = range(3)
+SENDER, ROUND, KIND = range(3)
 """Slots of a kernel's `fault`."""
 
 
@@ -45,16 +45,16 @@ class CheckedKernel(NamedTuple):
 
     inner: Any
     decoded: NDArray[np.float64]  # (d,)
-    fault: NDArray[np.int64]  # slots SENDER, ROUND, WHAT (BYTES or VECTOR) of the first wrong message; else SOUND
+    fault: NDArray[np.int64]  # slots SENDER, ROUND, KIND (BYTES or VECTOR) of the first wrong message; else NO_FAULT
 
 
 def fault_found(kernel: CheckedKernel) -> str | None:
     """Return a sentence about the first wrong message, or None if there was none."""
-    client, round, what = kernel.fault.tolist()
-    if client == SOUND:
+    client, round, kind = kernel.fault.tolist()
+    if client == NO_FAULT:
         return None
     reason = "its bytes are not those that were sent"
-    if what == VECTOR:
+    if kind == VECTOR:
         reason = "it decodes to another vector than at its sender"
     return f"in round {round} the message of {sender_name(client)} is wrong: {reason}"
 
@@ -65,13 +65,13 @@ def sender_name(client: int) -> str:
 
 
 def checked(inner: NamedTuple, dimension: int) -> CheckedKernel:
-    """Return a kernel that checks every message of the kernel `inner`."""
-    return CheckedKernel(inner, np.zeros(dimension), np.full(3, SOUND, np.int64))
+    """Return a kernel that adds checksums to the messages of the kernel `inner` and verifies them."""
+    return CheckedKernel(inner, np.zeros(dimension), np.full(3, NO_FAULT, np.int64))
 
 
 @kernel
 def checksum_of_bytes(payload: Bytes) -> np.uint64:
-    """Return the 64-bit FNV-1a hash of the bytes, which every change of a single byte changes."""
+    """Return the 64-bit FNV-1a hash of the bytes. A change of any single byte changes the hash."""
     word = _BASIS
     for i in range(len(payload)):
         word = (word ^ np.uint64(payload[i])) * _PRIME
@@ -80,7 +80,7 @@ def checksum_of_bytes(payload: Bytes) -> np.uint64:
 
 @kernel
 def checksum_of_vector(x: Vector) -> np.uint64:
-    """Return the same hash of the bits of float64 numbers, a word at a time."""
+    """Return the 64-bit FNV-1a hash of the bits of float64 numbers, computed word by word."""
     word = _BASIS
     for j in range(len(x)):
         word = (word ^ bits_of(x[j])) * _PRIME
@@ -125,15 +125,15 @@ def _decode(kernel: CheckedKernel, payload: Bytes, weight: float, out: Vector, m
     size = len(payload) - TRAILER
     kernel.decoded.fill(0.0)
     decode(kernel.inner, payload[:size], 1.0, kernel.decoded, message)
-    if kernel.fault[SENDER] == SOUND:
-        fault = SOUND
+    if kernel.fault[SENDER] == NO_FAULT:
+        fault = NO_FAULT
         if differs(payload, size, checksum_of_bytes(payload[:size])):
             fault = BYTES
         elif differs(payload, size + 8, checksum_of_vector(kernel.decoded)):
             fault = VECTOR
-        if fault != SOUND:
+        if fault != NO_FAULT:
             sender, round = message.stream.client, message.stream.round
-            kernel.fault[SENDER], kernel.fault[ROUND], kernel.fault[WHAT] = np.int64(sender), np.int64(round), fault
+            kernel.fault[SENDER], kernel.fault[ROUND], kernel.fault[KIND] = np.int64(sender), np.int64(round), fault
     decode(kernel.inner, payload[:size], weight, out, message)
 
 

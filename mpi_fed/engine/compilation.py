@@ -73,7 +73,7 @@ def digest() -> str:
 def cache_folder() -> Path:
     """Return the folder for compiled code of exactly these sources and plugins on exactly this type of CPU.
 
-    If it cannot be made or locked, return a temporary folder that only this process uses.
+    If this folder cannot be made or locked, return a temporary folder that only this process uses.
     """
     folder = files.cache_folder(f"kernels-{digest()}")
     try:
@@ -92,7 +92,7 @@ ENTRIES = "lock"
 
 @contextlib.contextmanager
 def locked(path: Path, how: int) -> Iterator[IO[str]]:
-    """Hold a lock on a file, open for reading and writing, as network file systems require."""
+    """Hold a lock on a file, which is opened for reading and writing, as network file systems require for locks."""
     with open(path, "a+") as file:
         fcntl.flock(file, how)
         yield file
@@ -102,7 +102,7 @@ if COMPILED:
     # numba chooses a function's cache folder when it is decorated, so this must precede the first kernel.
     FOLDER = cache_folder()
     COPY = [f"{source} {source.stat().st_mtime_ns}" for source in _sources()]
-    """Paths and times of the sources: numba keeps separate code for each copy of them."""
+    """Paths and modification times of the sources, since numba keeps separate code for each copy of the sources."""
     numba.config.CACHE_DIR = str(FOLDER)
 
     class LockedCache(FunctionCache):  # type: ignore[misc]
@@ -121,17 +121,17 @@ _COLOURS = re.compile("\x1b\\[[0-9;]*m")  # in numba's messages if colorama is i
 
 
 @contextlib.contextmanager
-def compiling(*what: Any) -> Iterator[None]:
-    """Let one process compile the kernels that the block calls first, while the others wait and then load them.
+def compiling(*identity: Any) -> Iterator[None]:
+    """Let one process compile the kernels that the `with` block calls, while the others wait and then load the code.
 
-    what: names, and values whose types decide which code is compiled. Processes that need other code do not wait, and
-    code that is already compiled is loaded at once. Without this block code is only compiled more than once.
-    Raises InputError if the code of a plugin cannot be compiled.
+    identity: names, and values whose types determine which code is compiled. Processes that need other code do not
+    wait, and code that is already compiled is loaded at once. Without this lock, several processes may compile the same
+    code, which gives the same results. Raises InputError if the code of a plugin cannot be compiled.
     """
     if not COMPILED:
         yield
         return
-    with _first(what):
+    with _first(identity):
         try:
             yield
         except numba.core.errors.NumbaError as error:
@@ -145,20 +145,20 @@ def compiling(*what: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _first(what: Sequence[Any]) -> Iterator[None]:
-    """Hold the lock of these kernels, unless the lock file says that they are compiled."""
-    names = COPY + [each if isinstance(each, str) else f"{type(each)} {numba.typeof(each)}" for each in what]
+def _first(identity: Sequence[Any]) -> Iterator[None]:
+    """Hold the lock of these kernels, unless the lock file says that the kernels are compiled."""
+    names = COPY + [each if isinstance(each, str) else f"{type(each)} {numba.typeof(each)}" for each in identity]
     path = FOLDER / f"{hashlib.sha256(repr(names).encode()).hexdigest()[:16]}.lock"
     if path.exists() and path.stat().st_size:
         yield
         return
     with locked(path, fcntl.LOCK_EX) as file:
-        if os.fstat(file.fileno()).st_size:  # the process before has compiled: now all can load at once
+        if os.fstat(file.fileno()).st_size:  # another process has compiled: all can now load at the same time
             fcntl.flock(file, fcntl.LOCK_UN)
             yield
             return
         yield
-        if what:
+        if identity:
             file.write("compiled\n")
 
 
@@ -176,8 +176,8 @@ def _reason(message: str, place: int) -> str:
 
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
-"""Options of numba.njit. Without numba's memory run-time (_nrt) compiled code cannot allocate and does not count
-references to arrays: for a dozen arrays of a kernel tuple, counting would cost more than the gradient of a round."""
+"""Options of numba.njit. Without numba's memory run-time (_nrt), compiled code cannot allocate memory and counts no
+references to arrays. For a kernel tuple of a dozen arrays, counting would take longer than the gradient of a round."""
 
 
 def kernel(function: F) -> F:
@@ -202,7 +202,7 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile a function that LLVM inlines into its callers: for the few operations of an inner loop."""
+    """Compile a function that LLVM inlines into its callers. Use it for short functions in inner loops."""
     return _cached(function, {**OPTIONS, "forceinline": True}) if COMPILED else function
 
 

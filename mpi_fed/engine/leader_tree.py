@@ -17,7 +17,7 @@ class Tree(NamedTuple):
     """A tree of two levels: messages go from a rank to its leader and from leaders to the root, and w comes back."""
 
     group: Comm  # communicator of this rank's group, in the order of ranks; the leader has rank 0
-    leaders: Comm  # communicator of the leaders, the root first; ranks that do not lead have an unused one
+    leaders: Comm  # communicator of the leaders, the root first; ranks that do not lead have an unused communicator
     leads: bool  # true if this rank leads its group
     number: int  # number of this rank's group: the rank of its leader in `leaders`
     order: NDArray[np.int64]  # (ranks,): all ranks, group by group
@@ -25,7 +25,7 @@ class Tree(NamedTuple):
 
 
 def tree_of(comm: MPI.Comm, group: MPI.Comm) -> Tree:
-    """Return the tree over the groups into which `comm` was split, in the order of ranks. Every rank calls it."""
+    """Return the tree over the groups into which `comm` was split, in the order of ranks. Every rank must call this."""
     leaders = comm.Split(0 if group.rank == 0 else 1, comm.rank)
     number = group.bcast(leaders.rank)
     numbers = np.array(comm.allgather(number))
@@ -35,6 +35,6 @@ def tree_of(comm: MPI.Comm, group: MPI.Comm) -> Tree:
 
 
 def free_tree(tree: Tree) -> None:
-    """Free the communicators of the tree, which cannot be used afterwards. Every rank calls it."""
+    """Free the communicators of the tree, which cannot be used afterwards. Every rank must call this."""
     disconnect(tree.leaders)
     disconnect(tree.group)

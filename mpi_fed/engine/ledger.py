@@ -1,4 +1,4 @@
-"""The ledger of sent bits and bytes: the root enters each message when it decodes it."""
+"""The ledger of sent bits and bytes: the root enters each message when the message is decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def enter(wire: Wire, compressor: Any, client: Integer, size: Integer) -> None:
     client : int
         The number of the sender.
     size : int
-        The bytes of the message.
+        The number of bytes of the message, including checksums.
     """
     size -= checksum_bytes(compressor)
     bits = wire.fixed_bits if wire.fixed_size >= 0 else information_bits(compressor, size)

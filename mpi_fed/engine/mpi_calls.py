@@ -1,8 +1,9 @@
-"""The MPI calls of a round, from compiled code with any MPI; without compilation the same calls through mpi4py.
+"""The MPI calls of a round. Compiled code calls any MPI library directly; plain Python calls it through mpi4py.
 
 The functions are looked up in the MPI library that mpi4py's extension module has loaded, and registered with LLVM under
-private names, so that cached code works with any MPI. Handles are read at run time and passed as int64: the pointers of
-Open MPI fill it, the 32-bit numbers of MPICH fill its lower half. Every call returns MPI's error code, 0 for success.
+private names, so that cached code works with any MPI library. Handles are read at run time and passed as int64: a
+pointer of Open MPI fills all 64 bits, a 32-bit number of MPICH the lower half. Every call returns MPI's error code, 0
+for success.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Request = NDArray[np.int64]
 
 
 class Comm(NamedTuple):
-    """A communicator for compiled code: MPI's handles as integers, the rank of this process, and the size."""
+    """A communicator for compiled code: MPI's handles as integers, the rank of this process and the number of ranks."""
 
     handle: int
     byte: int
@@ -57,7 +58,7 @@ def comm_of(comm: MPI.Comm) -> Comm:
 
 
 def disconnect(comm: Comm) -> None:
-    """Free a communicator that was made for compiled code. Every rank of it must call this."""
+    """Free a communicator that was made for compiled code. Every rank of the communicator must call this."""
     _communicators.pop(comm.handle).Free()
 
 
@@ -139,7 +140,7 @@ if COMPILED:
 
     @inlined
     def gatherv_bytes(comm: Comm, send: Bytes, count: Integer, receive: Bytes, counts: Counts, starts: Counts) -> int:
-        """MPI_Gatherv of bytes: counts and starts are int32, one of each a rank, and only the root reads them."""
+        """MPI_Gatherv of bytes: counts and starts are int32, one for each rank, and only the root reads them."""
         return _gatherv(
             send.ctypes.data,
             count,
@@ -167,7 +168,7 @@ if COMPILED:
     def allgatherv_bytes(
         comm: Comm, send: Bytes, count: Integer, receive: Bytes, counts: Counts, starts: Counts
     ) -> int:
-        """MPI_Allgatherv of bytes: counts and starts are int32, one of each a rank."""
+        """MPI_Allgatherv of bytes: counts and starts are int32, one for each rank."""
         return _allgatherv(
             send.ctypes.data,
             count,
@@ -276,7 +277,7 @@ else:
         return 0
 
     def gatherv_bytes(comm: Comm, send: Bytes, count: Integer, receive: Bytes, counts: Counts, starts: Counts) -> int:
-        """MPI_Gatherv of bytes: counts and starts are int32, one of each a rank, and only the root reads them."""
+        """MPI_Gatherv of bytes: counts and starts are int32, one for each rank, and only the root reads them."""
         target = [receive, (counts, starts), _bind().BYTE] if comm.rank == ROOT else None
         _communicators[comm.handle].Gatherv([send, count, _bind().BYTE], target, ROOT)
         return 0
@@ -295,7 +296,7 @@ else:
     def allgatherv_bytes(
         comm: Comm, send: Bytes, count: Integer, receive: Bytes, counts: Counts, starts: Counts
     ) -> int:
-        """MPI_Allgatherv of bytes: counts and starts are int32, one of each a rank."""
+        """MPI_Allgatherv of bytes: counts and starts are int32, one for each rank."""
         _communicators[comm.handle].Allgatherv([send, count, _bind().BYTE], [receive, (counts, starts), _bind().BYTE])
         return 0
 
@@ -319,7 +320,7 @@ else:
         return 0
 
     _in_progress: dict[int, Any] = {}
-    """mpi4py's requests, by the address of the array that stands for each."""
+    """mpi4py's requests, by the address of the array that compiled code would store the request in."""
 
     def start_gather(comm: Comm, send: Bytes, count: Integer, receive: Bytes, to_all: bool, request: Request) -> int:
         """MPI_Igather of bytes, or MPI_Iallgather if `to_all`."""

@@ -1,8 +1,9 @@
 """Operations: functions of the compiled round whose code depends on the type of their first argument.
 
-An operation is declared once, as a documented function under `@operation`, whose body is the default for types without
-their own code. A call in the round is compiled into the code for the type of the argument, a NamedTuple (the `Kernel`
-of a component). So each configuration gets a loop without branches, from files that do not import each other.
+An operation is declared once, as a documented function under `@operation`. The body of this function is the default for
+types without their own code. A call in the round is compiled into the code for the type of the first argument, a
+NamedTuple (the `Kernel` of a component). So each configuration gets a loop that does not branch between components, and
+the files of components need not import each other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Operation(Protocol[P, R_co]):
     declaration: Callable[..., Any]
     """The function as it was declared."""
     required: bool
-    """True if every component must define the operation; else the body of the declaration is the default."""
+    """True if every component must define the operation. If not, the body of the declaration is the default."""
     cases: dict[type, Callable[..., Any]]
     """The code for each type of kernel."""
 
@@ -66,7 +67,7 @@ def _operation(declaration: Callable[P, R_co], required: bool) -> Operation[P, R
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(call, name, getattr(declaration, name))
     if COMPILED:
-        # Inlined, since passing its arguments, tuples of many arrays, can cost more than the call itself.
+        # Inlined, since passing the arguments, tuples of many arrays, can take longer than the work of the function.
         @numba.extending.overload(  # type: ignore[untyped-decorator]
             call, jit_options={**OPTIONS, "forceinline": True}, strict=False
         )

@@ -1,4 +1,4 @@
-"""Sums in eight explicit lanes: vector code with one order of addition, independent of the compiler."""
+"""Sums in eight explicit lanes: vector code with a fixed order of addition, which does not depend on the compiler."""
 
 from __future__ import annotations
 

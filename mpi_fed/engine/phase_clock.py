@@ -1,4 +1,4 @@
-"""The clock of a round: the seconds of each phase, measured in one of TIMED rounds."""
+"""The clock of a round: the seconds of each phase, measured in every TIMED-th round."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .mpi_calls import wtime
 from .phases import PHASES
 
 TIMED = 251
-"""One round in so many is timed phase by phase. It is prime, so that it does not coincide with the period in which
-samples are drawn ahead."""
+"""Number of rounds from one round that is timed phase by phase to the next. It is prime, so that timed rounds do not
+coincide with the rounds in which samples are drawn ahead."""
 
 GRADIENT, ENCODE, WAIT, UPLINK, DECODE, UPDATE, DOWNLINK, DOWNLINK_ENCODE, DOWNLINK_DECODE = range(9)
 """Slots of the clock: the seconds of each step."""
@@ -20,12 +20,12 @@ LAST, RUNNING, ROUNDS = range(9, 12)
 
 
 def new_clock() -> NDArray[np.float64]:
-    """Return a clock without timed rounds, (12,)."""
+    """Return a clock without timed rounds, an array of shape (12,)."""
     return np.zeros(12)
 
 
 def seconds_a_round(clock: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean seconds of each phase in the timed rounds, (7,); NaN if no round was timed."""
+    """Return the mean seconds of each phase in the timed rounds, of shape (7,); NaN if no round was timed."""
     seconds = clock[: len(PHASES)].copy()
     seconds[[ENCODE, DECODE]] += clock[[DOWNLINK_ENCODE, DOWNLINK_DECODE]]
     return seconds / clock[ROUNDS] if clock[ROUNDS] else np.full(len(PHASES), np.nan)
@@ -33,7 +33,7 @@ def seconds_a_round(clock: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @inlined
 def begin_round(clock: NDArray[np.float64], timed: bool) -> None:
-    """Begin a round, and set whether it is timed."""
+    """Begin a round, and set whether the round is timed."""
     clock[RUNNING] = 1.0 if timed else 0.0
     if timed:
         clock[ROUNDS] += 1.0

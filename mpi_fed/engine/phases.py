@@ -3,4 +3,5 @@
 PHASES = ("gradient", "encode", "wait", "uplink", "decode", "update", "downlink")
 """The phases of a round in the log."""
 STEPS = (*PHASES, "downlink_encode", "downlink_decode")
-"""The steps that the clock measures. The log adds the last two, of a compressed downlink, to `encode` and `decode`."""
+"""The steps that the clock measures. The last two belong to a compressed downlink; in the log they are part of `encode`
+and `decode`."""

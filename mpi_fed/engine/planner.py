@@ -13,9 +13,9 @@ from .schedule import END_ROUND, FIRST_JOB, FIRST_ROUND, Schedule
 
 @kernel
 def plan(schedule: Schedule, compressor: Any, seed: np.uint64, round: int) -> None:
-    """Plan the round `round`, and the rounds after it as long as there is room for all clients."""
+    """Plan the round `round`, and further rounds as long as there is room for all clients."""
     schedule.window[FIRST_JOB] += schedule.start[schedule.window[END_ROUND] - schedule.window[FIRST_ROUND]]
-    count, owed, planned = 0, 0, 0
+    count, jobs, planned = 0, 0, 0
     while planned < len(schedule.start) - 1 and count + schedule.clients <= len(schedule.participants):
         drawn = participants(
             compressor, seed, np.uint64(round + planned), schedule.clients, schedule.participants[count:]
@@ -24,12 +24,12 @@ def plan(schedule: Schedule, compressor: Any, seed: np.uint64, round: int) -> No
             client = schedule.participants[j]
             if schedule.first <= client < schedule.last:
                 for _ in range(schedule.steps):
-                    schedule.client[owed] = client - schedule.first
-                    schedule.round[owed] = round + planned
-                    owed += 1
+                    schedule.client[jobs] = client - schedule.first
+                    schedule.round[jobs] = round + planned
+                    jobs += 1
         count += drawn
         planned += 1
         schedule.participants_start[planned] = count
-        schedule.start[planned] = owed
+        schedule.start[planned] = jobs
     schedule.window[FIRST_ROUND] = round
     schedule.window[END_ROUND] = round + planned

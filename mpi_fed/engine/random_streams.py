@@ -3,8 +3,8 @@
 There is no state, so resuming a run, placing clients on other ranks and batching rows change no bit. The generator is
 Threefry-2x64 with 13 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 Its key is (seed, purpose) and the client, its counter (round, index). Normal numbers are made by the Box-Muller
-transform, with this file's polynomials for log, sin and cos (errors below 1e-14), since those of a library would differ
-between compiled and plain runs.
+transform, with polynomials for log, sin and cos (errors below 1e-14), since the functions of a library would give other
+bits in plain Python than in compiled code.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from numpy.typing import NDArray
 from .compilation import bits_of, float_of, inlined, kernel
 
 DATA, SHARED, PRIVATE, PARTICIPATION, ORDER, INITIAL = (np.uint64(i) for i in range(1, 7))
-"""Purposes: samples; draws of both client and root (masks, sketches); draws of a client alone (rounding); the clients
-that take part; the order of passes over data; the initial iterate."""
+"""Purposes: samples; draws that both client and root make (masks, sketches); draws that only a client makes (rounding);
+the clients that take part; the order of passes over data; the initial iterate."""
 
 EVERYONE = np.uint64(0xFFFFFFFFFFFFFFFF)
-"""Client number of draws that all clients have in common."""
+"""Client number of draws that are the same for all clients."""
 
 THE_ROOT = np.uint64(0xFFFFFFFFFFFFFFFE)
 """Client number of the root's compressor, so that its draws are independent of those of clients."""
 
 SEED_LIMIT = 2**56
-"""Seeds are smaller than this."""
+"""Seeds must be smaller than this number."""
 
 _ONE = np.uint64(0x3FF0000000000000)
 _SQRT_HALF = np.uint64(0x3FE6A09E667F3BCD)
 _EXPONENT = np.uint64(0xFFF0000000000000)
 _PARITY = np.uint64(0x1BD11BDAA9FC1A22)
 GROUP = 64
-"""Size of the groups in which numbers are drawn (dithers: twice as many), so that inner loops are vector code without a
-remainder."""
+"""Number of random numbers that are drawn together (twice as many for dithers), so that inner loops are vector code
+without a remainder."""
 FEW = 32
-"""Number of gaps that are drawn at a time; it is small, since often a few gaps are enough."""
+"""Number of gaps that are drawn together. It is small, since often a few gaps are enough."""
 
 Array = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Stream(NamedTuple):
 
 @inlined
 def mask_stream(stream: Stream, common: bool) -> Stream:
-    """Return the stream of SHARED numbers: the client's own, or one that all clients have in common."""
+    """Return the stream of a mask: the client's own stream, or the stream of EVERYONE if the mask is common."""
     return Stream(stream.seed, EVERYONE if common else stream.client, stream.round)
 
 
@@ -142,7 +142,7 @@ def normal_pair(a: np.uint64, b: np.uint64) -> tuple[np.float64, np.float64]:
 
 @inlined
 def padded(count: int) -> int:
-    """Return `count` rounded up to a multiple of 2 GROUP, the size of the longest groups, those of dithers."""
+    """Return `count` rounded up to a multiple of 2 GROUP, the size of a group of dithers."""
     return (count + 2 * GROUP - 1) // (2 * GROUP) * (2 * GROUP)
 
 
@@ -190,8 +190,8 @@ def dithers(stream: Stream, purpose: np.uint64, block: np.uint64, count: int, ou
 
     Notes
     -----
-    Each word is used twice, the second time with its halves swapped: every number is exactly uniform on its 52 bits,
-    and two numbers of one word are dependent only through bits below the 32nd.
+    Each word is used twice, the second time with its halves swapped. Every number is exactly uniform on its 52 bits,
+    and two numbers from the same word are dependent only through bits below the 32nd.
     """
     word = key(stream.seed, purpose)
     for first in range(0, (count + 3) // 4, GROUP // 2):

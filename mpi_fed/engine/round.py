@@ -2,11 +2,11 @@
 
 In a round each client computes its gradient, and the algorithm turns it into the vector that the compressor packs into
 a message. The collective of the route brings the messages to the root, which decodes and averages them, updates w and
-sends it back; with a compressed downlink it sends the direction of the step, and all ranks update. Before the update,
-w enters the averaged iterate (Polyak-Ruppert).
+sends w to all ranks. With a compressed downlink the root sends the direction of the step instead, and all ranks update
+w. Before the update, w enters the averaged iterate (Polyak-Ruppert).
 
-A delayed algorithm takes gradients at the previous iterate. So the messages of a round can be made while those of the
-round before are in transit: the loop makes them first, and aggregates one round behind.
+A delayed algorithm takes gradients at the previous iterate. So the messages of a round can be made while the messages
+of the round before are in transit: the loop first makes the messages of round k + 1, and then aggregates round k.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOO_LONG, TOO_MANY = -2, -3
 """Error codes: a message is longer than its compressor's maximum, or more clients take part than the buffers hold."""
 
 SNAPSHOTS, SNAPSHOT_BYTES = 64, 2**26
-"""Largest number of log points that one call of the loop can pass, and the most bytes for their snapshots."""
+"""Largest number of log points that a call of the loop can pass, and largest memory, in bytes, of their snapshots."""
 
 Array = NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def take_snapshot(state: State, wire: Wire, snapshots: Snapshots, done: int) -> 
 
 @inlined
 def keep_gradient_point(state: State) -> None:
-    """Take the next gradients at the present model, if the algorithm is delayed."""
+    """Set the point of the next gradients to the present model, if the algorithm is delayed."""
     if state.delayed:
         for j in range(len(state.gradient_point)):
             state.gradient_point[j] = state.model[j]
@@ -114,7 +114,7 @@ def keep_gradient_point(state: State) -> None:
 
 @inlined
 def make_messages(kernels: Kernels, wire: Wire, schedule: Schedule, state: State, k: int, seed: np.uint64) -> int:
-    """Compute and pack this rank's messages of round k; return their bytes, or TOO_LONG."""
+    """Compute and pack this rank's messages of round k; return the number of their bytes, or TOO_LONG."""
     place, w, g, clock = place_of_round(schedule, k), state.gradient_point, state.g, wire.clock
     job, slot, start, size, longest = schedule.start[place], 0, start_of_messages(wire, k), 0, 0
     while job < schedule.start[place + 1]:
@@ -143,14 +143,14 @@ def make_messages(kernels: Kernels, wire: Wire, schedule: Schedule, state: State
 
 
 @inlined
-def aggregate(kernels: Kernels, round: Round, state: State, anyone: bool) -> int:
-    """Bring the round's messages to the root, update w and send it back; return MPI's error code."""
+def aggregate(kernels: Kernels, round: Round, state: State, any_sender: bool) -> int:
+    """Bring the round's messages to the root, update w and send w to all ranks; return MPI's error code."""
     comm, clock, code = round.comm, round.wire.clock, 0
     state.total.fill(0.0)
     if clock[RUNNING] > 0.0:
         code = barrier(comm)
         mark(clock, WAIT)
-    if anyone and code == 0:
+    if any_sender and code == 0:
         code = uplink(kernels.route, round, state.total)
     if code == 0 and decodes_here(kernels.route.downlink, comm):
         direction(kernels.algorithm, round.number, state.total)
@@ -176,7 +176,10 @@ def add_to_average(comm: Comm, state: State, k: int) -> None:
 
 @inlined
 def end_block(comm: Comm, wire: Wire, state: State, snapshots: Snapshots, done: int, last: bool) -> int:
-    """Stop the time and take a snapshot, if `done` rounds reach a log point or the `last` round; return MPI's code."""
+    """Stop the clock and take a snapshot, if `done` rounds reach a log point or the `last` round.
+
+    Return MPI's error code.
+    """
     due = snapshots.rounds[snapshots.cursor[NEXT_POINT]] == done
     if not due and not last:
         return 0
@@ -202,10 +205,10 @@ def advance(  # noqa: C901 (the compiled loop)
     stop: int,
     seed: np.uint64,
 ) -> int:
-    """Do the rounds start <= k < stop, with a snapshot at every log point that is reached.
+    """Run the rounds start <= k < stop, and take a snapshot at every log point.
 
-    Return MPI's error code, TOO_LONG or TOO_MANY. A block of rounds is timed between two barriers: from the start, or
-    the last log point, to the next.
+    Return MPI's error code, TOO_LONG or TOO_MANY. A block of rounds, from the start or a log point to the next log
+    point, is timed between two barriers.
     """
     size = 0
     behind = 1 if overlaps(kernels.route) else 0
@@ -226,10 +229,10 @@ def advance(  # noqa: C901 (the compiled loop)
                 keep_gradient_point(state)
         if k >= start:
             add_to_average(comm, state, k)
-            anyone = senders(schedule, k) > 0
-            if anyone or state.always_updates:  # otherwise there are no messages, and w stays
+            any_sender = senders(schedule, k) > 0
+            if any_sender or state.always_updates:  # otherwise there are no messages, and w does not change
                 round = Round(k, seed, size, comm, kernels.compressor, wire, schedule)
-                code = aggregate(kernels, round, state, anyone)
+                code = aggregate(kernels, round, state, any_sender)
             if code == 0:
                 code = end_block(comm, wire, state, snapshots, k + 1, k + 1 == stop)
             if code != 0:

@@ -17,7 +17,7 @@ FIRST_ROUND, END_ROUND, FIRST_JOB = range(3)
 
 
 class Schedule(NamedTuple):
-    """The plan of a rank. A job is one gradient that the rank computes; jobs are in the order of their rounds."""
+    """The plan of a rank. A job is one gradient that the rank computes. Jobs are in the order of their rounds."""
 
     first: int  # this rank hosts the clients first <= i < last
     last: int
@@ -25,17 +25,20 @@ class Schedule(NamedTuple):
     steps: int  # gradients that a client computes in a round, one job after the other
     window: NDArray[np.int64]  # slots FIRST_ROUND, END_ROUND, FIRST_JOB; job numbers are never used again
     participants: NDArray[np.int64]  # clients of all ranks that take part, by round, ascending
-    participants_start: NDArray[np.int64]  # (most rounds + 1,): bounds of each round in `participants`
+    participants_start: NDArray[np.int64]  # (largest number of rounds + 1,): bounds of each round in `participants`
     client: NDArray[np.int64]  # client of each job, counted from `first`
     round: NDArray[np.int64]  # round of each job
-    start: NDArray[np.int64]  # (most rounds + 1,): bounds of each round in the jobs
+    start: NDArray[np.int64]  # (largest number of rounds + 1,): bounds of each round in the jobs
 
 
 def empty_schedule(first: int, last: int, clients: int, steps: int, least: int = 1) -> Schedule:
-    """Return an empty plan of at least `least` rounds, of `steps` gradients for each client first <= i < last of N."""
+    """Return an empty plan with room for at least `least` rounds.
+
+    A round has `steps` gradients for each client first <= i < last of the N = `clients` clients.
+    """
     rounds = max(least, AHEAD // steps)
     places = max(least * clients, clients + rounds - 1)
-    owed = steps * min(places, rounds * (last - first))
+    jobs = steps * min(places, rounds * (last - first))
     return Schedule(
         first=first,
         last=last,
@@ -44,8 +47,8 @@ def empty_schedule(first: int, last: int, clients: int, steps: int, least: int =
         window=np.zeros(3, np.int64),
         participants=np.empty(places, np.int64),
         participants_start=np.zeros(rounds + 1, np.int64),
-        client=np.empty(owed, np.int64),
-        round=np.empty(owed, np.int64),
+        client=np.empty(jobs, np.int64),
+        round=np.empty(jobs, np.int64),
         start=np.zeros(rounds + 1, np.int64),
     )
 

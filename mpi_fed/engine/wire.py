@@ -13,9 +13,10 @@ INFORMATION_BITS, PAYLOAD_BYTES, UPLINK_BYTES, DOWNLINK_BYTES = range(4)
 """Columns of the ledger's totals."""
 
 HISTOGRAM_BINS = 1024
-"""Bins of the histogram of payload sizes."""
+"""Number of bins of the histogram of payload sizes."""
 SLACK = 4096
-"""Bytes after the send buffer, so that a message that is too long overwrites no other data before it is found."""
+"""Number of spare bytes after the send buffer, so that a message that is too long overwrites no other data before the
+error is detected."""
 
 
 class Wire(NamedTuple):
@@ -25,16 +26,16 @@ class Wire(NamedTuple):
     max_messages: int  # largest number of messages in a round
     fixed_size: int  # bytes of every message, or -1 if lengths vary
     fixed_bits: int  # information bits of every message, if lengths do not vary
-    lengths_exchanged: bool  # true if only senders know the lengths of their messages, so that these are exchanged
+    lengths_exchanged: bool  # true if only senders know the lengths of messages, so that lengths are exchanged
     max_clients_per_rank: int  # slots of each rank if all ranks send the same number of bytes
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
-    stride: int  # bytes in `send` between the messages of two rounds, if both are held; else 0
+    stride: int  # bytes in `send` between the messages of two rounds, if `send` holds two rounds; else 0
     send: NDArray[np.uint8]
     receive: NDArray[np.uint8]  # used at the root, or on every rank if the route reaches all ranks
     sizes: NDArray[np.int32]  # (max_clients_per_rank,): bytes of this rank's messages, in order
     all_sizes: NDArray[np.int32]  # (ranks * max_clients_per_rank,): the sizes of all ranks, at the root
     counts: NDArray[np.int32]  # (ranks,): bytes of each rank's messages
-    starts: NDArray[np.int32]  # (ranks,): their first bytes in `receive`
+    starts: NDArray[np.int32]  # (ranks,): index in `receive` of each rank's first byte
     totals: NDArray[np.int64]  # (4,), cumulative
     client_payload: NDArray[np.int64]  # (N,), cumulative
     histogram: NDArray[np.int64]  # number of messages by payload size // grain

@@ -1,7 +1,8 @@
 """Floats on the wire: float64, float32 (rounded to nearest) or float16 (rounded at random, and so unbiased).
 
 float16 is computed in integers: some CPUs have no conversion to it, and rounding at random needs the bits anyway.
-Every |x| <= 65504, subnormals included, has expectation x. A larger |x| is an overflow, which is an error.
+For every |x| <= 65504, subnormals included, the expectation of the float16 is x. A larger |x| is an overflow, which is
+an error.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from .compilation import bits_of, float_of, inlined, kernel
 from .random_streams import PRIVATE, Stream, dithers
 
 CHUNK = 1024
-"""Numbers that are processed at a time, so that scratch space stays in the first cache."""
+"""Number of floats that are processed together, so that scratch space stays in the first cache."""
 
 FLOAT32_MAX = 3.4028234663852886e38
 FLOAT16_MAX = 65504.0
-_ROUNDING_BLOCK = np.uint64(1 << 62)  # first counter, beyond those of a compressor's own rounding
+_ROUNDING_BLOCK = np.uint64(1 << 62)  # first counter, above the counters that compressors use themselves
 Array = NDArray[np.float64]
 
 
 @inlined
 def half_of(x: float, u: float) -> np.uint16:
-    """Return the float16 bits of x, rounded at random so that the expectation is x; those of NaN if |x| > 65504.
+    """Return the float16 bits of x, rounded at random so that the expectation is x, or of NaN if |x| > 65504.
 
-    With e = max(floor(log2 |x|), -14) the spacing is 2^(e-10). |x| 2^(10-e) is rounded up with the probability of its
-    fraction, by u uniform in [0, 1).
+    With e = max(floor(log2 |x|), -14), the spacing of float16 is 2^(e-10). |x| 2^(10-e) is rounded up if its fractional
+    part is above u, which is uniform in [0, 1).
     """
     word = bits_of(np.float64(x))
     exponent = max(np.int32((word >> np.uint64(52)) & np.uint64(0x7FF)) - np.int32(1023), np.int32(-14))
@@ -60,20 +61,20 @@ def pack(values: Array, bits: int, payload: NDArray[np.uint8], stream: Stream, d
     values : (n,) array of float64
         The numbers. Not changed.
     bits : int
-        The bits of a float: 16, 32 or 64.
+        The number of bits of a float: 16, 32 or 64.
     payload : array of uint8
         The buffer, of at least n bits/8 bytes.
     stream : Stream
         The stream of the message. Rounding to 16 bits depends on it and on the position in `values`, so call `pack` at
-        most once a message.
+        most once for each message.
     dither : (CHUNK,) array of float64
         Scratch space.
 
     Returns
     -------
     int
-        The number of bytes written, negated if a number is beyond the range of these floats. That number is written as
-        NaN or infinity.
+        The number of bytes written, negative if a number is beyond the range of these floats. Such a number is written
+        as NaN or infinity.
     """
     n = len(values)
     if bits == 64:
@@ -109,7 +110,7 @@ def unpack(payload: NDArray[np.uint8], bits: int, out: Array) -> None:
     payload : array of uint8
         The bytes that `pack` wrote.
     bits : int
-        The bits of a float: 16, 32 or 64.
+        The number of bits of a float: 16, 32 or 64.
     out : (n,) array of float64
         The array that receives the n numbers.
     """

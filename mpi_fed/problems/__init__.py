@@ -1,4 +1,4 @@
-"""The least-squares problems, one file each. Importing this package registers them; a new one needs one line here."""
+"""The least-squares problems, one file each. Importing the package registers them; add new ones here."""
 
 from . import (
     arrays,

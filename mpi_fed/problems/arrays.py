@@ -14,6 +14,7 @@ from .population import Array, Covariance, GaussianClient, Population
 from .readers import read_npz
 
 NAMES = ("covariances", "optima", "noise_variance")
+"""Arrays that the file must hold."""
 
 
 @problems.register
@@ -67,11 +68,11 @@ class Arrays(Problem):
 
 @lru_cache(maxsize=1)
 def _load(path: str, when: Stamp) -> tuple[Array, Array, Array]:
-    """Return covariances (N, d, d), optima (N, d) and noise variances (N,), checked."""
+    """Return the checked covariances, optima and noise variances, of shapes (N, d, d), (N, d) and (N,)."""
     arrays = read_npz(path)
     for name in NAMES:
         if name not in arrays:
-            raise ValueError(f"path = {path!r} lacks the array {name!r}; store {', '.join(NAMES)} in it")
+            raise ValueError(f"path = {path!r} lacks the array {name!r}; store {', '.join(NAMES)} in the file")
     covariances, optima, noise = (numbers(path, name, arrays[name]) for name in NAMES)
     _check_shapes(path, covariances, optima, noise)
     _check_values(path, covariances, noise)
@@ -103,5 +104,6 @@ def _check_values(path: str, covariances: Array, noise: Array) -> None:
     mean = np.linalg.eigvalsh(covariances.mean(axis=0))
     if mean[0] <= len(mean) * np.finfo(float).eps * mean[-1]:
         raise ValueError(
-            f"path = {path!r}: the mean of the covariances is singular, so the optimum is not unique; give another set"
+            f"path = {path!r}: the mean of the covariances is singular, so the optimum is not unique; give covariances "
+            "whose mean is positive definite"
         )

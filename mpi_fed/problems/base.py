@@ -1,4 +1,4 @@
-"""Base class of problems: the clients' data, as a law for theory and evaluation, and as a compiled gradient."""
+"""Base class of problems: the law of each client's data, for predictions and evaluation, and the compiled gradient."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .population import Population
 class Problem(Component):
     """Least squares over N clients, each with its own data.
 
-    This is the base class of all problems. A subclass gives the law of each client's data (`prepare`) and the compiled
-    gradient (`mpi_fed/engine/operations/problem.py`).
+    This is the base class of all problems. A subclass gives the law, that is the distribution, of each client's data
+    (`prepare`) and the compiled gradient (`mpi_fed/engine/operations/problem.py`).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Problem(Component):
     batch_size: Annotated[int, Field(ge=1)] | Literal["full"] = 1
 
     def dimension_of(self) -> int:
-        """Return the dimension d. Problems on data read them."""
+        """Return the dimension d. Problems on data read the data to find it."""
         raise NotImplementedError
 
     def check(self, clients: int) -> None:
@@ -61,7 +61,7 @@ class Problem(Component):
         Returns
         -------
         Population
-            N Gaussian or N empirical clients. It gives H, w* and the excess risk.
+            The N clients, all Gaussian or all empirical, with H, w* and the excess risk.
 
         Raises
         ------
@@ -71,11 +71,14 @@ class Problem(Component):
         raise NotImplementedError
 
     def bytes_of(self, clients: int, hosted: int) -> int:
-        """Return the bytes that a rank holds for the laws of `clients` and the data of `hosted`, if known, else 0."""
+        """Return the memory, in bytes, of a rank for the laws of all clients and the data of its own, or 0 if unknown.
+
+        `clients` is the number of all clients, and `hosted` the number of clients on the rank.
+        """
         return 0
 
     def kernel(self, population: Population, first: int, last: int) -> NamedTuple:
-        """Return the `Kernel` tuple: all that the compiled gradient of the clients first <= i < last needs."""
+        """Return the `Kernel` tuple: parameters and arrays for the compiled gradient of clients first <= i < last."""
         raise NotImplementedError
 
 

@@ -19,9 +19,10 @@ Target = str | int | None
 
 
 def read_csv(path: str, target: Target) -> tuple[Array, Array]:
-    """Return the features (n, d) and targets (n,). Lines that are blank or begin with # are skipped.
+    """Return the features (shape (n, d)) and the targets (shape (n,)) of a .csv file.
 
-    Raises ValueError, with one sentence, if the file is not a table of numbers.
+    Lines that are blank or begin with # are skipped. Raises ValueError, with one sentence, if the file is not a table
+    of numbers.
     """
     with stream(path) as file:
         lines = filter(_is_row, _text(path, file))
@@ -108,13 +109,18 @@ def _fault(path: str, separator: str, header: bool) -> str | None:
 def _column(path: str, target: Target, names: list[str] | None, width: int) -> int:
     """Return the index of the target's column."""
     if names and len(names) != width:
-        raise ValueError(f"path = {path!r}: the header names {len(names)} columns, but the rows have {width}")
+        raise ValueError(
+            f"path = {path!r}: the header names {len(names)} columns, but the rows have {width}; name each column once"
+        )
     if isinstance(target, str):
         if not names:
             raise ValueError(f"target = {target!r}: {path!r} has no header; give the column's index, from 0")
         if names.count(target) != 1:
             shown = ", ".join(names[:20]) + ", ..." * (len(names) > 20)
-            raise ValueError(f"target = {target!r} names {names.count(target)} columns of {path!r}, which has {shown}")
+            raise ValueError(
+                f"target = {target!r} names {names.count(target)} columns of {path!r}, which has {shown}; give the "
+                "name of one column, or an index from 0"
+            )
         return names.index(target)
     index = -1 if target is None else target
     if not -width <= index < width:

@@ -19,9 +19,9 @@ from .population import Array, EmpiricalClient, Population, scaled, triangular
 from .readers import read
 
 RANK_TOLERANCE = 1e-6
-"""Relative singular value below which a direction counts as carrying no data.
+"""Relative singular value below which a direction counts as a direction without data.
 
-Columns are scaled to one norm first, so that their units do not matter.
+Columns are scaled to equal norms first, so that their units do not matter.
 """
 
 
@@ -91,7 +91,7 @@ class Data(Problem):
 
     @property
     def dataset(self) -> Dataset:
-        """The preprocessed data. Consecutive problems with the same data share one reading in a process."""
+        """The preprocessed data. Consecutive problems of a process with the same data read the file only once."""
         path, target = self.location()
         return _load(path, target, self.preprocessing, self.seed, stamp(path))
 
@@ -146,7 +146,7 @@ class Data(Problem):
         return data_kernel(population.clients[first:last], first, self.batch_size, self.sampling == "epochs")
 
 
-@lru_cache(maxsize=1)  # only one, since several data sets may not fit into memory
+@lru_cache(maxsize=1)  # only one data set, since several may not fit into memory
 def _load(path: str, target: Target, preprocessing: str, seed: int, when: Stamp) -> Dataset:
     features, targets = read(path, target)
     origin = digest(features, targets)
@@ -161,11 +161,11 @@ def _load(path: str, target: Target, preprocessing: str, seed: int, when: Stamp)
         if dropped:
             notes += (f"principal axes without data, dropped: {dropped} of {dropped + features.shape[1]}",)
     _check_rank(path, features)
-    return Dataset(np.ascontiguousarray(features), targets, origin, notes)  # each row contiguous
+    return Dataset(np.ascontiguousarray(features), targets, origin, notes)  # so that each row is contiguous
 
 
 def _varying(path: str, features: Array) -> tuple[Array, tuple[str, ...]]:
-    """Return the columns that are not constant, and a note if there are others."""
+    """Return the columns that are not constant, and a note if there are constant columns."""
     varies = features.min(axis=0) < features.max(axis=0)
     kept, columns = int(varies.sum()), len(varies)
     if kept == columns:
@@ -197,6 +197,6 @@ def _check_rank(path: str, features: Array) -> None:
     rank = int(np.sum(singular > RANK_TOLERANCE * singular[0]))
     if rank < features.shape[1]:
         raise ValueError(
-            f"path = {path!r}: H is rank-deficient once constant columns are dropped ({features.shape[1]} "
+            f"path = {path!r}: H is rank-deficient without the constant columns ({features.shape[1]} "
             f'columns, rank {rank}); give preprocessing = "pca", which keeps the {rank} axes that carry data'
         )

@@ -1,4 +1,4 @@
-"""Compiled gradients on a client's rows: sampled with replacement, in shuffled passes, or all of them."""
+"""Compiled gradients on a client's rows: on rows drawn with replacement or in shuffled passes, or on all rows."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class DataKernel(NamedTuple):
     """Rows of the hosted clients, one client after the other."""
 
     batch: int  # samples of a gradient; 0 for all rows
-    epochs: bool
+    epochs: bool  # true if rows are drawn in shuffled passes
     client: NDArray[np.uint64]  # (hosted,): the number of each hosted client
     start: NDArray[np.int64]  # (hosted + 1,): client c holds the rows start[c] <= r < start[c + 1]
     features: NDArray[np.float64]  # (rows, d)
     targets: NDArray[np.float64]  # (rows,)
     order: NDArray[np.int64]  # (rows,): each client's rows, shuffled for its current pass
-    shuffled: NDArray[np.int64]  # (hosted, 2): slots SEED, PASS, to which `order` belongs
-    draws: NDArray[np.float64]  # (GROUP,)
+    shuffled: NDArray[np.int64]  # (hosted, 2): slots SEED, PASS: the seed and the pass of each client's `order`
+    draws: NDArray[np.float64]  # (GROUP,): scratch space
 
 
 @kernel
@@ -70,7 +70,7 @@ def data_gradient(kernel: DataKernel, schedule: Schedule, job: int, seed: np.uin
             add_row(kernel, first + i, w, 1.0 / np.float64(n), g)
         return
     weight, word = 1.0 / np.float64(kernel.batch), key(seed, DATA)
-    before = job % schedule.steps * kernel.batch  # samples of this round's earlier steps
+    before = job % schedule.steps * kernel.batch  # number of samples of the earlier steps in this round
     for s in range(before, before + kernel.batch):
         if kernel.epochs:
             position = schedule.round[job] * schedule.steps * kernel.batch + s

@@ -28,7 +28,7 @@ def is_packed(path: str) -> bool:
 
 
 def stamp(path: str) -> Stamp:
-    """Return a stamp that changes when the file does; None if it is missing, which its reader then reports."""
+    """Return a stamp that changes when the file changes, or None if the file is missing, which its reader reports."""
     try:
         status = os.stat(os.path.expanduser(path))
     except OSError:
@@ -72,7 +72,10 @@ def check_columns(path: str, columns: int) -> None:
 
 
 def numbers(path: str, name: str, array: NDArray[Any]) -> Array:
-    """Return the array as float64. Raises ValueError if it holds anything but real numbers below LARGEST."""
+    """Return the array as float64.
+
+    Raises ValueError if the array holds anything but real numbers whose magnitude is below LARGEST.
+    """
     if array.dtype.kind not in "biuf":
         raise ValueError(f"path = {path!r}: {name} is of type {array.dtype}; real numbers are needed")
     array = np.asarray(array, dtype=np.float64)

@@ -23,7 +23,7 @@ class Digits(Data):
 
     References
     ----------
-    E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI (1998): its test set.
+    E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI (1998), the test set.
 
     Examples
     --------

@@ -126,7 +126,10 @@ def dct(d: int) -> Array:
 
 
 def haar(d: int, rng: np.random.Generator) -> Array:
-    """Return a (d, d) matrix uniform on the orthogonal group: QR of a Gaussian one, signs fixed (Mezzadri, 2007)."""
+    """Return a uniformly random orthogonal matrix of shape (d, d).
+
+    It is the Q of a QR factorization of a Gaussian matrix, with the signs fixed (Mezzadri, 2007).
+    """
     q, r = np.linalg.qr(rng.standard_normal((d, d)))
     matrix: Array = q * np.where(np.diag(r) < 0, -1.0, 1.0)
     return matrix

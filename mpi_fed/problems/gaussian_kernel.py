@@ -1,8 +1,8 @@
 """Compiled gradients of Gaussian clients: fresh features x = A z with A A^T = H_i, or true gradients.
 
 For a dense H the factor A is lower triangular, which halves the work, and 64 samples are multiplied by A together.
-Every number is a sum in one fixed order, whatever the rest of the batch. A diagonal or reflected H takes O(d) time for
-a sample.
+Every number is a sum in a fixed order, which does not depend on the other samples. With a diagonal or reflected H a
+sample takes O(d) time.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ TILE = 64
 DENSE, DIAGONAL, HOUSEHOLDER = 0, 1, 2
 """Shapes of H."""
 FIRST, END = range(2)
-"""Slots of `held`, the range of the samples held."""
+"""Slots of `held`, the range of the samples in memory."""
 CLIENT, ROUND, BLOCK = range(3)
 """Rows of `due` and `tile`: a sample's client, its round and its first block of counters."""
 Array = NDArray[np.float64]
 
 
 class GaussianKernel(NamedTuple):
-    """Kernel of fresh samples. "laws" are the distinct (H_i, w*_i, noise) on this rank, "forms" the distinct H_i."""
+    """Kernel of fresh samples. Laws are the distinct (H_i, w*_i, noise) on this rank, and forms the distinct H_i."""
 
-    batch: int
+    batch: int  # samples of a gradient
     shape: int  # DENSE, DIAGONAL or HOUSEHOLDER
     first: int  # the number of the first hosted client
     law: NDArray[np.int32]  # (hosted,): the law of each hosted client
@@ -49,7 +49,7 @@ class GaussianKernel(NamedTuple):
     x: Array  # (d', TILE)
     rows: Array  # (samples held, d)
     errors: Array  # (samples held,): the label noise of each
-    held: NDArray[np.int64]  # slots FIRST, END; a sample's number is b times its job's number plus its position
+    held: NDArray[np.int64]  # slots FIRST, END; a sample has the number batch * (number of its job) + position in it
     order: NDArray[np.uint64]  # (samples held,): positions of the samples, sorted by form
     ends: NDArray[np.int64]  # (forms + 1,): end of each form in `order`
     due: NDArray[np.uint64]  # (3, samples held): rows CLIENT, ROUND, BLOCK
@@ -59,27 +59,27 @@ class GaussianKernel(NamedTuple):
 class TrueGradientKernel(NamedTuple):
     """Kernel of true gradients, g = H_i (w - w*_i)."""
 
-    shape: int
-    law: NDArray[np.int32]
-    form: NDArray[np.int32]
+    shape: int  # DENSE, DIAGONAL or HOUSEHOLDER
+    law: NDArray[np.int32]  # (hosted,): the law of each hosted client
+    form: NDArray[np.int32]  # (laws,): the form of each law
     matrices: Array  # DENSE: (forms, d, d), H_i
     eigenvalues: Array  # not DENSE: (forms, d)
-    optima: Array
-    difference: Array  # (d,)
+    optima: Array  # (laws, d)
+    difference: Array  # (d,): w - w*_i
 
 
 @kernel
 def law_of(k: GaussianKernel | TrueGradientKernel, client: int | np.int64) -> int | np.int64:
     """Return the law of a hosted client.
 
-    If all clients have one law, `law` is not read: the clients of a round, among a million, are far apart in memory.
+    If all clients have the same law, the array `law` is not read: a few clients out of a million are far apart in it.
     """
     return np.int64(k.law[client]) if len(k.form) > 1 else 0
 
 
 @kernel
 def fill_tile(k: GaussianKernel, seed: np.uint64, form: int, at: int | np.int64, count: int | np.int64) -> None:
-    """Draw the samples k.order[at : at + count] into k.rows and k.errors: at most TILE, all of one form."""
+    """Draw the samples k.order[at : at + count], at most TILE and all of the form `form`, into k.rows and k.errors."""
     d, word, rows, z, x = k.rows.shape[1], key(seed, DATA), k.order[at : at + count], k.z, k.x
     clients, rounds, blocks = k.tile[CLIENT], k.tile[ROUND], k.tile[BLOCK]
     for r in range(count):
@@ -100,10 +100,11 @@ def fill_tile(k: GaussianKernel, seed: np.uint64, form: int, at: int | np.int64,
 
 @kernel
 def colour(factor: Array, z: Array, x: Array) -> None:
-    """x <- factor z for a lower triangular factor, (d', d') with d' a multiple of 4, and z, x of TILE columns.
+    """x <- factor z for a lower triangular factor of shape (d', d'), with d' a multiple of 4.
 
-    It works in blocks of 4 rows by 4 columns; each entry is a plain sum over ascending columns. The factor is zero
-    above the diagonal and z is finite, so computing with whole diagonal blocks changes nothing.
+    z and x have TILE columns. The product is computed in blocks of 4 rows by 4 columns, and each entry is a plain sum
+    over ascending columns. Diagonal blocks are used as a whole. This changes no entry, since the factor is zero above
+    the diagonal and z is finite.
     """
     for j in range(0, len(factor), 4):
         x0, x1, x2, x3 = x[j], x[j + 1], x[j + 2], x[j + 3]
@@ -227,7 +228,7 @@ def true_gradient(
 
 
 HELD_BYTES = 64 * 2**20
-"""Largest memory of samples drawn ahead, in bytes."""
+"""Largest memory, in bytes, for samples that are drawn ahead."""
 
 
 def gaussian_kernel(clients: Sequence[Any], first: int, batch: int | str) -> GaussianKernel | TrueGradientKernel:
@@ -293,7 +294,7 @@ def _shape(covariances: list[Covariance]) -> int:
 
 
 def _triangular(covariance: Covariance) -> Array:
-    """Return lower triangular A with A A^T = H, by QR of diag(sqrt eigenvalues) Q^T, which also suits a singular H."""
+    """Return lower triangular A with A A^T = H, by QR of diag(sqrt eigenvalues) Q^T; H may be singular."""
     root = np.sqrt(covariance.eigenvalues)[:, None] * covariance.rotate(np.eye(covariance.dimension)).T
     r: Array = np.linalg.qr(root).R
     return (r * np.where(np.diag(r) < 0, -1.0, 1.0)[:, None]).T

@@ -36,14 +36,14 @@ class OpenML(Data):
 
     Notes
     -----
-    The other parameters are those of `Data`. scikit-learn downloads the data at the first use, before `mpi-fed run`
-    starts any rank, and they are stored as .npz in the cache folder. Without a network, or if the server does not
+    The other parameters are those of `Data`. The data are downloaded with scikit-learn at the first use, before
+    `mpi-fed run` starts any rank, and stored as .npz in the cache folder. Without a network, or if the server does not
     answer for 30 seconds, the run ends with an error.
 
     Ranks on other nodes need the same cache folder. If you start ranks by your own `mpirun`, download the data first
     with `mpi-fed run STUDY --dry-run`.
 
-    Words are replaced by numbers: in a feature by the order that OpenML gives its categories, in y by alphabetical
+    Words are replaced by numbers: in a feature by the order that OpenML gives to the categories, in y by alphabetical
     order.
     """
 
@@ -67,7 +67,7 @@ class OpenML(Data):
             with (
                 _patience(),
                 warnings.catch_warnings(action="ignore"),
-            ):  # warnings of each try; the error of the last one is reported
+            ):  # each attempt gives warnings; the error of the last attempt is reported below
                 fetched = fetch_openml(
                     data_id=self.data_id,
                     target_column=self.target or "default-target",
@@ -76,7 +76,7 @@ class OpenML(Data):
                     cache=False,
                     n_retries=1,
                 )
-        except OSError as error:  # also raised without a network and for an unknown number
+        except OSError as error:  # also raised without a network and for an unknown data_id
             raise ValueError(
                 f"{place} cannot be fetched from OpenML ({getattr(error, 'reason', None) or error}); without a "
                 f'network, save the data set elsewhere as .npz, .csv or .svm and give kind = "file"'
@@ -93,7 +93,7 @@ class OpenML(Data):
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Limit the time without an answer to PATIENCE, for connections made inside."""
+    """Limit the time without an answer to PATIENCE, for connections that are made in the `with` block."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
@@ -103,7 +103,7 @@ def _patience() -> Iterator[None]:
 
 
 def _coded(targets: NDArray[Any]) -> NDArray[Any]:
-    """Return words as numbers in their alphabetical order, unless all words are numbers."""
+    """Return the targets as numbers if all are numbers, and else the alphabetical positions of the words."""
     try:
         return targets.astype(np.float64)
     except ValueError:
@@ -129,4 +129,6 @@ def _store(file: Path, features: Array, targets: Array) -> None:
             np.savez(opened, features=features, targets=targets)
     except OSError as error:
         reason = error.strerror or error
-        raise ValueError(f"{file.parent} cannot be written ({reason}); set MPI_FED_CACHE_DIR") from None
+        raise ValueError(
+            f"{file.parent} cannot be written ({reason}); set MPI_FED_CACHE_DIR to another folder"
+        ) from None

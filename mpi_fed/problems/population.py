@@ -1,4 +1,4 @@
-"""Laws of the clients' data, with H, w* and R^2, for theory and evaluation."""
+"""Laws of the clients' data, with H, w* and R^2, for predictions and evaluation."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Covariance:
 
     @classmethod
     def of(cls, matrix: Array) -> Covariance:
-        """Return the covariance with a given symmetric positive semidefinite matrix, (d, d)."""
+        """Return the covariance that equals a symmetric positive semidefinite matrix of shape (d, d)."""
         eigenvalues, basis = np.linalg.eigh((matrix + matrix.T) / 2)
         return cls(np.maximum(eigenvalues[::-1], 0.0), np.ascontiguousarray(basis[:, ::-1]))
 
@@ -90,7 +90,7 @@ class EmpiricalClient:
 
     @cached_property
     def factor(self) -> Array:
-        """Upper triangular R, (d+1, d+1), with R^T R = [X y]^T [X y] / n, which holds H_i, E[y x] and E[y^2]."""
+        """Upper triangular R (shape (d+1, d+1)) with R^T R = [X y]^T [X y] / n, a matrix of H_i, E[y x] and E[y^2]."""
         factor: Array = triangular(self.features, self.targets) / np.sqrt(len(self.targets))
         return factor
 
@@ -108,7 +108,7 @@ Client = GaussianClient | EmpiricalClient
 
 
 def gradient_at(client: Client, w: Array) -> Array:
-    """Return the client's true gradient E g_i(w), (d,), at w, (d,)."""
+    """Return the client's true gradient E g_i(w); the gradient and w have shape (d,)."""
     if isinstance(client, GaussianClient):
         return client.covariance.apply(w - client.optimum)
     gradient: Array = client.features.T @ (client.features @ w - client.targets) / len(client.targets)
@@ -117,9 +117,9 @@ def gradient_at(client: Client, w: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """All N clients, which are of one type.
+    """All N clients, either all Gaussian or all empirical.
 
-    Clients with the same law are one object, repeated, so that work is done once for them.
+    Clients with the same law are the same object, so that computations are done only once for each law.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class Population:
 
     @cached_property
     def optimum(self) -> Array:
-        """w* = H^-1 mean_i E_i[y x], (d,), the minimiser of the mean risk."""
+        """w* = H^-1 mean_i E_i[y x], the minimizer of the mean risk, of shape (d,)."""
         gaussian = [(c, n / len(self.clients)) for c, n in self.laws if isinstance(c, GaussianClient)]
         if not gaussian:
             empirical = [(c, n / len(self.clients)) for c, n in self.laws if isinstance(c, EmpiricalClient)]
@@ -179,7 +179,8 @@ class Population:
     def excess_risk(self, w: Array) -> Array:
         """Return the excess risk `(1/2) (w - w*)^T H (w - w*)`.
 
-        It is computed for one w at a time, since the bits of a product of matrices depend on the number of columns.
+        The risk is computed for one w at a time, since the bits of a product of matrices depend on the number of
+        columns.
 
         Parameters
         ----------
@@ -189,6 +190,7 @@ class Population:
         Returns
         -------
         array, (...)
+            Excess risk of each iterate.
         """
         errors = (w - self.optimum).reshape(-1, self.dimension)
         h = self.covariance
@@ -197,13 +199,13 @@ class Population:
 
 
 CHUNK = 8192
-"""Rows that are factorised at once, so that the data are never copied as a whole."""
+"""Number of rows that are factorized at once, so that the data are never copied as a whole."""
 
 
 def triangular(*columns: Array) -> Array:
-    """Return upper triangular R with R^T R = A^T A, for A the given arrays of n rows, side by side.
+    """Return upper triangular R with R^T R = A^T A, where A consists of the given arrays, of n rows each, side by side.
 
-    It is computed by QR of blocks of rows, so that nothing is squared.
+    R is computed by QR of blocks of rows, so that no number is squared.
     """
     r = np.column_stack([c[:0] for c in columns])
     for start in range(0, len(columns[0]), CHUNK):
@@ -213,14 +215,14 @@ def triangular(*columns: Array) -> Array:
 
 
 def scaled(matrix: Array) -> tuple[Array, Array]:
-    """Return the matrix with columns of unit norm (except null ones), and the numbers they were divided by."""
+    """Return the matrix with each column divided by its norm, and the norms; a zero column counts as one of norm 1."""
     norms = np.linalg.norm(matrix, axis=0)
     norms[norms == 0] = 1.0
     return matrix / norms, norms
 
 
 def _least_squares(factors: list[tuple[Array, float]]) -> Array:
-    """Return the w, (d,), that minimises the weighted sum of |R_x w - R_y|^2 over factors R = [R_x R_y], by SVD."""
+    """Return the w (shape (d,)) that minimizes the weighted sum of |R_x w - R_y|^2 over R = [R_x R_y], by SVD."""
     joint = triangular(np.concatenate([np.sqrt(weight) * factor for factor, weight in factors]))
     columns, norms = scaled(joint[:, :-1])
     return np.asarray(np.linalg.lstsq(columns, joint[:, -1], rcond=None)[0] / norms, dtype=np.float64)

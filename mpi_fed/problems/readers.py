@@ -1,6 +1,6 @@
 """Readers of features and targets from .npz, .csv, .svm and .libsvm files, each also .gz, and from .h5 files.
 
-Every error in a file is a ValueError, whose sentence says where in the file, what is wrong and how to fix it.
+Every error in a file raises ValueError with one sentence: where in the file, what is wrong and how to fix it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .population import Array
 
 
 def read(path: str, target: Target = None) -> tuple[Array, Array]:
-    """Return the features (n, d) and targets (n,) of a file, checked: at least two rows, all numbers finite.
+    """Return the features (shape (n, d)) and the targets (shape (n,)) of a file: two or more rows of finite numbers.
 
     Raises ValueError, with one sentence, if the file cannot be read or holds anything else.
     """
@@ -85,7 +85,7 @@ def _read_h5(path: str) -> tuple[NDArray[Any], NDArray[Any]]:
         try:
             contents = h5py.File(file, "r")
         except (OSError, RuntimeError):
-            raise ValueError(f"path = {path!r} is not a readable HDF5 file") from None
+            raise ValueError(f"path = {path!r} is not a readable HDF5 file; write it with h5py") from None
         with contents:
             names = (name for name in contents if isinstance(contents[name], h5py.Dataset))
             features, targets = _pair(path, names)

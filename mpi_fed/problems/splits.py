@@ -1,4 +1,4 @@
-"""Splits of real data: the rows that each client holds, and so how much clients differ."""
+"""Splits of real data: the rows that each client holds, which determine how much clients differ."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Rows = NDArray[np.int64]
 CLASSES = 20
 """Largest number of distinct targets that count as classes."""
 BINS = 10
-"""Bins of equally many rows into which the targets are cut if they have more values."""
+"""Number of bins, of equally many rows, into which targets with more distinct values are cut."""
 ATTEMPTS = 100
-"""Draws of a Dirichlet split, each with a client without rows, after which it is refused."""
+"""Number of draws of a Dirichlet split. If each draw leaves a client without rows, the split is refused."""
 
 
 def iid(rows: int, clients: int) -> list[Rows]:
-    """Return equal shares, up to one row, of rows that were shuffled before."""
+    """Return shares whose sizes differ by at most one row. The rows were shuffled before."""
     bounds = [rows * i // clients for i in range(clients + 1)]
     return [np.arange(first, last) for first, last in pairwise(bounds)]
 
 
 def by_cluster(features: Array, clients: int, clusters: int, embedding: str, clustering: str, seed: int) -> list[Rows]:
-    """Return rows for each client that lie close to each other in an embedding into the plane.
+    """Return for each client rows that lie close to each other in an embedding into the plane.
 
-    With as many clusters as clients, each client gets one. If there are more, whole clusters are dealt out, the
-    largest first, each to the client with the fewest rows. If there are fewer, each cluster is shared out evenly, a
-    larger one among more clients.
+    With as many clusters as clients, each client gets one cluster. If there are more clusters than clients, whole
+    clusters are assigned, the largest first, each to the client with the fewest rows. If there are fewer clusters than
+    clients, each cluster is divided evenly among some clients, a larger cluster among more clients.
     """
     labels = _labels(features, clusters, embedding, clustering, seed)
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
@@ -52,9 +52,9 @@ def by_cluster(features: Array, clients: int, clusters: int, embedding: str, clu
 
 
 def by_dirichlet(targets: Array, clients: int, concentration: float, seed: int) -> list[Rows]:
-    """Return rows for each client: the share p_i of each class of targets, p ~ Dirichlet(c, ..., c), c = concentration.
+    """Return rows for each client: client i gets the share p_i of each class of targets, p ~ Dirichlet(c, ..., c).
 
-    The smaller the concentration, the more the clients differ. Source: Yurochkin et al., "Bayesian nonparametric
+    The smaller the concentration c, the more the clients differ. Source: Yurochkin et al., "Bayesian nonparametric
     federated learning of neural networks" (2019). Raises ValueError if every draw leaves some client without rows.
     """
     generator = np.random.Generator(np.random.PCG64([seed, 5]))
@@ -75,7 +75,7 @@ def by_dirichlet(targets: Array, clients: int, concentration: float, seed: int) 
 
 
 def _classes(targets: Array) -> NDArray[np.int64]:
-    """Return the class of each row, (n,): its target's value, or the bin of the value."""
+    """Return the class of each row (shape (n,)): the number of its target's value, or of the value's bin."""
     values, classes = np.unique(targets, return_inverse=True)
     if len(values) <= CLASSES:
         return classes
@@ -83,7 +83,10 @@ def _classes(targets: Array) -> NDArray[np.int64]:
 
 
 def _labels(features: Array, clusters: int, embedding: str, clustering: str, seed: int) -> NDArray[np.int64]:
-    """Return the cluster of each row, (n,); cached on disk, since every rank needs it and t-SNE may take minutes."""
+    """Return the cluster of each row, of shape (n,).
+
+    The clusters are cached on disk, since every rank needs them and t-SNE may take minutes.
+    """
     import importlib.metadata
 
     facts = [clusters, embedding, clustering, seed, importlib.metadata.version("scikit-learn"), features.shape]
@@ -97,7 +100,7 @@ def _labels(features: Array, clusters: int, embedding: str, clustering: str, see
 
 
 def _plane(features: Array, embedding: str, seed: int) -> Array:
-    """Return the first two principal components, or t-SNE, of the standardized columns, (n, 2)."""
+    """Return the first two principal components, or t-SNE, of the standardized columns, of shape (n, 2)."""
     centred = features - features.mean(axis=0)
     scale = np.abs(centred).max(axis=0)
     centred /= np.where(scale > 0, scale, 1.0)
@@ -129,7 +132,7 @@ def _cluster(points: Array, clusters: int, clustering: str, seed: int) -> NDArra
 
 
 def _one_thread(work: Any, points: Array) -> Any:
-    """Return work(points), computed by one thread, so that sums have one order."""
+    """Return work(points), computed by one thread, so that sums are computed in a fixed order."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):

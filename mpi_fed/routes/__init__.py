@@ -1,4 +1,4 @@
-"""The routes, one file each. Importing this package registers them; a new one needs one line here."""
+"""The routes, one file each. Importing this package registers them. A new route needs one line here."""
 
 from . import (
     allgather,

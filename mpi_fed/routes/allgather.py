@@ -8,7 +8,7 @@ from .gather import Gather
 
 @routes.register
 class Allgather(Gather):
-    """MPI_Allgather of payloads of one fixed length: every rank decodes all of them and updates w itself.
+    """MPI_Allgather of payloads of equal length: every rank decodes all payloads and updates w itself.
 
     Parameters
     ----------
@@ -19,9 +19,9 @@ class Allgather(Gather):
 
     Notes
     -----
-    No iterate is sent down; each rank receives the clients' payloads instead. These are fewer bytes if N payloads are
-    smaller than w, but every rank decodes N messages. Iterates are those of `gather`, bit for bit. Slots are as in
-    `gather`.
+    There is no downlink: each rank receives the payloads of all clients in place of w. This saves bytes if N payloads
+    are together smaller than w, but every rank decodes N messages. The iterates equal those of `gather` bit for bit.
+    Slots are as in `gather`.
     """
 
     kind = "allgather"

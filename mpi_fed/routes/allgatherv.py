@@ -8,7 +8,7 @@ from .gatherv import Gatherv
 
 @routes.register
 class Allgatherv(Gatherv):
-    """MPI_Allgatherv of payloads of any length: every rank decodes all of them and updates w itself.
+    """MPI_Allgatherv of payloads of any length: every rank decodes all payloads and updates w itself.
 
     Parameters
     ----------
@@ -19,8 +19,8 @@ class Allgatherv(Gatherv):
 
     Notes
     -----
-    Every rank computes all lengths from the shared seed. Only the sender knows the length with explicit indices; an
-    MPI_Allgather of the lengths then comes first.
+    Every rank computes all lengths from the shared seed. With explicit indices only the sender knows the length, so an
+    MPI_Allgather of the lengths comes first.
     """
 
     kind = "allgatherv"

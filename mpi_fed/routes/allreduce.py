@@ -18,7 +18,7 @@ class Allreduce(Reduce):
     Notes
     -----
     Data-parallel training without compression works like this, and is the baseline that a compressor has to beat. Each
-    rank receives the sum, which is as long as a message. Requirements and rounding are those of `reduce`.
+    rank receives the sum, which is as long as one message. Requirements and rounding are the same as for `reduce`.
     """
 
     kind = "allreduce"

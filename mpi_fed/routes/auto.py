@@ -10,7 +10,7 @@ from .gatherv import Gatherv
 
 @routes.register
 class Auto(Route):
-    """Choice between `gather`, for payloads of one length, and `gatherv`, for payloads of varying length.
+    """Choice between `gather`, for payloads of equal length, and `gatherv`, for payloads of varying length.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Base class of routes: the way of the clients' payloads to the root, and of the iterate to all ranks."""
+"""Base class of routes, which carry the clients' payloads to the root and the iterate to all ranks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Array = NDArray[np.float64]
 
 
 class Place(NamedTuple):
-    """Position of a rank among all ranks, and the clients that each rank hosts."""
+    """The communicator of all ranks, the clients that each rank hosts, and the length of the longest message."""
 
     comm: MPI.Comm
     hosts: NDArray[np.int64]  # (ranks + 1,): rank r hosts the clients hosts[r] <= i < hosts[r + 1]
     longest: int  # bytes of the longest message
-    overlaps: bool = False  # messages travel while the next ones are computed
+    overlaps: bool = False  # true if messages travel while the next ones are computed
 
 
 class Route(Component):
@@ -35,8 +35,8 @@ class Route(Component):
 
     This is the base class of all routes. The static method `uplink` of a subclass, which is compiled, brings the packed
     messages to the root (`mpi_fed/engine/operations/route.py`). A route that cannot carry a compressor's messages
-    refuses it; messages are never padded silently. The `Kernel` has a field `downlink`, which brings the new iterate to
-    all ranks.
+    refuses the compressor; messages are never padded silently. The `Kernel` has a field `downlink`, which brings the
+    new iterate to all ranks.
 
     Parameters
     ----------
@@ -53,25 +53,26 @@ class Route(Component):
 
     Notes
     -----
-    With the same compressor all routes give the same iterates bit for bit, except those with `sums_in_mpi`.
+    With the same compressor all routes give the same iterates bit for bit, except routes with `sums_in_mpi`.
 
-    `self_check` adds 16 bytes to each message: a checksum of its bytes, and one of the vector that its sender decodes
-    from them. They count as transported, not as payload. Use it if you distrust a network, a memory or a codec. The
-    root's messages on a compressed downlink have checksums, too.
+    `self_check` adds 16 bytes to each message: a checksum of the bytes of the message, and a checksum of the vector
+    that the sender decodes from these bytes. Checksums count as transported bytes, not as payload. Use `self_check` if
+    you distrust a network, a memory or a codec. The root's messages on a compressed downlink have checksums, too.
 
-    With `downlink_bits` below 64 all clients, also those on the root, compute gradients at the rounded w. The root
+    With `downlink_bits` below 64 all clients, including those on the root, compute gradients at the rounded w. The root
     keeps the unrounded w, so that rounding does not accumulate.
 
     With `overlap` the collective (MPI_Igather and similar) begins when the messages are packed, advances by MPI_Test
     after the gradient of each client, and is completed when the next messages are packed. The iterates are the same
-    without it. It concerns the uplink only: a broadcast of w is still waited for.
+    without `overlap`. Only the uplink overlaps: ranks still wait for the broadcast of w.
 
-    A route on which every rank updates w by itself (`allgather`, `allgatherv`, `allreduce`) has no broadcast. It
-    refuses `downlink_bits` and a table `[[downlink]]`.
+    A route on which every rank updates w by itself (`allgather`, `allgatherv`, `allreduce`) has no broadcast. Such a
+    route refuses `downlink_bits` and a table `[[downlink]]`.
 
     With a table `[[downlink]]` MPI_Bcast sends the compressed direction of the step in place of w. The root draws masks
-    and rounding from a random stream of its own, independent of the clients'. If only the root knows the length of the
-    message (explicit indices of `bernoulli`), it broadcasts the length first, in 4 bytes that count as transported.
+    and rounding from its own random stream, which is independent of the clients' streams. If only the root knows the
+    length of the message (explicit indices of `bernoulli`), the root first broadcasts the length, in 4 bytes that count
+    as transported bytes.
 
     Examples
     --------
@@ -85,15 +86,16 @@ class Route(Component):
     """True if the uplink brings all messages to every rank. Each rank then updates w itself, without a downlink."""
 
     sums_in_mpi: ClassVar[bool] = False
-    """True if MPI adds up the messages, in an order that MPI chooses: iterates equal those of other routes up to
-    rounding, unless `joint_messages`. Each rank first adds up the messages of its clients; the root receives one."""
+    """True if MPI adds up the messages, in an order that MPI chooses. The iterates then equal the iterates of other
+    routes up to rounding, unless `joint_messages`. Each rank first adds up the messages of its clients, and the root
+    receives only the sum."""
 
     may_overlap: ClassVar[bool] = False
     """True if messages can travel while the next ones are computed."""
 
     joint_messages: ClassVar[bool] = False
-    """True if a client's message depends on the other clients' vectors. Iterates then differ from those of other
-    routes, but sums are exact."""
+    """True if a client's message depends on the other clients' vectors. The iterates then differ from the iterates of
+    other routes, but sums are exact."""
 
     self_check: Annotated[bool | None, AfterValidator(lambda wanted: wanted or None)] = None
     """True if each message carries checksums (`engine/checksums.py`). False is stored as None, so that old logs keep
@@ -101,15 +103,17 @@ class Route(Component):
     downlink_bits: Annotated[Literal[64, 32, 16] | None, AfterValidator(lambda bits: None if bits == 64 else bits)] = (
         None
     )
-    """Bits of the floats in which w is broadcast; 16 rounds at random. 64 is stored as None, for the same reason."""
+    """Bits of the floats in which w is broadcast; 16 means rounding at random. 64 is stored as None, so that old logs
+    keep their id."""
     overlap: bool | None = None
-    """True if messages travel while the next ones are computed; None means yes if the algorithm is one round late."""
+    """True if messages travel while the next ones are computed. None means true for an algorithm that is one round
+    late."""
 
     def check(self, compressor: Compressor) -> None:
         """Raise ValueError, with one sentence, if this route cannot carry the compressor's messages."""
         if self.reaches_all_ranks and self.downlink_bits:
             raise ValueError(
-                f'route kind = "{self.kind}" has no downlink, as every rank updates w itself; leave downlink_bits out'
+                f'route kind = "{self.kind}" has no downlink, as every rank updates w itself; remove downlink_bits'
             )
 
     def check_algorithm(self, algorithm: Component) -> None:
@@ -118,23 +122,23 @@ class Route(Component):
         if self.overlap is not None and not delayed:
             raise ValueError(
                 f"overlap is for algorithms that are one round late, but {algorithm.kind} needs each message before "
-                f'the next ones are computed; leave overlap out, or give algorithm kind = "delayed-sgd"'
+                f'the next ones are computed; remove overlap, or give algorithm kind = "delayed-sgd"'
             )
         if delayed and not self.may_overlap and self.overlap is not False:
             raise ValueError(
                 f"{algorithm.kind} is one round late, so that messages travel during computation, but route kind = "
-                f'"{self.kind}" cannot overlap the two; give kind = "auto", or overlap = false'
+                f'"{self.kind}" does not support this; give kind = "auto", or overlap = false'
             )
         if self.joint_messages and hasattr(type(algorithm), "sent"):
             raise ValueError(
                 f'route kind = "{self.kind}" builds all messages of a round together, but {algorithm.kind} needs each '
-                f'one as soon as it is sent; give algorithm kind = "sgd", or route kind = "auto"'
+                f'message as soon as it is encoded; give algorithm kind = "sgd", or route kind = "auto"'
             )
 
     def resolve(self, compressor: Compressor) -> Route:
         """Return the route in use for this compressor: this route itself, except for `auto`.
 
-        Raises ValueError, with one sentence, if it cannot carry the compressor's messages.
+        Raises ValueError, with one sentence, if the route cannot carry the compressor's messages.
         """
         self.check(compressor)
         return self
@@ -153,7 +157,7 @@ class Route(Component):
         return non_blocking() if place.overlaps else BLOCKING
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
-        """Return the `Kernel` tuple of this rank: parameters, buffers and communicators. Every rank calls it.
+        """Return the `Kernel` tuple of this rank: parameters, buffers and communicators. Every rank must call this.
 
         Parameters
         ----------
@@ -167,26 +171,26 @@ class Route(Component):
         Returns
         -------
         NamedTuple
-            It has a field `downlink`; `close` frees its communicators.
+            The kernel, with a field `downlink`. `close` frees its communicators.
         """
         raise NotImplementedError
 
     def payload_bytes(self, compressor: Compressor, dimension: int, clients: int) -> int:
-        """Return the bytes of the longest message, without checksums."""
+        """Return the number of bytes of the longest message, without checksums."""
         return compressor.payload_bytes_max(dimension)
 
     def received(self, compressor: Compressor, clients: int, ranks: int) -> int:
         """Return the largest number of messages that a rank receives in a round.
 
-        It is 1 if MPI adds up the messages. Otherwise it is one message of each client, and with a fixed length also
-        the empty slots of ranks that host fewer clients than the fullest one.
+        If MPI adds up the messages, the number is 1. Otherwise every client sends one message. With a fixed length, the
+        empty slots of ranks that host fewer clients than the fullest rank count, too.
         """
         if self.sums_in_mpi:
             return 1
         return ranks * -(-clients // ranks) if compressor.fixed_length else compressor.participants_max(clients)
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
-        """Return the bytes of a rank's buffers besides those of its clients' messages and of received ones."""
+        """Return the memory, in bytes, of a rank's buffers other than those for sent and for received messages."""
         return 0
 
     def compressor_kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
@@ -195,7 +199,7 @@ class Route(Component):
         return checked(inner, dimension) if self.self_check else inner
 
     def close(self, kernel: Any) -> None:
-        """Free the communicators of a kernel. Every rank must call it."""
+        """Free the communicators of a kernel. Every rank must call this."""
 
 
 class Overlapping(Route):

@@ -29,7 +29,7 @@ class GatherKernel(NamedTuple):
 
 @inlined
 def bytes_per_rank(wire: Wire) -> int:
-    """Return the bytes that each rank passes to MPI: one slot for each client of the fullest rank."""
+    """Return the number of bytes that each rank passes to MPI: one slot for each client of the fullest rank."""
     return wire.max_clients_per_rank * wire.fixed_size
 
 
@@ -44,7 +44,10 @@ def collect(kernel: GatherKernel, comm: Comm, wire: Wire) -> int:
 
 @kernel
 def decode_slots(round: Round, total: Array) -> None:
-    """total += the mean of the messages in wire.receive, where all ranks have equally many slots of one length."""
+    """total += the mean of the messages in wire.receive, in equally many slots of equal length for each rank.
+
+    total has shape (d,).
+    """
     wire, clients, size = round.wire, round.schedule.clients, round.wire.fixed_size
     weight = 1.0 / np.float64(clients)
     for rank in range(round.comm.size):
@@ -57,7 +60,7 @@ def decode_slots(round: Round, total: Array) -> None:
 
 @routes.register
 class Gather(Overlapping):
-    """MPI_Gather of payloads of one fixed length to the root.
+    """MPI_Gather of payloads of equal length to the root.
 
     Parameters
     ----------
@@ -70,8 +73,9 @@ class Gather(Overlapping):
 
     Notes
     -----
-    An MPI_Bcast of w follows. Every rank passes as many slots to MPI_Gather as the fullest rank hosts clients. Empty
-    slots count as transported bytes. Compressors whose payloads vary in length (`fixed_length` is False) are refused.
+    An MPI_Bcast of w follows. Every rank passes equally many slots, with room for one payload each, to MPI_Gather: as
+    many as the fullest rank hosts clients. Empty slots count as transported bytes. Compressors whose payloads vary in
+    length (`fixed_length` is False) are refused.
     """
 
     kind = "gather"
@@ -81,8 +85,8 @@ class Gather(Overlapping):
         super().check(compressor)
         if not compressor.fixed_length:
             raise ValueError(
-                f'route kind = "{self.kind}" needs payloads of one length, but the lengths of {compressor.kind} vary; '
-                f'give kind = "{self.kind}v"' + (' or "auto"' if self.kind == "gather" else "")
+                f'route kind = "{self.kind}" needs payloads of equal length, but the length varies for '
+                f'{compressor.kind}; give kind = "{self.kind}v"' + (' or "auto"' if self.kind == "gather" else "")
             )
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
@@ -91,7 +95,7 @@ class Gather(Overlapping):
 
     @staticmethod
     def uplink(kernel: GatherKernel, round: Round, total: Array) -> int:
-        """Gather all slots, or wait for them, and add the mean message to total, (d,)."""
+        """Gather all slots, or wait until they have arrived, and add the mean message to total (shape (d,))."""
         wire = round.wire
         code = complete(kernel.pending) if is_non_blocking(kernel.pending) else collect(kernel, round.comm, wire)
         mark(wire.clock, UPLINK)

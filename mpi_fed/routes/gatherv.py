@@ -30,7 +30,7 @@ class GathervKernel(NamedTuple):
 
 @inlined
 def collect_lengths(kernel: GathervKernel, comm: Comm, wire: Wire) -> int:
-    """Make the MPI call that exchanges lengths, if only the senders know them; return MPI's error code."""
+    """Make the MPI call that exchanges lengths, if only the senders know the lengths; return MPI's error code."""
     if not wire.lengths_exchanged:
         return 0
     if uplink_reaches_all(kernel.downlink):
@@ -40,11 +40,11 @@ def collect_lengths(kernel: GathervKernel, comm: Comm, wire: Wire) -> int:
 
 @inlined
 def prepare(kernel: GathervKernel, round: Round) -> int:
-    """Give all lengths to the ranks that decode; return MPI's error code."""
+    """Compute or exchange the lengths of all messages, for the ranks that decode; return MPI's error code."""
     code = collect_lengths(kernel, round.comm, round.wire)
     if code == 0 and decodes_here(kernel.downlink, round.comm):
         lay_out(round)
-        mark(round.wire.clock, DECODE)  # the lengths come from drawing the masks
+        mark(round.wire.clock, DECODE)  # to compute the lengths, masks are drawn as for decoding
     return code
 
 
@@ -58,7 +58,7 @@ def collect(kernel: GathervKernel, comm: Comm, wire: Wire, size: int) -> int:
 
 @kernel
 def lay_out(round: Round) -> None:
-    """Fill wire.all_sizes, unless lengths were exchanged, and then wire.counts and wire.starts from it."""
+    """Compute wire.counts and wire.starts from wire.all_sizes, after filling it unless lengths were exchanged."""
     wire, schedule = round.wire, round.schedule
     place = place_of_round(schedule, round.number)
     wire.counts.fill(0)
@@ -83,7 +83,10 @@ def lay_out(round: Round) -> None:
 
 @kernel
 def decode_in_order(round: Round, total: Array) -> np.int64:
-    """total += the mean of the messages in wire.receive, (d,), in the order of clients; return their bytes."""
+    """total += the mean of the messages in wire.receive, added up in the order of clients; total has shape (d,).
+
+    Returns the number of bytes of the messages.
+    """
     wire, schedule = round.wire, round.schedule
     place = place_of_round(schedule, round.number)
     first, last = schedule.participants_start[place], schedule.participants_start[place + 1]
@@ -119,8 +122,8 @@ class Gatherv(Overlapping):
 
     Notes
     -----
-    An MPI_Bcast of w follows. The root computes all lengths from the shared seed, so lengths are not sent. Only the
-    sender knows the length with explicit indices; an MPI_Gather of one int32 for each client then comes first and
+    An MPI_Bcast of w follows. The root computes all lengths from the shared seed, so lengths are not sent. With
+    explicit indices only the sender knows the length, so an MPI_Gather of one int32 for each client comes first and
     counts as transported bytes.
     """
 
@@ -133,7 +136,7 @@ class Gatherv(Overlapping):
 
     @staticmethod
     def uplink(kernel: GathervKernel, round: Round, total: Array) -> int:
-        """Gather all messages, or wait for them, and add the mean message to total, (d,)."""
+        """Gather all messages, or wait until they have arrived, and add the mean message to total (shape (d,))."""
         wire = round.wire
         if is_non_blocking(kernel.pending):
             code = complete(kernel.pending)

@@ -28,10 +28,10 @@ class ReduceKernel(NamedTuple):
     """Downlink, scratch space and pending collective of `reduce` in compiled code."""
 
     downlink: Downlink
-    bits: int  # of a float in the payload
-    sum: Array
-    values: Array
-    dither: Array
+    bits: int  # bits of a float in the payload
+    sum: Array  # (floats of a message,): the sum of this rank's messages
+    values: Array  # (floats of a message,): the floats of one message
+    dither: Array  # (CHUNK,): scratch space
     pending: Pending = BLOCKING
 
 
@@ -58,14 +58,14 @@ def common_message(round: Round) -> Message:
 
 @inlined
 def message_size(round: Round) -> int:
-    """Return the bytes of every message of the round."""
+    """Return the number of bytes of each message of the round."""
     wire = round.wire
     return wire.fixed_size if wire.fixed_size >= 0 else length(round.compressor, common_message(round))
 
 
 @kernel
 def add_up(kernel: ReduceKernel | TreeReduceKernel, round: Round, send: Bytes) -> int:
-    """Replace the first message in `send` by the sum of all of them; return its bytes.
+    """Replace the first message in `send` by the sum of all messages in it; return the number of bytes of the sum.
 
     The sum is computed in float64 and rounded once.
     """
@@ -84,7 +84,7 @@ def add_up(kernel: ReduceKernel | TreeReduceKernel, round: Round, send: Bytes) -
 
 @kernel
 def decode_sum(round: Round, size: int, total: Array) -> None:
-    """total += (1/N) the sum in wire.receive; the message of every client is entered in the ledger."""
+    """total += 1/N times the sum in wire.receive, and enter the message of every client in the ledger."""
     wire, clients = round.wire, round.schedule.clients
     decode(round.compressor, wire.receive[:size], 1.0 / np.float64(clients), total, common_message(round))
     for client in range(clients):
@@ -110,7 +110,8 @@ class Reduce(Overlapping):
     The compressor must be `summable`: `none`, or `bernoulli`, `rand-h` or `sketch` with `mask = "common"`. Checksums
     and floats of 16 bits are not supported.
 
-    The order in which MPI adds, and so the rounding of the iterates, depends on the MPI and on the number of ranks.
+    The order in which MPI adds, and so the rounding of the iterates, depends on the MPI library and on the number of
+    ranks.
     """
 
     kind = "reduce"
@@ -120,24 +121,24 @@ class Reduce(Overlapping):
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
         if self.self_check:
-            raise ValueError(f'route kind = "{self.kind}" cannot add up messages with checksums; give "gather"')
+            raise ValueError(f'route kind = "{self.kind}" cannot add up messages with checksums; give kind = "gather"')
         if not compressor.summable:
             raise ValueError(
-                f'route kind = "{self.kind}" adds up messages, which is not possible for those of {compressor.kind}; '
+                f'route kind = "{self.kind}" adds up messages, but messages of {compressor.kind} cannot be added up; '
                 f'give kind = "auto"' + (', or mask = "common"' if "mask" in type(compressor).model_fields else "")
             )
         if compressor.value_bits == 16:
             raise ValueError(f'route kind = "{self.kind}": MPI cannot add floats of 16 bits; give value_bits = 32')
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
-        """Return the bytes of a rank's sum and of one message that is added to it."""
+        """Return the memory, in bytes, of a rank's sum and of one message that is added to the sum."""
         return 16 * dimension
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
         return self.sum_kernel(compressor, dimension, self.downlink(dimension), self.pending(place))
 
     def sum_kernel(self, compressor: Compressor, dimension: int, downlink: Downlink, pending: Pending) -> NamedTuple:
-        """Return the kernel, with room for one sum."""
+        """Return the kernel of this rank, with room for one sum."""
         bits = compressor.value_bits
         sums, values = np.zeros((2, 8 * compressor.payload_bytes_max(dimension) // bits))
         kernel: NamedTuple = self.Kernel(
@@ -147,7 +148,7 @@ class Reduce(Overlapping):
 
     @staticmethod
     def uplink(kernel: ReduceKernel, round: Round, total: Array) -> int:
-        """Add up the messages, or wait for their sum, and add the mean message to total, (d,)."""
+        """Add up the messages, or wait for their sum, and add the mean message to total (shape (d,))."""
         comm, wire = round.comm, round.wire
         if is_non_blocking(kernel.pending):
             size, code = message_size(round), complete(kernel.pending)

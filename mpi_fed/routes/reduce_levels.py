@@ -25,7 +25,7 @@ from .base import Array, Place, Route, routes
 
 
 class StagedKernel(NamedTuple):
-    """Kernel of quantization whose messages wait for the common scale: this rank's vectors and their norms."""
+    """Kernel of quantization that keeps this rank's vectors and their norms until the common scale is known."""
 
     inner: QuantizationKernel
     first: int  # the first client on this rank
@@ -51,13 +51,13 @@ class ReduceLevelsKernel(NamedTuple):
     width: int  # bytes of an integer
     greatest: NDArray[np.uint8]  # the largest norm on this rank, as a float of the payload
     shared: NDArray[np.uint8]  # the largest norm on all ranks, in the same format
-    scale: Array  # (1,): that norm in float64
+    scale: Array  # (1,): the same norm in float64
     sums: NDArray[np.int32]  # (d,)
 
 
 @kernel
 def greatest_norm(norms: Array) -> float:
-    """Return the largest norm; infinity if one is NaN."""
+    """Return the largest norm, or infinity if a norm is NaN."""
     most = np.float64(0.0)
     for i in range(len(norms)):
         if not norms[i] <= most:
@@ -69,7 +69,7 @@ def greatest_norm(norms: Array) -> float:
 def add_levels(
     quantization: QuantizationKernel, x: Array, scale: float, stream: Stream, sums: NDArray[np.int32]
 ) -> None:
-    """sums += the signed levels of x; both are (d,)."""
+    """sums += the signed levels of x; both have shape (d,)."""
     for start in range(0, len(x), CHUNK):
         part, target = x[start : min(start + CHUNK, len(x))], sums[start:]
         dithers(stream, PRIVATE, np.uint64(start // 4), len(part), quantization.dither)
@@ -80,7 +80,7 @@ def add_levels(
 
 @kernel
 def narrow(sums: NDArray[np.int32], width: int, payload: Bytes) -> None:
-    """payload <- the integers, in `width` bytes each."""
+    """payload <- the integers in `sums`, in `width` bytes each."""
     if width == 1:
         bytes_ = payload[: len(sums)].view(np.int8)
         for j in range(len(sums)):
@@ -97,7 +97,7 @@ def narrow(sums: NDArray[np.int32], width: int, payload: Bytes) -> None:
 
 @kernel
 def add_scaled(payload: Bytes, width: int, unit: float, out: Array) -> None:
-    """out += unit times the integers of `width` bytes in payload."""
+    """out += unit times the integers in payload, which have `width` bytes each."""
     if width == 1:
         bytes_ = payload[: len(out)].view(np.int8)
         for j in range(len(out)):
@@ -130,7 +130,7 @@ def collect(kernel: ReduceLevelsKernel, comm: Comm, wire: Wire) -> int:
 
 @routes.register
 class ReduceLevels(Route):
-    """MPI_Reduce of quantization levels, which add up as integers, without rounding, as all clients share one scale.
+    """MPI_Reduce of quantization levels: they add up as integers, without rounding, as all clients use the same scale.
 
     Parameters
     ----------
@@ -145,15 +145,16 @@ class ReduceLevels(Route):
 
     Unbiased. With one client S = ||x||, which is plain quantization.
 
-    Covariance: diagonal given all x_i, `Var C_i(x)_j = (S/s)^2 f_j (1 - f_j)`; for s = 1 it is `S |x_j| - x_j^2`.
+    Covariance: given all x_i it is diagonal, with `Var C_i(x)_j = (S/s)^2 f_j (1 - f_j)`. For s = 1 this is
+    `S |x_j| - x_j^2`.
 
-    Uplink: one float for the scale, by an MPI_Allreduce in each round, and d integers of the fewest bytes (1, 2 or 4)
-    that hold s N. Sums are exact, so iterates do not depend on the number of ranks. They differ from those of `gather`,
-    since a client whose norm is below S is quantized more coarsely. The constant step does not account for this, and
-    for several clients there is no prediction (`docs/theory.md`, "A shared scale").
+    Uplink: in each round, an MPI_Allreduce of one float for the scale, and d integers of the fewest bytes (1, 2 or 4)
+    that can hold s N. Sums are exact, so iterates do not depend on the number of ranks. They differ from those of
+    `gather`, since a client whose norm is below S is quantized more coarsely. The constant step does not account for
+    this, and for several clients there is no prediction (`docs/theory.md`, "A shared scale").
 
     The compressor must be `quantization` without buckets. Checksums and floats of 16 bits are not supported. Algorithms
-    with memories or error feedback, which need each message as soon as it is sent, are refused.
+    with memories or error feedback, which need each message as soon as it is encoded, are refused.
     """
 
     kind = "reduce-levels"
@@ -164,13 +165,13 @@ class ReduceLevels(Route):
     def check(self, compressor: Compressor) -> None:
         super().check(compressor)
         if not isinstance(compressor, Quantization) or compressor.bucket:
-            what = "it has buckets" if isinstance(compressor, Quantization) else f"its kind is {compressor.kind}"
+            reason = "has buckets" if isinstance(compressor, Quantization) else f'is of kind = "{compressor.kind}"'
             raise ValueError(
-                f'route kind = "{self.kind}" needs a compressor of kind = "quantization" without buckets, but {what}; '
-                f'give kind = "auto"'
+                f'route kind = "{self.kind}" needs a compressor of kind = "quantization" without buckets, but this one '
+                f'{reason}; give route kind = "auto"'
             )
         if self.self_check:
-            raise ValueError(f'route kind = "{self.kind}" cannot add up messages with checksums; give "gather"')
+            raise ValueError(f'route kind = "{self.kind}" cannot add up messages with checksums; give kind = "gather"')
         if compressor.value_bits == 16:
             raise ValueError(f'route kind = "{self.kind}": MPI cannot compare floats of 16 bits; give value_bits = 32')
 
@@ -212,7 +213,7 @@ class ReduceLevels(Route):
 
     @staticmethod
     def uplink(kernel: ReduceLevelsKernel, round: Round, total: Array) -> int:
-        """Agree on the scale, add up the levels, and add the mean message to total, (d,)."""
+        """Agree on the scale, add up the levels, and add the mean message to total (shape (d,))."""
         comm, compressor, wire, schedule = round.comm, round.compressor, round.wire, round.schedule
         bits, number = 8 * len(kernel.greatest), np.uint64(round.number)
         kernel.scale[0] = greatest_norm(compressor.norms)

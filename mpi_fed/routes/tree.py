@@ -32,22 +32,22 @@ class TreeDownlink(Protocol):
 
 
 class TreeKernel(NamedTuple):
-    """Downlink, buffers, counts and starts of `tree` in compiled code."""
+    """Downlink, buffers, counts and starts of `tree` in compiled code. Only leaders use the arrays."""
 
     downlink: TreeDownlink
-    relay: NDArray[np.uint8]  # on a leader: the messages of its group
-    counts: Counts  # (ranks of the group,): bytes; on leaders, as all fields below except those on the root
-    starts: Counts
-    group_counts: Counts  # (groups,): bytes; on the root, and on a leader only for its own group
-    group_starts: Counts
-    sizes: Counts  # (ranks of the group * max_clients_per_rank,): lengths of messages, if they are exchanged
-    all_sizes: Counts  # (ranks * max_clients_per_rank,): on the root, group by group
-    size_counts: Counts  # (groups,): bytes of `sizes`
-    size_starts: Counts
+    relay: NDArray[np.uint8]  # the messages of the leader's group
+    counts: Counts  # (ranks of the group,): bytes of each rank's messages
+    starts: Counts  # (ranks of the group,): index in `relay` of each rank's first byte
+    group_counts: Counts  # (groups,): bytes of each group's messages; a leader other than the root uses only its own
+    group_starts: Counts  # (groups,): index in the root's wire.receive of each group's first byte
+    sizes: Counts  # (ranks of the group * max_clients_per_rank,): lengths of the group's messages, if exchanged
+    all_sizes: Counts  # (ranks * max_clients_per_rank,): on the root, the `sizes` of all groups, one after the other
+    size_counts: Counts  # (groups,): bytes of each group's `sizes`
+    size_starts: Counts  # (groups,): index in the bytes of `all_sizes` of each group's first byte
 
 
 class Grouped(Route):
-    """Two levels: messages go to the leader of each group of ranks, then to the root. w goes down the same way.
+    """Two levels: messages go to the leader of each group of ranks, then to the root. w is sent back the same way.
 
     This is the base class of routes over two levels.
 
@@ -58,7 +58,7 @@ class Grouped(Route):
     """
 
     group_size: int | None = Field(default=None, ge=1)
-    """Ranks in a group, in their order; None means the ranks that share a node."""
+    """Number of consecutive ranks in a group. None means that the ranks of a node are a group."""
 
     may_overlap: ClassVar[bool] = False
 
@@ -71,7 +71,7 @@ class Grouped(Route):
         return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
 
     def tree(self, comm: MPI.Comm) -> Tree:
-        """Return the communicators of groups and leaders. Every rank calls it."""
+        """Return the communicators of groups and leaders. Every rank must call this."""
         return tree_of(comm, self.split(comm))
 
     def close(self, kernel: Any) -> None:
@@ -80,7 +80,7 @@ class Grouped(Route):
 
 @kernel
 def spread(order: NDArray[np.int64], slots: int, sizes: Counts, all_sizes: Counts) -> None:
-    """all_sizes, indexed by rank, <- sizes, which are in the order of the ranks `order`; `slots` for each rank."""
+    """Copy `slots` sizes of each rank in `order`, which `sizes` holds in this order, to their places in all_sizes."""
     for p in range(len(order)):
         for slot in range(slots):
             all_sizes[order[p] * slots + slot] = sizes[p * slots + slot]
@@ -88,7 +88,7 @@ def spread(order: NDArray[np.int64], slots: int, sizes: Counts, all_sizes: Count
 
 @kernel
 def lay_out_groups(kernel: TreeKernel, tree: Tree, wire: Wire) -> None:
-    """Compute from wire.counts the counts and starts of all groups and of this rank's group, and wire.starts."""
+    """Compute wire.starts, and the counts and starts of all groups and of the ranks of this group, from wire.counts."""
     start = np.int64(0)
     for g in range(len(kernel.group_counts)):
         kernel.group_starts[g] = start
@@ -105,7 +105,7 @@ def lay_out_groups(kernel: TreeKernel, tree: Tree, wire: Wire) -> None:
 
 @inlined
 def collect_lengths(kernel: TreeKernel, comm: Comm, wire: Wire) -> int:
-    """Make the MPI calls that bring lengths to leaders and to the root, if only senders know them.
+    """Make the MPI calls that bring lengths to leaders and to the root, if only senders know the lengths.
 
     Returns MPI's error code.
     """
@@ -151,15 +151,15 @@ class TreeRoute(Grouped):
     Notes
     -----
     Leaders pass on the messages of their group, so as many bytes cross the network as with `gatherv`, but in one MPI
-    message for each group. The root decodes in the order of clients, so iterates are those of `gather`, bit for bit.
-    Bytes passed to MPI are counted on both levels.
+    message for each group. The root decodes in the order of clients, so the iterates equal those of `gather` bit for
+    bit. Bytes passed to MPI are counted on both levels.
     """
 
     kind = "tree"
     Kernel: ClassVar[Any] = TreeKernel
 
     def scratch_bytes(self, message: int, dimension: int, hosted: int, received: int) -> int:
-        """Return the bytes of a rank's buffers, with those that all leaders on the root's machine relay."""
+        """Return the memory, in bytes, of a rank's buffers, including the `relay` of all leaders on its machine."""
         return super().scratch_bytes(message, dimension, hosted, received) + message * received
 
     def kernel(self, place: Place, compressor: Compressor, dimension: int) -> NamedTuple:
@@ -184,7 +184,7 @@ class TreeRoute(Grouped):
 
     @staticmethod
     def uplink(kernel: TreeKernel, round: Round, total: Array) -> int:
-        """Gather the messages on leaders, then on the root, and add the mean message to total, (d,)."""
+        """Gather the messages on leaders, then on the root, and add the mean message to total (shape (d,))."""
         comm, wire, tree = round.comm, round.wire, kernel.downlink.path
         code = collect_lengths(kernel, comm, wire)
         if code != 0:

@@ -20,10 +20,10 @@ class TreeReduceKernel(NamedTuple):
     """Downlink and scratch space of `tree-reduce` in compiled code."""
 
     downlink: TreeDownlink
-    bits: int
-    sum: Array  # on a leader, after the first MPI call: the sum of its group, in the payload's floats
-    values: Array
-    dither: Array
+    bits: int  # bits of a float in the payload
+    sum: Array  # (floats of a message,): on a leader, after the first MPI call, the group's sum, in floats of `bits`
+    values: Array  # (floats of a message,): the floats of one message
+    dither: Array  # (CHUNK,): scratch space
     pending: Pending = BLOCKING  # always, since this route does not overlap
 
 
@@ -40,7 +40,7 @@ def collect(kernel: TreeReduceKernel, comm: Comm, wire: Wire, size: int) -> int:
 
 @routes.register
 class TreeReduce(Grouped, Reduce):
-    """MPI_Reduce to the first rank of each group, then of these sums to the root.
+    """MPI_Reduce of messages to the first rank of each group, then of the groups' sums to the root.
 
     Parameters
     ----------
@@ -51,8 +51,9 @@ class TreeReduce(Grouped, Reduce):
 
     Notes
     -----
-    The root receives one message from each group: the sum of its ranks' messages, each of which is the sum of its
-    clients' messages. Requirements and rounding are those of `reduce`. Bytes passed to MPI are counted on both levels.
+    The root receives one message from each group: the sum over the ranks of the group, each of which sends the sum of
+    its clients' messages. Requirements and rounding are the same as for `reduce`. Bytes passed to MPI are counted on
+    both levels.
     """
 
     kind = "tree-reduce"
@@ -64,7 +65,7 @@ class TreeReduce(Grouped, Reduce):
 
     @staticmethod
     def uplink(kernel: Any, round: Round, total: Array) -> int:
-        """Add up the messages on leaders, then on the root, and add the mean message to total, (d,)."""
+        """Add up the messages on leaders, then on the root, and add the mean message to total (shape (d,))."""
         comm, wire = round.comm, round.wire
         size = add_up(kernel, round, wire.send)
         code = collect(kernel, comm, wire, size)

@@ -1,9 +1,9 @@
 """Predictions for a configuration: limits, plateaus and the expected risk after any number of rounds.
 
-`prediction.py` computes a prediction; its fields are defined in `document.py`. `limits/` computes the limit as the step
+`prediction.py` computes a prediction, and `document.py` defines its fields. `limits/` computes the limit as the step
 size vanishes, `fixed_step.py` the plateau at a fixed step size, and `finite_rounds.py` the risks after finitely many
-rounds. These use the linear recursion of the error's moments (`recursions/`), which uses the moments of gradients and
-of compression (`moments/`).
+rounds. All three use the linear recursion of the error's moments in `recursions/`. The recursion uses the moments of
+gradients and of compression in `moments/`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def predict(
 ) -> Prediction:
     """Return the prediction for a configuration.
 
-    A prediction is stored in the cache on disk, and read from it when it is asked for again.
+    Predictions are stored on disk. A prediction that is stored is not computed again.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def predict(
     Returns
     -------
     Prediction
-        The fields that theory does not give are None; `note` says why.
+        A field without a prediction is None. `note` gives the reason if there are no risks.
 
     Raises
     ------
@@ -56,18 +56,20 @@ def predict(
 
     Notes
     -----
-    Risks and traces have the unit of y^2. With H (d, d) the mean of the clients' covariances, w* the minimiser,
-    eta_k = w_k - w*, U = E[(eta, 1)(eta, 1)^T] and w_bar_k the averaged iterate:
+    Risks and traces have the unit of y^2. Let H (d, d) be the mean of the clients' covariances, w* the minimiser of the
+    risk F, eta_k = w_k - w*, U = E[(eta, 1)(eta, 1)^T] and w_bar_k the averaged iterate:
 
         excess risk           F(w) - F(w*) = 1/2 (w - w*)^T H (w - w*)
         excess_risk_averaged  E F(w_bar_k) - F(w*)  at each k of log_rounds
         excess_risk_last      E F(w_k) - F(w*)      at each k of log_rounds
         limit_trace           Tr(C_ania H^-1) = lim 2K (E F(w_bar_K) - F(w*)),  K -> infinity, gamma -> 0
-        plateau_trace         Tr(C(U) H^-1) = lim 2K (E F(w_bar_K) - F(w*)),    K -> infinity, gamma fixed
+        plateau_trace         Tr(S(U) H^-1) = lim 2K (E F(w_bar_K) - F(w*)),    K -> infinity, gamma fixed
 
-    C_ania is the covariance of the mean compressed gradient at w* [1]; U in C(U) is the stationary one. The limit
-    follows from the central limit theorem for averaged iterates [2]. The risks come from a linear recursion of the
-    moments of eta, which is exact for linear compressors at every batch size, and for homogeneous ones at batch size 1.
+    C_ania is the covariance of the mean compressed gradient at w* [1]. S(U) is this covariance averaged over the errors
+    eta, here at the stationary U of the step size gamma. The limit follows from the central limit theorem for averaged
+    iterates [2]. The risks come from a linear recursion of the moments of eta. The recursion is exact for linear
+    compressors at every batch size. At batch size 1 it is also exact for homogeneous compressors: those for which
+    C(a x) is distributed as a C(x) for every number a.
 
     References
     ----------

@@ -17,12 +17,12 @@ from ..study.configuration import Configuration
 SOURCES = ("algorithms", "compressors", "problems", "routes", "study", "theory")
 """The packages whose code determines predictions. A test compares them with the imports of `theory`."""
 WITHOUT_INFLUENCE = ("component", "engine", "errors", "files", "plugins", "text")
-"""Modules that the packages in SOURCES import and that do not affect predictions: compiled operations, messages,
+"""Modules that the packages in SOURCES import, but that do not affect predictions: compiled operations, messages,
 storage."""
 
 
 def key(configuration: Configuration, population: Population, log_rounds: Sequence[int] | None) -> str:
-    """Return a digest of the configuration, clients, start vector, rounds of the risks, plugins and sources."""
+    """Return a digest of the configuration, clients, start vector, `log_rounds`, plugins and sources."""
     parts = hashlib.sha256(_sources().encode())
     tables = {**configuration.tables, "label": configuration.label, "log_rounds": log_rounds}
     parts.update(json.dumps(tables, sort_keys=True).encode())

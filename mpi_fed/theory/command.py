@@ -19,7 +19,7 @@ __all__ = ["Prediction", "predict", "predict_studies", "predictions"]
 
 
 def predict(study: Study | str | os.PathLike[str] | Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Predict the risk of every configuration of a study from theory, without running it.
+    """Predict the risk of every configuration of a study, without running the study.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def predict(study: Study | str | os.PathLike[str] | Mapping[str, Any]) -> list[d
         fields of `mpi_fed.theory.Prediction`. `limit_trace` is Tr(C_ania H^-1): the expected excess risk of the
         averaged iterate tends to limit_trace / (2 K) as the rounds K grow and the step size vanishes.
         `excess_risk_averaged` and `excess_risk_last` are lists of the expected excess risks after `log_rounds` rounds.
-        `prediction_kind` says whether these are `"exact"` or `"approximate"`. Risks and traces have the unit of y^2. A
-        field that theory does not give is None, and `note` gives the reason.
+        `prediction_kind` is `"exact"` or `"approximate"`. Risks and traces have the unit of y^2. A field without a
+        prediction is None, and `note` gives the reason if there are no risks.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _objects(study: Study) -> list[dict[str, Any]]:
 
 
 def predictions(configurations: Sequence[Configuration]) -> Iterator[Prediction]:
-    """Yield the predictions in order. Consecutive configurations that share a problem prepare it once."""
+    """Yield the predictions in order. The problem of consecutive configurations is prepared once if it is the same."""
     shared: str | None = None
     population: Population | None = None
     for configuration in configurations:

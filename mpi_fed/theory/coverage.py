@@ -1,18 +1,18 @@
-"""The configurations that theory covers, and those for which it gives only a limit."""
+"""The configurations that have a prediction, and those that have only a limit trace."""
 
 from __future__ import annotations
 
 from ..study.configuration import Configuration
 from .run_model import RunModel
 
-COMMON_MASK = "no finite-K prediction for a mask that all clients share"
+COMMON_MASK = "no finite-K prediction for a common mask, the same for all clients"
 NONLINEAR_DOWNLINK = (
     "no finite-K prediction for {} on the downlink: its noise depends on the distribution of the mean message"
 )
 
 
 def reason_for_nothing(configuration: Configuration) -> str | None:
-    """Return the reason why theory gives nothing for a configuration, or None if it gives at least a limit."""
+    """Return the reason why a configuration has no prediction, or None if it has at least a limit trace."""
     algorithm, compressor, downlink = configuration.algorithm, configuration.compressor, configuration.downlink
     if configuration.route.joint_messages and configuration.clients > 1:
         return f"no theory for the route {configuration.route.kind} with several clients, because they share a scale"
@@ -30,7 +30,7 @@ def reason_for_nothing(configuration: Configuration) -> str | None:
 
 
 def reason_for_limit_alone(model: RunModel) -> str | None:
-    """Return the reason why there are no risks at a finite number of rounds, or None if they may exist."""
+    """Return the reason why a model has only a limit trace, or None if it may have risks at finite rounds."""
     if model.common_mask:
         return COMMON_MASK
     if model.downlink is not None and model.nonlinear_downlink:

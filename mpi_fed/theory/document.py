@@ -1,4 +1,4 @@
-"""The JSON document of `mpi-fed predict --json`: its fields in order. A field is None if theory does not give it."""
+"""The JSON document of `mpi-fed predict --json`: its fields in order. A field without a prediction is None."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Setup:
-    """The configuration, and the quantities that follow from it without theory."""
+    """The configuration, and the quantities that follow from it directly."""
 
     label: str
     """The configuration's label in its study."""
@@ -34,13 +34,13 @@ class Setup:
     rounds: int
     """Number of rounds K."""
     payload_bits: float
-    """Expected bits of an uplink message."""
+    """Expected number of bits of an uplink message."""
     payload_bytes_max: int
-    """Bytes of the longest uplink message."""
+    """Number of bytes of the longest uplink message."""
     downlink_payload_bits: float | None
-    """Expected bits of a compressed downlink message; None if the iterate or the messages are sent uncompressed."""
+    """Expected number of bits of a downlink message; None if the downlink is not compressed."""
     downlink_payload_bytes_max: int | None
-    """Bytes of the longest compressed downlink message, else None."""
+    """Number of bytes of the longest downlink message; None if the downlink is not compressed."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,12 @@ class Limit:
     limit_trace_error: float | None = None
     """Standard error of limit_trace if a part of it is estimated by Monte Carlo, else 0."""
     limit_trace_ideal_memory: float | None = None
-    """The limit trace of memories equal to E g_i at w*; None for algorithms without memories."""
+    """The limit trace if every memory h_i were equal to E g_i at w*; None for algorithms without memories."""
     limit_weights: list[float] | None = None
-    """The d eigenvalues of H^(-1/2) C_ania H^(-1/2), the largest first; their sum is limit_trace. In the same limit 2 K
-    times the excess risk of the averaged iterate tends in distribution to the sum of these numbers times independent
-    chi-square variables of one degree of freedom. None for limits estimated by Monte Carlo."""
+    """The d eigenvalues of H^(-1/2) C_ania H^(-1/2), the largest first; their sum is limit_trace. As K grows and the
+    step size vanishes, 2 K times the excess risk of the averaged iterate tends in distribution to the sum of these
+    numbers times independent chi-square variables with one degree of freedom. None if the limit is estimated by Monte
+    Carlo."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ class FiniteRounds:
     """Expected excess risk of the iterate at each of `log_rounds`, in the unit of y^2; None if it is infinite or may
     have fallen below 1e-7 of its initial value."""
     prediction_kind: Literal["exact", "approximate"] | None = None
-    """The kind of the risks; None if there are no risks."""
+    """`exact` or `approximate`: the kind of the expected risks; None if there are no risks."""
     relative_error: float | None = None
-    """Relative standard error of the noise at the last round, as a measure for the risks; 0 if nothing was sampled."""
+    """Relative standard error of Tr(S(U) H^-1) at the last round, a measure of the error of the risks. It is 0 if no
+    part of S(U) is estimated by Monte Carlo."""
     note: str | None = None
     """The approximations made, or the reason why there are no risks."""
 

@@ -17,7 +17,7 @@ from .run_model import RunModel
 from .trajectory import exact_evolution, expected_risks, frozen_evolution
 
 TOLERANCE = 5e-3
-"""A prediction is called approximate if the relative standard error of its noise exceeds this."""
+"""Largest relative standard error of the noise of a prediction that is called exact."""
 
 
 def finite_rounds(
@@ -29,8 +29,8 @@ def finite_rounds(
 ) -> tuple[FiniteRounds, FixedStep]:
     """Return the risks at these ascending rounds and the plateau, from `recursion`.
 
-    If `recursion` is None, they come from a recursion with a frozen shape of the noise. Raises OutOfReachError if no
-    recursion is small enough.
+    If `recursion` is None, they come from a recursion with a frozen shape of the noise. Raises OutOfReachError if this
+    recursion is too large.
     """
     algorithm, population = configuration.algorithm, model.population
     mean, variance = start_moments(algorithm, population.optimum)
@@ -66,13 +66,16 @@ def no_finite_rounds(reason: OutOfReachError) -> FiniteRounds:
 
 
 def start_moments(algorithm: Algorithm, optimum: Array) -> tuple[Array, float]:
-    """Return E eta_0 (d,) and the variance of its coordinates, eta_0 = w_0 - w*; a random w_0 is standard normal."""
+    """Return the mean (d,) of eta_0 = w_0 - w* and the variance of its coordinates; a random w_0 is standard normal."""
     start = algorithm.start_vector(len(optimum))
     return (-optimum, 1.0) if start is None else (start - optimum, 0.0)
 
 
 def _approximations(configuration: Configuration, model: RunModel, error: float | None, shape: str | None) -> list[str]:
-    """Return the reasons why a prediction is approximate; `shape` says when the noise's shape was computed."""
+    """Return the reasons why a prediction is approximate.
+
+    `shape` is a text that says when the shape of the noise is computed.
+    """
     reasons = []
     if not has_exact(model):
         compressed = "gradient is" if model.alpha is None else "gradient's difference to its memory is"

@@ -18,13 +18,13 @@ LARGEST = 16_000
 ROUNDING = 1e-13
 """Least gamma lambda_min for which float64 can decide whether the stationary moments exist."""
 LARGEST_REFROZEN = 2_500
-"""Largest size of a recursion for which a frozen shape is renewed at the stationary moments."""
+"""Largest size of a recursion whose frozen shape is computed anew at the stationary moments."""
 REFREEZES = 3
-"""Number of these renewals."""
+"""Number of times that a frozen shape is computed anew at the stationary moments."""
 
 
 def fixed_step(recursion: Recursion, steps: Steps) -> FixedStep:
-    """Return the stability of a fixed step size, and Tr(C(U) H^-1) at the stationary U.
+    """Return the stability of a fixed step size, and the plateau trace Tr(S(U) H^-1) at the stationary U.
 
     Both are None if the step size decreases or the stationary moments cannot be computed.
     """
@@ -38,7 +38,7 @@ def fixed_step(recursion: Recursion, steps: Steps) -> FixedStep:
 
 
 def stationary(recursion: Recursion, gamma: float) -> Array | None:
-    """Return the stationary core of a fixed step size, or None if it does not exist, as at the edge of stability."""
+    """Return the stationary core of a fixed step size, or None if it does not exist, e.g. at the edge of stability."""
     try:
         with np.errstate(all="ignore"):
             return recursion.stationary(gamma)
@@ -47,7 +47,7 @@ def stationary(recursion: Recursion, gamma: float) -> Array | None:
 
 
 def frozen_fixed_step(model: RunModel, recursion: Recursion, steps: Steps) -> FixedStep:
-    """Return `fixed_step` for noise whose shape depends on U, computing shape and stationary U alternately.
+    """Return `fixed_step` for noise whose shape depends on U; shape and stationary U are computed alternately.
 
     Both fields are None with memories.
     """

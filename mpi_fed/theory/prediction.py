@@ -27,9 +27,10 @@ POINTS_PER_DECADE = 10
 def compute(
     configuration: Configuration, population: Population, log_rounds: Sequence[int] | None = None
 ) -> Prediction:
-    """Return the prediction, without the cache; `log_rounds` (default: about 10 a decade) are the rounds of the risks.
+    """Compute the prediction, without the cache.
 
-    `population` is `configuration.problem.prepare(configuration.clients)`.
+    `population` is `configuration.problem.prepare(configuration.clients)`. `log_rounds` are the rounds of the risks, by
+    default about 10 a decade.
     """
     steps = _steps(configuration, population)
     prediction = Prediction.of(_setup(configuration, population, steps))
@@ -53,7 +54,7 @@ def compute(
 
 
 def prediction_seconds(configuration: Configuration) -> float:
-    """Return an estimate of the time that the risk after all rounds takes to compute.
+    """Return an estimate of the time that it takes to compute the risk after all rounds.
 
     Parameters
     ----------
@@ -76,8 +77,9 @@ def prediction_seconds(configuration: Configuration) -> float:
 
     Notes
     -----
-    The least of the estimates for single steps, powers of two and the resolvent, from the number of floating-point
-    operations and fixed rates (`recursions/propagate.py`). Nothing is measured on the machine.
+    The estimate is the least of the estimates for three methods: single steps, powers of two of the recursion's matrix,
+    and the resolvent. Each is a number of floating-point operations divided by a fixed rate
+    (`recursions/propagate.py`). Nothing is measured on the machine.
 
     Examples
     --------
@@ -118,8 +120,8 @@ def limit_covariance(configuration: Configuration) -> Array | None:
     Returns
     -------
     ndarray of shape (d, d) or None
-        C_ania, in the unit of a squared gradient. None with memories, if the compressor's covariance has no exact form,
-        and if theory gives at most a limit trace.
+        C_ania, in the unit of a squared gradient. It is None with memories, if the compressor's covariance has no exact
+        form, or if there is at most a limit trace.
 
     Raises
     ------
@@ -134,13 +136,13 @@ def limit_covariance(configuration: Configuration) -> Array | None:
 
     Notes
     -----
-    With m_i the mean and Theta_i the covariance of client i's gradient at w*, and c(M) = E[C(g) C(g)^T] for
-    E[g g^T] = M:
+    Let m_i be the mean and Theta_i the covariance of client i's gradient at w*, and c(M) = E[C(g) C(g)^T] for
+    E[g g^T] = M. Then
 
         C_ania = (1/N^2) sum_i [c(Theta_i + m_i m_i^T) - m_i m_i^T]
 
     As K grows and the step size vanishes, sqrt(K) (w_bar_K - w*) tends in distribution to N(0, H^-1 C_ania H^-1). With
-    a compressed downlink the outer map is c_down: C_ania = c_down((1/N^2) sum_i [...]).
+    a compressed downlink C_ania = c_down(S_up), where S_up is the sum above with the c of the uplink.
 
     References
     ----------
@@ -176,7 +178,7 @@ def default_rounds(rounds: int) -> list[int]:
 
 
 def _model_of_all_rounds(configuration: Configuration, population: Population) -> RunModel | None:
-    """Return the model, or None if there can be no expected risks at a finite number of rounds."""
+    """Return the model, or None if there are no risks at finite numbers of rounds for it."""
     if reason_for_nothing(configuration):
         return None
     model = run_model(configuration, population)

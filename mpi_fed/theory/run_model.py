@@ -1,4 +1,4 @@
-"""The model of a run: everything that the moments of its error depend on, except the step size and the start."""
+"""The model of a run: all inputs of the moments of its error, except the step size and the start."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..study.configuration import Configuration
 
 @dataclass(frozen=True, eq=False)
 class RunModel:
-    """The clients, their compressors and the gradients that they send."""
+    """The clients, the compressors, and the gradients that the clients send."""
 
     population: Population
     """The clients' data."""
     compressor: Compressor
     """The compressor of the clients' messages."""
     batch: int | None
-    """Samples of a gradient; None for true gradients."""
+    """Number of samples of a gradient; None for true gradients."""
     alpha: float | None = None
     """Rate of the clients' memories (control variates); None without memories."""
     downlink: Compressor | None = None
@@ -28,12 +28,12 @@ class RunModel:
 
     @property
     def common_mask(self) -> bool:
-        """True if several clients share one random map, so that their compression errors do not average out."""
+        """True if several clients draw a common mask, so that their compression errors do not average out."""
         return self.compressor.common and len(self.population.clients) > 1
 
     @property
     def nonlinear_downlink(self) -> bool:
-        """True if the downlink's noise depends on more of the mean message's distribution than its second moment."""
+        """True if the downlink's noise depends on the mean message's distribution, not only on its second moment."""
         return self.downlink is not None and not self.downlink.linear
 
 

@@ -16,7 +16,7 @@ from .recursions.propagate import propagate, propagation_seconds
 from .run_model import RunModel
 
 REFREEZE_SECONDS = 60.0
-"""A frozen shape is renewed at growing intervals if the estimated time is less than this."""
+"""Largest estimated time, in seconds, for a frozen shape to be computed anew at growing intervals."""
 INTERVALS = (2, 8)
 """Ratios of an interval's end to its start; the first one that is fast enough is used."""
 
@@ -27,14 +27,14 @@ Evolve = Callable[[Array, int, Rounds, bool], Array]
 
 @dataclass(frozen=True, eq=False)
 class Risks:
-    """Expected excess risks at the rounds, and the last core that is finite."""
+    """Expected excess risks at given rounds, and the last core that is finite."""
 
     averaged: Array
-    """Risks of the averaged iterate, (rounds,)."""
+    """Risks of the averaged iterate, of shape (rounds,)."""
     last: Array
-    """Risks of the iterate, (rounds,)."""
+    """Risks of the iterate, of shape (rounds,)."""
     core: Array
-    """The last core without NaN or infinity, (core_size,)."""
+    """The last core without NaN or infinity, of shape (core_size,)."""
 
 
 def expected_risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_start: int, rounds: Rounds) -> Risks:
@@ -50,14 +50,14 @@ def expected_risks(recursion: Recursion, evolve: Evolve, core: Array, averaging_
 
 
 def exact_evolution(recursion: Recursion, steps: Steps) -> Evolve:
-    """Return the evolution under one recursion."""
+    """Return the evolution under a single recursion."""
     return lambda state, first, rounds, whole: propagate(recursion, state, steps, first, rounds, whole)
 
 
 def frozen_evolution(model: RunModel, recursion: Recursion, steps: Steps, last: int) -> tuple[Evolve, str]:
     """Return an evolution with a frozen shape of the noise, and a text that says when the shape is computed.
 
-    The shape is renewed at growing intervals; if that takes too long, `recursion` is used for all rounds.
+    The shape is computed anew at growing intervals. If that takes too long, `recursion` is used for all rounds.
     """
     for factor in INTERVALS:
         cost = sum(propagation_seconds(recursion, steps, end - start) for start, end in _intervals(0, last, factor))
@@ -69,7 +69,7 @@ def frozen_evolution(model: RunModel, recursion: Recursion, steps: Steps, last: 
 
 @dataclass(frozen=True, eq=False)
 class _RenewedShapes:
-    """The evolution whose frozen shape is renewed at rounds that grow by a factor of `factor`."""
+    """The evolution whose frozen shape is computed anew at rounds that grow by a factor of `factor`."""
 
     model: RunModel
     recursion: Recursion

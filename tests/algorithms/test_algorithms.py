@@ -141,8 +141,8 @@ def test_memories_are_reset_for_a_repetition(world: World, kind: str, compressor
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("step", [{"step_size": 0.05}, {"step_size": "decreasing", "step_scale": 0.1}])
-def test_error_feedback_loses_nothing(world: World, step: dict[str, Any]) -> None:
-    """w_k - mean_i e_i moves by plain gradient steps, whatever the messages are."""
+def test_error_feedback_keeps_what_messages_lack(world: World, step: dict[str, Any]) -> None:
+    """w_k - mean_i e_i moves by plain gradient steps, for any messages."""
     algorithm = {"kind": "error-feedback", **step}
     simulation, population = simulation_of(world.comm, {"kind": "top-k", "k": 2, "value_bits": 64}, algorithm, **EXACT)
     simulation.start(0)
@@ -194,14 +194,14 @@ def test_local_steps_go_through_the_rows(world: World) -> None:
 
 @pytest.mark.mpi(ranks=1)
 def test_more_local_steps_than_memory_holds_are_refused(world: World) -> None:
-    """They are refused before anything is allocated for them."""
+    """The error is raised before memory is allocated for the steps."""
     with pytest.raises(InputError, match=r"local_steps = 1,000,000 for 11 clients on one rank is more than 10,000,000"):
         simulation_of(world.comm, NONE, {"kind": "sgd", "local_steps": 10**6}, clients=11)
 
 
 @pytest.mark.mpi(ranks=2)
 def test_one_local_step_is_plain_sgd(world: World) -> None:
-    """The code of local steps changes no bit with one step."""
+    """With one local step, the code of local steps gives the bits of plain SGD."""
     plain, wrapped = (simulation_of(world.comm, NONE, {"kind": "sgd"}, batch_size=6)[0] for _ in range(2))
     problem = local_steps_kernel(wrapped.kernels.problem, wrapped.steps, DIMENSION)
     wrapped.kernels = wrapped.kernels._replace(problem=problem)
@@ -237,22 +237,22 @@ def share(x: Array, part: float) -> int:
 
 
 def expected(x: Array, k: int) -> NDArray[np.int64]:
-    """Return the k indices, (k,), that a stable sort by magnitude puts first; NaN is as large as infinity."""
+    """Return the k indices (shape (k,)) that a stable sort by magnitude puts first; NaN is as large as infinity."""
     magnitudes = np.where(np.isnan(x), np.inf, np.abs(x))
     return np.sort(np.argsort(-magnitudes, kind="stable")[:k])
 
 
 @given(arrays(np.float64, st.integers(1, 40), elements=NUMBERS.filter(lambda x: x == x)), SOME_OR_ALL)
-def test_the_kth_largest(values: Array, part: float) -> None:
-    k, put = share(values, part), values.copy()
+def test_kth_largest_agrees_with_sorting(values: Array, part: float) -> None:
+    k, reordered = share(values, part), values.copy()
     with compiling():
-        assert kth_largest(put, k) == np.sort(values)[-k]
-    assert np.array_equal(np.sort(put), np.sort(values))
+        assert kth_largest(reordered, k) == np.sort(values)[-k]
+    assert np.array_equal(np.sort(reordered), np.sort(values))
 
 
 @given(VECTORS, SOME_OR_ALL)
 @example(np.array([np.nan]), 1.0)
-def test_the_largest_coordinates(x: Array, part: float) -> None:
+def test_largest_coordinates_agree_with_a_stable_sort(x: Array, part: float) -> None:
     k = share(x, part)
     indices = np.empty(k, np.int64)
     with compiling():
@@ -263,7 +263,7 @@ def test_the_largest_coordinates(x: Array, part: float) -> None:
 @given(VECTORS, SOME_OR_ALL, st.sampled_from([32, 64]))
 @example(np.array([-3.0]), 1.0, 32)
 def test_the_largest_coordinates_arrive(x: Array, part: float, bits: Literal[32, 64]) -> None:
-    """They are decoded with another kernel than the sender's; the other coordinates of the output do not change."""
+    """The receiver decodes them with a kernel of its own; the other coordinates of the output do not change."""
     compressor, d = TopK(k=share(x, part), value_bits=bits), len(x)
     payload = np.zeros(compressor.payload_bytes_max(d), np.uint8)
     message, out = Message(Stream(np.uint64(0), np.uint64(0), np.uint64(0)), 1, 0), np.full(d, 7.0)
@@ -284,7 +284,7 @@ def test_the_largest_coordinates_arrive(x: Array, part: float, bits: Literal[32,
         (["algorithm.kind='error-feedback'", "compressor.kind='quantization'"], "omega < 1"),
         (
             ["algorithm.kind='error-feedback'", "compressor.kind='partial-participation'", "compressor.p=0.9"],
-            "partial-participation leaves some out",
+            "partial-participation leaves some clients out",
         ),
         (["compressor.kind='top-k'", "compressor.k=5"], "k = 5 is more than the dimension 4"),
         (["algorithm.kind='control-variates'", "algorithm.alpha=0"], "alpha is 0, but must be"),

@@ -1,4 +1,4 @@
-"""SGD one round late: its iterates follow its definition, with and without overlap."""
+"""Delayed SGD: its iterates follow its definition, with and without overlap."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ ROUTES = (
     ("reduce", 'kind = "none"\nvalue_bits = 64'),
     ("allreduce", 'kind = "bernoulli"\np = 0.3\nmask = "common"\nvalue_bits = 64'),
 )
-"""Routes and compressors: lengths that are fixed, computed from the seed, or sent; rounds without messages; sums."""
+"""Routes and compressors: messages whose lengths are fixed, computed from the seed, or sent; rounds without messages;
+sums of messages."""
 
 
 def on_route(configuration: Any, kind: str, **fields: Any) -> Any:
@@ -49,15 +50,15 @@ def test_overlap_does_not_change_messages(world: World, tmp_path: Path, kind: st
     """Iterates are equal bit for bit, or up to rounding if MPI adds floats, in one call of the loop or in many."""
     assert world.size in (1, 2, 3)
     (configuration,) = configurations(tmp_path, "both", (compressor,), rounds=ROUNDS, algorithm=DELAYED)
-    waiting, meanwhile = (on_route(configuration, kind, overlap=overlap) for overlap in (False, None))
-    if waiting.route.sums_in_mpi:
-        ends = [simulated(case, world.comm) for case in (waiting, meanwhile)]
+    blocking, overlapping = (on_route(configuration, kind, overlap=overlap) for overlap in (False, None))
+    if blocking.route.sums_in_mpi:
+        ends = [simulated(case, world.comm) for case in (blocking, overlapping)]
         np.testing.assert_allclose(ends[1].state.w, ends[0].state.w, rtol=1e-11, atol=1e-13)
         assert ends[1].wire.totals.tolist() == ends[0].wire.totals.tolist()
         return
-    expected = trajectory(waiting, world.comm)
-    assert trajectory(meanwhile, world.comm) == expected
-    assert trajectory(meanwhile, world.comm, stride=7) == expected
+    expected = trajectory(blocking, world.comm)
+    assert trajectory(overlapping, world.comm) == expected
+    assert trajectory(overlapping, world.comm, stride=7) == expected
 
 
 def simulated(configuration: Any, comm: MPI.Comm, rounds: int = ROUNDS) -> Any:
@@ -72,7 +73,7 @@ def simulated(configuration: Any, comm: MPI.Comm, rounds: int = ROUNDS) -> Any:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_definition(world: World, tmp_path: Path) -> None:
+def test_the_iterates_follow_the_definition(world: World, tmp_path: Path) -> None:
     """The iterates follow w_{k+1} = w_k - gamma H (w_{k-1} - w*), for true gradients of identical clients."""
     assert world.size == 2
     (configuration,) = configurations(
@@ -100,15 +101,15 @@ def test_definition(world: World, tmp_path: Path) -> None:
 
 @pytest.mark.mpi(ranks=2)
 def test_more_clients_than_are_planned_ahead(world: World, tmp_path: Path) -> None:
-    """A plan then holds two rounds; the first one is still needed for its messages."""
+    """A plan then holds two rounds, since the messages of the first round are still in transit."""
     assert world.size == 2
     (configuration,) = configurations(
         tmp_path, "diagonal", ('kind = "bernoulli"\np = 0.3',), rounds=9, algorithm=DELAYED
     )
     many = replace(configuration, clients=1301)
     assert many.clients > 512
-    waiting, meanwhile = (on_route(many, "gatherv", overlap=overlap) for overlap in (False, None))
-    assert trajectory(meanwhile, world.comm) == trajectory(waiting, world.comm)
+    blocking, overlapping = (on_route(many, "gatherv", overlap=overlap) for overlap in (False, None))
+    assert trajectory(overlapping, world.comm) == trajectory(blocking, world.comm)
 
 
 @pytest.mark.mpi(ranks=2)
@@ -120,8 +121,8 @@ def test_compressed_and_rounded_downlinks_overlap(world: World, tmp_path: Path) 
     down = configuration.compressor.model_copy(update={"levels": 5})
     for case in (replace(configuration, downlink=down), on_route(configuration, "gather", downlink_bits=16)):
         bits = case.route.downlink_bits
-        waiting = on_route(case, "gather", overlap=False, downlink_bits=bits)
-        assert trajectory(on_route(case, "gather", downlink_bits=bits), world.comm) == trajectory(waiting, world.comm)
+        blocking = on_route(case, "gather", overlap=False, downlink_bits=bits)
+        assert trajectory(on_route(case, "gather", downlink_bits=bits), world.comm) == trajectory(blocking, world.comm)
 
 
 def test_unsupported_pairings_are_refused(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_unsupported_pairings_are_refused(tmp_path: Path) -> None:
     for route, algorithm, words in cases:
         with pytest.raises(InputError, match=words):
             configurations(tmp_path, "gaussian", ("quantization",), route=route, algorithm=algorithm)
-    waiting = {"kind": "tree", "overlap": False}
-    (accepted,) = configurations(tmp_path, "gaussian", ("quantization",), route=waiting, algorithm=DELAYED)
+    blocking = {"kind": "tree", "overlap": False}
+    (accepted,) = configurations(tmp_path, "gaussian", ("quantization",), route=blocking, algorithm=DELAYED)
     assert not accepted.route.overlapping(accepted.algorithm)
     assert accepted.clients == CLIENTS

@@ -1,4 +1,4 @@
-"""Certification passes correct compressors and fails wrong ones: the command, and then its statistics alone."""
+"""Certification passes correct compressors and fails wrong ones: first the command, then only its statistics."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def certify(*arguments: str, status: int) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def verdicts() -> Verdicts:
-    """Return the objects of `certify --json` by kind, wrong compressors included.
+    """Return the certificates of `certify --json` by kind, wrong compressors included.
 
-    A correct compressor fails with probability 5e-8 in all (617,000 comparisons).
+    The probability that any correct compressor fails is 5e-8 (617,000 comparisons).
     """
     run = certify("--json", "--dimension", "64", "--draws", "4000", "--plugin", str(WRONG), status=1)
     by_kind: Verdicts = {}
@@ -112,7 +112,7 @@ def test_every_float_format_is_certified(verdicts: Verdicts) -> None:
 
 @pytest.mark.slow
 def test_table_states_the_error_rate() -> None:
-    """At d = 100, rand-h with replacement and h = 9 is too small by 4 per cent."""
+    """At d = 100, the mean of rand-h with replacement and h = 9 is too small by 4 per cent."""
     run = certify("--dimension", "100", "--draws", "4000", "--plugin", str(WRONG), status=1)
     text = " ".join(run.stdout.split())
     assert "one fails with probability" in text
@@ -137,7 +137,7 @@ def test_bad_input_is_refused(arguments: list[str], sentence: str) -> None:
     assert len(run.stderr.splitlines()) == 1
 
 
-def test_a_compressor_without_examples_is_reported(tmp_path: Path) -> None:
+def test_a_compressor_without_examples_is_refused(tmp_path: Path) -> None:
     plugin = tmp_path / "own.py"
     plugin.write_text(
         "from mpi_fed.compressors import Compressor, compressors\n"
@@ -158,13 +158,13 @@ def test_default_cases_cover_every_compressor_and_dimension() -> None:
         assert reached == {1, 5, 64, 1_000_000}
 
 
-# The statistics alone, with draws by NumPy. A score exceeds z with probability at most 6 exp(-z^2/2), here 8e-14.
+# Only the statistics, with draws by NumPy. A score exceeds z = 8 with probability at most 6 exp(-z^2/2) = 8e-14.
 
 
 def test_score_of_rare_events_stays_low() -> None:
     """With 2,000 draws of probability 0.002, so 4 events in expectation, the usual z sometimes exceeds 8.
 
-    There are 20,000 means; by the bound, a score above 8 has probability 2e-9.
+    There are 20,000 means; the probability that one of them has a score above 8 is at most 2e-9.
     """
     p, n = 0.002, 2000
     shares = np.random.default_rng(0).binomial(n, p, 20_000) / n
@@ -181,7 +181,7 @@ def test_score_is_nearly_the_number_of_standard_errors() -> None:
         assert 0.8 * z < score(z * sigma / np.sqrt(n), sigma**2, 8 * sigma, n) <= z
 
 
-def test_score_of_certain_numbers() -> None:
+def test_scores_without_variance_and_of_nan() -> None:
     assert score(0.0, 0.0, 0.0, 100) == 0
     assert score(1e-9, 0.0, 0.0, 100) > LIMIT
     findings = Findings()
@@ -205,8 +205,8 @@ def masks(x: Array, p: float, n: int, seed: int) -> Batch:
     )
 
 
-def judged(compressor: Compressor, x: Array, p: float, n: int) -> list[str]:
-    """Return the reasons for which a compressor fails, with n draws of probability p."""
+def reasons(compressor: Compressor, x: Array, p: float, n: int) -> list[str]:
+    """Return the reasons why a compressor fails, from n draws with probability p."""
     draws, findings = Draws(x), Findings()
     for part in range(n // 100_000):
         draws.add(masks(x, p, 100_000, part))
@@ -226,7 +226,7 @@ class OneEntryOff(Bernoulli):
 @pytest.mark.parametrize("x", [np.array([1.0, 0.8, -0.5, 0.6]), np.array([2.0, 1e-3, -7.0, 0.1])])
 def test_correct_draws_pass(x: Array) -> None:
     """A false alarm has probability 5e-12 (60 comparisons)."""
-    assert judged(Bernoulli(p=0.5), x, 0.5, 1_000_000) == []
+    assert reasons(Bernoulli(p=0.5), x, 0.5, 1_000_000) == []
 
 
 @pytest.mark.parametrize(
@@ -238,9 +238,9 @@ def test_correct_draws_pass(x: Array) -> None:
     ],
 )
 def test_an_error_of_one_per_cent_is_detected(compressor: Compressor, p: float, expected: str) -> None:
-    """With a million draws the smallest expected score is 15 standard errors: a miss has probability below 1e-10."""
+    """With a million draws the smallest expected score is 15 standard errors: a test fails with probability < 1e-10."""
     x = np.array([1.0, 0.8, -0.5, 0.6])
-    assert any(expected in reason for reason in judged(compressor, x, p, 1_000_000))
+    assert any(expected in reason for reason in reasons(compressor, x, p, 1_000_000))
 
 
 @pytest.mark.parametrize(

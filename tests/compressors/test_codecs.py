@@ -1,6 +1,6 @@
 """Properties of every codec, for all dimensions, parameters and numbers, tested in this process with compiled code.
 
-Only `test_explicit_indices_have_the_law_of_shared_ones` estimates anything; the laws are certified elsewhere.
+Only `test_explicit_indices_have_the_law_of_shared_indices` is statistical; certification tests the other distributions.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def poison(kernel: Any) -> Any:
 
 
 class Codec:
-    """A compressor at a dimension, whose two ends share only the payload and the seed."""
+    """A compressor at a dimension. Its encoder and its decoder share only the payload and the seed."""
 
     def __init__(self, compressor: Compressor, dimension: int) -> None:
         self.compressor, self.d = compressor.resolve(dimension), dimension
-        self.most = self.compressor.payload_bytes_max(dimension)
+        self.longest = self.compressor.payload_bytes_max(dimension)
 
     def parameter(self, name: str) -> Any:
         """Return a parameter that compressors of some kinds have."""
@@ -57,7 +57,7 @@ class Codec:
     def encode(self, x: Array, rounds: range = range(4), fill: int = 0xA5) -> tuple[Bytes, Batch]:
         """Return the bytes of all messages, and the batch with their sizes. Garbage follows the messages in memory."""
         batch = batch_of(rounds, 0)
-        payload = np.full(self.most * len(batch.sizes) + 64, fill, np.uint8)
+        payload = np.full(self.longest * len(batch.sizes) + 64, fill, np.uint8)
         with np.errstate(all="ignore"):
             total = encode_messages(poison(self.compressor.kernel(self.d)), SEED, x, batch, payload)
         assert total == np.abs(batch.sizes).sum()
@@ -81,7 +81,7 @@ class Codec:
         return batch
 
     def __call__(self, x: Array, rounds: range = range(4)) -> Array:
-        """Return C(x), (messages, d)."""
+        """Return C(x) for each message, of shape (messages, d)."""
         payload, batch = self.encode(x, rounds)
         return self.decode(payload, batch.sizes, rounds).decoded
 
@@ -122,7 +122,7 @@ def codecs(draw: st.DrawFn, kinds: Sequence[str] = tuple(compressors), bits: Seq
 
 
 def numbers(d: int, seed: int) -> Array:
-    """Return numbers of several magnitudes, (d,), with zeros among them."""
+    """Return a vector (shape (d,)) of numbers of several magnitudes, with zeros among them."""
     draw = np.random.default_rng(seed)
     x = draw.standard_normal(d) * 10.0 ** draw.integers(-3, 3)
     x[draw.random(d) < 0.2] = 0.0
@@ -136,27 +136,27 @@ linear = tuple(kind for kind, cls in compressors.items() if cls.linear)
 @few
 @given(codecs(), SEEDS)
 def test_payload_length(codec: Codec, seed: int) -> None:
-    """A message has exactly the bytes that the compressor states, and that `length` returns if it is known."""
+    """A message is as long as the compressor states, and as long as `length` returns if the length is known."""
     payload, batch = codec.encode(numbers(codec.d, seed))
-    got = codec.decode(payload, batch.sizes)
-    sizes = batch.sizes[got.present]
+    decoded = codec.decode(payload, batch.sizes)
+    sizes = batch.sizes[decoded.present]
     assert np.all(sizes >= 0)
-    assert np.all(batch.sizes[~got.present] == 0)
+    assert np.all(batch.sizes[~decoded.present] == 0)
     if codec.compressor.fixed_length:
-        assert np.all(sizes == codec.most)
-        assert codec.compressor.payload_bits(codec.d) <= 8 * codec.most
+        assert np.all(sizes == codec.longest)
+        assert codec.compressor.payload_bits(codec.d) <= 8 * codec.longest
     else:
-        assert np.all(sizes <= codec.most)
-        lengths = got.lengths[got.present]
+        assert np.all(sizes <= codec.longest)
+        lengths = decoded.lengths[decoded.present]
         assert np.all((lengths == sizes) | (lengths == UNKNOWN))
-        padding = 8 * sizes - got.bits[got.present]
+        padding = 8 * sizes - decoded.bits[decoded.present]
         assert np.all((padding >= 0) & (padding < 8))
 
 
 @few
 @given(codecs(), SEEDS)
 def test_decoding_depends_on_the_payload_only(codec: Codec, seed: int) -> None:
-    """Bytes after the payload and in the scratch space change no bit."""
+    """Bytes after the payload and in the scratch space do not change the decoded numbers."""
     payload, batch = codec.encode(numbers(codec.d, seed))
     one = codec.decode(payload, batch.sizes, fill=0x00).decoded
     other = codec.decode(payload, batch.sizes, fill=0xFF).decoded
@@ -221,13 +221,13 @@ def test_zero_is_sent_as_zero(codec: Codec) -> None:
 @given(codecs(bits=(32, 64)), st.sampled_from([5e-324, 1e-310, 1e-160, 1e-45]))
 def test_tiny_numbers_stay_finite(codec: Codec, size: float) -> None:
     x = size * np.where(np.arange(codec.d) % 3 == 1, 1.0, -1.0)
-    got = codec(x)
-    assert np.isfinite(got).all()
+    decoded = codec(x)
+    assert np.isfinite(decoded).all()
     if codec.compressor.value_bits == 32 and size < 1e-46:
-        assert not got.any()
+        assert not decoded.any()
 
 
-WHOLE: list[tuple[str, dict[str, Any]]] = [
+IDENTITIES: list[tuple[str, dict[str, Any]]] = [
     ("none", {}),
     ("bernoulli", {"p": 1.0}),
     ("partial-participation", {"p": 1.0}),
@@ -238,19 +238,19 @@ WHOLE: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("bits", [16, 32, 64])
-@pytest.mark.parametrize(("kind", "parameters"), WHOLE)
+@pytest.mark.parametrize(("kind", "parameters"), IDENTITIES)
 @pytest.mark.parametrize("d", [1, 2, 13, 64, 1025])
 def test_without_compression_x_arrives(kind: str, parameters: dict[str, Any], d: int, bits: Bits) -> None:
-    """With omega = 0 every number arrives rounded to its float format, and exactly if the format holds it."""
+    """With omega = 0 every number arrives rounded to its float format, and exactly if the format holds the number."""
     codec = Codec(compressors[kind](value_bits=bits, **parameters), d)
     assert codec.compressor.omega_bound(d) == 0
     x = representable(d)
     assert np.all(codec(x) == x)
     x = np.random.default_rng(d).standard_normal(d)
-    got = codec(x)
-    assert np.all(np.abs(got - x) <= UNIT[bits] * np.maximum(np.abs(x), 2.0**-14))
+    decoded = codec(x)
+    assert np.all(np.abs(decoded - x) <= UNIT[bits] * np.maximum(np.abs(x), 2.0**-14))
     if bits == 32:
-        np.testing.assert_array_equal(got, np.broadcast_to(x.astype(np.float32).astype(float), got.shape))
+        np.testing.assert_array_equal(decoded, np.broadcast_to(x.astype(np.float32).astype(float), decoded.shape))
 
 
 @few
@@ -258,9 +258,9 @@ def test_without_compression_x_arrives(kind: str, parameters: dict[str, Any], d:
 def test_kept_coordinates_arrive_exactly(codec: Codec, seed: int) -> None:
     """C(x)_j is 0 or (1 + omega) x_j; rand-h keeps exactly h coordinates."""
     x = np.random.default_rng(seed).permutation(representable(codec.d))
-    got, scale = codec(x), 1 + codec.compressor.omega_bound(codec.d)
-    kept = got != 0
-    np.testing.assert_allclose(got[kept], np.broadcast_to(scale * x, got.shape)[kept], rtol=1e-15)
+    decoded, scale = codec(x), 1 + codec.compressor.omega_bound(codec.d)
+    kept = decoded != 0
+    np.testing.assert_allclose(decoded[kept], np.broadcast_to(scale * x, decoded.shape)[kept], rtol=1e-15)
     if codec.compressor.kind == "rand-h":
         assert np.all(kept.sum(axis=1) == codec.parameter("h"))
     if codec.compressor.kind == "partial-participation":
@@ -270,7 +270,7 @@ def test_kept_coordinates_arrive_exactly(codec: Codec, seed: int) -> None:
 @few
 @given(codecs(kinds=("quantization",), bits=(64,)), SEEDS)
 def test_quantization_rounds_to_a_neighbouring_level(codec: Codec, seed: int) -> None:
-    """s C(x)_j/||x|| is an integer within 1 of s x_j/||x||, in every bucket, also in the last, shorter one."""
+    """s C(x)_j/||x|| is an integer within 1 of s x_j/||x|| in every bucket, including the last, shorter bucket."""
     x, s = numbers(codec.d, seed), codec.parameter("levels")
     bucket = codec.parameter("bucket") or codec.d
     norms = np.concatenate(
@@ -287,7 +287,7 @@ def test_quantization_rounds_to_a_neighbouring_level(codec: Codec, seed: int) ->
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 4, 7, 8, 127, 128, 32767])
 def test_every_level_fits_its_bits(levels: int) -> None:
-    """x with one coordinate is sent at the top level; the planes are the bits of s and one for the signs."""
+    """A single nonzero coordinate is sent as level s; there is one plane for each bit of s, and one for the signs."""
     codec = Codec(Quantization(levels=levels), 9)
     x = np.zeros(9)
     x[4] = -2.0
@@ -311,7 +311,7 @@ def test_the_sketch_is_a_scaled_projection(codec: Codec, seed: int) -> None:
 @pytest.mark.parametrize("kind", ["none", "quantization", "rand-h", "bernoulli"])
 @pytest.mark.parametrize(("bits", "size"), [(16, 7e4), (16, np.inf), (32, 1e39), (32, np.nan)])
 def test_overflow_is_reported(kind: str, bits: Bits, size: float) -> None:
-    """A number beyond the format negates the size of each message that contains it; the length is the same."""
+    """The size of each message with a number beyond the format is negative; its absolute value does not change."""
     sending_all: dict[str, dict[str, Any]] = {"rand-h": {"h": 12}, "bernoulli": {"p": 1.0}}
     parameters = sending_all.get(kind, {})
     codec = Codec(compressors[kind](value_bits=bits, **parameters), 12)
@@ -323,7 +323,7 @@ def test_overflow_is_reported(kind: str, bits: Bits, size: float) -> None:
 
 
 def pack_indices(indices: list[int], bits: int) -> tuple[int, list[int]]:
-    """Pack and unpack indices; return the packed bytes and the unpacked indices."""
+    """Pack and unpack indices; return the number of packed bytes and the unpacked indices."""
     payload = np.full(len(indices) * 4 + 8, 0xA5, np.uint8)
     size = _pack_indices(np.array(indices, np.int64), bits, payload)
     assert np.all(payload[size:] == 0xA5)
@@ -346,8 +346,8 @@ def test_indices_are_packed_without_gaps(data: st.DataObject, d: int) -> None:
     ("kind", "parameters"), [("rand-h", {"h": 2}), ("bernoulli", {"p": 0.4}), ("bernoulli", {"p": 0.9})]
 )
 @pytest.mark.parametrize("indices", ["shared", "explicit"])
-def test_explicit_indices_have_the_law_of_shared_ones(kind: str, parameters: dict[str, Any], indices: str) -> None:
-    """All 2^5 sets of kept coordinates in 40,000 messages follow their law: chi-square at 1e-9 each."""
+def test_explicit_indices_have_the_law_of_shared_indices(kind: str, parameters: dict[str, Any], indices: str) -> None:
+    """The frequencies of all 2^5 sets of kept coordinates in 40,000 messages follow their law: chi-square at 1e-9."""
     codec = Codec(compressors[kind](**parameters | {"indices": indices}), 5)
     kept = codec(np.ones(5), range(20_000)) != 0
     seen = np.bincount(kept @ (1 << np.arange(5)), minlength=32)
@@ -365,14 +365,14 @@ def test_explicit_indices_have_the_law_of_shared_ones(kind: str, parameters: dic
 @few
 @given(codecs())
 def test_resolved_parameters_build_the_same_codec(codec: Codec) -> None:
-    """A resolved compressor stays as it is, and its table builds it again."""
+    """Resolving a resolved compressor changes nothing, and its table builds the same compressor again."""
     again = type(codec.compressor)(**{k: v for k, v in codec.compressor.table().items() if k != "kind"})
     assert again.resolve(codec.d) == codec.compressor
 
 
 @pytest.mark.slow
 def test_the_uncompiled_codecs_give_the_same_bits() -> None:
-    """The same source, run as plain Python, gives the same bytes and numbers of every example at two dimensions."""
+    """For every example at two dimensions, the source run as plain Python gives the same bytes and numbers."""
     digests = []
     for disabled in ("0", "1"):
         environment = os.environ | {"NUMBA_DISABLE_JIT": disabled}

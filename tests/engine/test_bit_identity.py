@@ -1,6 +1,6 @@
-"""A trajectory is the same to the last bit for every number of ranks, both MPIs, both routes, compiled or not.
+"""A trajectory has the same bits for every number of ranks, both MPI libraries, both routes, compiled or not.
 
-The reference is the same simulation in a world of one rank: MPI.COMM_SELF on each rank.
+The reference is the same simulation on one rank: MPI.COMM_SELF on each rank.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def one_line(text: str) -> str:
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=one_line)
 def test_compressors_on_any_number_of_ranks(world: World, tmp_path: Path, compressor: str) -> None:
-    same_as_alone(world, configurations(tmp_path, "gaussian", (compressor,)))
+    assert_same_as_on_one_rank(world, configurations(tmp_path, "gaussian", (compressor,)))
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_problems_on_any_number_of_ranks(world: World, tmp_path: Path, problem: str) -> None:
-    same_as_alone(world, configurations(tmp_path, problem, SOME_COMPRESSORS))
+    assert_same_as_on_one_rank(world, configurations(tmp_path, problem, SOME_COMPRESSORS))
 
 
 @pytest.mark.mpi(ranks=[1, 2, 3, 4], slow=[1, 2, 4])
@@ -52,7 +52,7 @@ def test_problems_on_any_number_of_ranks(world: World, tmp_path: Path, problem: 
 def test_algorithms_on_any_number_of_ranks(
     world: World, tmp_path: Path, problem: str, compressor: str, algorithm: str
 ) -> None:
-    same_as_alone(world, configurations(tmp_path, problem, (compressor,), algorithm=algorithm))
+    assert_same_as_on_one_rank(world, configurations(tmp_path, problem, (compressor,), algorithm=algorithm))
 
 
 @pytest.mark.mpi(ranks=[1, 3])
@@ -61,10 +61,10 @@ def test_algorithms_on_any_number_of_ranks(
     [("gaussian", SOME_COMPRESSORS[1], ""), *ALGORITHMS],
     ids=one_line,
 )
-def test_a_repetition_does_not_depend_on_those_before(
+def test_a_repetition_does_not_depend_on_earlier_ones(
     world: World, tmp_path: Path, problem: str, compressor: str, algorithm: str
 ) -> None:
-    """Neither memories nor samples drawn ahead remain; there are few rounds, so that samples are left over."""
+    """No memories or samples drawn ahead remain from a repetition; it has few rounds, so that samples are left over."""
     for configuration in configurations(tmp_path, problem, (compressor,), rounds=20, algorithm=algorithm):
         population = configuration.problem.prepare(configuration.clients)
         reused, fresh = (Simulation(configuration, population, world.comm, [0, 20]) for _ in range(2))
@@ -77,7 +77,7 @@ def test_a_repetition_does_not_depend_on_those_before(
         assert reused.state.w.tobytes() == fresh.state.w.tobytes()
 
 
-def same_as_alone(world: World, cases: Iterable[Configuration]) -> None:
+def assert_same_as_on_one_rank(world: World, cases: Iterable[Configuration]) -> None:
     from mpi4py import MPI
 
     for configuration in cases:
@@ -100,8 +100,8 @@ def test_gather_and_gatherv_give_the_same_trajectory(world: World, tmp_path: Pat
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize("problem", ["batch", "covariate", "digits", "epochs"])
-def test_the_number_of_rounds_a_call_changes_nothing(world: World, tmp_path: Path, problem: str) -> None:
-    """Samples are drawn and rounds are planned ahead, beyond the end of a call."""
+def test_the_number_of_rounds_in_a_call_changes_nothing(world: World, tmp_path: Path, problem: str) -> None:
+    """Samples are drawn, and rounds are planned, beyond the end of a call."""
     for configuration in configurations(tmp_path, problem, SOME_COMPRESSORS):
         assert trajectory(configuration, world.comm, stride=7) == trajectory(configuration, world.comm)
 
@@ -116,7 +116,7 @@ def test_compressors_see_the_same_data(world: World, tmp_path: Path) -> None:
 
 @pytest.mark.mpi(ranks=3)
 def test_another_seed_gives_another_trajectory(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The digests that the other tests compare do differ between trajectories."""
+    """Different trajectories have different digests, so the other tests can fail."""
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',))
     before = trajectory(configuration, world.comm)
     monkeypatch.setattr(trajectories, "SEED", 8)
@@ -137,7 +137,7 @@ def test_both_mpis_compiled_or_not_give_the_same_bits(mpi_pythons: list[str]) ->
 
 
 def run(python: str, ranks: int, disable_jit: str, rounds: int) -> dict[str, Any]:
-    """Return the trajectories that a new world prints."""
+    """Return the trajectories that a new MPI program prints."""
     program = [python, trajectories.__file__, str(rounds)]
     with launcher.command_for(ranks, program, python=python) as (command, variables):
         variables["NUMBA_DISABLE_JIT"] = disable_jit

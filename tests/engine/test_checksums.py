@@ -1,4 +1,4 @@
-"""Messages with checksums: the iterates stay the same, and an error names the message that changed on its way."""
+"""Messages with checksums: the iterates stay the same, and an error reports the message that changed in transit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ CHECKED = (
     'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
     'kind = "partial-participation"\np = 0.3',
 )
-"""Messages of one length, of lengths that both ends know, of lengths that only the sender knows, of some clients."""
+"""Messages of equal length, of lengths that sender and receiver know, of lengths that only the sender knows, and of
+only some clients."""
 
 
 @pytest.mark.mpi(ranks=3)
 @pytest.mark.parametrize("compressor", CHECKED, ids=lambda text: text.replace("\n", ", "))
 def test_checksums_change_no_iterate(world: World, tmp_path: Path, compressor: str) -> None:
-    """The counts of payload bytes stay the same, too."""
+    """The number of payload bytes stays the same, too."""
     for plain in configurations(tmp_path, "gaussian", (compressor,)):
         (checked,) = (
             c
@@ -71,7 +72,7 @@ class NoisyKernel(NamedTuple):
 
 @routes.register
 class Noisy(Gather):
-    """Changes one bit of the message of client 2 in round 50 on its way."""
+    """A route that changes one bit of the message of client 2 in round 50."""
 
     kind = "noisy"
     Kernel = NoisyKernel
@@ -94,8 +95,8 @@ class Noisy(Gather):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [0, 10])
-def test_a_message_that_changed_on_its_way_is_named(tmp_path: Path, at: int) -> None:
-    """The changed byte may be any; without checksums the run does not notice it."""
+def test_a_message_that_changed_in_transit_is_reported(tmp_path: Path, at: int) -> None:
+    """Any byte may change; without checksums the run does not notice the change."""
     compressors = ("quantization", {"kind": "rand-h", "h": 5})
     write_study(tmp_path / "test.toml", *compressors, rounds=200, clients=4, problem={"dimension": 20})
     (tmp_path / "noisy.py").write_text(PLUGIN.replace("AT]", f"{at}]"))

@@ -1,4 +1,4 @@
-"""Compiled kernels on disk are always up to date and whole, and belong to the right types."""
+"""Compiled kernels on disk are always up to date and undamaged, and belong to the right types."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def edit(source: Path, file: str, old: str, new: str) -> None:
 
 
 def pack(tmp_path: Path, source: Path) -> tuple[str, str]:
-    """Return the digest that names the cache, and the bytes packed by wire_floats.py, which uses random_streams.py."""
+    """Return the digest in the cache's name, and the bytes packed by wire_floats.py, which uses random_streams.py."""
     digest, payload = output(start("pack", cache=tmp_path / "cache", source=source)).split()
     return digest, payload
 
 
 def test_no_kernel_is_stale_after_an_edit_of_another_file(tmp_path: Path, source: Path) -> None:
-    """wire_floats.py does not change, and so numba's own check does not notice the edit."""
+    """The file wire_floats.py does not change, so numba's own check does not notice the edit."""
     before = pack(tmp_path, source)
     edit(source, "engine/random_streams.py", "x1, 42)", "x1, 41)")
     after = pack(tmp_path, source)
@@ -80,7 +80,7 @@ def test_no_kernel_is_stale_after_an_edit_of_another_file(tmp_path: Path, source
 
 
 def test_without_the_digest_a_kernel_is_stale(tmp_path: Path, source: Path) -> None:
-    """With one name for all caches the same edit is not noticed: the test above can fail."""
+    """If all caches have the same name, the edit is not noticed. So the test above can fail."""
     edit(source, "engine/compilation.py", "return parts.hexdigest()[:16]", 'return "frozen"')
     before = pack(tmp_path, source)
     edit(source, "engine/random_streams.py", "x1, 42)", "x1, 41)")
@@ -100,7 +100,7 @@ with compiling():
 
 
 def test_no_kernel_of_a_plugin_is_stale(tmp_path: Path) -> None:
-    """The file keeps its size and time, which numba checks."""
+    """The file keeps its size and modification time, which numba checks."""
     plugin = tmp_path / "plugin.py"
     load = "import sys; from mpi_fed import plugins; plugins.load(sys.argv[1:])"
     variables = {**os.environ, "MPI_FED_CACHE_DIR": str(tmp_path / "cache")}
@@ -152,7 +152,10 @@ def test_processes_may_fill_one_cache_at_the_same_time(tmp_path: Path, attempt: 
 
 
 def test_a_process_waits_only_while_another_compiles_the_same_kernel(tmp_path: Path) -> None:
-    """While one compiles for float64, another one waits, and int64 is compiled; once compiled, no process waits."""
+    """While one process compiles for float64, a second one waits for it, and a third one compiles for int64.
+
+    After the compilation no process waits.
+    """
     first = start("named", "float64", "--held", cache=tmp_path)
     assert [next_line(first) for _ in range(2)] == ["begun\n", "in\n"]
     assert output(start("named", "int64", cache=tmp_path)) == "begun\ncompiled\n"
@@ -169,7 +172,7 @@ def test_a_process_waits_only_while_another_compiles_the_same_kernel(tmp_path: P
 
 
 def test_a_copy_of_the_sources_is_compiled_separately(tmp_path: Path, source: Path) -> None:
-    """It has the same digest, and so the same folder, where numba keeps the code of each copy apart."""
+    """A copy has the same digest, and so the same folder, in which numba keeps separate code for each copy."""
     cache = tmp_path / "cache"
     for copy in (None, source):
         output(start("named", "float64", cache=cache, source=copy))
@@ -194,7 +197,7 @@ def test_a_failed_compilation_does_not_count_as_compiled(tmp_path: Path, monkeyp
 
 
 def test_without_the_lock_processes_get_wrong_kernels(tmp_path: Path) -> None:
-    """One kernel is loaded in place of another: the tests above can fail."""
+    """A kernel is loaded in place of another kernel. So the tests above can fail."""
     first, second = TYPES[:2]
     for process in [start("collide", first, 0, cache=tmp_path), start("collide", second, 1, cache=tmp_path)]:
         output(process)
@@ -225,7 +228,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_run_uses_the_cache_only_under_the_lock(tmp_path: Path, study: Path) -> None:
-    """The first run fills the cache, and the second one loads from it."""
+    """The first run fills the cache, and the second run loads from the cache."""
     first, second = (output(start("audit", study, tmp_path / out, cache=tmp_path / "cache")) for out in "ab")
     saved, loaded = {"_save_data", "_save_index"}, {"_load_data", "_load_index"}
     assert saved < set(first.split()) <= saved | loaded

@@ -53,7 +53,7 @@ Fill = Callable[[Stream, np.uint64, np.uint64, int, Floats], None]
 
 @kernel
 def words(k0: np.uint64, k1: np.uint64, c0: Words, c1: Words, out: Words) -> None:
-    """Write the words of Threefry for arrays of counters into out, (n, 2)."""
+    """Write the words of Threefry for arrays of counters into out (shape (n, 2))."""
     for i in range(len(c0)):
         out[i, 0], out[i, 1] = threefry(k0, k1, c0[i], c1[i])
 
@@ -83,7 +83,7 @@ def keyed(seed: np.uint64, purpose: np.uint64) -> np.uint64:
 
 @kernel
 def coins(seed: np.uint64, rounds: int, p: float, n: int, scratch: Floats, out: Indices, heads: Indices) -> None:
-    """Write the trials of round r into row r of heads, (rounds, n)."""
+    """Write the trials of round r into row r of heads (shape (rounds, n))."""
     for r in range(rounds):
         count = successes(Stream(seed, np.uint64(0), np.uint64(r)), SHARED, p, n, scratch, out)
         for i in range(count):
@@ -94,7 +94,7 @@ def coins(seed: np.uint64, rounds: int, p: float, n: int, scratch: Floats, out: 
 def subsets(
     seed: np.uint64, rounds: int, d: int, taken: NDArray[np.uint8], draws: Floats, out: Indices, members: Indices
 ) -> None:
-    """Write the indicator of the subset of round r into row r of members, (rounds, d)."""
+    """Write the indicator of the subset of round r into row r of members (shape (rounds, d))."""
     for r in range(rounds):
         subset(Stream(seed, np.uint64(0), np.uint64(r)), SHARED, d, taken, draws, out)
         for i in range(len(out)):
@@ -209,8 +209,8 @@ def test_words_of_a_million_counters_are_distinct_and_their_bits_fair() -> None:
 
 
 @pytest.mark.parametrize(("fill", "each"), [(normals, 2), (uniforms, 2), (dithers, 4)])
-def test_numbers_depend_only_on_their_counter(fill: Fill, each: int) -> None:
-    """They do not depend on the number of elements or on the first block."""
+def test_numbers_depend_only_on_their_counters(fill: Fill, each: int) -> None:
+    """The numbers do not depend on the number of elements or on the first block."""
     stream = Stream(np.uint64(3), np.uint64(1), np.uint64(2**40))
     n = 1_000_000
     whole, part = np.empty(padded(n)), np.empty(padded(n))
@@ -307,7 +307,7 @@ def test_uniforms_have_the_uniform_law(fill: Fill) -> None:
 
 
 def test_dithers_of_one_word_round_independently() -> None:
-    """Chi-square test of the joint frequencies, on a grid, of numbers that share a word: 15 degrees, at 1e-9."""
+    """Chi-square test, 15 degrees of freedom, at 1e-9: joint frequencies, on a grid, of two numbers from one word."""
     u = drawn(dithers, 1_000_000, PRIVATE).reshape(-1, 4)
     for first, second in ((0, 2), (1, 3)):
         cells = np.bincount((4 * u[:, first]).astype(int) * 4 + (4 * u[:, second]).astype(int), minlength=16)

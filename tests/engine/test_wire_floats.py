@@ -34,7 +34,7 @@ def from_half(bits: Halves, out: Floats) -> None:
 
 
 def halves(numbers: ArrayLike, u: ArrayLike) -> Halves:
-    """Return the float16 bits of numbers, (n,), rounded with the uniforms u."""
+    """Return the float16 bits of numbers (shape (n,)), rounded with the uniforms u."""
     x = np.asarray(numbers, float)
     out = np.empty(len(x), np.uint16)
     with np.errstate(all="ignore"):
@@ -95,9 +95,9 @@ def between_neighbours() -> tuple[Floats, Floats, Floats]:
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_rounding_is_between_the_neighbours_and_unbiased(sign: float) -> None:
-    """A number is rounded up exactly for the uniforms u < f, where f is its position between the neighbours.
+    """A number is rounded up if and only if the uniform u is below f, its position between the two neighbours.
 
-    So the probability is f, and (1 - f) low + f high = x. The test tries u at both sides of the threshold.
+    So it is rounded up with probability f, and (1 - f) low + f high = x. The test tries u on both sides of f.
     """
     low, high, x = between_neighbours()
     f = (x - low) / (high - low)
@@ -155,7 +155,7 @@ def test_float64_is_exact(values: list[float]) -> None:
 @pytest.mark.parametrize("bits", [16, 32, 64])
 @pytest.mark.parametrize("n", [0, 1, 3, 127, 1023, 1024, 1025, 3000])
 def test_only_the_bytes_of_the_floats_are_written_and_read(bits: int, n: int) -> None:
-    """Exactly n floats are written, and reading them needs no other byte."""
+    """Exactly n floats are written, and no other byte is needed to read them."""
     x = np.random.default_rng(n).standard_normal(n)
     size, payload = packed(x, bits, room=100)
     assert size == bits // 8 * n

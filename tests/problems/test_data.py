@@ -47,7 +47,7 @@ def test_raw_does_not_change_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-160, 1.0, 1e140])
-def test_standardize(tmp_path: Path, scale: float) -> None:
+def test_standardized_columns_have_mean_0_and_variance_1(tmp_path: Path, scale: float) -> None:
     features, targets = sample()
     features[:, 1] = scale * (3 + features[:, 1])
     path = write_rows(tmp_path / "data.csv", features, targets + 7)
@@ -58,7 +58,7 @@ def test_standardize(tmp_path: Path, scale: float) -> None:
     assert dataset.targets.std() == pytest.approx(targets.std(), rel=1e-12)
 
 
-def test_standardize_fits_what_an_intercept_fits() -> None:
+def test_standardizing_has_the_effect_of_an_intercept() -> None:
     population = Digits(preprocessing="standardize").prepare(1)
     raw = Digits().dataset
     with_intercept = np.column_stack([raw.features, np.ones(len(raw.targets))])
@@ -94,7 +94,7 @@ def test_only_pca_accepts_dependent_columns(tmp_path: Path) -> None:
     assert rotated.prepare(2).covariance.eigenvalues.min() > 0.1
 
 
-def test_columns_that_are_dependent_once_centred_are_refused(tmp_path: Path) -> None:
+def test_columns_that_are_dependent_after_centring_are_refused(tmp_path: Path) -> None:
     features = np.eye(3)[np.arange(30) % 3]  # one-hot
     path = write_rows(tmp_path / "data.csv", features, np.arange(30.0))
     assert file_problem(path).dimension_of() == 3

@@ -150,12 +150,12 @@ def test_without_a_network_one_sentence_says_how_to_fix_it(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_server_that_never_answers_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The server accepts the connection and sends nothing."""
     monkeypatch.setattr(openml, "PATIENCE", 0.2)
     monkeypatch.setenv("MPI_FED_CACHE_DIR", str(tmp_path))
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(_openml, "_DATA_INFO", f"{address}/data/{{}}")
         with pytest.raises(ValueError, match=r"data_id = 7 cannot be fetched .*\(timed out\); without a network"):
             OpenML(data_id=7).location()

@@ -15,7 +15,7 @@ from mpi_fed.problems.population import Covariance, EmpiricalClient, Population
 
 @pytest.mark.parametrize("preprocessing", ["raw", "standardize", "pca"])
 @pytest.mark.parametrize("clients", [1, 7])
-def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing: Any, clients: int) -> None:
+def test_the_optimum_and_the_excess_risk_agree_with_the_rows(preprocessing: Any, clients: int) -> None:
     population = Digits(preprocessing=preprocessing).prepare(clients)
     best = population.optimum
     assert np.abs(gradient(population, best)).max() < 1e-10
@@ -27,7 +27,7 @@ def test_optimum_is_stationary_and_excess_risk_is_that_of_the_rows(preprocessing
     assert population.excess_risk(best) == 0
 
 
-def test_clients_have_the_same_weight_whatever_their_rows() -> None:
+def test_clients_with_different_numbers_of_rows_have_the_same_weight() -> None:
     features, targets = sample(rows=60)
     clients = [EmpiricalClient(features[:10], targets[:10]), EmpiricalClient(features[10:], targets[10:] + 3)]
     population = Population([*clients, clients[0]])  # the first law twice
@@ -45,7 +45,7 @@ def test_optimum_of_ill_conditioned_rows() -> None:
     population = Population([EmpiricalClient(features, features @ truth)])
     np.testing.assert_allclose(population.optimum, truth, atol=1e-7)
     normal_equations = np.linalg.solve(features.T @ features, features.T @ (features @ truth))
-    assert np.abs(normal_equations - truth).max() > 1e-5  # the error that the factorisation avoids
+    assert np.abs(normal_equations - truth).max() > 1e-5  # the error that the factorization avoids
     np.testing.assert_allclose(np.sqrt(population.covariance.eigenvalues * 200), np.logspace(0, -7, 8), rtol=1e-6)
 
 

@@ -72,7 +72,7 @@ def test_csv_round_trip(tmp_path: Path, table: Array, separator: str, header: bo
 @given(table=tables, first=st.sampled_from([0, 1]))
 @settings(shared_folder, max_examples=30)
 def test_svm_round_trip(tmp_path: Path, table: Array, first: int) -> None:
-    """Indices begin at 0 or 1, and zeros are left out, except in the first and last columns, which show the range."""
+    """Indices begin at 0 or 1. Zeros are not written, except in the first and last columns, which show the range."""
     table[0, [1, -1]] = 1.0
     entries = [[f"{j + first}:{v!r}" for j, v in enumerate(row) if v] for row in table[:, 1:].tolist()]
     rows = [" ".join([repr(y), *x, "# note"]) for y, x in zip(table[:, 0].tolist(), entries, strict=True)]
@@ -222,7 +222,7 @@ def test_random_bytes_are_refused_in_one_sentence(tmp_path: Path, suffix: str, c
 @given(suffix=st.sampled_from(FORMATS), share=st.floats(0, 0.99))
 @settings(shared_folder, max_examples=100)
 def test_truncated_files_are_refused_or_shorter(tmp_path: Path, suffix: str, share: float) -> None:
-    path = tmp_path / f"torn{suffix}"
+    path = tmp_path / f"truncated{suffix}"
     features, targets = sample(rows=20)
     write_rows(path, features, targets)
     whole = path.read_bytes()

@@ -30,7 +30,7 @@ def test_iid_split_is_a_near_equal_partition(clients: int) -> None:
         assert all(np.shares_memory(part, whole) and part.flags.c_contiguous for part in parts)
 
 
-def test_seed_draws_the_split() -> None:
+def test_the_seed_determines_the_split() -> None:
     first, again, other = (rows_of(Digits(seed=s).prepare(4))[0].targets.copy() for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -39,10 +39,10 @@ def test_seed_draws_the_split() -> None:
 
 @pytest.mark.parametrize("clustering", ["k-means", "gaussian-mixture"])
 @pytest.mark.parametrize(("clients", "clusters"), [(5, None), (5, 12), (5, 2), (1, 3)])
-def test_clusters_are_dealt_out_whole(clients: int, clusters: int | None, clustering: str) -> None:
-    """Twelve heaps are far apart, and no client gets a part of one, unless clusters are fewer than clients.
+def test_clusters_are_assigned_as_a_whole(clients: int, clusters: int | None, clustering: str) -> None:
+    """No client gets only a part of a heap (twelve are far apart), unless there are fewer clusters than clients.
 
-    A mixture with fewer components than heaps may cut a heap, since its ellipses are large.
+    A mixture with fewer components than heaps may cut a heap, since the ellipses of its components are large.
     """
     generator = np.random.default_rng(1)
     heap = np.repeat(np.arange(12), 20)
@@ -66,8 +66,8 @@ def test_a_split_makes_clients_differ_and_keeps_the_rows(split: dict[str, Any]) 
     assert all(c.features.flags.c_contiguous for c in rows_of(shifted.prepare(6)))
 
 
-def test_the_risk_is_that_of_the_rows_as_they_are_split() -> None:
-    """w* and H give clients, not rows, the same weight; both are computed directly from the clients' moments."""
+def test_the_risk_gives_clients_the_same_weight() -> None:
+    """Clients, not rows, have the same weight in w* and H. The test computes both from the clients' moments."""
     population = Digits(preprocessing="standardize", split="dirichlet", concentration=0.3).prepare(4)
     clients = rows_of(population)
     assert len({len(c.targets) for c in clients}) == 4

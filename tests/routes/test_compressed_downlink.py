@@ -1,4 +1,4 @@
-"""A compressed downlink in the compiled loop: the messages that ranks get, the ledger, and the law of the direction."""
+"""A compressed downlink in the compiled loop: the messages to the ranks, the ledger, and the law of the direction."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_rank_decodes_the_same_bytes(
 
 @pytest.mark.mpi(ranks=2)
 def test_a_wrong_message_of_the_root_is_reported(world: World, tmp_path: Path) -> None:
-    """Only the checked kernel of rank 1 expects another mask."""
+    """The test changes the mask that the kernel of rank 1 expects."""
     assert world.size == 2
     (plain,) = configurations(tmp_path, "both", (UP,), rounds=ROUNDS)
     configuration = two_way(plain, "bernoulli", p=0.3)
@@ -124,7 +124,7 @@ def test_a_wrong_message_of_the_root_is_reported(world: World, tmp_path: Path) -
 
 
 def directions(configuration: Any, comm: MPI.Comm, start: Array, rounds: int) -> Array:
-    """Return the directions of the steps, (rounds, d), at `start`, (d,), which steps of 1e-6 hardly leave."""
+    """Return the directions of the steps (shape (rounds, d)) at `start` (shape (d,)); steps of 1e-6 stay close."""
     simulation = simulated(configuration, comm, rounds)
     simulation.start(0)
     simulation.state.w[:] = start
@@ -147,10 +147,10 @@ def both_ways(
 
 @pytest.mark.mpi(ranks=1)
 def test_both_compressions_are_unbiased_with_the_omega_of_the_step(world: World, tmp_path: Path) -> None:
-    """E t = g and E||t||^2 = (omega+1) ||g||^2, with equality here.
+    """E t = g and, for these compressors, E||t||^2 = (omega+1) ||g||^2 with equality.
 
-    The second would be wrong if the root drew the client's random numbers. 6 scores: a false alarm once in 2 10^4
-    (|z| < 4.5).
+    The second equation would be wrong if the root drew the client's random numbers. The test has 6 scores, each with
+    |z| < 4.5: a false alarm once in 2 10^4 tests.
     """
     assert world.size == 1
     tables: dict[str, Any] = {"problem": 'batch_size = "full"', "algorithm": "step_size = 1e-6"}
@@ -170,7 +170,7 @@ def test_both_compressions_are_unbiased_with_the_omega_of_the_step(world: World,
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("downlink", ['kind = "bernoulli"\np = 0.4', 'kind = "quantization"\nlevels = 1'])
 def test_the_noise_at_the_optimum(world: World, tmp_path: Path, downlink: str) -> None:
-    """Tr(C H^-1) of the directions at w* equals the predicted limit trace. A false alarm: 6e-5 each."""
+    """Tr(C H^-1) of the directions at w* equals the predicted limit trace. A false alarm has probability 6e-5."""
     from mpi_fed.theory.prediction import compute
 
     assert world.size == 1
@@ -189,7 +189,7 @@ def test_the_noise_at_the_optimum(world: World, tmp_path: Path, downlink: str) -
 @pytest.mark.mpi(ranks=1)
 @pytest.mark.parametrize("algorithm", ["", MEMORIES], ids=["sgd", "control-variates"])
 def test_runs_have_the_predicted_risk(world: World, tmp_path: Path, algorithm: str) -> None:
-    """Over 2000 repetitions of 30 rounds, for the last iterate and the average. A false alarm: 1.3e-4 each."""
+    """2000 repetitions of 30 rounds test the last and the averaged iterate. A false alarm has probability 1.3e-4."""
     from mpi_fed.theory.prediction import compute
 
     assert world.size == 1
@@ -213,7 +213,10 @@ def test_runs_have_the_predicted_risk(world: World, tmp_path: Path, algorithm: s
 
 
 def test_downlinks_of_a_study_file(tmp_path: Path) -> None:
-    """Tables and lists make grids with distinct labels and file names; the tables of a log build the configuration."""
+    """Tables and lists make grids with distinct labels and file names.
+
+    The tables of a log build the same configuration again.
+    """
     grid = both_ways(tmp_path, 'kind = "quantization"\nlevels = [1, 2]', 'kind = "rand-h"\nomega = 1.5')
     assert [c.label for c in grid] == [
         f"bernoulli value_bits=64 p=0.5 downlink={rest}"

@@ -1,4 +1,4 @@
-"""reduce-levels: quantization with a common scale adds up exactly, is unbiased, and has the stated variance."""
+"""Route reduce-levels: quantization with a common scale adds up exactly, is unbiased, and has the stated variance."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def simulated(configuration: Any, comm: MPI.Comm, stop: int = ROUNDS) -> Any:
 @pytest.mark.mpi(ranks=[1, 2, 4], slow=[4])
 @pytest.mark.parametrize(("levels", "bits"), [(1, 32), (100, 64), (32767, 64)])
 def test_sums_are_exact(world: World, tmp_path: Path, levels: int, bits: int) -> None:
-    """Integers of 8, 16 and 32 bits give the bits of one rank on any number of ranks."""
+    """With integers of 8, 16 and 32 bits, the iterates on any number of ranks have the bits of those on one rank."""
     from mpi4py import MPI
 
     configuration = quantized(tmp_path, levels, bits=bits)
@@ -54,10 +54,10 @@ def test_sums_are_exact(world: World, tmp_path: Path, levels: int, bits: int) ->
 
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize(("levels", "width"), [(1, 1), (25, 1), (26, 2), (6553, 2), (6554, 4)])
-def test_ledger(world: World, tmp_path: Path, levels: int, width: int) -> None:
-    """An integer holds 5 s, up to 127, 32,767 or more.
+def test_the_ledger_counts_integers_of_the_fewest_bytes(world: World, tmp_path: Path, levels: int, width: int) -> None:
+    """An integer holds a sum of up to 5 s: one byte up to 127, two bytes up to 32,767, else four bytes.
 
-    The uplink counts a norm and d integers for each rank, the downlink the largest norm and w.
+    The uplink counts a norm and d integers for each rank, and the downlink the largest norm and w.
     """
     totals = simulated(quantized(tmp_path, levels, bits=32), world.comm).wire.totals
     if world.is_root:
@@ -81,7 +81,7 @@ def test_one_client_sends_plain_quantization(world: World, tmp_path: Path, level
 @pytest.mark.mpi(ranks=2)
 @pytest.mark.parametrize("levels", [1, 3])
 def test_mean_and_variance_of_decoded_messages(world: World, tmp_path: Path, levels: int) -> None:
-    """At fixed gradients, over M rounds, 2 x 13 scores are below 5: a false alarm in fewer than 1 of 10,000 tests.
+    """At fixed gradients, over 3,000 rounds, 2 x 13 scores are below 5: a false alarm in fewer than 1 of 10,000 tests.
 
     The scores of the variance use the fourth moments of the law.
     """
@@ -115,8 +115,8 @@ def test_mean_and_variance_of_decoded_messages(world: World, tmp_path: Path, lev
     assert plain.min() < 0.9 * scale, "the test needs clients whose norms differ from the common scale"
 
 
-def test_predictions(tmp_path: Path) -> None:
-    """Theory predicts one client, as plain quantization, and does not predict several."""
+def test_there_are_predictions_only_for_one_client(tmp_path: Path) -> None:
+    """One client sends plain quantization, for which there is a prediction; several clients have no prediction."""
     from mpi_fed.theory.prediction import compute
 
     configuration = quantized(tmp_path, 1)

@@ -50,7 +50,7 @@ def same_everywhere(world: World, array: NDArray[np.float64]) -> bool:
 
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda text: text.replace("\n", ", "))
-def test_ranks_that_decode_compute_what_the_root_computes(world: World, tmp_path: Path, compressor: str) -> None:
+def test_ranks_that_decode_compute_the_iterates_of_the_root(world: World, tmp_path: Path, compressor: str) -> None:
     """All ranks have the same iterates, bit for bit, and the same messages in the ledger."""
     for configuration in configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS):
         fixed = configuration.compressor.fixed_length
@@ -71,13 +71,13 @@ TREES = (
     'kind = "quantization"\nlevels = 3',
     'kind = "bernoulli"\np = 0.3\nindices = ["shared", "explicit"]',
 )
-"""Compressors with one length, with lengths computed from the shared seed, with lengths that only senders know."""
+"""Compressors with equal lengths, with lengths computed from the shared seed, with lengths that only senders know."""
 
 
 @pytest.mark.mpi(ranks=[3, 4], slow=[4])
 @pytest.mark.parametrize("compressor", TREES, ids=["fixed", "varying"])
 def test_a_tree_changes_no_bit(world: World, tmp_path: Path, compressor: str) -> None:
-    """Groups have two ranks (a third rank is a group by itself), all ranks, or ranks that are not neighbours."""
+    """A group has two ranks (a third rank is a group of its own), all ranks, or ranks that are not consecutive."""
     from mpi_fed.routes.tree import TreeRoute
 
     class InTurn(TreeRoute):
@@ -91,8 +91,8 @@ def test_a_tree_changes_no_bit(world: World, tmp_path: Path, compressor: str) ->
 
 
 @pytest.mark.mpi(ranks=[3, 4], slow=[4])
-def test_ledger_of_a_tree(world: World, tmp_path: Path) -> None:
-    """Both levels count: messages to leaders, then to the root; w to two leaders, then to all ranks."""
+def test_the_ledger_counts_both_levels_of_a_tree(world: World, tmp_path: Path) -> None:
+    """Messages go to leaders and then to the root; w goes to two leaders and then to all ranks."""
     groups = 2
     d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
@@ -122,7 +122,7 @@ def test_a_tree_carries_checksums(world: World, tmp_path: Path) -> None:
 
 @pytest.mark.mpi(ranks=3)
 def test_one_rank_continues_the_checkpoint_of_a_tree(world: World, tmp_path: Path) -> None:
-    """The root alone continues a run of three ranks; closing frees the tree's communicators."""
+    """One rank, the root, continues a run of three ranks. Closing a simulation frees the tree's communicators."""
     from mpi4py import MPI
 
     from mpi_fed.engine import mpi_calls
@@ -149,15 +149,15 @@ def test_one_rank_continues_the_checkpoint_of_a_tree(world: World, tmp_path: Pat
 @pytest.mark.mpi(ranks=[1, 3])
 @pytest.mark.parametrize(("bits", "tolerance"), [(64, 1e-13), (32, 1e-5)])
 def test_sums_equal_those_of_the_root(world: World, tmp_path: Path, bits: int, tolerance: float) -> None:
-    """They are equal up to rounding: each rank first adds its clients' messages, and MPI chooses the order of ranks."""
+    """The sums are equal up to rounding: each rank first adds up its clients' messages, and MPI orders the ranks."""
     (configuration,) = configurations(tmp_path, "gaussian", (f'kind = "none"\nvalue_bits = {bits}',), rounds=ROUNDS)
     expected = simulated(configuration, world.comm).state.w
     for kind, options in SUMS:
-        found = simulated(routed(configuration, kind, **options), world.comm)
-        np.testing.assert_allclose(found.state.w, expected, rtol=tolerance, atol=tolerance)
-        assert same_everywhere(world, found.state.model)
+        summed = simulated(routed(configuration, kind, **options), world.comm)
+        np.testing.assert_allclose(summed.state.w, expected, rtol=tolerance, atol=tolerance)
+        assert same_everywhere(world, summed.state.model)
         if world.is_root and world.size > 1 and bits == 32:
-            assert found.state.w.tobytes() != expected.tobytes(), "several clients of a rank are added up first"
+            assert summed.state.w.tobytes() != expected.tobytes(), "several clients of a rank are added up first"
 
 
 COMMON = [
@@ -173,15 +173,15 @@ COMMON = [
 @pytest.mark.mpi(ranks=[1, 3], slow=[1])
 @pytest.mark.parametrize("compressor", COMMON, ids=["rand-h", "bernoulli", "sketch"])
 def test_messages_of_a_common_mask_add_up(world: World, tmp_path: Path, compressor: str) -> None:
-    """The sum of the messages decodes to the sum of the decoded ones, with the same messages in the ledger."""
+    """The sum of the messages decodes to the sum of the decoded messages, with the same messages in the ledger."""
     (configuration,) = configurations(tmp_path, "gaussian", (compressor,), rounds=ROUNDS)
     expected = simulated(configuration, world.comm)
     for kind in ("reduce", "allreduce"):
-        found = simulated(routed(configuration, kind), world.comm)
-        np.testing.assert_allclose(found.state.w, expected.state.w, rtol=1e-11, atol=1e-11)
+        summed = simulated(routed(configuration, kind), world.comm)
+        np.testing.assert_allclose(summed.state.w, expected.state.w, rtol=1e-11, atol=1e-11)
         if world.is_root:
-            assert found.wire.totals[PAYLOAD_BYTES] == expected.wire.totals[PAYLOAD_BYTES] > 0
-            assert CLIENTS * found.wire.totals[UPLINK_BYTES] == world.size * found.wire.totals[PAYLOAD_BYTES]
+            assert summed.wire.totals[PAYLOAD_BYTES] == expected.wire.totals[PAYLOAD_BYTES] > 0
+            assert CLIENTS * summed.wire.totals[UPLINK_BYTES] == world.size * summed.wire.totals[PAYLOAD_BYTES]
 
 
 @pytest.mark.mpi(ranks=2)
@@ -195,8 +195,8 @@ def test_a_common_mask_is_drawn_independently_of_own_masks(world: World, tmp_pat
 
 
 @pytest.mark.mpi(ranks=3)
-def test_ledger(world: World, tmp_path: Path) -> None:
-    """The uplink counts the send buffers of all ranks, the downlink the bytes that all ranks receive."""
+def test_the_ledger_counts_the_bytes_of_each_route(world: World, tmp_path: Path) -> None:
+    """The uplink counts the send buffers of all ranks, and the downlink the bytes that all ranks receive."""
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
     d, n, ranks = 8 * DIMENSION, CLIENTS, world.size
     slots = -(-n // ranks)
@@ -224,18 +224,18 @@ def test_ledger(world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize("bits", [32, 16])
 @pytest.mark.parametrize("kind", ["gather", "reduce", "tree"])
 def test_a_downlink_of_fewer_bits(world: World, tmp_path: Path, kind: str, bits: int) -> None:
-    """All ranks compute with the same rounding of the root's w, for every number of ranks."""
+    """All ranks compute with the same rounded w of the root, for every number of ranks."""
     from mpi4py import MPI
 
     (configuration,) = configurations(tmp_path, "gaussian", NONE, rounds=ROUNDS)
     configuration = routed(configuration, kind, downlink_bits=bits)
-    found = simulated(configuration, world.comm)
-    model = found.state.model
+    rounded = simulated(configuration, world.comm)
+    model = rounded.state.model
     assert same_everywhere(world, model)
     floats: Any = {32: np.float32, 16: np.float16}[bits]
     assert (model.astype(floats) == model).all()
     if world.is_root:
-        w = found.state.w
+        w = rounded.state.w
         assert (w != model).any()
         if bits == 32:
             np.testing.assert_array_equal(model, w.astype(np.float32))
@@ -243,7 +243,7 @@ def test_a_downlink_of_fewer_bits(world: World, tmp_path: Path, kind: str, bits:
             lower = np.abs(w) * (1 - 2.0**-10) - 2.0**-24
             assert ((np.abs(model) >= lower) & (np.abs(model) <= np.abs(w) * (1 + 2.0**-10) + 2.0**-24)).all()
         receipts = world.size + (kind == "tree")
-        assert found.wire.totals[DOWNLINK_BYTES] == ROUNDS * bits // 8 * DIMENSION * receipts
+        assert rounded.wire.totals[DOWNLINK_BYTES] == ROUNDS * bits // 8 * DIMENSION * receipts
     if kind != "reduce":
         alone = simulated(configuration, MPI.COMM_SELF)
         assert alone.state.model.tobytes() == model.tobytes()
@@ -267,8 +267,8 @@ def test_a_checkpoint_holds_the_rounded_model(world: World, tmp_path: Path) -> N
 
 
 @pytest.mark.mpi(ranks=2)
-def test_the_first_client_whose_number_overflows_is_named(world: World, tmp_path: Path) -> None:
-    """The message names neither the root, whose w is NaN from then on, nor the first rank."""
+def test_the_first_client_whose_number_overflows_is_reported(world: World, tmp_path: Path) -> None:
+    """The error reports neither the root, whose w is NaN after the overflow, nor the first rank."""
     from mpi_fed.engine.random_streams import THE_ROOT
     from mpi_fed.errors import InputError
     from mpi_fed.runner.repetitions import _check_overflow
@@ -321,7 +321,10 @@ MASKED = ['kind = "rand-h"\nh = 2', 'kind = "bernoulli"\np = 0.4', 'kind = "sket
 @pytest.mark.parametrize("compressor", MASKED, ids=["r", "b", "s"])
 @pytest.mark.parametrize("mask", ["common", "own"])
 def test_the_noise_at_the_optimum_of_a_common_mask(world: World, tmp_path: Path, compressor: str, mask: str) -> None:
-    """The trace equals its prediction, over rounds with steps too small to leave w*. A false alarm: 6e-5 each."""
+    """The trace over rounds with steps too small to leave w* equals its prediction.
+
+    A false alarm has probability 6e-5.
+    """
     from mpi_fed.runner.simulation import Simulation
     from mpi_fed.theory.prediction import compute
 

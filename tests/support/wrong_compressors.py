@@ -72,7 +72,7 @@ class ScaledKernel(NamedTuple):
 
 @compressors.register
 class Scaled(NoCompression):
-    """Decodes every coordinate 0.1 per cent too large, and overwrites `out` in place of adding to it."""
+    """A compressor that decodes every coordinate 0.1 per cent too large, and overwrites `out`."""
 
     kind = "scaled"
     Kernel: ClassVar[Any] = ScaledKernel
@@ -92,7 +92,7 @@ class Scaled(NoCompression):
 
 @compressors.register
 class WrongTheory(RandH):
-    """Draws correctly, but states the covariance of independent coins, and one bit a value too few."""
+    """A correct rand-h that states the covariance of independent coins, and one bit too few for each value."""
 
     kind = "wrong-theory"
 
@@ -105,7 +105,7 @@ class WrongTheory(RandH):
 
 @compressors.register
 class WrongProbability(Bernoulli):
-    """Keeps a coordinate with probability 1.1 p, and states p."""
+    """A compressor that keeps each coordinate with probability 1.1 p, but states p."""
 
     kind = "wrong-probability"
 
@@ -121,7 +121,7 @@ class NaturalKernel(NamedTuple):
 class Exponents(Compressor):
     """Natural compression (Horvath et al., 2022): |x_j| is rounded at random to a neighbouring power of two.
 
-    A sign and an exponent in 16 bits a coordinate; omega = 1/8. No closed form is stated.
+    A coordinate takes 16 bits, for a sign and an exponent; omega = 1/8. No closed form is stated.
     """
 
     value_bits: Literal[32] = 32
@@ -173,7 +173,7 @@ class Exponents(Compressor):
 
 @compressors.register
 class Natural(Exponents):
-    """Correct; it states only its bound omega."""
+    """A correct compressor that states only its bound omega."""
 
     kind = "natural"
     encode: ClassVar[Any] = staticmethod(Exponents.encode)
@@ -182,7 +182,7 @@ class Natural(Exponents):
 
 @compressors.register
 class CommonDither(Exponents):
-    """Draws the same rounding for all clients."""
+    """A compressor that draws the same rounding for all clients."""
 
     kind = "common-dither"
     common = True

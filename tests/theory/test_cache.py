@@ -1,4 +1,4 @@
-"""The digest of sources in a prediction's key covers all imports of theory that can affect a prediction."""
+"""The digest of sources in a prediction's key covers all modules whose code can affect a prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The theory of a compressed downlink: every round against simulation, its methods against each other, its limits.
+"""Predictions with a compressed downlink against simulation, their methods against each other, and their limits.
 
 Simulation: means over 4000 repetitions at K and halfway, for the averaged and the last iterate, |z| < 5 each. There are
 16 cells of 4 scores. By the normal distribution a run with fresh seeds fails by chance once in 2 10^4; the seeds are
@@ -156,7 +156,7 @@ def test_memories_with_a_downlink_tend_to_their_limit() -> None:
 
 
 class Skewed(Compressor):
-    """C(x) = x + b A x, b = +-1, with a matrix A that is not symmetric: c is not its own adjoint."""
+    """C(x) = x + b A x, b = +-1, with a matrix A that is not symmetric, so that c is not its own adjoint."""
 
     kind = "skewed"
     linear = True
@@ -172,7 +172,7 @@ LINEAR = [small("sketch", h=2), small("rand-h", h=1), Skewed()]
 
 @pytest.mark.parametrize("down", LINEAR, ids=["sketch", "rand-h", "skewed"])
 def test_the_limit_without_an_exact_recursion_agrees_with_simulated_messages(down: Compressor) -> None:
-    """Quantization of batches, with sampled gradients: c_down of the same C_up, by its adjoint at H^-1."""
+    """Quantization of batches, with sampled gradients: c_down of the same S_up, by the adjoint of c_down at H^-1."""
     population = gaussian("optimum")
     rng = np.random.default_rng(0)
     quantization, covariance = small("quantization", levels=1), population.covariance
@@ -243,7 +243,7 @@ def test_quantization_on_the_downlink_has_only_a_limit(tmp_path: Path) -> None:
 def test_the_limit_with_quantization_on_the_downlink_agrees_with_simulated_messages(
     name: str, batch: int | None, compressor: Choice
 ) -> None:
-    """200,000 directions at w* from the plain simulation. 6 scores, |z| < 4.3: fails by chance once in 10^4."""
+    """200,000 directions at w* are simulated. 6 scores, |z| < 4.3: the test fails by chance once in 10^4."""
     population, down, rng = POPULATIONS[name], small("quantization", levels=1), np.random.default_rng(2)
     up = small(compressor[0], **compressor[1])
     w = np.repeat(population.optimum[None], 200_000, axis=0)
@@ -278,14 +278,14 @@ def test_draws_have_the_moments_of_the_compressor(kind: str) -> None:
 
 
 def test_a_common_mask_and_a_downlink(tmp_path: Path) -> None:
-    """c_down(c_up(v)) for the mean gradient v: for a diagonal H the limit trace is (1/p_up)(1/p_down) sigma^2 d/N."""
+    """For a diagonal H the limit trace is (1/p_up) (1/p_down) sigma^2 d/N."""
     compressor, problem = 'kind = "bernoulli"\np = 0.5\nmask = "common"', 'rotation = "diagonal"'
     prediction = predicted(tmp_path, 'kind = "bernoulli"\np = 0.25', problem, compressor, clients=2)
     assert prediction.limit_trace == pytest.approx(4 / 2 / 0.5 / 0.25)
 
 
 def test_compression_in_the_simulation_has_the_second_moments_of_the_package() -> None:
-    """The simulation's compressors of the downlink have the second moments of theory (|z| < 5, 3 x 10 scores)."""
+    """The compressors in the simulation have the second moments that the package states (|z| < 5, 3 x 10 scores)."""
     rng, x = np.random.default_rng(1), np.array([1.0, -2.0, 0.5, 3.0])
     for kind, parameters in DOWN[:3]:
         draws = compress(small(kind, **parameters), np.repeat(x[None], 40_000, axis=0), rng)

@@ -48,7 +48,7 @@ def joint_step(
     mean: Array,
     second: Array,
 ) -> tuple[Array, Array]:
-    """Return E[z] and E[z z^T], z = (eta, h_1 .. h_N), one round later, written for all clients at once."""
+    """Return E[z] and E[z z^T] one round later, where z = (eta, h_1 .. h_N) holds the memories of all clients."""
     n, size = len(population.clients), D * (len(population.clients) + 1)
     star, move, shift = population.optimum, np.zeros((size, size)), np.zeros(size)
     h_mean = population.covariance.dense

@@ -1,4 +1,4 @@
-"""Gradients one round late: the exact recursion against simulation, known values, and the recursion without delay.
+"""The exact recursion for gradients one round late, against simulation, known values and the recursion without delay.
 
 The simulated cells have |z| < 5 for 4 scores in each of 18 cells. By the normal distribution a run with fresh seeds
 fails by chance once in 2 10^4; the seeds are fixed.
@@ -51,7 +51,7 @@ def test_simulation(clients: Callable[[], Population], kind: str, parameters: di
 
 
 def test_true_gradients_without_compression() -> None:
-    """eta_{k+1} = eta_k - gamma lambda eta_{k-1} up to rounding, at a decreasing step size."""
+    """eta_{k+1} = eta_k - gamma_k lambda eta_{k-1} up to rounding, at a decreasing step size."""
     population = Population([GaussianClient(Covariance(np.array([1.0, 0.3])), np.array([2.0, -1.0]), 0.0)] * 2)
     model = RunModel(population, compressor_of("none", 2), None, delayed=True)
     recursion, steps = recursion_of(model), Steps(0.4, 0.5)

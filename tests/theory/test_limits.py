@@ -43,7 +43,7 @@ TRACES = {  # Tr(C_ania H^-1) at d = 4, sigma = 1, one client, in the order of C
 
 
 def star_trace(population: Population, compressor: Compressor, batch: int | None = 1) -> float:
-    """Return the limit trace by the exact recursion: the trace of its noise at w*."""
+    """Return the limit trace by the exact recursion, as the noise trace at w*."""
     recursion = recursion_of(RunModel(population, compressor, batch))
     return recursion.noise_trace(recursion.core_of(np.zeros(population.dimension), 0.0))
 
@@ -92,7 +92,7 @@ def test_participation_is_immune_to_covariate_shift() -> None:
 
 @pytest.mark.parametrize("bucket", [None, 1, 2, 3])
 def test_norm_products_against_monte_carlo(bucket: int | None) -> None:
-    """Each of 44 means is within 5 standard errors: fails by chance for one in 4 * 10^4 seeds."""
+    """Each of 44 means is within 5 standard errors. The test fails by chance for one in 4 * 10^4 seeds."""
     h = Gaussian(dimension=4, eigenvalue_decay=2.0).prepare(1).covariance.dense
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400_000, 4)) @ np.linalg.cholesky(h).T
@@ -124,7 +124,7 @@ def test_norm_products_at_a_large_condition_number() -> None:
 
 
 def test_the_control_variates_for_more_levels_reduce_the_sampling_error() -> None:
-    """s = 3, where a part is sampled: |z| < 5 against plain Monte Carlo, with a smaller standard error."""
+    """At s = 3 a part is sampled. |z| < 5 against plain Monte Carlo, and the standard error is smaller."""
     population = Gaussian(dimension=4).prepare(1)
     compressor = compressor_of("quantization", 4, levels=3)
     recursion = recursion_of(RunModel(population, compressor, 1))
@@ -140,7 +140,7 @@ def test_the_control_variates_for_more_levels_reduce_the_sampling_error() -> Non
 
 @pytest.mark.parametrize("empirical", [False, True])
 def test_the_sampled_limit_agrees_with_the_exact_one(empirical: bool) -> None:
-    """Batch size 1 has both: samples of g at w*, and the closed form of the recursion. |z| < 5."""
+    """At batch size 1 there are two methods: samples of g at w*, and the closed form of the recursion. |z| < 5."""
     rng = np.random.default_rng(2)
     clients: list[Client]
     if empirical:
@@ -159,7 +159,7 @@ def test_the_sampled_limit_agrees_with_the_exact_one(empirical: bool) -> None:
 
 @pytest.mark.parametrize("empirical", [False, True])
 def test_the_limit_with_batches_agrees_with_samples(empirical: bool) -> None:
-    """Shifted clients, b = 3, 1-quantization, against plain samples of batches. |z| < 5."""
+    """Clients with different optima, b = 3 and 1-quantization, against plain samples of batches. |z| < 5."""
     rng = np.random.default_rng(3)
     clients: list[Client]
     if empirical:

@@ -1,4 +1,4 @@
-"""Predictions for whole configurations: the fields, exact and approximate ones, the cache, the command."""
+"""Predictions for whole configurations: their fields, exact and approximate predictions, the cache, the command."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_the_weights_of_the_limit_distribution_add_up_to_its_mean(study: MakeStu
 def test_stability_is_unknown_for_eigenvalues_too_small_for_float64(
     study: MakeStudy, dimension: int, decay: int
 ) -> None:
-    """The stationary moments cannot be computed; a default step size is never called too large."""
+    """The stationary moments cannot be computed here, and a default step size must not be reported as too large."""
     problem = {"dimension": dimension, "eigenvalue_decay": decay, "rotation": "diagonal"}
     prediction = predicted(study("none", problem=problem))
     assert prediction.stable is None
@@ -277,7 +277,7 @@ def test_the_note_says_when_the_shape_of_the_noise_is_computed(
 def test_risks_that_take_too_long_are_null_with_a_note(
     study: MakeStudy, monkeypatch: pytest.MonkeyPatch, batch: int, plateau: bool
 ) -> None:
-    """The limit is computed all the same, and so is the plateau if it is exact."""
+    """The limit trace is still computed, and so is an exact plateau trace."""
     monkeypatch.setattr(propagate, "TIME_LIMIT", 1e-3)
     monkeypatch.setattr(propagate, "doubling_seconds", lambda *_: np.inf)
     monkeypatch.setattr(propagate, "contour_seconds", lambda *_: np.inf)

@@ -1,4 +1,4 @@
-"""One recursion and the methods to run it: single steps, powers of two, the resolvent, the diagonal; and its limits."""
+"""Methods for a recursion agree: single steps, powers of two, the resolvent, the diagonal; and so do its limits."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_the_bound_of_the_theorem_holds() -> None:
 
 
 def test_step_sizes_too_large_are_unstable() -> None:
-    """Gaussian data, no compression: the moments stay bounded exactly if sum_j g l_j / (2 (1 - g l_j)) < 1."""
+    """For Gaussian data without compression the moments stay bounded exactly if sum_j g l_j / (2 (1 - g l_j)) < 1."""
     population = Gaussian(dimension=5, rotation="haar").prepare(1)
     eigenvalues = population.covariance.eigenvalues
     gammas = np.linspace(0.01, 0.99, 2000)
@@ -318,7 +318,7 @@ def test_plugins_that_define_only_a_second_moment() -> None:
 
 
 def test_plugins_that_define_only_a_covariance() -> None:
-    """E[(z^T u)^2 |x|^2] u u^T is known; 8,192 samples are within 5 standard errors of it."""
+    """The exact covariance is known. The prediction from 8,192 samples is within 5 standard errors of it."""
     population = Gaussian(dimension=3, rotation="haar").prepare(1)
     recursion = recursion_of(RunModel(population, Reflected(), 1))
     assert isinstance(recursion, FullMomentsRecursion)

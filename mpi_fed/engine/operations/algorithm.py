@@ -38,7 +38,7 @@ def outgoing(kernel: Any, client: Client, round: int, w: Vector, g: Vector) -> N
 
 @operation
 def sent(kernel: Any, client: Client, compressor: Any, payload: Bytes, message: Message) -> None:
-    """Update the state of the client after it packed a message, for example its memory. The default does nothing.
+    """Update the state of a client, for example its memory, after its message was packed. The default does nothing.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ UNKNOWN = -1
 
 
 class Message(NamedTuple):
-    """The facts about a message that sender and receiver know besides its bytes."""
+    """The facts about a message that sender and receiver know in addition to its bytes."""
 
     stream: Stream  # its random numbers, by seed, client and round
     clients: int  # N, the number of clients
@@ -43,7 +43,7 @@ def encode(kernel: Any, x: Vector, payload: Bytes, message: Message) -> int:
     Returns
     -------
     int
-        The number of bytes written, negated if a number overflowed the wire's floats.
+        The number of bytes written, negative if a number is beyond the range of the payload's floats.
     """
     raise NotImplementedError
 
@@ -63,7 +63,7 @@ def decode(kernel: Any, payload: Bytes, weight: float, out: Vector, message: Mes
     out : (d,) array of float64
         The vector to add to.
     message : Message
-        The message's random numbers. Only SHARED ones are known to the receiver.
+        The message's random numbers. The receiver knows only its SHARED numbers.
     """
     raise NotImplementedError
 
@@ -89,7 +89,7 @@ def length(kernel: Any, message: Message) -> int:
 
 @operation
 def information_bits(kernel: Any, size: int) -> int:
-    """Return the bits of a message before rounding to bytes. Called only if lengths vary.
+    """Return the number of bits of a message before it is rounded up to bytes. Called only if lengths vary.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def checksum_bytes(kernel: Any) -> int:
 
 @operation
 def participants(kernel: Any, seed: np.uint64, round: np.uint64, clients: int, out: NDArray[np.int64]) -> int:
-    """Write the clients that take part in a round. The default writes all.
+    """Write the numbers of the clients that take part in a round. The default writes all clients.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class RoundedBroadcast(NamedTuple):
 class NoDownlink(NamedTuple):
     """No downlink: the uplink has brought the messages to every rank."""
 
-    unused: int
+    unused: int  # compiled code does not allow an empty tuple
 
 
 class CompressedBroadcast(NamedTuple):
@@ -130,13 +130,16 @@ def all_ranks_update(downlink: Any) -> bool:
 
 @operation
 def share_direction(downlink: Any, round: Round, total: Vector, overflow: Slots) -> int:
-    """Send the direction of the step, the root's `total`, to all ranks, and count its bytes; return MPI's code."""
+    """Send the direction of the step, the root's `total`, to all ranks, and count the bytes.
+
+    Return MPI's error code.
+    """
     return 0
 
 
 @operation
 def share_iterate(downlink: Any, round: Round, w: Vector, model: Vector, overflow: Slots) -> int:
-    """Send the root's w to every rank's `model`, at which gradients are taken, and count its bytes.
+    """Send the root's w to every rank's `model`, at which gradients are taken, and count the bytes.
 
     Return MPI's error code.
     """
@@ -147,7 +150,10 @@ def share_iterate(downlink: Any, round: Round, w: Vector, model: Vector, overflo
 
 @operation
 def bare_downlink(downlink: Any, comm: Comm, w: Vector) -> int:
-    """Make only the MPI calls of `share_direction` and `share_iterate`, for `mpi-fed bench`; return MPI's code."""
+    """Make only the MPI calls of `share_direction` and `share_iterate`, for `mpi-fed bench`.
+
+    Return MPI's error code.
+    """
     return send_down(downlink.path, comm, w)
 
 
@@ -236,7 +242,7 @@ def decodes_here(downlink: Any, comm: Comm) -> bool:
 
 @inlined
 def enter_transported(downlink: Any, round: Round, sent: Integer, received: Integer) -> None:
-    """Count the bytes that all ranks handed to MPI, and those that each received if the uplink reaches all ranks."""
+    """Count the bytes that all ranks send together and, if the uplink reaches all ranks, those that each receives."""
     if round.comm.rank == ROOT:
         round.wire.totals[UPLINK_BYTES] += sent
         if uplink_reaches_all(downlink):

@@ -71,7 +71,7 @@ def begin_sum(
 
 @operation
 def progress(pending: Any) -> int:
-    """Let MPI continue the collective, as many MPIs do only inside MPI calls; return MPI's error code."""
+    """Let MPI continue the collective, as many MPI libraries do only inside MPI calls; return MPI's error code."""
     return 0
 
 

@@ -65,7 +65,7 @@ def bare_uplink(kernel: Any, comm: Comm, wire: Wire, size: int) -> int:
     wire : Wire
         The buffers, with the sizes of messages that the last round left.
     size : int
-        The bytes of this rank's messages.
+        The number of bytes of this rank's messages.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The limit as the step size vanishes, from C_ania at w*: by the exact recursion if it exists, else by other means."""
+"""The limit as the step size vanishes, from C_ania: by the exact recursion if it exists, else by other means."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .limit_trace import limit_trace
 from .nonlinear_downlink import added_by_downlink
 
 LARGEST_DENSE = 2000
-"""Above this dimension a limit is given only for recursions on the diagonal."""
+"""Largest dimension for which a limit is computed without the recursion on the diagonal."""
 
 
 def limit(model: RunModel, recursion: Recursion | None) -> Limit:
-    """Return Tr(C_ania H^-1) and, if they are known, the weights of the limit distribution.
+    """Return the limit trace Tr(C_ania H^-1) and, if they are known, the weights of the limit distribution.
 
-    `recursion` is the exact recursion, or None.
+    `recursion` is the exact recursion without delay, or None.
     """
     if recursion is not None and model.alpha is None:
         return _from_recursion(model, recursion)
@@ -45,7 +45,7 @@ def limit(model: RunModel, recursion: Recursion | None) -> Limit:
 def limit_covariance(model: RunModel) -> Array | None:
     """Return C_ania (d, d), the covariance of the mean message at w*, from sampling and compression.
 
-    None with memories, or if the compressor's covariance has no exact form. Raises OutOfReachError if the full
+    It is None with memories, or if the compressor's covariance has no exact form. Raises OutOfReachError if the full
     recursion is too large.
     """
     recursion = full_recursion(model)
@@ -61,7 +61,11 @@ def _from_recursion(model: RunModel, recursion: Recursion) -> Limit:
 
 
 def _limit_weights(model: RunModel, recursion: Recursion, star: Array) -> list[float] | None:
-    """Return the weights of the noise at w*; its covariance is not diagonal if the clients' optima differ."""
+    """Return the weights of the limit distribution.
+
+    They come from the recursion on full moments if the clients' optima differ, since the covariance at w* is then not
+    diagonal.
+    """
     if not isinstance(recursion, DiagonalMomentsRecursion) or not recursion.group.shifted:
         return _sorted(recursion.noise_weights(star))
     try:
@@ -79,7 +83,7 @@ def _with_control_variates(model: RunModel) -> Limit:
 
 
 def _with_nonlinear_downlink(model: RunModel) -> Limit:
-    """Return the limit without the downlink plus the trace that the downlink adds."""
+    """Return the limit of the run without a compressed downlink, plus the trace that the downlink adds."""
     population, downlink, plain = model.population, model.downlink, replace(model, downlink=None)
     uplink = _with_common_mask(plain) if model.common_mask else _from_gradients(plain)
     if downlink is None or uplink.limit_trace is None or uplink.limit_trace_error is None:
@@ -92,11 +96,11 @@ def _with_nonlinear_downlink(model: RunModel) -> Limit:
 
 
 def _with_common_mask(model: RunModel) -> Limit:
-    """Return Tr(C_ania H^-1) for clients that share a linear map: C_ania = c(C_0).
+    """Return Tr(C_ania H^-1) for a common mask, where C_ania = c(S_0).
 
-    The mean message is C(mean g_i), and mean g_i has mean 0 at w* for all optima of the clients. So C_ania is
-    E[C(v) C(v)^T] for a v whose covariance C_0 is the C_ania of a run without compression. Different optima cost
-    nothing in this limit, even without memories, and with true gradients it is 0.
+    All clients use the same linear map C. So the mean message is C(v), where v is the mean gradient. At w* the mean of
+    v is 0, whatever the clients' optima are, and its covariance S_0 is the C_ania of a run without compression.
+    Different optima therefore do not increase this limit, even without memories. With true gradients it is 0.
     """
     try:
         uncompressed = limit_covariance(replace(model, compressor=NoCompression(), downlink=None))
@@ -118,7 +122,7 @@ def _from_gradients(model: RunModel) -> Limit:
 
 
 def _sorted(eigenvalues: Array) -> list[float]:
-    """Return the weights of the limit distribution, the largest first."""
+    """Return the eigenvalues, none below 0, the largest first."""
     weights: list[float] = np.sort(np.maximum(eigenvalues, 0.0))[::-1].tolist()
     return weights
 

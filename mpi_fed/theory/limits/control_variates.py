@@ -15,12 +15,13 @@ TOLERANCE = 1e-12
 
 
 def control_variates_limits(model: RunModel) -> tuple[Array | None, Array]:
-    """Return the eigenvalues (d,) of H^(-1/2) C_ania H^(-1/2), whose sum is Tr(C_ania H^-1), twice.
+    """Return the eigenvalues (d,) of H^(-1/2) C_ania H^(-1/2) for stationary and for ideal memories.
 
-    The first array is for memories in their stationary state at w*: C_ania = N^-2 sum_i (1 - alpha/2) c(Theta_i + V_i),
-    where V_i = Cov(h_i) solves 2 V = alpha c(Theta_i + V). It is None if that equation has no solution.
+    Their sum is Tr(C_ania H^-1). The first array is for memories in their stationary state at w*:
+    C_ania = N^-2 sum_i (1 - alpha/2) c(Theta_i + V_i), where V_i = Cov(h_i) solves 2 V_i = alpha c(Theta_i + V_i). The
+    array is None if this equation has no solution.
 
-    The second array is for ideal memories, h_i = m_i, V_i = 0: C_ania = N^-2 sum_i c(Theta_i).
+    The second array is for ideal memories, h_i = m_i and V_i = 0: C_ania = N^-2 sum_i c(Theta_i).
     """
     recursion, d = control_variates_recursion(model), model.population.dimension
     star = np.zeros((1, d + 1, d + 1))
@@ -37,7 +38,10 @@ def control_variates_limits(model: RunModel) -> tuple[Array | None, Array]:
 
 
 def _memory_covariance(model: RunModel, recursion: ControlVariatesRecursion, theta: Array) -> Array | None:
-    """Return V (1, d, d) by iteration, or None; each iteration contracts by alpha (1 + omega)/2."""
+    """Return V (1, d, d) by iteration, or None if the iteration does not converge.
+
+    Each iteration contracts by alpha (1 + omega)/2.
+    """
     v = np.zeros_like(theta)
     for _ in range(ITERATIONS):
         after = recursion.alpha / 2 * _compressed(model, recursion, theta + v)

@@ -1,4 +1,4 @@
-"""Tr(C_ania H^-1) at w* without the exact recursion: by closed forms if they exist, else by sampled gradients."""
+"""Tr(C_ania H^-1) without the exact recursion: by closed forms if they exist, else by sampled gradients."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..moments.symmetric_packing import CHUNK, Array, unpack
 DRAWS = 1 << 16
 """Number of gradients sampled, over all clients."""
 WORK = 2e8
-"""Largest number of random numbers drawn for these gradients."""
+"""Largest number of random numbers that are drawn for these gradients."""
 
 
 class Estimate(NamedTuple):
-    """A value and its standard error, which is 0 for an exact value."""
+    """A value and its standard error. The standard error of an exact value is 0."""
 
     value: float
     standard_error: float
@@ -40,7 +40,8 @@ def limit_trace(
 ) -> Estimate:
     """Return Tr(C_ania H^-1), where H = `covariance` is the mean of the clients' covariances.
 
-    `batch` is the samples of a gradient (None: true gradients), and `downlink` a linear compressor of the mean message.
+    `batch` is the number of samples of a gradient (None: true gradients). `downlink` is the linear compressor of the
+    mean message, or None.
     """
     inverse = covariance_inverse(covariance)
     if downlink is not None:  # Tr(c(C) H^-1) = Tr(C c*(H^-1))
@@ -98,7 +99,7 @@ def _few_rows(group: EmpiricalClients) -> bool:
 
 
 def compression_traces(compressor: Compressor, gradients: Array, inverse: Array) -> Array:
-    """Return Tr(Cov(C(g) | g) inverse), (n,), at gradients (n, d)."""
+    """Return Tr(Cov(C(g) | g) inverse), of shape (n,), at gradients (n, d)."""
     if compressor.uncorrelated:
         return compressor.variances(gradients) @ np.diag(inverse)
     covariances = unpack(conditional_covariances(compressor, gradients), len(inverse))
@@ -109,7 +110,7 @@ def compression_traces(compressor: Compressor, gradients: Array, inverse: Array)
 def _drawn_trace(
     group: ClientGroup, compressor: Compressor, batch: int, inverse: Array, moment: Array, share: int
 ) -> Estimate:
-    """Return E Tr(Cov(C(g) | g) inverse) from draws, with sum_j inverse_jj g_j^2 and |g|^2 as control variates."""
+    """Return E Tr(Cov(C(g) | g) inverse) from draws of g; sum_j inverse_jj g_j^2 and |g|^2 are control variates."""
     d = len(inverse)
     cost = batch * (d if isinstance(group, EmpiricalClients) else 2) + 4 * d
     draws = DRAWS if compressor.uncorrelated else DRAWS // 16

@@ -26,8 +26,9 @@ def added_by_downlink(
 ) -> Estimate | None:
     """Return an estimate of E Tr(Cov(C_down(t) | t) H^-1) over sampled mean messages t at w*.
 
-    Added to the limit without a downlink, it gives the limit for a downlink that is not linear, whose noise depends on
-    the whole distribution of t. None if messages cannot be sampled, or if there are too many clients.
+    The noise of a downlink that is not linear depends on the whole distribution of t. The limit trace is this estimate
+    plus the limit trace without a compressed downlink. The estimate is None if messages cannot be sampled, or if N d is
+    too large.
     """
     groups = [single for group in groups for single in group.single_clients()]
     clients, inverse = round(sum(group.weight for group in groups)), covariance_inverse(covariance)
@@ -48,7 +49,7 @@ def added_by_downlink(
 def _mean_messages(
     groups: Sequence[ClientGroup], compressor: Compressor, batch: int | None, count: int, rng: np.random.Generator
 ) -> Array | None:
-    """Return mean messages at w*, (count, d), or None if the compressor has no `sampled`."""
+    """Return mean messages at w*, of shape (count, d), or None if the compressor does not define `sampled`."""
     clients = round(sum(group.weight for group in groups))
     total: Array | float = 0.0
     for group in groups:

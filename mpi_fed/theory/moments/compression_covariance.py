@@ -1,8 +1,8 @@
 """The covariance that compression adds to a client's gradient, W = E[Cov(C(g) | g)], as a linear map of U.
 
-The map is exact for linear compressors, W = E[C(g)C(g)^T] - E[g g^T]. It is also exact for homogeneous compressors at
-batch size 1, where g = (z^T u) x: W = E[(z^T u)^2 Cov(C(x) | x)]. Otherwise the gradient is treated as Gaussian, and
-the shape of W is frozen.
+For linear compressors the map is exact: W = c(M) - M, where M = E[g g^T] and c(M) = E[C(g) C(g)^T]. It is also exact
+for homogeneous compressors at batch size 1, where g = (z^T u) x: W = E[(z^T u)^2 Cov(C(x) | x)]. Otherwise the gradient
+is treated as Gaussian, and the shape of W is frozen: the ratio W_jj / E[g_j^2] is computed at one U, and then held.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FROZEN_SAMPLES = 1 << 13
 
 
 class CompressionCovariance(Protocol):
-    """The mean W of all clients, as a map of U."""
+    """The map from U to the mean of W over all clients."""
 
     def __call__(self, second: Array, gradient: Array) -> Array:
-        """Return W (n, d, d) for U (n, d+1, d+1) and the clients' mean E[g g^T] (n, d, d)."""
+        """Return W (n, d, d) for U of shape (n, d+1, d+1) and the clients' mean E[g g^T] (n, d, d)."""
 
     def standard_error(self, second: Array, inverse: Array) -> float:
-        """Return the standard error of Tr(W inverse) for one U (d+1, d+1); 0 if nothing was sampled."""
+        """Return the standard error of Tr(W inverse) for one U of shape (d+1, d+1); 0 if nothing was sampled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +65,11 @@ StandardError = Callable[[Array, Array], float]
 
 @dataclass(frozen=True, eq=False)
 class MatrixCovariance:
-    """W = pack(U) @ matrix: its diagonal (d columns) or the packed matrix (d (d+1)/2 columns)."""
+    """W = pack(U) @ matrix. The matrix has d columns, for the diagonal of W, or d (d+1)/2 columns, for W packed."""
 
     matrix: Array
     errors: Sequence[tuple[float, ClientGroup, StandardError]] = ()
-    """For each group: its share of the clients, the group, and the standard error of its part."""
+    """For each group its share of the clients, the group, and the standard error of its part of W."""
 
     def __call__(self, second: Array, gradient: Array) -> Array:
         covariance, d = pack(second) @ self.matrix, gradient.shape[-1]
@@ -107,7 +107,7 @@ def exact_covariance(
 def frozen_covariance(
     compressor: Compressor, groups: Sequence[ClientGroup], batch: int | None, second: Array
 ) -> MatrixCovariance:
-    """Return the map that keeps the shape of W at U = `second` (d+1, d+1), where g is treated as Gaussian.
+    """Return the map that keeps the shape of W at U = `second` of shape (d+1, d+1), where g is treated as Gaussian.
 
     The shape is W_jj / E[g_j^2] for an uncorrelated compressor, else W / E||g||^2.
     """

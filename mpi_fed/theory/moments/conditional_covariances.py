@@ -28,11 +28,11 @@ class SampledCovariances:
             yield x, conditional_covariances(self.compressor, x)
 
     def mean(self) -> Array:
-        """Return E Cov(C(x) | x), (d, d)."""
+        """Return E Cov(C(x) | x), of shape (d, d)."""
         return unpack(sum(v.sum(axis=0) for _, v in self) / self.count, self.covariance.dimension)
 
     def response(self, pairs: CoordinateProducts) -> Array:
-        """Return E[Cov(C(x) | x) z z^T], both factors packed, with the multiplicity of each pair, z = (x, 1)."""
+        """Return E[Cov(C(x) | x) z z^T] times the multiplicity of each pair, z = (x, 1), with both factors packed."""
         size = self.covariance.dimension + 1
         total = np.zeros((packed_size(size), packed_size(size - 1)))
         for x, values in self:
@@ -42,7 +42,7 @@ class SampledCovariances:
     def standard_error(self, augmented: Array, inverse: Array) -> float:
         """Return the standard error of Tr(E[Cov(C(x) | x) z^T augmented z] inverse).
 
-        `augmented` is (d+1, d+1) and `inverse` (d, d).
+        `augmented` has shape (d+1, d+1), and `inverse` has shape (d, d).
         """
         values = [
             np.einsum("njk,jk->n", unpack(v, len(inverse)), inverse)

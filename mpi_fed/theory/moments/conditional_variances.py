@@ -1,8 +1,9 @@
 """E[v_j(x) (x x^T, 1)] for Gaussian x and the conditional variances v_j(x) = Var(C(x)_j | x) of a compressor.
 
-v is fitted by the control variates ||x_b|| |x_j|, x_j^2, ||x_b||^2 (b is the bucket of j). Their moments are closed
-forms or one-dimensional integrals, so that only the residual needs Monte Carlo. For 1-quantization, with or without
-buckets, v = ||x_b|| |x_j| - x_j^2 exactly: the residual is 0 and no sample is drawn.
+v_j is fitted by a combination of three control variates, ||x_b|| |x_j|, x_j^2 and ||x_b||^2, where x_b are the
+coordinates of the bucket that contains j. The moments of the control variates are closed forms or one-dimensional
+integrals, so that only the residual needs Monte Carlo. For 1-quantization, with or without buckets,
+v_j = ||x_b|| |x_j| - x_j^2 exactly. Then the residual is 0, and no sample is drawn.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from .symmetric_packing import CHUNK, Array, multiplicity, packed_products, pack
 PILOT = 4096
 SAMPLES = 1 << 15
 WORK = 2e11
-"""Largest number of floating-point operations for the samples; it limits their number."""
+"""Largest number of floating-point operations for the samples. It limits the number of samples."""
 
 
 @dataclass(frozen=True)
 class CoordinateProducts:
-    """The products of coordinates that are kept: all, packed, or only the squares, if the others average out."""
+    """The products of coordinates that are kept: all of them, packed, or only the squares.
+
+    The squares suffice if the expectations of all other products are 0.
+    """
 
     squares: bool
 
     def of(self, rows: Array) -> Array:
-        """Return the products of each row, (n, count(size)), for rows (n, size)."""
+        """Return the products of each row, of shape (n, count(size)), for rows (n, size)."""
         return rows**2 if self.squares else packed_products(rows)
 
     def count(self, size: int) -> int:
@@ -38,11 +42,11 @@ class CoordinateProducts:
         return size if self.squares else packed_size(size)
 
     def multiplicity(self, size: int) -> Array:
-        """Return how often each product occurs in z z^T for z of `size` coordinates."""
+        """Return the number of times that each product occurs in z z^T, for a z of `size` coordinates."""
         return np.ones(size) if self.squares else multiplicity(size)
 
     def place(self, moments: Array, means: Array) -> Array:
-        """Return E[v z z^T], z = (x, 1), (count(d+1), m), from E[v x x^T] (count(d), m) and E[v] (m,).
+        """Return E[v z z^T], z = (x, 1), of shape (count(d+1), m), from E[v x x^T] (count(d), m) and E[v] (m,).
 
         E[v x] = 0 because v is even.
         """
@@ -69,7 +73,7 @@ def _control_values(x: Array, bucket: int | None) -> Array:
 
 
 def _control_moments(covariance: Covariance, bucket: int | None, pairs: CoordinateProducts) -> Iterator[Array]:
-    """Yield the exact moments of the control variates, (count(d+1), d) each, in the order of `_control_values`."""
+    """Yield the exact moments (count(d+1), d) of each control variate, in the order of `_control_values`."""
     if pairs.squares:
         return _square_moments(covariance.eigenvalues, bucket, pairs)
     return _product_moments(covariance.dense, bucket, pairs)
@@ -138,13 +142,13 @@ class FittedVariances:
         return coefficients, bool(left <= 1e-11 * controls.max())
 
     def residual(self, x: Array) -> Array:
-        """Return v minus its fit at x (n, d), (n, d)."""
+        """Return v minus its fit, of shape (n, d), at x of shape (n, d)."""
         fit = np.einsum("cnj,cj->nj", _control_values(x, self.bucket), self.coefficients)
         residual: Array = self.variances(x) - fit
         return residual
 
     def means(self) -> Array:
-        """Return E[v_j(x)], (d,)."""
+        """Return E[v_j(x)], of shape (d,)."""
         h = self.covariance.dense
         traces = np.empty(len(h))
         for b in buckets(len(h), self.bucket):
@@ -154,7 +158,7 @@ class FittedVariances:
         return means
 
     def response(self, pairs: CoordinateProducts) -> Array:
-        """Return E[v_j(x) z z^T] with the multiplicity of each pair, z = (x, 1): (count(d+1), d)."""
+        """Return E[v_j(x) z z^T] times the multiplicity of each pair, of shape (count(d+1), d), where z = (x, 1)."""
         size = self.covariance.dimension + 1
         total = np.zeros((pairs.count(size), size - 1))
         exact = _control_moments(self.covariance, self.bucket, pairs)
@@ -168,7 +172,7 @@ class FittedVariances:
     def standard_error(self, augmented: Array, inverse: Array) -> float:
         """Return the standard error of sum_j inverse_jj E[v_j(x) z^T augmented z].
 
-        `augmented` is (d+1, d+1) and `inverse` (d, d).
+        `augmented` has shape (d+1, d+1), and `inverse` has shape (d, d).
         """
         values = [
             (self.residual(x) @ np.diag(inverse))

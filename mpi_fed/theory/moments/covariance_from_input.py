@@ -1,6 +1,6 @@
-"""The covariance that compression adds, W = E[Cov(C(x) | x)], as a function of D = E[x x^T] only, x its input.
+"""The covariance that compression adds, W = E[Cov(C(x) | x)], as a function of only D = E[x x^T].
 
-Control variates need this form, because the input is the difference of a gradient and a memory.
+x is the input of the compressor. With control variates it is the difference of a gradient and a memory.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from .compression_covariance import LinearCovariance, diagonal_matrices, noise_s
 from .symmetric_packing import Array
 
 CovarianceFromInput = Callable[[Array], Array]
-"""D (n, d, d) -> W (n, d, d), both in one basis."""
+"""D (n, d, d) -> W (n, d, d), both in the same basis."""
 
 
 def no_covariance(moments: Array) -> Array:
-    """Return W = 0, (n, d, d)."""
+    """Return W = 0, of shape (n, d, d)."""
     return np.zeros_like(moments)
 
 
@@ -53,7 +53,8 @@ def _frozen_covariance(compressor: Compressor, moment: Array, rotation: Covarian
     if shape.ndim == 1:
         if shape.max() <= compressor.omega_bound(len(shape)):
             return DiagonalCovariance(0.0, shape, 0.0, rotation)
-        # a coordinate much smaller than the others has a large W_jj / D_jj, which would decrease as it grows
+        # A coordinate much smaller than the others has a large ratio W_jj / D_jj. The true ratio would decrease as the
+        # coordinate grows; a fixed ratio would let the memories grow without bound.
         share = shape * np.diag(original) / max(np.trace(original), np.finfo(float).tiny)
         return DiagonalCovariance(0.0, np.zeros_like(share), share, rotation)
     rotated = shape if q is None else q.T @ shape @ q
@@ -66,7 +67,7 @@ def _matrix(rotation: Covariance | None) -> Array | None:
 
 
 class DiagonalCovariance:
-    """W = a D + Diag(b_j D_jj + c_j Tr(D)) in the original basis; a c that is the same for all j is a number."""
+    """W = a D + Diag(b_j D_jj + c_j Tr(D)) in the original basis; c is a number if all c_j are equal."""
 
     def __init__(self, a: float, b: Array, c: Array | float, rotation: Covariance | None) -> None:
         self.a, self.b, self.c = a, b, c
@@ -84,7 +85,7 @@ class DiagonalCovariance:
 
 @dataclass(frozen=True, eq=False)
 class _Rotated:
-    """A covariance map of the original basis, applied in the basis Q."""
+    """A covariance map of the original basis, for D and W in the basis Q."""
 
     covariance: CovarianceFromInput
     q: Array | None

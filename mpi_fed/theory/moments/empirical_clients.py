@@ -31,28 +31,28 @@ class EmpiricalClients:
         return [EmpiricalClients([c], self.weights[i : i + 1], self.optimum) for i, c in enumerate(self.clients)]
 
     def rows(self, client: EmpiricalClient) -> Array:
-        """Return z = (x, -e) for each row of a client, (n, d+1)."""
+        """Return z = (x, -r) for each row of a client, of shape (n, d+1), where r = y - <x, w*>."""
         return np.column_stack([client.features, client.features @ self.optimum - client.targets])
 
     def sample_gradients(self, client: EmpiricalClient) -> Array:
-        """Return the gradient of each row at w*, (n, d)."""
+        """Return the gradient of each row at w*, of shape (n, d)."""
         rows = self.rows(client)
         return rows[:, -1:] * rows[:, :-1]
 
     @cached_property
     def gradients(self) -> Array:
-        """One matrix for each client, (k, d, d+1): its product with u is the client's mean gradient."""
+        """The matrices (k, d, d+1) whose products with u are the mean gradients of the k clients."""
         return np.array([c.features.T @ self.rows(c) / len(c.targets) for c in self.clients])
 
     @cached_property
     def fourth_moment(self) -> Array:
-        """The mean of z z^T times x x^T, both packed: ((d+1)(d+2)/2, d (d+1)/2)."""
+        """The mean of z z^T times x x^T, both packed, of shape ((d+1)(d+2)/2, d (d+1)/2)."""
         return self.response(packed_products)
 
     def response(self, statistic: Callable[[Array], Array]) -> Array:
-        """Return the mean over rows and clients of z z^T times statistic(x), ((d+1)(d+2)/2, m).
+        """Return the mean of z z^T times statistic(x) over rows and clients, of shape ((d+1)(d+2)/2, m).
 
-        pack(U) @ response is the mean of (z^T U z) statistic(x), (m,). `statistic` maps rows (n, d) to (n, m).
+        pack(U) @ response is the mean of (z^T U z) statistic(x), m numbers. `statistic` maps rows (n, d) to (n, m).
         """
         size = packed_size(len(self.optimum) + 1)
         step = max(1, CHUNK // size)

@@ -24,7 +24,7 @@ from .symmetric_packing import (
 
 @dataclass(frozen=True, eq=False)
 class GaussianClients:
-    """Gaussian clients of one covariance."""
+    """Gaussian clients with the same covariance."""
 
     covariance: Covariance
     weights: Array  # (k,), how many clients
@@ -43,12 +43,12 @@ class GaussianClients:
 
     @cached_property
     def shift(self) -> Array:
-        """The mean of Delta, (d,)."""
+        """The mean of Delta, of shape (d,)."""
         return self.weights @ self.deltas / self.weight
 
     @cached_property
     def spread(self) -> Array:
-        """The mean of Delta Delta^T, (d, d)."""
+        """The mean of Delta Delta^T, of shape (d, d)."""
         return self.deltas.T @ (self.weights[:, None] * self.deltas) / self.weight
 
     @cached_property
@@ -71,7 +71,7 @@ class GaussianClients:
         ]
 
     def shifted_moment(self, second: Array) -> Array:
-        """Return B = E[(eta + Delta)(eta + Delta)^T], (n, d, d), for U = `second` (n, d+1, d+1)."""
+        """Return B = E[(eta + Delta)(eta + Delta)^T], of shape (n, d, d), for U = `second` of shape (n, d+1, d+1)."""
         b = second[:, :-1, :-1]
         if not self.shifted:
             return b
@@ -79,11 +79,11 @@ class GaussianClients:
         return b + cross + cross.transpose(0, 2, 1) + second[:, -1, -1, None, None] * self.spread
 
     def mean_moment(self, second: Array) -> Array:
-        """Return E[m m^T] = H B H, (n, d, d)."""
+        """Return E[m m^T] = H B H, of shape (n, d, d)."""
         return multiply_right(multiply_left(self.matrix, self.shifted_moment(second)), self.matrix)
 
     def sampling_covariance(self, second: Array, mean: Array) -> Array:
-        """Return H B H + (sigma^2 + Tr(H B)) H, (n, d, d)."""
+        """Return E[g g^T] - E[m m^T] = H B H + (sigma^2 + Tr(H B)) H, of shape (n, d, d), where H B H = `mean`."""
         h, b = self.covariance.dense, self.shifted_moment(second)
         scale = self.noise_variance * second[:, -1, -1] + b.reshape(len(b), -1) @ h.ravel()
         return mean + scale[:, None, None] * h
@@ -111,7 +111,10 @@ class GaussianClients:
         return result
 
     def adjoint(self, response: Array) -> Array:
-        """Return the matrix A with pack(U) @ A = pack(augmented_moment(U)) @ response, for a response of m columns."""
+        """Return the matrix A for which pack(U) @ A = pack(augmented_moment(U)) @ response.
+
+        `response` may have any number of columns.
+        """
         result = response.copy()
         result[-1] *= self.noise_variance
         if self.shifted:

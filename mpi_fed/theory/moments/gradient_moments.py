@@ -1,10 +1,11 @@
 """Second moments of one client's stochastic gradient, as linear maps of the error's moments.
 
-The origin is w*: eta = w - w*, u = (eta, 1), U = E[u u^T], (d+1, d+1). The gradient of a sample is g = (z^T u) x with
-z = (x, -e), e = y - <x, w*>, so that E[g g^T] is linear in U for every distribution of (x, y):
+Let eta = w - w*, u = (eta, 1) and U = E[u u^T], of shape (d+1, d+1). The gradient of a sample is g = (z^T u) x with
+z = (x, -r), where r = y - <x, w*> is the residual at w*. So E[g g^T] is linear in U for every distribution of (x, y):
     Gaussian x and noise (B = E[(eta + Delta)(eta + Delta)^T], Delta = w* - w*_i)
         E[g g^T] = 2 H B H + (sigma^2 + Tr(H B)) H;
     rows drawn with replacement: the average of (z^T U z) x x^T over the rows.
+The gradient of b samples has E[g g^T] = E[m m^T] + (1/b) (E[g g^T] of one sample - E[m m^T]), where m = E[g | eta].
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .symmetric_packing import Array
 
 
 class ClientGroup(Protocol):
-    """A group of `weight` clients; its moments are means over them of quantities that enter linearly."""
+    """A group of `weight` clients, given by means over these clients of quantities that enter S(U) linearly."""
 
     @property
     def weight(self) -> int:
@@ -31,19 +32,25 @@ class ClientGroup(Protocol):
         """Return one group for each distinct client."""
 
     def mean_moment(self, second: Array) -> Array:
-        """Return E[m m^T], m = E[g | eta], (n, d, d), for U = `second` (n, d+1, d+1)."""
+        """Return E[m m^T], m = E[g | eta], of shape (n, d, d), for U = `second` of shape (n, d+1, d+1)."""
 
     def sampling_covariance(self, second: Array, mean: Array) -> Array:
-        """Return E[g g^T] - E[m m^T] for the gradient g of one sample, (n, d, d), where E[m m^T] = `mean`."""
+        """Return E[g g^T] - E[m m^T] for the gradient g of one sample, of shape (n, d, d), where E[m m^T] = `mean`."""
 
     def gradient_moment(self, second: Array, batch: int | None) -> Array:
-        """Return E[g g^T] (d, d) of `batch` samples (None: true gradients) for one U = `second` (d+1, d+1)."""
+        """Return E[g g^T] (d, d) for one U = `second` and the gradient g of `batch` samples (None: true gradient)."""
 
     def squares_map(self, batch: int | None) -> Array:
-        """Return the matrix A, ((d+1)(d+2)/2, d), with pack(U) @ A = E[g_j^2] of `batch` samples (None: true)."""
+        """Return the matrix A, of shape ((d+1)(d+2)/2, d), for which pack(U) @ A is the vector of E[g_j^2].
+
+        g is the gradient of `batch` samples (None: the true gradient).
+        """
 
     def augmented_moment(self, second: Array) -> Array:
-        """Return the matrix (d+1, d+1) with E[(z^T u)^2 | x] = z^T augmented z for one U; z = (x, 1) or the row's z."""
+        """Return the matrix G (d+1, d+1) with E[(z^T u)^2 | x] = z^T G z for one U.
+
+        For Gaussian clients z = (x, 1), else it is the z of the row.
+        """
 
 
 def client_groups(population: Population) -> list[ClientGroup]:

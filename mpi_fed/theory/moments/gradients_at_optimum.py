@@ -1,10 +1,10 @@
-"""The stochastic gradient of a client at w*: its mean, its second moments and draws.
+"""Mean, second moments and random draws of a client's stochastic gradient at w*.
 
 At w* a Gaussian client's gradient of b samples is, with a_m = <x_m, Delta> and r_m = a_m - eps_m,
     g = (1/b) sum_m r_m x_m = (a . r / b) c + (|r| / b) R^(1/2) z,   z ~ N(0, I) independent of (a, r),
-c = H Delta / (Delta^T H Delta), R = H - H Delta Delta^T H / (Delta^T H Delta). So a draw needs one vector z for every
-b. Without a shift g = (|eps| / b) H^(1/2) z, so that the C_ania of a homogeneous compressor is sigma^2/b times the one
-for x in the place of g.
+c = H Delta / (Delta^T H Delta), R = H - H Delta Delta^T H / (Delta^T H Delta). So a draw needs only one vector z,
+whatever b is. Without a shift (Delta = 0) g = (|eps| / b) H^(1/2) z. Then for a homogeneous compressor
+E[C(g) C(g)^T] = (sigma^2/b) E[C(x) C(x)^T].
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .symmetric_packing import Array
 
 
 def mean_gradient(group: ClientGroup) -> Array:
-    """Return E g at w*, (d,), for a group of one distinct client."""
+    """Return E g at w*, of shape (d,), for a group of one distinct client."""
     if isinstance(group, EmpiricalClients):
         mean: Array = group.sample_gradients(group.clients[0]).mean(axis=0)
         return mean
@@ -27,7 +27,7 @@ def mean_gradient(group: ClientGroup) -> Array:
 
 
 def moments_at_optimum(group: ClientGroup, batch: int | None) -> tuple[Array, Array]:
-    """Return m m^T and Cov(g) at w*, (d, d) each."""
+    """Return m m^T and Cov(g) at w*, of shape (d, d) each."""
     mean = np.outer(mean_gradient(group), mean_gradient(group))
     if not batch:
         return mean, np.zeros_like(mean)
@@ -40,7 +40,7 @@ def moments_at_optimum(group: ClientGroup, batch: int | None) -> tuple[Array, Ar
 
 
 def draw_gradients(group: ClientGroup, batch: int, count: int, rng: np.random.Generator) -> Array:
-    """Return `count` stochastic gradients at w*, (count, d)."""
+    """Return `count` stochastic gradients at w*, of shape (count, d)."""
     if isinstance(group, EmpiricalClients):
         g = group.sample_gradients(group.clients[0])
         means: Array = g[rng.integers(len(g), size=(count, batch))].mean(axis=1)

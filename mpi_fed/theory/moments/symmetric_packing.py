@@ -15,7 +15,7 @@ CHUNK = 1 << 21
 
 @lru_cache(maxsize=8)
 def triangle(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return row and column of each entry of a packed (size, size) matrix: the upper triangle, row by row."""
+    """Return the rows and columns of the entries of a packed (size, size) matrix: the upper triangle, row by row."""
     return np.triu_indices(size)
 
 
@@ -26,7 +26,7 @@ def inner_triangle(size: int) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=8)
 def _positions(size: int) -> NDArray[np.intp]:
-    """Return the position of each entry (j, k) in the packed vector, (size, size)."""
+    """Return the position of each entry (j, k) in the packed vector, of shape (size, size)."""
     rows, columns = triangle(size)
     positions = np.empty((size, size), dtype=np.intp)
     positions[rows, columns] = positions[columns, rows] = np.arange(len(rows))
@@ -51,12 +51,12 @@ def unpack(vectors: Array, size: int) -> Array:
 
 @lru_cache(maxsize=8)
 def multiplicity(size: int) -> Array:
-    """Return 1 on the diagonal, else 2: Tr(A B) = sum of multiplicity * pack(A) * pack(B)."""
+    """Return 1 for entries on the diagonal and 2 for others: Tr(A B) = sum(multiplicity * pack(A) * pack(B))."""
     rows, columns = triangle(size)
     return np.where(rows == columns, 1.0, 2.0)
 
 
 def packed_products(rows: Array) -> Array:
-    """Return z z^T, packed, (n, size (size+1)/2), for each row z of `rows` (n, size)."""
+    """Return z z^T, packed, of shape (n, size (size+1)/2), for each row z of `rows` (n, size)."""
     first, second = triangle(rows.shape[1])
     return rows[:, first] * rows[:, second]

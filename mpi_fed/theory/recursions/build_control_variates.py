@@ -20,13 +20,14 @@ from .control_variates import ControlVariatesRecursion
 from .control_variates_blocks import Block, EmpiricalBlock, GaussianBlock
 
 ROUNDING = 1e-11
-"""A difference of gradients and memories below this share of the memories is a rounding error."""
+"""E||g - h||^2 is a rounding error if its ratio to E||h||^2 is below this number."""
 
 
 def control_variates_recursion(model: RunModel, core: Array | None = None) -> ControlVariatesRecursion:
-    """Return the recursion: exact for linear compressors, else with the shape of the noise frozen at `core`.
+    """Return the recursion with memories.
 
-    If a compressor is not linear and `core` is None, compression adds no noise.
+    It is exact if the compressor is linear. Otherwise the shape of the compression noise is frozen at `core`; without a
+    `core`, compression adds no noise.
     """
     population, compressor = model.population, model.compressor
     groups, rotation = _groups(population)
@@ -47,12 +48,12 @@ def control_variates_recursion(model: RunModel, core: Array | None = None) -> Co
 
 
 def empty_memories(model: RunModel, mean: Array, variance: float) -> Array:
-    """Return the core of an eta with this mean (d,) and covariance `variance` I, and memories equal to 0."""
+    """Return the core of memories equal to 0 and of an eta with mean `mean` (d,) and covariance `variance` I."""
     return control_variates_recursion(model).core_of(mean, variance)
 
 
 def _groups(population: Population) -> tuple[list[ClientGroup], Covariance | None]:
-    """Return one group for each block, and the eigenbasis in which Gaussian clients of one covariance are given."""
+    """Return one group for each block, and the eigenbasis of the groups' moments; None for the original basis."""
     groups = client_groups(population)
     if len(groups) == 1 and isinstance(groups[0], GaussianClients):
         group = groups[0]
@@ -71,7 +72,7 @@ def _block(group: ClientGroup, batch: int | None, compression: CovarianceFromInp
 
 
 def _inputs(recursion: ControlVariatesRecursion, core: Array) -> list[Array]:
-    """Return D of each block, (d, d), in the recursion's basis; 0 if it consists of rounding errors."""
+    """Return D = E[(g - h)(g - h)^T] of each block, (d, d), in the recursion's basis; 0 if D is a rounding error."""
     second = recursion.layout.error(core[None])
     inputs = []
     for block, moments in zip(recursion.blocks, recursion.layout.blocks(core[None]), strict=True):

@@ -1,4 +1,4 @@
-"""The choice of the recursion for a model: on the diagonal, on full moments, or with a frozen shape of the noise."""
+"""The choice of a model's recursion: on the diagonal, on full moments, with memories, or with a frozen noise shape."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .full_moments import FullMomentsRecursion
 from .propagate import OutOfReachError
 
 LARGEST_FULL = 300
-"""Largest dimension of the recursion on the full second moment."""
+"""Largest dimension for the recursion on the full second moment."""
 MEMORY = 4e9
-"""Largest number of bytes of the clients' maps."""
+"""Largest number of bytes for the matrices that map U to the clients' moments."""
 WORK = 2e13
-"""Largest number of floating-point operations to set up the clients' maps."""
+"""Largest number of floating-point operations to compute these matrices."""
 
 
 def exact_recursion(model: RunModel) -> Recursion | None:
-    """Return the exact recursion, or None if it does not exist. Raises OutOfReachError if it is too large."""
+    """Return the exact recursion, or None if it does not exist. Raises OutOfReachError if it would be too large."""
     plain: Recursion | None
     groups = client_groups(model.population)
     if model.alpha is not None:
@@ -40,7 +40,7 @@ def exact_recursion(model: RunModel) -> Recursion | None:
 def full_recursion(model: RunModel) -> FullMomentsRecursion | None:
     """Return the exact recursion on full moments, without delay, or None if it does not exist.
 
-    It is returned even if the recursion on the diagonal is exact. Raises OutOfReachError if it is too large.
+    It is returned even if the recursion on the diagonal is exact, too. Raises OutOfReachError if it is too large.
     """
     groups = client_groups(model.population)
     if model.alpha is not None or not has_exact(model):
@@ -74,7 +74,7 @@ def check_size(model: RunModel, groups: list[ClientGroup]) -> None:
 
 
 def frozen_recursion(model: RunModel, core: Array) -> Recursion:
-    """Return the recursion whose compression noise keeps the shape that it has at this core."""
+    """Return the recursion whose compression noise keeps the shape that the noise has at this core."""
     if model.alpha is not None:
         return control_variates_recursion(model, core)
     plain_size = packed_size(model.population.dimension + 1)
@@ -84,7 +84,7 @@ def frozen_recursion(model: RunModel, core: Array) -> Recursion:
 
 
 def _frozen_at(model: RunModel, second: Array) -> Recursion:
-    """Return the recursion without memories whose compression noise keeps the shape that it has at U = `second`."""
+    """Return the recursion without memories whose compression noise keeps the shape of the noise at U = `second`."""
     groups = client_groups(model.population)
     check_size(model, groups)
     compression = frozen_covariance(model.compressor, groups, model.batch, second)
@@ -95,8 +95,8 @@ def _frozen_at(model: RunModel, second: Array) -> Recursion:
 def reference_recursion(model: RunModel, mean: Array, variance: float) -> Recursion:
     """Return the recursion with the noise's shape frozen at w*, or at the start.
 
-    The start is used with memories, or if all gradients vanish at w*. It is an eta with this mean (d,) and covariance
-    `variance` I.
+    The start is used with memories, or if all gradients vanish at w*. There eta has the mean `mean` (d,) and the
+    covariance `variance` I.
     """
     d = model.population.dimension
     if model.alpha is not None:

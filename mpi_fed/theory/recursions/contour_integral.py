@@ -2,10 +2,10 @@
 
 The contour is a hyperbola around the negative axis, s(u) = mu (1 + sin(iu - phi)). The sum over 2 POINTS equally spaced
 u converges geometrically for all n between t and WIDTH t at once (Weideman and Trefethen, "Parabolic and hyperbolic
-contours for computing the Bromwich integral", Mathematics of Computation 76, 2007). This requires that the logarithms
-of T's eigenvalues are near the negative axis, which holds for moments if the step size is stable and at most
-1/lambda_max. The code checks it at the ends of the windows: two neighbouring contours must agree there, and the first
-contour must agree with single steps.
+contours for computing the Bromwich integral", Mathematics of Computation 76, 2007). For this the logarithms of T's
+eigenvalues must be near the negative axis. They are, for moments, if the step size is stable and at most 1/lambda_max.
+The code checks the sums. Each contour covers an interval of n, a window. Two contours must agree where their windows
+meet, and the first contour must agree with single steps.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..moments.symmetric_packing import Array
 FIRST = 64
 """Least number of steps for the contour; below it the strip |Im s| < pi is too narrow."""
 WIDTH = 4.0
-"""Largest n / least n of one contour. Sums that grow as k^3 lose the digits of WIDTH^3."""
+"""Ratio of the largest n to the least n of one contour. Sums that grow as k^3 lose the digits of WIDTH^3."""
 POINTS = 28
 """Number of nodes on the upper half of a contour."""
 TOLERANCE = 1e-8
-"""Largest relative difference of two contours at the end of a window."""
+"""Largest relative difference of two contours where their windows meet."""
 ROUNDING, FADED = 1e-12, 1e-7
-"""Shares of a number's initial value: the rounding error of a sum, and the value below which the number is left out."""
+"""The rounding error of a sum, and the value below which a number is left out, as shares of its initial value."""
 
 Complex = NDArray[np.complex128]
 
@@ -34,11 +34,11 @@ Complex = NDArray[np.complex128]
 class Resolvent(Protocol):
     """(1 + x - T)^-1 for states as rows, in coordinates that each resolvent defines.
 
-    The argument is x because 1 + x would lose its digits.
+    The argument is x, not 1 + x, because 1 + x would lose the digits of a small x.
     """
 
     sums: int
-    """Number of elements of p and q, which are at the end of a state."""
+    """Number of elements of p and q together. They are at the end of a state."""
 
     def coordinates(self, state: Array) -> Array:
         """Return a state (size,) in the resolvent's coordinates."""
@@ -50,7 +50,7 @@ class Resolvent(Protocol):
         """Return the states (n, size) of rows in the resolvent's coordinates."""
 
     def magnitudes(self, rows: Array) -> Array:
-        """Return magnitudes of the iterate's risk, of p and of q, (n, 3), for rows in the resolvent's coordinates."""
+        """Return magnitudes (n, 3) of the iterate's risk, p and q for rows in the resolvent's coordinates."""
 
 
 class ContourError(Exception):
@@ -58,7 +58,7 @@ class ContourError(Exception):
 
 
 def windows(last: int) -> list[tuple[int, int]]:
-    """Return FIRST .. last as intervals, each of which one contour covers."""
+    """Return intervals of rounds that cover FIRST .. last; one contour covers each of them."""
     pieces, start = [], FIRST
     while start < last:
         end = min(last, int(start * WIDTH))
@@ -71,8 +71,8 @@ def by_contour(resolvent: Resolvent, start: Array, near: Array, counts: NDArray[
     """Return the states after `counts` > FIRST steps; `start` is the state after 0 steps and `near` after FIRST steps.
 
     Moments may become smaller than the rounding errors of the sums over a contour. Then the core of the state is NaN,
-    and only p and q are returned. Raises ContourError if two contours differ, or if a core is lost and the states must
-    be `whole`.
+    and only p and q are computed. Raises ContourError if two contours differ. With `whole` it is also raised if a core
+    would be NaN.
     """
     origin, before = resolvent.coordinates(start), resolvent.coordinates(near)[None]
     largest = np.maximum(resolvent.magnitudes(origin[None])[0], resolvent.magnitudes(before)[0])
@@ -104,7 +104,10 @@ def _sums(resolvent: Resolvent, start: Array, first: int, counts: Array) -> Arra
 
 
 def _hyperbola(latest: float, width: float) -> tuple[Complex, Complex, float]:
-    """Return nodes s and slopes ds/du of the upper half, and the spacing of u, for n from latest / width to latest."""
+    """Return the nodes s and slopes ds/du on the upper half of a contour, and the spacing of u.
+
+    The contour is for n from latest / width to latest.
+    """
     angles = np.linspace(np.pi / 4 + 1e-3, np.pi / 2 - 1e-3, 2000)
     arguments = ((np.pi - 2 * angles) * width + 4 * angles - np.pi) / ((4 * angles - np.pi) * np.sin(angles))
     reaches = np.arccosh(arguments)

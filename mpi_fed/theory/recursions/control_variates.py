@@ -1,16 +1,17 @@
 """The recursion with control variates: the error's moments together with those of the clients' memories.
 
-Client i sends C(g_i - h_i), and h_i <- h_i + alpha C(g_i - h_i). With u = (eta, 1), U = E[u u^T], m_i = E[g_i | eta]
-and A = I - gamma H the error still has E[eta_{k+1} | past] = A eta_k; only its noise differs:
-    N_i = E Cov(g_i | eta) + W_i,  W_i = c(D_i) - D_i from compression,  D_i = E[(g_i - h_i)(g_i - h_i)^T],
-    U          <- T U T^T + (gamma^2/N^2) sum_i N_i,  T = A on eta, 1 on the constant,
-    E[u h_i^T] <- T ((1-alpha) E[u h_i^T] + alpha E[u m_i^T]) - (gamma alpha/N) N_i, the last on eta alone,
-    E[h_i h_i^T] <- (1-alpha)^2 E[h_i h_i^T] + alpha (1-alpha) (E[m_i h_i^T] + its transpose)
-                    + alpha^2 (E[m_i m_i^T] + N_i).
-No moment of two clients' memories enters. The noise that a linear compressor of the downlink adds is uncorrelated with
-the messages, so that it enters only U. For Gaussian clients of one covariance all of this is linear in means over
-clients, so that these clients share one block. If all clients are of this type, the recursion runs in H's eigenbasis,
-where H is a row of numbers.
+Client i sends C(g_i - h_i), and h_i <- h_i + alpha C(g_i - h_i). Let u = (eta, 1), U = E[u u^T], m_i = E[g_i | eta],
+A = I - gamma H, and A_1 = diag(A, 1). As without memories E[eta_{k+1} | past] = A eta_k; only the noise differs:
+    S_i = E Cov(g_i | eta) + W_i,   W_i = c(D_i) - D_i,   D_i = E[(g_i - h_i)(g_i - h_i)^T],
+    U <- A_1 U A_1 + (gamma^2/N^2) sum_i S_i,   where the sum is added only to E[eta eta^T],
+    E[u h_i^T] <- A_1 ((1-alpha) E[u h_i^T] + alpha E[u m_i^T]) - (gamma alpha/N) S_i,
+                  where the last term is added only to E[eta h_i^T],
+    E[h_i h_i^T] <- (1-alpha)^2 E[h_i h_i^T] + alpha (1-alpha) (E[m_i h_i^T] + E[h_i m_i^T])
+                    + alpha^2 (E[m_i m_i^T] + S_i).
+No joint moment of the memories of two clients enters. The noise that a linear compressor of the downlink adds is
+uncorrelated with the messages, so that it enters only U. For Gaussian clients with the same covariance all of this is
+linear in means over clients, so that these clients share one block of moments. If there are no other clients, the
+recursion runs in H's eigenbasis, where H is stored as its diagonal.
 """
 
 from __future__ import annotations
@@ -32,18 +33,21 @@ from .control_variates_resolvent import ControlVariatesResolvent
 
 
 class BlockNoise(NamedTuple):
-    """The terms that a round adds to the moments of a block, (n, d, d) each."""
+    """The terms that a round adds to the moments of a block, of shape (n, d, d) each."""
 
     noise: Array
-    """N."""
+    """The mean of S_i over the clients of the block."""
     gradient_memory: Array
-    """E[m h^T]."""
+    """E[m h^T], where m = E[g | eta]."""
     gradient: Array
     """E[m m^T]."""
 
 
 class ControlVariatesRecursion(Recursion):
-    """The recursion whose core is laid out by `CoreLayout`; in the eigenbasis of `rotation` if it is not None."""
+    """The recursion with memories. `CoreLayout` is the layout of its core.
+
+    Unless `rotation` is None, all moments are in the eigenbasis of `rotation`.
+    """
 
     def __init__(
         self,
@@ -62,23 +66,28 @@ class ControlVariatesRecursion(Recursion):
         self.layout = CoreLayout(d, blocks)
         self.core_size = self.layout.size
         dense = 10 * len(blocks) if self.h.ndim == 2 else 2
-        fourths = sum(isinstance(block, EmpiricalBlock) for block in blocks)
-        self.flops = 2.0 * dense * d**3 + 150.0 * d**2 * len(blocks) + 2.0 * fourths * packed_size(d + 1) ** 2
+        empirical = sum(isinstance(block, EmpiricalBlock) for block in blocks)
+        # about ten products of (d, d) matrices for each block (in the eigenbasis: two in all), 150 operations for each
+        # entry of a block, and the product of pack(U) with the fourth moments of each empirical block
+        self.flops = 2.0 * dense * d**3 + 150.0 * d**2 * len(blocks) + 2.0 * empirical * packed_size(d + 1) ** 2
         self.second_places = self._second_moment_places()
 
     def noise(self, block: Block, second: Array, moments: BlockMoments) -> BlockNoise:
-        """Return the noise of a block at U = `second` (n, d+1, d+1)."""
+        """Return the noise of a block at U = `second` of shape (n, d+1, d+1)."""
         (mean, sampling), cross = block.gradient_moments(second), block.gradient_memory(moments)
         added = block.compression(self.difference(mean + sampling, cross, moments.memory))
         return BlockNoise(sampling + added, cross, mean)
 
     @staticmethod
     def difference(gradient: Array, cross: Array, memory: Array) -> Array:
-        """Return D = E[(g - h)(g - h)^T], (n, d, d)."""
+        """Return D = E[(g - h)(g - h)^T], of shape (n, d, d)."""
         return gradient - cross - transposed(cross) + memory
 
     def sent_back(self, noise: Array, second: Array) -> Array:
-        """Return the covariance (n, d, d) of the direction that clients receive, from its covariance at the root."""
+        """Return the covariance (n, d, d) of the direction that clients receive.
+
+        `noise` is its covariance before the downlink compresses it.
+        """
         if self.downlink is None:
             return noise
         return noise + self.downlink(noise + multiply_right(multiply_left(self.h, second[:, :-1, :-1]), self.h))
@@ -106,7 +115,7 @@ class ControlVariatesRecursion(Recursion):
         return self.layout.packed(second, after)
 
     def core_of(self, mean: Array, variance: float) -> Array:
-        """Return the core of memories equal to 0 and an eta with this mean (d,) and covariance `variance` I."""
+        """Return the core of memories equal to 0 and of an eta with mean `mean` (d,) and covariance `variance` I."""
         d = len(mean)
         u = np.append(self.rotation.unrotate(mean) if self.rotation else mean, 1.0)
         second = np.outer(u, u)
@@ -126,13 +135,16 @@ class ControlVariatesRecursion(Recursion):
         return self.weights([self.noise(block, second, moments).noise[0] for block, moments in pairs], second)
 
     def _mean(self, noises: Sequence[Array]) -> Array:
-        """Return C = N^-2 sum_i N_i, (d, d)."""
+        """Return S = N^-2 sum_i S_i, of shape (d, d)."""
         parts = [block.weight / self.clients**2 * noise for block, noise in zip(self.blocks, noises, strict=True)]
         mean: Array = np.sum(parts, axis=0)
         return mean
 
     def weights(self, noises: Sequence[Array], second: Array) -> Array:
-        """Return the eigenvalues (d,) of H^(-1/2) C H^(-1/2), from each block's mean N (d, d) and U (1, d+1, d+1)."""
+        """Return the eigenvalues (d,) of H^(-1/2) S H^(-1/2).
+
+        `noises` has the mean of S_i over each block (d, d), and `second` is U, of shape (1, d+1, d+1).
+        """
         c = self.sent_back(self._mean(noises)[None], second)[0]
         basis = np.eye(len(self.eigenvalues)) if self.basis is None else self.basis
         root = basis / np.sqrt(self.eigenvalues)
@@ -153,7 +165,7 @@ class ControlVariatesRecursion(Recursion):
         return math.inf if self._resolvable_block() is None else 5.0 * d**4 + 1e4 * d**2
 
     def _resolvable_block(self) -> GaussianBlock | None:
-        """Return the only block if the recursion has the structure of `ControlVariatesResolvent`, else None."""
+        """Return the only block, or None if the recursion does not have the form of `ControlVariatesResolvent`."""
         block = self.blocks[0]
         if self.downlink is not None or self.rotation is None or not isinstance(block, GaussianBlock):
             return None
@@ -163,8 +175,9 @@ class ControlVariatesRecursion(Recursion):
         resolvent = self.resolvent(gamma)
         if resolvent is None:
             return super().stationary(gamma)
-        proof = resolvent.fixed_point(noise=False)
-        if not np.isfinite(proof).all() or not self.is_positive(proof[self.second_places]):
+        # a stability witness: the recursion is stable exactly if X = round(X) + I has a positive definite solution
+        witness = resolvent.fixed_point(noise=False)
+        if not np.isfinite(witness).all() or not self.is_positive(witness[self.second_places]):
             return None
         return resolvent.fixed_point(noise=True)
 
@@ -180,7 +193,7 @@ class ControlVariatesRecursion(Recursion):
         return np.flatnonzero(self.layout.packed(second, blocks)[0])
 
     def _reference_core(self, identity: bool) -> Array:
-        """Return the core with E[eta eta^T] = E[h h^T] = I if `identity`, else with the stationary means and the 1."""
+        """Return the core with E[eta eta^T] = E[h h^T] = I if `identity`, else that of the stationary means."""
         d = len(self.eigenvalues)
         second, blocks = np.zeros((1, d + 1, d + 1)), []
         second[:, :d, :d], second[0, -1, -1] = identity * np.eye(d), not identity

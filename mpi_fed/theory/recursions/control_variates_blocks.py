@@ -17,18 +17,18 @@ from ..moments.symmetric_packing import Array, pack, packed_size, unpack
 
 
 class BlockMoments(NamedTuple):
-    """Moments of the memories h of a block, as means over its clients."""
+    """Moments of the memories h of a block, as means over the clients of the block."""
 
     error_memory: Array
-    """E[u h^T], (n, d+1, d)."""
+    """E[u h^T], of shape (n, d+1, d), where u = (eta, 1)."""
     shift_memory: Array
-    """The mean of Delta E[h]^T, (n, d, d); (n, 0, d) if the block does not need it."""
+    """The mean of Delta E[h]^T, of shape (n, d, d); empty, of shape (n, 0, d), if the block does not need it."""
     memory: Array
-    """E[h h^T], (n, d, d)."""
+    """E[h h^T], of shape (n, d, d)."""
 
 
 class Block(ABC):
-    """Clients for which the recursion follows means of the moments of their memories."""
+    """A block: clients of whose memories the recursion needs only the mean moments."""
 
     crossed = False
     """True if the mean of Delta_i E[h_i]^T is an additional moment of the block."""
@@ -37,25 +37,25 @@ class Block(ABC):
         self.group, self.batch, self.compression, self.weight = group, batch, compression, group.weight
 
     def gradient_moments(self, second: Array) -> tuple[Array, Array]:
-        """Return E[m m^T] and E Cov(g | eta), (n, d, d) each."""
+        """Return E[m m^T], where m = E[g | eta], and E Cov(g | eta), of shape (n, d, d) each."""
         mean = self.group.mean_moment(second)
         return mean, self.group.sampling_covariance(second, mean) / self.batch if self.batch else np.zeros_like(mean)
 
     @abstractmethod
     def error_gradient(self, second: Array) -> Array:
-        """Return E[u m^T], (n, d+1, d)."""
+        """Return E[u m^T], of shape (n, d+1, d)."""
 
     @abstractmethod
     def gradient_memory(self, moments: BlockMoments) -> Array:
-        """Return E[m h^T], (n, d, d)."""
+        """Return E[m h^T], of shape (n, d, d)."""
 
     def shift_gradient(self, second: Array) -> Array:
-        """Return the mean of Delta_i E[m_i]^T, (n, d, d)."""
+        """Return the mean of Delta_i E[m_i]^T, of shape (n, d, d)."""
         raise NotImplementedError
 
 
 class GaussianBlock(Block):
-    """Gaussian clients of one covariance."""
+    """Gaussian clients with the same covariance."""
 
     def __init__(self, group: GaussianClients, batch: int | None, compression: CovarianceFromInput) -> None:
         super().__init__(group, batch, compression)
@@ -93,7 +93,10 @@ class EmpiricalBlock(Block):
 
 
 class CoreLayout:
-    """The layout of a core: for each block E[u h^T], the mean of Delta E[h]^T if needed, E[h h^T]; then U, packed."""
+    """The layout of a core. U, packed, is at its end.
+
+    Before U there are, for each block, E[u h^T], the mean of Delta E[h]^T if the block needs it, and E[h h^T].
+    """
 
     def __init__(self, dimension: int, blocks: Sequence[Block]) -> None:
         d = self.dimension = dimension
@@ -102,7 +105,7 @@ class CoreLayout:
         self.size = sum(map(sum, sizes)) + packed_size(d + 1)
 
     def error(self, core: Array) -> Array:
-        """Return U, (n, d+1, d+1)."""
+        """Return U, of shape (n, d+1, d+1)."""
         return unpack(core[:, self.starts[-1] :], self.dimension + 1)
 
     def blocks(self, core: Array) -> list[BlockMoments]:
@@ -113,7 +116,7 @@ class CoreLayout:
         return [BlockMoments(y.reshape(n, d + 1, d), z.reshape(n, -1, d), unpack(m, d)) for y, z, m in triples]
 
     def packed(self, second: Array, blocks: Sequence[BlockMoments]) -> Array:
-        """Return the cores (n, size) of U = `second` (n, d+1, d+1) and these moments."""
+        """Return the cores (n, size) of U = `second` of shape (n, d+1, d+1) and these moments."""
         n = len(second)
         parts = [part for y, z, m in blocks for part in (y.reshape(n, -1), z.reshape(n, -1), pack(m))]
         return np.concatenate([*parts, pack(second)], axis=1)

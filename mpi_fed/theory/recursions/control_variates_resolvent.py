@@ -1,10 +1,12 @@
-"""The resolvent of the recursion with memories, for Gaussian clients of one covariance.
+"""The resolvent of the recursion with memories, for Gaussian clients with the same covariance.
 
-It has the form of `full_moments_resolvent`, with four unknowns in the place of one.
-In H's eigenbasis the unknowns of a pair i <= j are v = (S_ij, Y_ij, Y_ji, M_ij), S = E[eta eta^T], Y = E[eta h^T],
-M = E[h h^T]. A round maps v to T_ij v + g N_ij, g = (gamma^2/N, -gamma alpha/N, -gamma alpha/N, alpha^2), with the
-noise N_ij = n_ij . v + L_ij, where L = sum_k y_k q_k q_k^T + y_d diag(l) couples the pairs through d + 1 numbers y.
-E[eta], E[h] and the mean of Delta E[h]^T do not depend on v; they enter as sources.
+It has the form of `full_moments_resolvent`, with four unknowns for each pair of coordinates in the place of one.
+In this module S = E[eta eta^T], Y = E[eta h^T] and M = E[h h^T], in H's eigenbasis (eigenvalues l). The unknowns of a
+pair i <= j are v = (S_ij, Y_ij, Y_ji, M_ij). A round maps v to T_ij v + g E_ij, where
+g = (gamma^2/N, -gamma alpha/N, -gamma alpha/N, alpha^2), and E, the S_i of `control_variates.py`, is the noise. The
+noise is E_ij = n_ij . v + L_ij. The matrix L = sum_k y_k q_k q_k^T + y_d diag(l) couples the pairs through d + 1
+numbers y; q_k holds the k-th coordinates of the eigenvectors. E[eta], E[h] and the mean of Delta E[h]^T do not depend
+on v. They enter as sources.
 """
 
 from __future__ import annotations
@@ -20,20 +22,20 @@ from .control_variates_blocks import BlockMoments, CoreLayout, GaussianBlock
 
 
 class Sources(NamedTuple):
-    """The terms of a round that do not depend on the pairs, (d, d) each except the last, a number."""
+    """The terms of a round that do not depend on the pairs, of shape (d, d) each except the last, a number."""
 
     error: Any
-    """B - S."""
+    """E[(eta + Delta)(eta + Delta)^T] - S."""
     cross: Any
-    """E[m h^T] - diag(l) Y."""
+    """E[m h^T] - diag(l) Y, where m = E[g | eta]."""
     pull: Any
-    """The source of Y."""
+    """The part of the next Y that does not depend on v."""
     noise: Any
-    """sigma^2 times the constant."""
+    """sigma^2 times the constant 1 of the core."""
 
 
 class ControlVariatesResolvent:
-    """The resolvent; rows are S packed, M packed, Y, E[eta], 1, E[h], the mean of Delta E[h]^T, p and q.
+    """The resolvent. A row holds S and M, packed, then Y, E[eta], 1, E[h], the mean of Delta E[h]^T, p and q.
 
     All of them are in the eigenbasis.
     """
@@ -60,7 +62,7 @@ class ControlVariatesResolvent:
         self.trace[self.diagonal] = h
         self.white = forms.reshape(d, -1) @ np.diag(h).ravel()
         i, j = h[self.rows], h[self.columns]
-        # input_weights gives D_ij as a product with v, and noise_weights gives N_ij - L_ij
+        # input_weights gives D_ij as a product with v, and noise_weights gives E_ij - L_ij
         self.input_weights = np.stack([(1 + self.batch) * i * j, -i, -j, np.ones_like(i)], axis=1)
         self.noise_weights = self.a * self.input_weights
         self.noise_weights[:, 0] += self.batch * i * j
@@ -112,7 +114,7 @@ class ControlVariatesResolvent:
         outer = self.eigenvalues[i] * self.eigenvalues[j]
         error, both = sources.error[i, j], sources.cross[i, j] + sources.cross[j, i]
         apart = (1 + self.batch) * outer * error - both  # of D
-        noise = self.batch * outer * error + self.a * apart  # of N
+        noise = self.batch * outer * error + self.a * apart  # of E
         right = np.empty((self.pairs, 4, 2), np.result_type(x, s0, error))
         right[:, :, 1] = self.drive
         right[:, 0, 0], right[:, 3, 0] = s0, m0 + alpha * (1 - alpha) * both + alpha**2 * outer * error
@@ -150,7 +152,10 @@ class ControlVariatesResolvent:
         return np.stack([risk, np.abs(p) @ self.eigenvalues, np.abs(q[:, 0])], axis=1)
 
     def fixed_point(self, noise: bool) -> Array:
-        """Return the core X with X = round(X) + noise at w*; if not `noise`, with X = round(X) + identity."""
+        """Return the core X with X = round(X), where a round includes the noise at w*.
+
+        If not `noise`, return the core X with X = round(X) + I, where a round excludes the noise at w*.
+        """
         d, h = len(self.eigenvalues), self.eigenvalues
         eye, nothing = pack(np.eye(d)), np.zeros((d, d))
         u, memory, z = np.zeros((d + 1, d + 1)), np.zeros(d), np.zeros((d * self.block.crossed, d))

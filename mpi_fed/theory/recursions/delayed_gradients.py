@@ -1,15 +1,17 @@
 """The recursion for gradients that are one round late: the moments of two successive errors, and their joint moments.
 
-With w_{k+1} = w_k - gamma (1/N) sum_i C_i(g_i(w_{k-1})), eta_k = w_k - w*, and for a plain recursion C(U) and H:
+A round is w_{k+1} = w_k - gamma (1/N) sum_i C_i(g_i(w_{k-1})), with w_{-1} = w_0. With eta_k = w_k - w*, and H and S(U)
+of the recursion without delay (`base.py`),
     X_k = E[eta_k eta_{k-1}^T],
-    E[eta eta^T]_{k+1} = E[eta eta^T]_k - gamma (H X_k^T + X_k H) + gamma^2 (H E[eta eta^T]_{k-1} H + C(U_{k-1})),
-    X_{k+1} = E[eta eta^T]_k - gamma H X_k^T,      E[eta]_{k+1} = E[eta]_k - gamma H E[eta]_{k-1}.
-For the sums Sigma_k = sum_{l<k} eta_l, in H's eigenbasis and with x_k = diag X_k,
+    E[eta_{k+1} eta_{k+1}^T] = E[eta_k eta_k^T] - gamma (H X_k^T + X_k H)
+                               + gamma^2 (H E[eta_{k-1} eta_{k-1}^T] H + S(U_{k-1})),
+    X_{k+1} = E[eta_k eta_k^T] - gamma H X_k^T,      E[eta_{k+1}] = E[eta_k] - gamma H E[eta_{k-1}].
+For the sums Sigma_k = sum_{l<k} eta_l, in H's eigenbasis and with x_k = diag X_k (products of vectors are elementwise),
     p_k = diag E[Sigma_k eta_k^T]:      p_{k+1} = p_k + s_k - gamma lambda (r_k + x_k),
     r_k = diag E[Sigma_k eta_{k-1}^T]:  r_{k+1} = p_k + s_k,
-    q_k = E||Sigma_k||_H^2:             q_{k+1} = q_k + lambda . (2 p_k + s_k).
-It starts with w_{-1} = w_0. All of it is linear in (U_{k-1}, X_k, U_k, p_k, r_k, q_k). A round is a positive map of the
-joint second moments of the two errors, as it is for one error without delay.
+    q_k = E||Sigma_k||_H^2:             q_{k+1} = q_k + <lambda, 2 p_k + s_k>.
+The recursion is linear in (U_{k-1}, X_k, U_k, p_k, r_k, q_k). A round is a positive map of the joint second moments of
+the two errors, as a round without delay is of the second moments of one error.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from .full_moments import FullMomentsRecursion
 
 
 class DelayedRecursion(Recursion):
-    """The recursion whose core is: the core of `plain` one round ago without its constant, X, the core of `plain` now.
+    """The recursion with a delay, built from the recursion `plain` without delay.
 
-    X has `cross_size` elements.
+    A core has three parts: the core of `plain` one round ago without its constant 1, X (`cross_size` elements), and the
+    core of `plain` now.
     """
 
     def __init__(self, plain: Recursion, cross_size: int) -> None:
@@ -44,10 +47,10 @@ class DelayedRecursion(Recursion):
 
     @abstractmethod
     def cross_diagonal(self, cross: Array) -> Array:
-        """Return diag X in the eigenbasis, (n, d)."""
+        """Return diag X in the eigenbasis, of shape (n, d)."""
 
     def parts(self, core: Array) -> tuple[Array, Array, Array]:
-        """Return the plain cores one round ago, X as it is stored, and the plain cores now, for n cores."""
+        """Return the cores of `plain` one round ago, the stored elements of X, and the cores of `plain` now."""
         start = self.plain.core_size - 1
         before = np.concatenate([core[:, :start], core[:, -1:]], axis=1)
         return before, core[:, start : start + self.cross_size], core[:, start + self.cross_size :]
@@ -68,7 +71,7 @@ class DelayedRecursion(Recursion):
         return self.plain.squared_errors(self.parts(core)[2])
 
     def before(self, core: Array) -> Array:
-        """Return the plain core of the error that the noise depends on, for one core."""
+        """Return the core of `plain` one round ago, on which the noise depends, for one core."""
         before: Array = self.parts(core[None])[0][0]
         return before
 
@@ -86,13 +89,13 @@ class DelayedRecursion(Recursion):
         return np.concatenate([plain, np.zeros(self.cross_size), plain])
 
     def _second_moments(self, second: Array) -> tuple[Array, Array, Array]:
-        """Return the second moments one round ago, X as it is stored, and the second moments now."""
+        """Return the second moments one round ago, the stored elements of X, and the second moments now."""
         size = len(self.plain.second_places)
         return second[:size], second[size:-size], second[-size:]
 
 
 class DelayedDiagonal(DelayedRecursion):
-    """The delayed recursion on the diagonal, where X is a diagonal, too."""
+    """The delayed recursion on the diagonal in H's eigenbasis, where only diag X is stored."""
 
     plain: DiagonalMomentsRecursion
 
@@ -147,7 +150,7 @@ class DelayedFull(DelayedRecursion):
         a, x, b = self.plain.unpacked(before), self._matrix_of(cross), self.plain.unpacked(now)
         pulled = gamma * (h @ x.transpose(0, 2, 1))
         after = b.copy()
-        after[:, :d, :d] += gamma**2 * (h @ a[:, :d, :d] @ h + self.plain.covariance_of_noise(a))
+        after[:, :d, :d] += gamma**2 * (h @ a[:, :d, :d] @ h + self.plain.noise_covariances(a))
         after[:, :d, :d] -= pulled + pulled.transpose(0, 2, 1)
         after[:, :d, d] -= gamma * a[:, :d, d] @ h
         after[:, d, :d] = after[:, :d, d]
@@ -170,5 +173,5 @@ def delayed(plain: Recursion) -> DelayedRecursion:
 
 
 def undelayed(recursion: Recursion | None) -> Recursion | None:
-    """Return the recursion without delay; a recursion that is not delayed, or None, is returned as it is."""
+    """Return the recursion without delay. An argument that is None or has no delay is returned unchanged."""
     return recursion.plain if isinstance(recursion, DelayedRecursion) else recursion

@@ -1,9 +1,10 @@
-"""The recursion on the diagonal of the moments in H's eigenbasis, where it closes: cheap at every dimension.
+"""The recursion on the diagonal of the moments in H's eigenbasis, which is cheap at every dimension.
 
-It closes for Gaussian clients of one covariance if compression commutes with rotations (E[C C^T] is a combination of
-M and Tr(M) I), or if H is diagonal and compression commutes with changes of sign. Then, in the eigenbasis (eigenvalues
-l, B = diag of E[(eta + Delta)(eta + Delta)^T] averaged over clients), a gradient of b samples has the second moments
-    l^2 B + (l^2 B + (sigma^2 + l . B) l) / b.
+It closes for Gaussian clients with the same covariance in two cases. Either compression commutes with rotations, so
+that c(M) = E[C(g) C(g)^T] is a combination of M and Tr(M) I. Or H is diagonal, and compression commutes with changes of
+sign. Let lambda be the eigenvalues, and B the diagonal of E[(eta + Delta)(eta + Delta)^T] in the eigenbasis, averaged
+over clients. A gradient of b samples has the second moments (products are elementwise)
+    lambda^2 B + (lambda^2 B + (sigma^2 + <lambda, B>) lambda) / b.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from ..moments.symmetric_packing import Array
 from .base import Recursion
 
 LARGEST_RESPONSE = 2000
-"""Largest dimension for which the d x d response of a compressor is computed."""
+"""Largest dimension for which the d x d matrix from B to a compressor's added variances is computed."""
 
 
 class DiagonalMomentsRecursion(Recursion):
-    """The recursion whose core is diag E[eta eta^T] and E[eta] in the eigenbasis, and 1: 2 d + 1 numbers."""
+    """The recursion of the diagonal. A core is diag E[eta eta^T], E[eta] and 1 in the eigenbasis, 2 d + 1 numbers."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class DiagonalMomentsRecursion(Recursion):
         self.flops = 150.0 * d + compression.flops
 
     def noise(self, core: Array) -> Array:
-        """Return diag C(U), (n, d)."""
+        """Return diag S(U), of shape (n, d)."""
         h, augmented = self.eigenvalues, self._augmented(core)
         mean = h**2 * augmented[:, :-1]
         sampling = mean + (augmented[:, :-1] @ h + augmented[:, -1])[:, None] * h
@@ -95,7 +96,7 @@ class DiagonalMomentsRecursion(Recursion):
 
 
 class EigenbasisCovariance:
-    """The diagonal of the covariance that compression adds, in the eigenbasis."""
+    """The map from moments to the diagonal of the covariance that compression adds, in the eigenbasis."""
 
     def __init__(
         self,
@@ -108,20 +109,23 @@ class EigenbasisCovariance:
         self.flops = 2.0 * dimension**2 if fitted else 4.0 * dimension
 
     def __call__(self, augmented: Array, gradient: Array) -> Array:
-        """Return the diagonals (n, d) for `augmented` = (B, sigma^2) (n, d+1) and diag E[g g^T] (n, d)."""
+        """Return the diagonals (n, d).
+
+        `augmented` has B and sigma^2 (n, d+1), and `gradient` is diag E[g g^T] (n, d).
+        """
         return self.from_input(gradient) if self.matrix is None else augmented @ self.matrix
 
     def from_input(self, moment: Array) -> Array:
-        """Return the diagonals (n, d) of a linear compressor for the diagonals (n, d) of its input's second moment."""
+        """Return the diagonals (n, d) of a linear compressor; `moment` has those of its input's second moment."""
         assert self.coefficients is not None
         a, b, c = self.coefficients
         diagonals: Array = (a + b - 1) * moment + c * moment.sum(axis=1)[:, None]
         return diagonals
 
     def standard_error(self, augmented: Array, inverse: Array) -> float:
-        """Return the standard error of the sum of diagonal times `inverse` (d,), for `augmented` (d+1,).
+        """Return the standard error of <diagonal, inverse>; it is 0 if nothing was sampled.
 
-        It is 0 if nothing was sampled.
+        `augmented` has B and sigma^2 (d+1,), and `inverse` d numbers.
         """
         if self.fitted is None:
             return 0.0
@@ -145,7 +149,8 @@ def diagonal_recursion(
 def _linear(compressor: Compressor, group: GaussianClients) -> EigenbasisCovariance | None:
     """Return the covariance of a linear compressor, or None if the recursion does not close.
 
-    It closes if the compressor commutes with rotations, or if H is diagonal and it commutes with changes of sign.
+    It closes if the compressor commutes with rotations, or if H is diagonal and the compressor commutes with changes of
+    sign.
     """
     d = group.covariance.dimension
     coefficients = compressor.moment_coefficients(d)
@@ -157,8 +162,8 @@ def _linear(compressor: Compressor, group: GaussianClients) -> EigenbasisCovaria
 def _fitted(compressor: Compressor, group: GaussianClients, batch: int | None) -> EigenbasisCovariance | None:
     """Return the covariance of a compressor that is not linear, or None if the recursion does not close.
 
-    It closes if H is diagonal, the batch size is 1, and the compressor is homogeneous and uncorrelated with variances
-    that do not depend on signs.
+    It closes if H is diagonal, the batch size is 1, and the compressor is homogeneous and uncorrelated. In addition its
+    variances must not depend on the signs of the coordinates.
     """
     d, axis_aligned = group.covariance.dimension, group.covariance.basis is None
     closes = axis_aligned and batch == 1 and compressor.homogeneous and compressor.uncorrelated

@@ -1,4 +1,4 @@
-"""The recursion on the full second moment, for all clients and all compressors whose covariance is linear in U."""
+"""The recursion on the full second moment U, for all clients and for all compressors whose noise is linear in U."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from .full_moments_resolvent import FullMomentsResolvent, resolvable_group
 
 
 class FullMomentsRecursion(Recursion):
-    """The recursion whose core is U, packed: (d+1)(d+2)/2 numbers.
+    """The recursion of U = E[u u^T], where u = (eta, 1).
 
-    `downlink` is the linear compressor of the mean message, or None.
+    A core is the upper triangle of U, (d+1)(d+2)/2 numbers. `downlink` is the linear compressor that the root applies
+    to the mean of the clients' messages, or None.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class FullMomentsRecursion(Recursion):
         self.basis = covariance.rotate(np.eye(d))
         self.core_size = packed_size(d + 1)
         self.second_places = inner_triangle(d + 1)
-        fourths = sum(isinstance(group, EmpiricalClients) for group in groups) if batch else 0
-        self.flops = (6.0 + 4 * len(groups)) * d**3 + 2.0 * self.core_size * (d + fourths * self.core_size)
+        empirical = sum(isinstance(group, EmpiricalClients) for group in groups) if batch else 0
+        # Products of (d, d) matrices, 2 d^3 operations each: two for A U A^T, one for s, two for each group's E[m m^T].
+        # Products of pack(U): with the compressor's matrix, and with the fourth moments of each empirical group.
+        self.flops = (6.0 + 4 * len(groups)) * d**3 + 2.0 * self.core_size * (d + empirical * self.core_size)
 
-    def covariance_of_noise(self, second: Array) -> Array:
-        """Return C(U), (n, d, d), for U (n, d+1, d+1)."""
+    def noise_covariances(self, second: Array) -> Array:
+        """Return S(U), of shape (n, d, d), for each U = `second`, of shape (n, d+1, d+1)."""
         mean = np.zeros((len(second), *self.covariance.dense.shape))
         sampling = np.zeros_like(mean)
         for group in self.groups:
@@ -59,7 +62,7 @@ class FullMomentsRecursion(Recursion):
         return uplink + self.downlink.from_input(uplink + sandwich(self.covariance.dense, second[:, :-1, :-1]))
 
     def unpacked(self, core: Array) -> Array:
-        """Return U, (..., d+1, d+1), for cores (..., core_size)."""
+        """Return U, of shape (..., d+1, d+1), for cores (..., core_size)."""
         return unpack(core, len(self.eigenvalues) + 1)
 
     def core_of(self, mean: Array, variance: float) -> Array:
@@ -79,7 +82,7 @@ class FullMomentsRecursion(Recursion):
         transition = np.eye(d + 1)
         transition[:d, :d] -= gamma * self.covariance.dense
         after = sandwich(transition, second)
-        after[:, :d, :d] += gamma**2 * self.covariance_of_noise(second)
+        after[:, :d, :d] += gamma**2 * self.noise_covariances(second)
         return pack(after)
 
     def noise_trace(self, core: Array) -> float:
@@ -91,8 +94,8 @@ class FullMomentsRecursion(Recursion):
         return np.asarray(np.linalg.eigvalsh(root.T @ self.noise_covariance(core) @ root), dtype=np.float64)
 
     def noise_covariance(self, core: Array) -> Array:
-        """Return C(U) (d, d) for one core."""
-        covariance: Array = self.covariance_of_noise(self.unpacked(core[None]))[0]
+        """Return S(U), of shape (d, d), for the U of one core."""
+        covariance: Array = self.noise_covariances(self.unpacked(core[None]))[0]
         return covariance
 
     def noise_standard_error(self, core: Array) -> float:
@@ -120,8 +123,9 @@ class FullMomentsRecursion(Recursion):
         resolvent = self.resolvent(gamma)
         if resolvent is None:
             return super().stationary(gamma)
-        proof = resolvent.fixed_point(noise=False)
-        if not np.isfinite(proof).all() or not self.is_positive(pack(proof)):
+        # a stability witness: the recursion is stable exactly if X = round(X) + I has a positive definite solution
+        witness = resolvent.fixed_point(noise=False)
+        if not np.isfinite(witness).all() or not self.is_positive(pack(witness)):
             return None
         core = self.stationary_means()
         core[self.second_places] = pack(resolvent.fixed_point(noise=True))

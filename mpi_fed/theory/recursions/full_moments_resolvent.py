@@ -1,11 +1,11 @@
-"""The resolvent of the recursion on full moments, for Gaussian clients of one covariance.
+"""The resolvent of the recursion on full moments, for Gaussian clients with the same covariance.
 
 In H's eigenbasis (eigenvalues l, a = 1 - gamma l) a round maps S = E[eta eta^T] to
     a_i a_j S_ij + gamma^2 E_ij B_ij + gamma^2 sum_k y_k (q_k q_k^T)_ij + gamma^2 y_d l_i 1{i=j},
-where B is S plus the terms of the clients' shifts, and q_k holds the k-th coordinates of the eigenvectors. Different
-S_ij are coupled only through the d + 1 numbers y, which are linear in the state (the diagonal covariances of the
-compressors, and Tr(H B) of the samples). So (z - T)^-1 is a division by z - a_i a_j - gamma^2 E_ij and a system of
-d + 1 equations: d^4 operations instead of d^6.
+where B = E[(eta + Delta)(eta + Delta)^T], and q_k holds the k-th coordinates of the eigenvectors. Different S_ij are
+coupled only through the d + 1 numbers y, which are linear in the state. The first d come from the diagonal of the
+covariance that compression adds, and y_d from the Tr(H B) of the samples. So (z - T)^-1 is a division by
+z - a_i a_j - gamma^2 E_ij and a system of d + 1 equations: d^4 operations instead of d^6.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .contour_integral import Complex
 
 
 class FullMomentsResolvent:
-    """The resolvent; rows are S packed, E[eta], 1, p and q, all in the eigenbasis."""
+    """The resolvent. A row holds S, packed, then E[eta], 1, p and q, all in the eigenbasis."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class FullMomentsResolvent:
         columns[:d] = self.basis[:, :, None] * self.basis[:, None, :]
         columns[d] = np.diag(self.eigenvalues)
         self.columns = gamma**2 * pack(columns)
-        # y = forms on S, means on E[eta], and constant
+        # y is the sum of the products forms with S and means with E[eta], and of constant
         forms, self.means, self.constant = np.zeros((d + 1, d, d)), np.zeros((d + 1, d)), np.zeros(d + 1)
         forms[d] = a * inverse_batch * np.diag(self.eigenvalues)
         noise = np.zeros(d + 1)
@@ -76,9 +76,9 @@ class FullMomentsResolvent:
         self.gap = pack(gap - self.elementwise)
 
     def _respond(self, matrix: Array, forms: Array) -> None:
-        """Set `forms`, means and constant for compression noise whose diagonal is pack(U) @ matrix.
+        """Set `forms`, `means` and `constant` for compression noise whose covariance has the diagonal pack(U) @ matrix.
 
-        `matrix` is ((d+1)(d+2)/2, d) and includes the clients' shifts and noise.
+        `matrix` has shape ((d+1)(d+2)/2, d) and includes the clients' shifts and noise.
         """
         d = forms.shape[1]
         whole = unpack((matrix / multiplicity(d + 1)[:, None]).T, d + 1)
@@ -87,10 +87,10 @@ class FullMomentsResolvent:
         self.constant[:d] = whole[:, d, d]
 
     def _send_back(self, coefficients: tuple[float, float, float], forms: Array, columns: Array) -> None:
-        """Apply the downlink: the noise N = E o B + sum_k y_k columns_k becomes c_down(M) - l l^T o S.
+        """Apply the downlink: the noise X = E o B + sum_k y_k columns_k becomes c_down(M) - l l^T o S.
 
-        c_down(M) = a M + b Diag(M) + c Tr(M) I for M = N + l l^T o S, the second moment of the input of the downlink's
-        compressor; Diag is taken in the original basis.
+        Here o is the elementwise product, and M = X + l l^T o S is the second moment of the input of the downlink's
+        compressor. c_down(M) = a M + b Diag(M) + c Tr(M) I, where Diag is taken in the original basis.
         """
         a, b, c = coefficients
         d = len(self.eigenvalues)
@@ -127,7 +127,10 @@ class FullMomentsResolvent:
         return np.asarray(np.concatenate([s, mean, [one], p, q]), dtype=np.complex128)
 
     def fixed_point(self, noise: bool) -> Array:
-        """Return X (d, d) with X = round(X) + noise at w*; if not `noise`, with X = round(X) + identity."""
+        """Return X (d, d) with X = round(X), where a round includes the noise at w*.
+
+        If not `noise`, return X with X = round(X) + I, where a round excludes the noise at w*.
+        """
         d = len(self.eigenvalues)
         inverse = 1.0 / self.gap
         source, constant = np.eye(d), np.zeros(d + 1)
@@ -160,7 +163,7 @@ class FullMomentsResolvent:
 def resolvable_group(
     groups: Sequence[ClientGroup], compression: CompressionCovariance, downlink: Compressor | None
 ) -> GaussianClients | None:
-    """Return the only group of clients if the recursion has the structure of `FullMomentsResolvent`, else None."""
+    """Return the only group of clients, or None if the recursion does not have the form of `FullMomentsResolvent`."""
     group = groups[0]
     if len(groups) > 1 or not isinstance(group, GaussianClients):
         return None

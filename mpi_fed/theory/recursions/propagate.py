@@ -1,4 +1,4 @@
-"""The state of a recursion at given rounds: by single steps, by powers of two of its matrix, or by its resolvent."""
+"""The states of a recursion at given rounds, by single steps, by powers of two of its matrix, or by its resolvent."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ DENSE_RATE = 5e10
 STEP_RATE = 5e9
 """Approximate operations a second of single steps."""
 STEP_OVERHEAD = 1e-4
-"""Approximate seconds of a single step in addition to its operations."""
+"""Approximate seconds that a single step takes in addition to its floating-point operations."""
 TIME_LIMIT = 900.0
-"""Largest estimated seconds of a method."""
+"""Largest estimated time of a method, in seconds."""
 LARGEST_MATRIX = 16_000
 """Largest size of a recursion for powers of two."""
 STEPS, POWERS, CONTOUR = "steps", "powers", "contour"
@@ -30,7 +30,7 @@ class OutOfReachError(Exception):
 
 
 def doubling_seconds(recursion: Recursion, rounds: int) -> float:
-    """Return the approximate seconds of powers of two; infinite if the matrix is too large."""
+    """Return the estimated seconds for powers of two; infinite if the matrix is too large."""
     size = recursion.size
     if size > LARGEST_MATRIX:
         return math.inf
@@ -38,12 +38,12 @@ def doubling_seconds(recursion: Recursion, rounds: int) -> float:
 
 
 def stepping_seconds(recursion: Recursion, rounds: int) -> float:
-    """Return the approximate seconds of single steps."""
+    """Return the estimated seconds for single steps."""
     return rounds * (STEP_OVERHEAD + recursion.flops / STEP_RATE)
 
 
 def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
-    """Return the approximate seconds of the resolvent; infinite if it does not exist or the step size is too large."""
+    """Return the estimated seconds for the resolvent; infinite if it does not exist or the step size is too large."""
     if rounds <= FIRST or gamma * recursion.eigenvalues.max() > 1:
         return math.inf
     each = recursion.operations_of_resolvent()
@@ -51,7 +51,7 @@ def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
 
 
 def propagation_seconds(recursion: Recursion, steps: Steps, rounds: int) -> float:
-    """Return the approximate seconds of `propagate`."""
+    """Return the estimated seconds for `propagate`."""
     direct = stepping_seconds(recursion, rounds)
     if steps.exponent:
         return direct
@@ -63,11 +63,12 @@ def propagate(
 ) -> Array:
     """Return the states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
 
-    Unless the states must be `whole`, a core that has become smaller than rounding errors may be NaN; p and q are not.
+    Unless the states must be `whole`, cores that have become smaller than rounding errors may be NaN. p and q are
+    always computed.
 
     At a constant step size the state at round first + n is start T^n. It is computed by powers of two, by the resolvent
     (`contour`) or by single steps, whichever is estimated to be fastest. If the contour fails, the next method is used,
-    which is as exact. Raises OutOfReachError if all methods take too long.
+    which is as exact. Raises OutOfReachError if all methods would take too long.
     """
     counts = np.asarray(rounds, dtype=np.int64) - first
     last = int(counts.max(initial=0))
@@ -94,9 +95,9 @@ def propagate(
 def by_resolvent(
     recursion: Recursion, start: Array, steps: Steps, first: int, counts: NDArray[np.int64], whole: bool = True
 ) -> Array:
-    """Return the states after `counts` steps of one step size by the resolvent, and by single steps up to FIRST.
+    """Return the states after `counts` steps of a fixed step size: up to FIRST by single steps, then by the resolvent.
 
-    Raises ContourError.
+    Raises ContourError if the contours fail.
     """
     resolvent = recursion.resolvent(steps.scale)
     assert resolvent is not None
@@ -122,7 +123,7 @@ def by_steps(recursion: Recursion, start: Array, steps: Steps, first: int, count
 
 
 def by_powers(recursion: Recursion, start: Array, gamma: float, counts: NDArray[np.int64]) -> Array:
-    """Return the states after `counts` steps of one step size, by powers of two."""
+    """Return the states after `counts` steps of a fixed step size, by powers of two of the matrix of a step."""
     result = np.repeat(start[None], len(counts), axis=0)
     power = recursion.matrix(gamma)
     spares: list[Array] = []
