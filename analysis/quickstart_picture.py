@@ -1,8 +1,8 @@
-"""Draw the measured risk of each compressor of a study, and dashed the prediction of theory.
+"""Draw the measured risk of each compressor of a study, and its predicted risk as a dashed line.
 
     python -m analysis.quickstart_picture runs/quickstart docs/quickstart.png
 
-An example of a picture from logs and predictions, for one problem and one algorithm: copy it and change it.
+This is an example of a picture from logs and predictions, for one problem and one algorithm. Copy and change it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DASHES = (5, 3)
 
 
 def spread(values: Sequence[float]) -> NDArray[np.float64]:
-    """Return the heights of labels for positive values, (n,): as near to them as ratios of CLOSEST allow."""
+    """Return the heights of labels for n positive values: as near to the values as ratios of CLOSEST allow."""
     order = np.argsort(values)
     step = np.log(CLOSEST)
     groups = [[height] for height in np.log(np.asarray(values)[order])]
@@ -49,13 +49,13 @@ def spread(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def bytes_saved(log: Dataset) -> float:
-    """Return the bytes of float32 vectors over the bytes that the ranks handed to MPI, mean over repetitions."""
+    """Return the bytes of float32 vectors divided by the mean bytes that the ranks handed to MPI."""
     vectors = int(log.clients) * int(log.rounds)
     return float(4 * log.sizes["coordinate"] * vectors / log.uplink_transported_bytes.isel(round=-1).mean())
 
 
 def draw(logs: Dataset, file: Path) -> None:
-    """Draw every configuration of `logs`, as `mpi_fed.load` gives them."""
+    """Draw every configuration of `logs`, a dataset that `mpi_fed.load` returned."""
     measured = logs.excess_risk_averaged.mean("repetition")
     shown = logs.sel(round=slice(FIRST, None))
     plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False})
@@ -80,7 +80,7 @@ def draw(logs: Dataset, file: Path) -> None:
 
 
 def _label(axes: Axes, log: Dataset, height: float, colour: str) -> None:
-    """Write the compressor's name and the bytes that it saves beside the end of its curve."""
+    """Write the compressor's name and the factor of bytes that it saves next to the end of its curve."""
     kind, saved, last = str(log.compressor.values), bytes_saved(log), float(log["round"][-1])
     axes.annotate(
         kind if kind == "none" else f"{kind}, bytes / {saved:.2g}",

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, metavar="K", help="the first round of the fit (default: the last / 10)")
     parser.add_argument("--out", type=Path, default=Path("rates.png"), metavar="FILE", help="file of the picture")
     options = parser.parse_args()
-    # read_logs names damaged files on standard error and leaves them out.
+    # read_logs reports damaged files on standard error and leaves them out.
     logs = [log for log in read_logs(options.paths) if usable(log).any()]
     if not logs:
         raise SystemExit("no log has a complete repetition; give logs (.h5) of finished runs, or folders of them")

@@ -60,7 +60,7 @@ class Component(BaseModel):
         if self.Kernel is not None and type(kernel) is not self.Kernel:
             name, wanted = type(self).__qualname__, self.Kernel.__qualname__
             raise InputError(
-                f"{name}.kernel() returns a {type(kernel).__qualname__}, and the Kernel of {name} is {wanted}; "
+                f"{name}.kernel() returns a {type(kernel).__qualname__}, but the Kernel of {name} is {wanted}; "
                 f"let kernel() return a {wanted}"
             )
         return kernel
@@ -137,7 +137,7 @@ class Registry(dict[str, type[C]], Generic[C]):
         return component
 
     def _checked_operations(self, component: type[C]) -> dict[str, Callable[..., Any]]:
-        """Return the component's operations by name, inherited ones included."""
+        """Return the component's operations by name, including inherited operations."""
         code = {}
         for name, function in _static_methods(component):
             if name in self.operations:
@@ -161,7 +161,7 @@ class Registry(dict[str, type[C]], Generic[C]):
             other = operation.cases.get(kernel)
             if other is not None and other is not code.get(name):
                 raise TypeError(
-                    f"{component.__qualname__} shares {kernel.__qualname__} with a class that has another {name}; "
+                    f"{component.__qualname__} shares {kernel.__qualname__} with a class whose {name} has other code; "
                     f"give {component.__qualname__} its own Kernel"
                 )
         return code
@@ -192,7 +192,7 @@ class Registry(dict[str, type[C]], Generic[C]):
 
 
 def _static_methods(component: type[Component]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Yield the static methods of the class and of its bases, the nearest of each name."""
+    """Yield the static methods of the class and its bases; for each name, the method that the class inherits."""
     seen: set[str] = set()
     for base in component.__mro__:
         if base is Component:

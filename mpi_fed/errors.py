@@ -13,7 +13,7 @@ class InputError(Exception):
 
 
 class WorldError(Exception):
-    """Error in the MPI world: MPI is missing, or its world is not the one that was asked for. Exit status 3."""
+    """Error in the MPI world: MPI is missing, or its world differs from the requested one. Exit status 3."""
 
     exit_status = 3
 

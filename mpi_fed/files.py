@@ -35,7 +35,7 @@ def part_files(path: Path) -> Iterator[Path]:
 def atomic_files(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to write to, whose files move to `folder` at the end of the block.
 
-    `folder` is created if it does not exist. If the block raises an exception, its files are not changed.
+    `folder` is created if it does not exist. If the block raises an exception, the files in `folder` are not changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as name:

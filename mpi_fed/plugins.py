@@ -1,4 +1,4 @@
-"""Loading of the plugin files given with --plugin, which define compressors, problems, algorithms or routes.
+"""Load the plugin files given with --plugin, which define compressors, problems, algorithms or routes.
 
 Loading a file runs its code. Only files that the user names on the command line are loaded, never files that a study
 mentions.
@@ -60,9 +60,9 @@ def sources() -> list[Path]:
 
 
 def place_in(message: str) -> tuple[str, int] | None:
-    """Return the innermost line of a plugin that a message of the compiler names.
+    """Return the innermost line of a plugin that a message of the compiler mentions.
 
-    The result is ("FILE: line N", position in the message), or None if the message names no line of a plugin.
+    The result is ("FILE: line N", position in the message), or None if the message mentions no line of a plugin.
     """
     plugin_files, places = set(sources()), []
     for match in re.finditer(r'File "(.+?)", line (\d+)|at (\S+) \((\d+)\)', message):

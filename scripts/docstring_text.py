@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: what a formula contains is shown, not taken for a tag or for emphasis."""
+"""Escape docstrings for Markdown, so that `<`, `*` and `_` in formulas are not taken for tags or emphasis."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
     scripts/local_slurm.py status
     sudo scripts/local_slurm.py stop                         ends its jobs and daemons, and removes its folder
 
-It writes into one folder only, and listens only on loopback addresses, on free ports. It needs root, and on Debian or
-Ubuntu the packages slurm-wlm and munge. The next start removes what a killed Slurm has left.
+This Slurm writes into one folder only, and listens only on loopback addresses, on free ports. It needs root, and on
+Debian or Ubuntu the packages slurm-wlm and munge. The next start removes files and processes that a killed Slurm left.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def check(folder: Path) -> None:
     if os.geteuid() != 0:
         raise Failure("Slurm's daemons need root here: run this script with sudo, or as root in a container")
     if folder.exists() and any(folder.iterdir()) and not (folder / "slurm.conf").exists():
-        raise Failure(f"{folder} contains other files than those of a local Slurm: give another --folder")
+        raise Failure(f"{folder} contains files that do not belong to a local Slurm: give another --folder")
     if not all(c.isalnum() or c in "/._-" for c in str(folder)):
         raise Failure(
             f"{folder}: paths in slurm.conf may have letters, digits, '.', '_' and '-': give another --folder"
@@ -208,7 +208,7 @@ def wait_until_idle(folder: Path, nodes: int) -> None:
 
 
 def status(folder: Path) -> int:
-    """Print the nodes of the Slurm in the folder; return exit status 1 if none runs."""
+    """Print the nodes of the Slurm in the folder; return exit status 1 if no Slurm runs there."""
     if not process_of(folder / "slurmctld.pid", folder):
         print(f"no Slurm runs in {folder}")
         return 1
@@ -218,7 +218,7 @@ def status(folder: Path) -> int:
 
 
 def stop(folder: Path) -> None:
-    """End its jobs and daemons, each by its process id, and remove the folder."""
+    """End the jobs and daemons of the folder's Slurm, each by its process id, and remove the folder."""
     if process_of(folder / "slurmctld.pid", folder):
         ask(folder, "scancel", "--quiet", *ask(folder, "squeue", "-h", "-o", "%A").split())
         end = time.monotonic() + GRACE
@@ -285,7 +285,7 @@ def ask(folder: Path, program: str, *arguments: str) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of this Slurm's programs: without variables of another Slurm."""
+    """Return the environment of this Slurm's programs, without the variables of another Slurm."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH"))}
     return kept | {"SLURM_CONF": str(folder / "slurm.conf"), "LOCAL_SLURM": str(folder)}
 

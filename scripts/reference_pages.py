@@ -3,8 +3,8 @@
     python scripts/reference_pages.py docs
 
 `cli.md` comes from the command line's parser; `study-keys.md` from the fields of the components and the Parameters
-sections of their docstrings; `api/compressors.md` and its like name every registered class, whose docstrings the site
-renders. A test compares the files with what this script writes.
+sections of their docstrings; `api/compressors.md`, and the page of each other family, lists every registered class,
+whose docstring the documentation site renders. A test compares the files with the output of this script.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def _cli_blocks() -> Iterator[str]:
     yield "# Command line"
     yield wrapped(
         "Every command prints this with `--help`. Exit status: 0 done; 2 the input is wrong, and one line says where "
-        "and how to fix it; 3 the MPI world is not the one that was asked for; 85 the run saved a checkpoint on a "
-        "signal and goes on when it is started again; anything else is a failure."
+        "and how to fix it; 3 the MPI world differs from the requested one; 85 the run saved a checkpoint on a "
+        "signal and continues when it is started again; anything else is a failure."
     )
     for name, parser in command_parsers(COMMANDS).items():
         yield f"## mpi-fed {name}"
@@ -86,7 +86,7 @@ def _cli_blocks() -> Iterator[str]:
 
 
 def _usage(parser: argparse.ArgumentParser) -> str:
-    """Return the usage, wrapped the same in every terminal."""
+    """Return the usage, with the same line breaks in every terminal."""
     formatter = argparse.HelpFormatter(parser.prog, width=WIDTH)
     formatter.add_usage(None, [action for action in parser._actions if action.dest != "help"], [], prefix="")
     return formatter.format_help().strip()
@@ -134,7 +134,7 @@ def _keys_blocks() -> Iterator[str]:
 
 
 def _shared_bases(registry: Registry[Any]) -> dict[type[BaseModel], list[str]]:
-    """Return the classes between a family's base and its kinds that add keys, and the kinds that have them."""
+    """Return the classes between a family's base and its kinds that add keys, each with the kinds that inherit them."""
     shared: dict[type[BaseModel], list[str]] = {}
     for kind, component in registry.items():
         for other in component.__mro__[1:]:
@@ -144,12 +144,12 @@ def _shared_bases(registry: Registry[Any]) -> dict[type[BaseModel], list[str]]:
 
 
 def _own_keys(model: type[BaseModel]) -> set[str]:
-    """Return the keys that no base of the class has."""
+    """Return the keys of the class that its bases do not have."""
     return set(model.model_fields) - {key for base in model.__mro__[1:] for key in getattr(base, "model_fields", ())}
 
 
 def _key_blocks(heading: str, model: type[BaseModel], bases: Sequence[type[BaseModel]] = ()) -> Iterator[str]:
-    """Yield a heading, a sentence and the keys that are the same in none of `bases`."""
+    """Yield a heading, a sentence and the keys, without the keys that are the same in one of `bases`."""
     yield heading
     yield wrapped(summary(model))
     yield from _key_entries(model, bases)
@@ -198,7 +198,7 @@ def summary(model: type[BaseModel]) -> str:
 
 
 def described_keys(model: type[BaseModel]) -> dict[str, str]:
-    """Return what the Parameters sections of a class and its bases say of each key."""
+    """Return the description of each key in the Parameters sections of a class and its bases."""
     keys: dict[str, str] = {}
     for each in reversed(model.__mro__):
         for section in Docstring(inspect.cleandoc(each.__doc__ or ""), parser=Parser.numpy).parsed:

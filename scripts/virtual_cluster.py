@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a command's ranks on several hosts on this machine, which are connected by their own network, over real TCP.
+"""Run a command's ranks on several virtual hosts on this machine, connected by their own network, over real TCP.
 
     sudo scripts/virtual_cluster.py run --hosts 4 --rate 100mbit -- .venv-mpich/bin/mpi-fed run STUDY.toml
     sudo scripts/virtual_cluster.py run --up 10mbit --down 100mbit --root-rate none -- .venv-mpich/bin/mpi-fed ...
@@ -43,13 +43,13 @@ FRAME = 1514
 """Bytes of a full packet, with Ethernet's header."""
 BURST_SECONDS, MOST_BURST = 0.00025, 60_000
 """Largest burst after a late wake-up: seconds at the cable's rate, and bytes. A cable with a rate cuts longer data into
-packets, as network cards do; a cable without a rate carries up to 64 kB as one packet, whose headers count once."""
+packets, like a network card; a cable without a rate carries up to 64 kB as one packet, whose headers count once."""
 QUEUE = 1000 * FRAME
 """Bytes that wait before a cable with a rate, as many as in the kernel's own queues; more bytes are dropped."""
 GRACE = 3.0
 """Seconds within which killed processes have to end."""
 POLL = 0.02
-"""Seconds between two looks at a process."""
+"""Seconds between two checks of a process."""
 PACKAGES = {"iproute2": ("ip", "tc"), "util-linux": ("unshare", "nsenter", "setpriv")}
 LAUNCHERS = ("mpiexec.hydra", "mpiexec.mpich", "mpiexec", "mpirun")
 OWNER = "VIRTUAL_CLUSTER"
@@ -131,7 +131,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--up", metavar="R", help="rate from a host to the bridge (default: --rate)")
     parser.add_argument("--down", metavar="R", help="rate from the bridge to a host (default: --rate)")
-    parser.add_argument("--root-rate", metavar="R", help="rate of h1's cable, both ways (default: as other cables)")
+    parser.add_argument("--root-rate", metavar="R", help="rate of h1's cable, both ways (default: as for other cables)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write hosts, rates and counters into a file")
     place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     arguments = parser.parse_args(sys.argv[1:place])
@@ -219,7 +219,7 @@ def find(word: str) -> tuple[str, str]:
             if "HYDRA" in answer.stdout:
                 return program, os.path.abspath(path)
         if launchers:
-            raise Failure(f"MPICH is needed, but {launchers[0]} is of another MPI: install mpi-fed[mpich]")
+            raise Failure(f"MPICH is needed, but {launchers[0]} belongs to another MPI: install mpi-fed[mpich]")
     raise Failure(f"no mpiexec next to {program} or on the path: MPICH is needed, install mpi-fed[mpich]")
 
 
@@ -250,7 +250,7 @@ def made(rates: Sequence[Rates]) -> Iterator[Cluster]:
 
 @contextlib.contextmanager
 def namespaces(name: str) -> Iterator[int]:
-    """Make namespaces and yield the process that holds them, which ends with this process even if this is killed."""
+    """Make namespaces and yield the process that holds them. That process ends when this process ends or is killed."""
     words = ["unshare", "--net", "--mount", "--uts", "--propagation", "slave", "sh", "-c", HOLD, name]
     marked_environment = os.environ | {OWNER: identity(os.getpid())}
     pipe, both = subprocess.PIPE, subprocess.STDOUT
@@ -364,7 +364,7 @@ def die_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def received() -> Iterator[list[int]]:
-    """Collect signals in a list, in order, instead of their usual effect, until the end of the `with` block."""
+    """Collect signals in a list, in order, until the end of the `with` block; they have no other effect there."""
     signals: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:

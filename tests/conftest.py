@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("ranks", deadline=None, derandomize=True, d
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the plugin of a rank in a process started as one, else the plugin that starts the ranks."""
+    """Register the plugin of a rank if this process was started as a rank, else the plugin that starts the ranks."""
     os.environ.update({**crowd.settings(), **os.environ})
     under_mpi = config.getoption("--with-mpi")
     hypothesis.settings.load_profile("ranks" if under_mpi else "here")

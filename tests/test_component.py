@@ -95,14 +95,14 @@ def test_a_wrong_operation_is_refused_in_one_sentence(registry: Toys, body: dict
     assert not give.cases
 
 
-def test_two_classes_with_one_kernel_must_share_the_code(registry: Toys) -> None:
+def test_two_classes_with_the_same_kernel_must_share_the_code(registry: Toys) -> None:
     registry.register(class_of(Kernel=FirstKernel, give=staticmethod(plus)))
     other = type(
         "Other",
         (Component,),
         {"__module__": __name__, "kind": "other", "Kernel": FirstKernel, "give": staticmethod(lambda kernel, x: 0)},
     )
-    with pytest.raises(TypeError, match="Other shares FirstKernel with a class that has another give"):
+    with pytest.raises(TypeError, match="Other shares FirstKernel with a class whose give has other code"):
         registry.register(other)
 
 
@@ -120,5 +120,5 @@ def test_a_component_without_operations_needs_no_kernel(registry: Toys) -> None:
 def test_a_kernel_of_another_class_is_refused() -> None:
     component = class_of(Kernel=FirstKernel, give=staticmethod(plus))()
     assert component.own_kernel(FirstKernel(1)) == FirstKernel(1)
-    with pytest.raises(InputError, match="returns a SecondKernel, and the Kernel of Own is FirstKernel"):
+    with pytest.raises(InputError, match="returns a SecondKernel, but the Kernel of Own is FirstKernel"):
         component.own_kernel(SecondKernel(1))

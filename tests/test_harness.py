@@ -1,4 +1,4 @@
-"""The test suite on a machine with one MPI: tests that need the other are skipped, or fail in CI."""
+"""The test suite on a machine with one MPI: tests that need the other MPI are skipped, or fail in CI."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-TEST = "tests/runner/test_checkpoint.py::test_ranks_whose_iterates_differ_are_named"
+TEST = "tests/runner/test_checkpoint.py::test_a_rank_whose_iterate_differs_is_reported"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The names that `import mpi_fed` offers, and what importing it costs."""
+"""The names that `import mpi_fed` offers, and the modules that the import loads."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_plugin_registers_in_the_family_of_its_base(tmp_path: Path, monkeypatc
         compressors.pop("half", None)
 
 
-def test_a_class_of_no_family_is_refused() -> None:
+def test_a_class_without_a_family_is_refused() -> None:
     class Other:
         kind = "other"
 

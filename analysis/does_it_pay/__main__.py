@@ -1,10 +1,10 @@
 """Measure and model where compression pays: python -m analysis.does_it_pay [--out DIR] [--page FILE].
 
-It benches shared memory and, if permitted (root, MPICH in .venv-mpich, iproute2: docs/virtual-cluster.md), links of
-several rates on a virtual cluster. This takes about a quarter of an hour on two otherwise idle cores. It fits the model
-of docs/model.md to some results, compares it with the others, and writes the page FILE (docs/does-it-pay.md) with its
-pictures beside it. Results that DIR already contains are not measured again, so the page can be written again from
-saved results.
+The program times rounds in shared memory and, if permitted (root, MPICH in .venv-mpich, iproute2: see
+docs/virtual-cluster.md), over links of several rates on a virtual cluster. This takes about a quarter of an hour on two
+otherwise idle cores. The program fits the model of docs/model.md to some results, compares the model with the other
+results, and writes the page FILE (docs/does-it-pay.md) with its pictures in the same folder. Results that DIR already
+contains are not measured again, so the page can be written again from saved results.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .results import read
 
 
 def main() -> None:
-    """Measure what is missing and write the page."""
+    """Measure the missing results and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     out = Path("runs/does-it-pay")
     parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="folder of saved results")

@@ -26,8 +26,8 @@ PAYS = 1.05
 
 
 COMMON, SHARED, BOTH_WAYS = ", common mask", ", shared scale", " both ways"
-"""Ends of names: all clients keep the same coordinates; MPI sums levels as integers; the downlink has the uplink's
-compressor."""
+"""Ends of compressors' names. They mean: all clients keep the same coordinates; MPI sums levels as integers; the
+downlink has the same compressor as the uplink."""
 
 
 def short(name: str, downlink: str | None = None) -> str:
@@ -57,7 +57,7 @@ class Setup:
 
     @property
     def link(self) -> float | None:
-        """The rate of the links, as measured points have it."""
+        """The rate of the links, in the form in which measured points have it."""
         return self.machine.up
 
     @functools.cached_property
@@ -70,7 +70,7 @@ class Setup:
         return self.rows[dimension]
 
     def best(self, name: str, key: str = "round") -> list[tuple[int, Row]]:
-        """Return a compressor's row with the faster downlink at each dimension."""
+        """Return, for each dimension, the compressor's row with the faster downlink."""
         best = []
         for dimension, rows in self.rows.items():
             of_name = [row for row in rows if name_of(row) == name and gain(row, key) is not None]
@@ -92,7 +92,7 @@ def gain(row: Row, key: str) -> float | None:
 
 
 def rounds_needed(row: Row) -> float | None:
-    """Return the rounds to a risk, over those without compression."""
+    """Return the rounds to a risk, divided by the rounds without compression."""
     return None if row.uncompressed is None else row.uncompressed.rounds_needed
 
 
@@ -111,7 +111,7 @@ def winner(rows: Sequence[Row], key: str) -> Row | None:
 
 
 def _counts(row: Row, key: str) -> bool:
-    """Return whether a row may win; an absent client does not make a round faster, so it counts only to a risk."""
+    """Return whether a row may win. Partial participation, where clients may be absent, counts only to a risk."""
     absent = row.compressor.startswith("partial-participation")
     return not row.compressor.startswith("float") and gain(row, key) is not None and not (absent and key == "round")
 
@@ -139,7 +139,7 @@ def about(value: int) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """The speed of a compressor's round relative to those of floats, all measured over the same link."""
+    """The speed of a compressor's round relative to rounds of uncompressed floats over the same link."""
 
     link: float | None
     hosts: int
@@ -148,13 +148,13 @@ class Measured:
     gain: float
     """Measured speed relative to the faster of float32 and float16."""
     modelled: float
-    """The same by the model."""
+    """The same speed by the model."""
     seconds: float
     """Measured seconds of a round."""
 
 
 def measured(points: Sequence[Point], costs: Costs) -> list[Measured]:
-    """Return the gains of every compressor measured beside floats, with the faster of its downlinks."""
+    """Return the gain of every compressor, with its faster downlink, if floats were measured over the same link."""
     groups: dict[tuple[Any, ...], list[Point]] = {}
     for point in points:
         if not point.may_be_absent and _is_long(point):
@@ -190,7 +190,7 @@ def _is_plain(point: Point) -> bool:
 
 
 def _is_long(point: Point) -> bool:
-    """Return whether the round waits for the link; short messages pass in a burst, unlike on a real link."""
+    """Return whether the round waits for the link. Short messages pass in a burst, which a real link does not have."""
     load = downlink_of(point) if point.bits else uplink_of(point)
     return is_clear(point) and load.root >= point.burst
 

@@ -1,4 +1,4 @@
-"""Run the benches: in shared memory and, if permitted, on a virtual cluster at several rates."""
+"""Run the benches in shared memory and, if permitted, on a virtual cluster with links of several rates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bench:
     downlinks: tuple[int, ...] = (32, 16)
     """Bits of a float of the iterate on the downlink."""
     both_ways: bool = False
-    """True if the downlink sends the direction, compressed as the messages are, in place of the iterate."""
+    """True if the downlink sends the step's direction, compressed like the messages, in place of the iterate."""
     route: str = "auto"
     rate: str | None = None
     """Rate of the hosts' links; None in shared memory."""
@@ -103,7 +103,7 @@ def small(benches: tuple[Bench, ...]) -> tuple[Bench, ...]:
 
 
 def measure(benches: tuple[Bench, ...], out: Path, mpich: Path, launches: int) -> None:
-    """Run the benches whose results `out` lacks; print a line and leave out links if no link can be shaped."""
+    """Run the benches whose results `out` lacks. If no link can be shaped, print a line and leave the links out."""
     out.mkdir(parents=True, exist_ok=True)
     for bench in benches:
         file = out / f"{bench.name}.json"
@@ -113,7 +113,7 @@ def measure(benches: tuple[Bench, ...], out: Path, mpich: Path, launches: int) -
         print(shlex.join(command), flush=True)
         completed = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         if bench.rate and completed.returncode == REFUSED:
-            print("does_it_pay: no link can be shaped here (the line above says why); the page will lack links")
+            print("does_it_pay: no link can be shaped here (see the line above); the page will have no links")
             return
         if completed.returncode:
             raise SystemExit(f"does_it_pay: the bench ended with status {completed.returncode}; see the lines above")

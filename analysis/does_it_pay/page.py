@@ -60,7 +60,7 @@ LIMITS = (
 
 
 def write(page: Path, results: Results) -> None:
-    """Write the page, and its pictures beside it."""
+    """Write the page, and its pictures in the same folder."""
     page.parent.mkdir(parents=True, exist_ok=True)
     costs = results.costs
     memory = [point for point in results.fitted if point.link is None]

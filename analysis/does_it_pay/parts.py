@@ -76,7 +76,7 @@ def rounds(
 
 
 def _spans(setups: Sequence[Setup], title: str, names: Sequence[str], key: str) -> Iterator[str]:
-    """Yield a table of the dimensions where each compressor pays, and a sentence on those that never do."""
+    """Yield a table of the dimensions at which each compressor pays, and a sentence on compressors that never pay."""
     rows = [[name, *(span(setup.gains(name, key)) for setup in setups)] for name in names]
     known = [row for row in rows if set(row[1:]) != {"-"}]
     paying = [row for row in known if not {*row[1:]} <= {"nowhere", "-"}]
@@ -121,7 +121,7 @@ def to_risk(few: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], p
 def break_even(
     pair: Sequence[Setup], many: Sequence[Setup], kinds: Sequence[str], shown: Sequence[str], page: Path
 ) -> Iterator[str]:
-    """Yield the part on the rates below which compression pays."""
+    """Yield the part on the link rates below which compression pays."""
     yield "## Break-even"
     yield ""
     file, link = picture(page, "break-even", "Rates below which each compressor is faster than no compression")

@@ -18,7 +18,7 @@ LINES = {BOTH_WAYS: "--", COMMON: ":", SHARED: "-."}
 """Line styles by the end of a name; other lines are solid."""
 DPI = 110
 HIGHEST = 1e12
-"""The rate, in bits a second, at which a compressor is drawn that is faster at any rate."""
+"""The rate, in bits a second, at which the picture shows a compressor that is faster at every rate."""
 
 
 def gains(setups: Sequence[Setup], names: Sequence[str], key: str, measured: Sequence[Measured], file: Path) -> None:
@@ -47,7 +47,7 @@ def gains(setups: Sequence[Setup], names: Sequence[str], key: str, measured: Seq
 
 
 def break_even(setups: Sequence[Setup], names: Sequence[str], file: Path) -> None:
-    """Draw the rates below which a compressor is faster than floats over dimensions: a round, and to a risk."""
+    """Draw, against the dimension, the rates below which a compressor is faster than floats: a round, and to a risk."""
     figure, axes = _panels(3)
     for panel, (setup, key, title) in zip(
         axes,
@@ -83,7 +83,7 @@ def _ends(setup: Setup, name: str, key: str) -> Iterator[tuple[int, float]]:
 
 
 def errors(results: Results, file: Path) -> None:
-    """Draw predicted over measured seconds of a round: for held-out sizes, and for results left out of the fit."""
+    """Draw predicted / measured seconds of a round: for held-out dimensions, and for results left out of the fit."""
     figure, axes = _panels(2)
     parts = [
         (axes[0], results.held_out, "sizes left out of the fit"),

@@ -1,4 +1,4 @@
-"""Read saved results, fit the model to some of them, and compare it with the others."""
+"""Read the saved bench results, fit the cost model to some of them, and compare the model with the others."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ from .measure import Bench
 
 @dataclass(frozen=True)
 class Results:
-    """All data of the page."""
+    """The measured points and the fitted model, from which the page is written."""
 
     fitted: list[Point]
+    """Points to which the model is fitted."""
     others: list[Point]
+    """Points of the benches that are left out of the fit, to check the model."""
     costs: Costs
+    """The costs fitted to `fitted`."""
     held_out: list[Miss]
+    """Points of `fitted`, each with its prediction by a fit without the point's dimension."""
     checks: list[Miss]
+    """Points of `others`, each with its prediction by `costs`."""
     machines: list[dict[str, Any]]
-    """For each file, its facts about the machine."""
+    """For each file, the facts about the machine on which it was measured."""
 
 
 def read(benches: Sequence[Bench], folder: Path) -> Results:
-    """Return the saved results. Raises SystemExit if there are none to fit."""
+    """Return the saved results. Raises SystemExit if there are no results to fit."""
     try:
         fitted, machines = _read([bench for bench in benches if not bench.checks], folder)
         others, more = _read([bench for bench in benches if bench.checks], folder)
     except InputError as error:
         raise SystemExit(f"does_it_pay: {error}") from None
     if not fitted:
-        raise SystemExit(f"does_it_pay: nothing is saved in {folder}; leave --no-measuring out")
+        raise SystemExit(f"does_it_pay: no results are saved in {folder}; run without --no-measuring")
     held_out, checks = held_out_sizes(fitted), checked(fitted, others)
     return Results(
         fitted=fitted,

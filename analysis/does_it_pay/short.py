@@ -51,7 +51,7 @@ def _best(setup: Setup) -> list[str]:
 
 
 def _variants(setup: Setup) -> str:
-    """Return the meanings of the ends of the measured names."""
+    """Return the meanings of the ends of names, for the ends that occur in the measured names."""
     meanings = {
         BOTH_WAYS: "the step's direction comes back, compressed as the messages are",
         COMMON: "all clients keep the same coordinates, so that MPI_Allreduce adds messages up",
@@ -104,7 +104,7 @@ def _sentences(few: Sequence[Setup], many: Sequence[Setup]) -> Iterator[str]:
 
 
 def _baseline(setup: Setup, dimension: int = 100_000) -> Iterator[str]:
-    """Yield a bullet on the effect of allreduce, which adds floats on their way, on the comparison."""
+    """Yield a bullet that explains how allreduce, which adds floats on their way, changes the comparison."""
     plain = {(row.compressor, row.downlink_bits): row for row in setup.at(dimension)}
     half = plain.get(("float16", 16))
     summed = next((row for row in plain.values() if row.route == "allreduce"), None)

@@ -1,1 +1,1 @@
-"""The paper's experiments: run by __main__.py, with the paper's figures, written up as a page."""
+"""The program `python -m analysis.paper`: the paper's experiments, and the page that compares them with the paper."""

@@ -1,11 +1,11 @@
 """Repeat the paper's experiments: python -m analysis.paper [--paper-size] [--out DIR] [--page FILE].
 
-It runs every study of studies/paper in its variant `small`, which takes minutes on two cores; with --paper-size, all
-but four in full size, which takes hours. It analyses the logs and writes the page FILE (docs/reproduction.md). For each
-figure, the page has the final excess risk with its standard error, the expectation by theory, and the value in the
-paper's picture. Runs that DIR already contains are not repeated. DIR/report.html shows all figures together; each
-study's folder has its own report. The paper is Philippenko and Dieuleveut, arXiv 2308.01358; its values were read from
-its pictures, to about 0.02.
+The program runs every study of studies/paper in its variant `small`, which takes minutes on two cores. With
+--paper-size it runs all but four studies in full size, which takes hours. It analyses the logs and writes the page FILE
+(docs/reproduction.md). For each figure, the page has the final excess risk with its standard error, the predicted
+expectation, and the value in the paper's picture. Runs that DIR already contains are not repeated. DIR/report.html
+shows all figures together; each study's folder has its own report. The paper is Philippenko and Dieuleveut, arXiv
+2308.01358; its values were read from its pictures, to about 0.02.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compare averaged iterates in two dimensions with the ellipses by theory."""
+"""Compare averaged iterates in two dimensions with the predicted ellipses."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Cloud(NamedTuple):
     """The scaled errors of a configuration's averaged iterates, and their limit covariance."""
 
     label: str
-    points: NDArray[np.float64]  # sqrt(K) (w_bar_K - w*) of each repetition, (R, 2)
-    covariance: NDArray[np.float64]  # by theory, (2, 2)
+    points: NDArray[np.float64]  # (R, 2), sqrt(K) (w_bar_K - w*) of each repetition
+    covariance: NDArray[np.float64]  # (2, 2), predicted
 
 
 def ellipses(folder: Path, picture: Path) -> Iterator[str]:
@@ -79,7 +79,7 @@ def cloud(log: Log) -> Cloud:
 
 
 def draw_clouds(clouds: Sequence[Cloud], file: Path) -> None:
-    """Draw a row for each problem and a column for each compressor, all on one scale."""
+    """Draw a row for each problem and a column for each compressor, all on the same scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 

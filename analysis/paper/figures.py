@@ -11,7 +11,7 @@ ORDER = ("none", "partial-participation", "quantization", "bernoulli", "rand-h",
 
 
 class Figure(NamedTuple):
-    """A figure of the paper: its study, its title, and log10 of the final excess risks read from it."""
+    """A figure of the paper: its study, its title, and log10 of the final excess risks read from the figure."""
 
     study: str
     title: str

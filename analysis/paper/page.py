@@ -18,16 +18,16 @@ from mpi_fed.theory import predict, prediction_seconds
 from .figures import SGD, STUDIES, Figure, reading
 
 READING, MARGIN, FAR = 0.02, 0.05, 3
-"""Accuracy of readings from the paper's pictures; measured and paper differ beyond MARGIN and FAR standard errors."""
+"""Accuracy of readings from the paper's pictures; a difference from the paper counts beyond MARGIN and FAR errors."""
 AS_EXPECTED = "as theory expects"
-"""The remark on a measurement that differs from the paper and agrees with theory."""
+"""The remark on a measurement that differs from the paper and agrees with the prediction."""
 SMALL = ("configuration", "measured", "expected", "ratio", "z", "expected at the paper's size", "paper")
 WHOLE = ("configuration", "measured", "expected", "ratio", "z", "paper", "measured - paper", "remark")
 """The columns at the small and at the paper's size."""
 DRAWS, DRAW_SECONDS, VISIBLE = 12, 1.0, 0.01
-"""Number of other draws of a problem, the longest time for the theory of a draw, and the smallest scatter reported."""
+"""Number of other draws of a problem, the longest time to predict one draw, and the smallest scatter reported."""
 THEORY_SECONDS = 200.0
-"""Longest time for an expectation at the paper's size on the page of the small size."""
+"""Longest time for an expectation at the paper's size, on the page that `small` studies make."""
 
 
 def answer(figures: Sequence[Figure], analyses: Sequence[Analysis], paper_size: bool) -> Iterator[str]:
@@ -74,7 +74,7 @@ def agreement(figures: Sequence[Figure], analyses: Sequence[Analysis]) -> Iterat
 
 
 def at_the_end(analysis: Analysis) -> list[Entry]:
-    """Return the entries with the largest number of rounds, which the paper's readings are for."""
+    """Return the entries with the largest number of rounds, with which the paper's readings are compared."""
     last = max(entry.rounds for entry in analysis.configurations)
     return [entry for entry in analysis.configurations if entry.rounds == last]
 
@@ -156,7 +156,7 @@ def section(figure: Figure, analysis: Analysis, paper_size: bool) -> Iterator[st
 
 
 def facts(entry: Entry) -> list[str]:
-    """Return the cells of a configuration: its label, the measured risk, the expected one, their ratio and z."""
+    """Return the cells of a configuration: label, measured risk, expected risk, the ratio of these risks, and z."""
     mean, error = entry.excess_risk_averaged.mean, log_error(entry)
     measured = "diverged" if mean is None else logarithm(mean)
     if error is not None:
@@ -179,7 +179,7 @@ def log_error(entry: Entry) -> float | None:
 
 
 def against(entry: Entry, read: float | None) -> list[str]:
-    """Return the cells of the paper's reading, the difference from it, and a remark if that is large."""
+    """Return the cells of the paper's reading, the difference from this reading, and a remark on a large difference."""
     mean = entry.excess_risk_averaged.mean
     if read is None or not mean:
         return [number(read), "-", ""]
@@ -188,7 +188,7 @@ def against(entry: Entry, read: float | None) -> list[str]:
 
 
 def remark(entry: Entry, difference: float, error: float) -> str:
-    """Return a remark on a large difference from the paper, and on the agreement with theory; else an empty text."""
+    """Return a remark on a large difference from the paper and on the prediction; else an empty text."""
     if abs(difference) <= max(MARGIN, FAR * error):
         return ""
     errors = f", {abs(difference) / error:.0f} standard errors" if error else ""
@@ -229,7 +229,7 @@ def paper_sized(figure: Figure) -> dict[tuple[str, str], str]:
 
 
 def draws(figure: Figure) -> Iterator[str]:
-    """Yield the expectations over other draws of rotation and optima, because the paper's draw is another one."""
+    """Yield the expectations for other draws of rotation and optima, because the paper has a different draw."""
     study = load_study(STUDIES / f"{figure.study}.toml")
     last = max(configuration.rounds for configuration in study.configurations)
     texts = []
@@ -305,7 +305,7 @@ def scores(analyses: Sequence[Analysis]) -> Iterator[str]:
 
 
 def traces() -> Iterator[str]:
-    """Yield the figures that need theory only."""
+    """Yield the figures that need predictions only."""
     for file, key, title in (
         ("trace-omega", "omega", "The trace against omega, three preprocessings"),
         ("trace-dimension", "dimension", "The trace against the dimension"),

@@ -41,8 +41,8 @@ def analyze(
     Returns
     -------
     int
-        Exit status: 0, or 2 if no log can be read. A file that cannot be read as a log is named on standard error, and
-        the other logs are analysed.
+        Exit status: 0, or 2 if no log can be read. A file that cannot be read as a log is reported on standard error,
+        and the other logs are analysed.
 
     Raises
     ------
@@ -77,9 +77,9 @@ def analysis_of(logs: Sequence[Log], forecasts: Sequence[Forecast], target: floa
     Parameters
     ----------
     logs : sequence of Log
-        The logs, as `load` returns them.
+        The logs, as `read_logs` returns them.
     forecasts : sequence of Forecast
-        The prediction for each log; `Forecast()` for none.
+        The prediction for each log; `Forecast()` stands for no prediction.
     target : float, optional
         Mean averaged excess risk to reach. The default is 1.1 times the worst final mean.
 
@@ -94,7 +94,7 @@ def analysis_of(logs: Sequence[Log], forecasts: Sequence[Forecast], target: floa
 
 
 def report(folder: str | Path) -> int:
-    """Print the table of a finished run's logs, and write the report beside them.
+    """Print the table of a finished run's logs, and write the report next to the logs.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def report(folder: str | Path) -> int:
     Returns
     -------
     int
-        Exit status, as of `analyze`.
+        Exit status, the same as that of `analyze`.
     """
     return analyze([folder])
 
@@ -130,4 +130,6 @@ def _write(folder: Path, logs: list[Log], forecasts: list[Forecast], analysis: A
             write_report(fresh, logs, analysis, shown, drawn)
         return folder / "report.html"
     except OSError as error:
-        raise InputError(f"{folder}: cannot write the report ({error.strerror or error}); give --out DIR") from None
+        raise InputError(
+            f"{folder}: cannot write the report ({error.strerror or error}); give another folder with --out DIR"
+        ) from None

@@ -1,4 +1,4 @@
-"""Load logs as an xarray Dataset, with the predicted risk beside the measured one."""
+"""Load logs as an xarray Dataset, with the predicted risk next to the measured risk."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
     Returns
     -------
     xarray.Dataset
-        The datasets of the log, by the names, dimensions and units of `docs/log-format.md`: R repetitions, P log
+        The datasets of the log, with the names, dimensions and units of `docs/log-format.md`: R repetitions, P log
         points, d coordinates and N clients. For example, `excess_risk_averaged` has dimensions
         `(repetition, round)`. `predicted_excess_risk_averaged`, with dimension `(round,)`, is the expected excess risk
-        of the averaged iterate, NaN where theory gives no value; its attribute `prediction_kind` says whether it is
-        exact or approximate.
+        of the averaged iterate, NaN where there is no prediction; its attribute `prediction_kind` says whether the
+        prediction is exact or approximate.
 
         For a folder every variable has a leading dimension `configuration`, whose coordinate is the label.
         Further coordinates hold the kinds (`compressor`, `downlink`, `algorithm`, `problem`, `route`), the counts
@@ -71,7 +71,7 @@ def load(path: str | os.PathLike[str], theory: bool = True) -> xarray.Dataset:
 
 
 def _names(logs: list[Log]) -> list[str]:
-    """Return the labels, with the study's name in front where logs of several studies share one."""
+    """Return the labels; if two logs have the same label, every label begins with the name of its study."""
     labels = [log.label for log in logs]
     if len(set(labels)) == len(labels):
         return labels

@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
 
 
 def decide(logs: Sequence[Log], analysis: Analysis) -> list[Decision]:
-    """Return a decision for each group of configurations that differ in compressors and route only."""
+    """Return a decision for each group of configurations that differ only in the compressors and the route."""
     candidates = [
         Candidate(name, log, entry)
         for name, log, entry in zip(names_of(logs), logs, analysis.configurations, strict=True)
@@ -56,7 +56,7 @@ def decide(logs: Sequence[Log], analysis: Analysis) -> list[Decision]:
         ]
         for _, members in groups
     ]
-    sound = [[pair for pair in group if trusted[id(pair.log)] and trusted[id(pair.reference)]] for group in pairs]
+    kept_pairs = [[pair for pair in group if trusted[id(pair.log)] and trusted[id(pair.reference)]] for group in pairs]
     return [
         _decision(
             title,
@@ -65,7 +65,9 @@ def decide(logs: Sequence[Log], analysis: Analysis) -> list[Decision]:
             compared,
             [pair.name for pair in group if pair not in kept],
         )
-        for (title, members), compared, group, kept in zip(groups, comparisons(sound), pairs, sound, strict=True)
+        for (title, members), compared, group, kept in zip(
+            groups, comparisons(kept_pairs), pairs, kept_pairs, strict=True
+        )
     ]
 
 
@@ -76,30 +78,30 @@ def _decision(
     compared: list[PenaltyComparison],
     left_out: list[str],
 ) -> Decision:
-    sound = [each for each in candidates if each.entry.valid]
-    reached = [each for each in sound if each.entry.bytes_to_target is not None]
+    valid = [each for each in candidates if each.entry.valid]
+    reached = [each for each in valid if each.entry.bytes_to_target is not None]
     order = sorted(reached, key=lambda each: each.entry.bytes_to_target or 0.0)
-    share = _stability([each.log for each in sound], sound.index(order[0]), target) if order else None
-    doubts = _doubts(candidates, sound)
+    share = _stability([each.log for each in valid], valid.index(order[0]), target) if order else None
+    doubts = _doubts(candidates, valid)
     return Decision(
         problem=title,
         recommended=order[0].name if order else None,
         recommended_file=order[0].entry.file if order else None,
         share_of_resamples=share,
-        reasons=_reasons(order, reached, sound, share),
+        reasons=_reasons(order, reached, valid, share),
         verdict=INVALID if doubts else VALID,
         doubts=doubts,
-        target_not_reached=[each.name for each in sound if each not in reached],
+        target_not_reached=[each.name for each in valid if each not in reached],
         invalid=[each.name for each in candidates if not each.entry.valid],
-        equal_omega=_equals(sound, [_omega(each.log) for each in sound]),
-        equal_bits=_equals(sound, [_bits(each.entry) for each in sound]),
+        equal_omega=_equals(valid, [_omega(each.log) for each in valid]),
+        equal_bits=_equals(valid, [_bits(each.entry) for each in valid]),
         heterogeneity=compared,
         heterogeneity_left_out=left_out,
     )
 
 
 def _reasons(
-    order: Sequence[Candidate], reached: Sequence[Candidate], sound: Sequence[Candidate], share: float | None
+    order: Sequence[Candidate], reached: Sequence[Candidate], valid: Sequence[Candidate], share: float | None
 ) -> list[str]:
     """Return the reasons for the recommendation, `order[0]`.
 
@@ -118,21 +120,21 @@ def _reasons(
             reasons.append(f"the cheapest in {100 * share:.0f}% of {RESAMPLES:,} resamples of the repetitions, {clear}")
         quickest = min(reached, key=lambda each: each.entry.rounds_to_target or 0)
         reasons.append(f"fewest rounds: {quickest.name}, {quickest.entry.rounds_to_target:,}")
-    finals = [(each.final, i) for i, each in enumerate(sound) if each.final is not None]
+    finals = [(each.final, i) for i, each in enumerate(valid) if each.final is not None]
     if finals:
-        reasons.append(f"lowest final risk: {sound[min(finals)[1]].name}")
+        reasons.append(f"lowest final risk: {valid[min(finals)[1]].name}")
     return reasons
 
 
-def _doubts(candidates: Sequence[Candidate], sound: Sequence[Candidate]) -> list[str]:
+def _doubts(candidates: Sequence[Candidate], valid: Sequence[Candidate]) -> list[str]:
     """Return the reasons not to rely on the comparison; empty if there are none."""
     doubts = []
-    if len(sound) < 2:
-        doubts.append(f"{len(sound)} of {len(candidates)} configurations are VALID; a choice needs two")
-    fewest = min((int(usable(each.log).sum()) for each in sound), default=0)
-    if sound and fewest < FEWEST:
+    if len(valid) < 2:
+        doubts.append(f"{len(valid)} of {len(candidates)} configurations are VALID; a choice needs two")
+    fewest = min((int(usable(each.log).sum()) for each in valid), default=0)
+    if valid and fewest < FEWEST:
         doubts.append(f"too few repetitions: {fewest}; at least {FEWEST} are needed")
-    biased = [each.name for each in sound if _is_mostly_bias(each.entry)]
+    biased = [each.name for each in valid if _is_mostly_bias(each.entry)]
     if biased:
         doubts.append(
             f"not in the regime of large K: bias, mostly that of the initial iterate, makes up more than half of the "
@@ -151,7 +153,7 @@ def _is_mostly_bias(entry: Entry) -> bool:
 def _stability(logs: Sequence[Log], best: int, target: float | None) -> float | None:
     """Return the share of paired resamples of the repetitions in which `logs[best]` needs the fewest bytes.
 
-    None if there are fewer than FEWEST repetitions, or if the logs do not have the same ones.
+    None if there are fewer than FEWEST repetitions, or if the logs have different seeds.
     """
     kept = [usable(log) for log in logs]
     seeds = [log.repetition[rows].tolist() for log, rows in zip(logs, kept, strict=True)]
@@ -199,14 +201,14 @@ def _equals(candidates: Sequence[Candidate], values: Sequence[float | None]) -> 
 
 
 def _ranking(candidates: Sequence[Candidate]) -> list[Ranked]:
-    """Return the final risks divided by the least of them, in ascending order."""
+    """Return the final risks divided by the lowest one, in ascending order."""
     order = sorted(candidates, key=lambda each: each.final or 0.0)
     least = order[0]
     return [Ranked(each.name, (each.final or 0.0) / (least.final or 1.0), _ratio_error(each, least)) for each in order]
 
 
 def _ratio_error(candidate: Candidate, least: Candidate) -> float | None:
-    """Return the standard error of the ratio of two mean risks, as if they were independent.
+    """Return the standard error of the ratio of two mean risks, as if the two means were independent.
 
     With paired repetitions the true error is smaller.
     """

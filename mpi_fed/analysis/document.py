@@ -1,7 +1,7 @@
 """The JSON document of `mpi-fed analyze`, analysis.json: its fields, in the order in which they are written.
 
 `docs/analysis.md` has the definitions and formulas. A number that cannot be computed is None. R is the number of
-repetitions that count: those that reached round K with finite numbers, or 0 if one repetition diverged.
+repetitions that count: those that reached round K with finite numbers. If a repetition diverged, R = 0.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class ReductionFactor:
-    """Reduction of the uplink, compared with d uncompressed values a client and round.
+    """Reduction of the uplink, compared with d uncompressed values from each client in each round.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class ReductionFactor:
 
 @dataclass(frozen=True)
 class DownlinkReductionFactor:
-    """Bytes of d uncompressed values a rank and round, divided by the downlink's transported bytes.
+    """Bytes of d uncompressed values to each rank in each round, divided by the downlink's transported bytes.
 
     Attributes
     ----------
@@ -199,15 +199,15 @@ class Entry:
     clients, rounds : int
         N and K.
     repetitions : int
-        R, the number of repetitions that the numbers below rest on.
+        R, the number of repetitions from which the numbers below are computed.
     excess_risk_averaged : Mean
         F(w_bar_K) - F(w*).
     predicted_excess_risk_averaged : float or None
-        Its expectation by theory.
+        Predicted expectation of F(w_bar_K) - F(w*).
     prediction_kind : {"exact", "approximate"} or None
         Kind of the prediction; None without one.
     limit_trace : float or None
-        Tr(C_ania H^-1): 2k times the excess risk tends to it as step sizes tend to 0.
+        Tr(C_ania H^-1), to which 2k times the excess risk tends as step sizes tend to 0.
     z, p_value : float or None
         Comparison of the mean with the prediction: (mean - predicted) / standard error, and the two-sided p-value.
     slope : Slope or None
@@ -245,7 +245,7 @@ class Entry:
     seconds_to_target : float or None
         Wall seconds at that log point, mean over repetitions.
     rounds_to_target_interval, bytes_to_target_interval, seconds_to_target_interval : Interval or None
-        Intervals of the three; None below three repetitions.
+        Intervals of the rounds, bytes and seconds to the target; None with fewer than three repetitions.
     heterogeneity_reference : bool
         True if all clients have the same distribution.
     heterogeneity_penalty : float or None
@@ -309,9 +309,10 @@ class Ranked:
     name : str
         The compressor and its parameters.
     ratio : float
-        Its mean final excess risk divided by the least of the ranking.
+        Mean final excess risk of the compressor, divided by the lowest mean of the ranking.
     error : float or None
-        Standard error of the ratio, as if the two means were independent; None for the least and without errors.
+        Standard error of the ratio, as if the two means were independent. None for the compressor with the lowest mean,
+        and if a mean has no standard error.
     """
 
     name: str
@@ -344,7 +345,7 @@ class Ratio:
     estimate, low, high : float
         The ratio and the ends of its interval.
     confidence : float
-        Confidence of this interval; with the other comparisons it gives 0.95 for all together (Bonferroni).
+        Confidence of this interval, so large that all intervals together have confidence 0.95 (Bonferroni).
     """
 
     estimate: float
@@ -355,18 +356,18 @@ class Ratio:
 
 @dataclass(frozen=True)
 class PenaltyComparison:
-    """A projection's penalty of heterogeneity, compared with that of a quantization, the reference.
+    """A projection's penalty of heterogeneity, compared with the penalty of a quantization, the reference.
 
     Attributes
     ----------
     name : str
         The projection.
     penalty, error : float
-        Its penalty and the standard error.
+        Penalty of the projection and its standard error.
     reference : str
-        The quantization of nearest omega.
+        The quantization with the nearest omega.
     reference_penalty, reference_error : float
-        Its penalty and the standard error.
+        Penalty of the quantization and its standard error.
     ratio : Ratio
         `penalty` divided by `reference_penalty`.
     verdict : {"better", "worse", "undecided"}
@@ -385,18 +386,19 @@ class PenaltyComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The recommended compressor, among configurations that differ in compressors and route only.
+    """The recommended compressor, among configurations that differ only in the compressors and the route.
 
     Attributes
     ----------
     problem : str
         Keys in which this group differs from the other groups, with their values.
     recommended : str or None
-        The VALID compressor with the fewest transported uplink bytes to the target; None if none reaches it.
+        The VALID compressor with the fewest transported uplink bytes to the target; None if no compressor reaches the
+        target.
     recommended_file : str or None
-        Path of its log.
+        Path of the log of the recommended compressor.
     share_of_resamples : float or None
-        Share of the bootstrap resamples in which it needs strictly fewer bytes than every other compressor.
+        Share of the bootstrap resamples in which the recommended compressor needs strictly fewer bytes than all others.
     reasons : list of str
         Reasons for the recommendation.
     verdict : {"VALID", "INVALID"}
@@ -410,9 +412,10 @@ class Decision:
     equal_omega, equal_bits : list of ComparableGroup
         Compressors of about equal omega, and of about equal information bits a message.
     heterogeneity : list of PenaltyComparison
-        Penalties of the projections compared with those of quantization.
+        Penalties of the projections compared with the penalties of quantization.
     heterogeneity_left_out : list of str
-        Compressors whose penalty is not compared: the risk, or that of the reference, is INVALID or mostly bias.
+        Compressors whose penalty is not compared, because their risk or the risk of their homogeneous reference is
+        INVALID or mostly bias.
     """
 
     problem: str
@@ -478,8 +481,8 @@ class HeterogeneityAnswer:
     Attributes
     ----------
     answer : {"yes", "in part", "it depends", "no", "undecided"}
-        "yes": better in all comparisons; "in part": better in some, worse in none; "it depends": both;
-        "no": worse in some, better in none.
+        "yes": better in all comparisons; "in part": better in some, worse in none; "it depends": better in some, worse
+        in others; "no": worse in some, better in none; "undecided": neither better nor worse in any.
     confidence : float
         Confidence of all intervals together, 0.95.
     comparisons : int
@@ -508,7 +511,7 @@ class Analysis:
     configurations : list of Entry
         Results, in the order of their study's grid.
     decisions : list of Decision
-        Recommendations, one for each group of configurations that differ in compressors and route only.
+        Recommendations, one for each group of configurations that differ only in the compressors and the route.
     heterogeneity : HeterogeneityAnswer or None
         Answer over all decisions; None without penalties of heterogeneity.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .series import BAND, Curve, Pictures, Series
+from .series import BAND_PERCENTILES, Curve, Pictures, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ PICTURES = (
     Picture("risk-seconds", "seconds", "wall time, seconds", RISK, "Excess risk against the seconds spent in rounds."),
 )
 COLUMNS = 3
-"""Most panels side by side."""
+"""Largest number of panels side by side."""
 BLOW_UP = 100
 """Factor over the initial risk above which risks are cut off."""
 SUFFIXES = (".png", ".pdf")
@@ -121,11 +121,11 @@ def _figure(pictures: Pictures, picture: Picture) -> Figure:
 
 
 def _draw_series(axes: Axes, series: Series, picture: Picture) -> None:
-    """Draw the mean as a line, the band over repetitions, and the prediction above both."""
-    curve, colour = series.curve, colour_of(series.name)
+    """Draw the mean as a line, the band over repetitions, and the prediction on top of both."""
+    curve, colour = series.curve, colour_of(series.name_index)
     x, scale = getattr(curve, picture.x), _scale(curve, picture)
-    marks = (0.02 + 0.03 * (series.name % 5), 0.16)
-    axes.plot(x, scale * curve.mean, color=colour, marker=marker_of(series.name), markevery=marks, **_LINE)
+    marks = (0.02 + 0.03 * (series.name_index % 5), 0.16)
+    axes.plot(x, scale * curve.mean, color=colour, marker=marker_of(series.name_index), markevery=marks, **_LINE)
     if curve.low is not None and curve.high is not None:
         axes.fill_between(x, scale * curve.low, scale * curve.high, color=colour, alpha=0.14, linewidth=0)
     if curve.theory is not None and curve.kind in THEORY:
@@ -143,7 +143,7 @@ def _darker(colour: str) -> tuple[float, ...]:
 
 
 def _across(labels: list[str], width: float) -> int:
-    """Return the most columns of a legend, filled column by column, that fit a width in inches."""
+    """Return the largest number of columns with which a legend, filled column by column, fits a width in inches."""
     for columns in range(len(labels), 1, -1):
         longest = [max(map(len, column)) for column in np.array_split(np.array(labels, object), columns)]
         if sum(HANDLE_INCHES + CHARACTER_INCHES * length for length in longest) <= width:
@@ -162,14 +162,14 @@ _LINE: dict[str, Any] = {
 _LIMIT: dict[str, Any] = {"marker": "<", "markersize": 5, "linestyle": ""}
 
 
-def colour_of(name: int) -> str:
+def colour_of(position: int) -> str:
     """Return the colour of the compressor at this position among all names."""
-    return COLOURS[name % len(COLOURS)]
+    return COLOURS[position % len(COLOURS)]
 
 
-def marker_of(name: int) -> str:
-    """Return the marker of the compressor at this position; compressors of one colour differ in their markers."""
-    return MARKERS[(name + name // len(COLOURS)) % len(MARKERS)]
+def marker_of(position: int) -> str:
+    """Return the marker of the compressor at this position; compressors with the same colour have different markers."""
+    return MARKERS[(position + position // len(COLOURS)) % len(MARKERS)]
 
 
 def _limit(axes: Axes, pictures: Pictures, picture: Picture) -> None:
@@ -193,7 +193,7 @@ def _legend(pictures: Pictures, picture: Picture) -> list[Any]:
     from matplotlib.patches import Patch
 
     curves = [series.curve for panel in pictures.panels for series in panel.series]
-    shown = sorted({series.name for panel in pictures.panels for series in panel.series})
+    shown = sorted({series.name_index for panel in pictures.panels for series in panel.series})
     handles: list[Any] = [
         Line2D([], [], color=colour_of(i), marker=marker_of(i), label=pictures.names[i], **_LINE) for i in shown
     ]
@@ -203,5 +203,6 @@ def _legend(pictures: Pictures, picture: Picture) -> list[Any]:
     if picture.scaled and any(curve.limit_trace for curve in curves):
         handles.append(Line2D([], [], color="0.3", label="limit trace", **_LIMIT))
     if any(curve.low is not None for curve in curves):
-        handles.append(Patch(color="0.3", alpha=0.18, linewidth=0, label=f"{BAND[0]}–{BAND[1]}% of repetitions"))
+        low, high = BAND_PERCENTILES
+        handles.append(Patch(color="0.3", alpha=0.18, linewidth=0, label=f"{low}–{high}% of repetitions"))
     return handles

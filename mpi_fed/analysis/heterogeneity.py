@@ -1,6 +1,7 @@
-"""The penalty of heterogeneity: the final risk with clients that differ, divided by that with clients that do not.
+"""The penalty of heterogeneity: the final risk with different clients, divided by the final risk with equal clients.
 
-The run with clients of one distribution is the homogeneous reference. Compressors are compared by their penalties.
+The run whose clients all have the same distribution is the homogeneous reference. Compressors are compared by their
+penalties.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
 def is_reference(log: Log) -> bool:
-    """Return True if, by the keys of the problem, all clients have the same distribution."""
+    """Return True if, according to the keys of the problem, all clients have the same distribution."""
     problem = log.configuration["problem"]
     alike = [problem[key] == value for key, value in HOMOGENEOUS.items() if key in problem]
     return bool(alike) and all(alike)
 
 
 def references(logs: Sequence[Log]) -> list[Log | None]:
-    """Return the homogeneous reference of each log: None without one, or if the log is a reference itself."""
+    """Return the homogeneous reference of each log; None without one, and None if the log is itself a reference."""
     known = {_shared(log): log for log in logs if is_reference(log) and _finals(log).mean() > 0}
     return [None if is_reference(log) else known.get(_shared(log)) for log in logs]
 
@@ -56,13 +57,13 @@ def _shared(log: Log) -> str:
 
 
 def _finals(log: Log) -> Floats:
-    """Return the final averaged risks of the repetitions that count, (R); a single 0 if none counts."""
+    """Return the final averaged risks of the R repetitions that count, or a single 0 if R = 0."""
     kept = usable(log)
     return log.excess_risk_averaged[kept, -1] if kept.any() else np.zeros(1)
 
 
 def penalty(log: Log, reference: Log | None) -> tuple[float | None, float | None]:
-    """Return the final mean risk divided by that of the reference, and the standard error of this ratio."""
+    """Return the final mean risk divided by the final mean risk of the reference, and this ratio's standard error."""
     if reference is None or not usable(log).any():
         return None, None
     ratio = float(_finals(log).mean() / _finals(reference).mean())
@@ -80,10 +81,10 @@ class Shifted(NamedTuple):
 
 
 def comparisons(groups: Sequence[Sequence[Shifted]]) -> list[list[PenaltyComparison]]:
-    """Compare, in each group, the penalty of each projection with that of the quantization of nearest omega.
+    """Compare, in each group, the penalty of each projection with that of the quantization with the nearest omega.
 
-    The intervals of all ratios contain the true ratios simultaneously with probability CONFIDENCE. This prevents that
-    among many comparisons one is called better or worse by chance.
+    The intervals of all ratios contain the true ratios simultaneously with probability CONFIDENCE. Without this, some
+    of many comparisons would be called better or worse by chance.
     """
     pairs = [_pairs(group) for group in groups]
     return [[_compared(*pair, sum(map(len, pairs))) for pair in group] for group in pairs]
@@ -129,7 +130,7 @@ def _compared(ours: Shifted, theirs: Shifted, count: int) -> PenaltyComparison:
 def ratio_interval(
     above: Sequence[Log], below: Sequence[Log], confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:
-    """Return (product of the mean final risks of `above`) / (product of those of `below`), and its interval's ends.
+    """Return (product of the mean final risks of `above`) / (the same product for `below`), and its interval's ends.
 
     The interval is Student's t-interval of the logarithm.
     """
@@ -143,10 +144,11 @@ def ratio_interval(
 
 
 def _spread(above: Sequence[Log], below: Sequence[Log]) -> tuple[float | None, int]:
-    """Return the standard error of the logarithm of that ratio, by the delta method, and its degrees of freedom.
+    """Return the standard error of the logarithm of `ratio_interval`'s ratio, and its degrees of freedom.
 
-    Repetitions with the same seed use the same data, so their common noise cancels. If the logs have different seeds,
-    the means are taken as independent. The error is None if a log has fewer than two repetitions that count.
+    The error comes from the delta method. Repetitions with the same seed use the same data, so their common noise
+    cancels. If the logs have different seeds, the means are taken as independent. The error is None if a log has fewer
+    than two repetitions that count.
     """
     logs = [*above, *below]
     signs = np.repeat([1.0, -1.0], [len(above), len(below)])

@@ -18,7 +18,7 @@ from . import cells, sentences, summary_table
 from .document import Analysis, Entry
 from .figures import BLOW_UP, MARKERS, PICTURES, THEORY, colour_of, marker_of
 from .scorecard import FIGURES, scorecards
-from .series import BAND, Curve, Pictures
+from .series import BAND_PERCENTILES, Curve, Pictures
 from .summary import FLOOR
 
 Picture = tuple[Path, str]
@@ -26,7 +26,7 @@ TEMPLATE, SCRIPT = Path(__file__).with_name("report.html"), Path(__file__).with_
 GROUPS = ("Risk against theory", "Bias, variance, heterogeneity", "Bytes", "To the target")
 """Headings of the results' tables, one for each of summary_table.GROUPS."""
 POINTS = 200
-"""Most points of a curve in the page."""
+"""Largest number of points of a curve in the page."""
 SYMBOLS = dict(
     zip(MARKERS, ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star"), strict=True)
 )
@@ -108,13 +108,13 @@ def _curves(shown: Pictures) -> str:
     panels = [
         {
             "title": panel.title,
-            "series": [{"name": series.name, **_points(series.curve, ceiling)} for series in panel.series],
+            "series": [{"name": series.name_index, **_points(series.curve, ceiling)} for series in panel.series],
         }
         for panel in shown.panels
     ]
     shared = [{"kind": kind, "name": f"theory, {kind}"} for kind in THEORY if kind in _kinds(shown)]
     axes = {picture.x: re.sub(r"\$(.+?)\$", r"\1", picture.x_label) for picture in PICTURES}
-    return inside_script({"names": names, "panels": panels, "axes": axes, "band": BAND, "theories": shared})
+    return inside_script({"names": names, "panels": panels, "axes": axes, "band": BAND_PERCENTILES, "theories": shared})
 
 
 def _kinds(shown: Pictures) -> set[str | None]:
@@ -129,7 +129,7 @@ def inside_script(value: Any) -> str:
 
 
 def _points(curve: Curve, ceiling: float) -> dict[str, Any]:
-    """Return a curve in five digits, with at most POINTS points; values above the ceiling or not positive are None."""
+    """Return a curve of at most POINTS points, with five digits; values above the ceiling or not positive are None."""
     chosen = np.unique(np.linspace(0, len(curve.rounds) - 1, POINTS).round().astype(int))
     points: dict[str, Any] = {"kind": curve.kind, "limit": curve.limit_trace}
     for name in ("rounds", "bytes", "seconds", "mean", "low", "high", "theory"):

@@ -1,4 +1,4 @@
-"""Predict the risks of a log's configuration, at its log points, by theory."""
+"""Predict the risks of a log's configuration at the log points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Prediction by theory for a log. Without a prediction, `note` has the reason."""
+    """The prediction for a log. Without a prediction, `note` has the reason."""
 
     excess_risk_averaged: NDArray[np.float64] | None = None
     """Expected excess risk of w_bar at the log points, (P); NaN at log points without a prediction."""
@@ -29,7 +29,7 @@ class Forecast:
     relative_error: float = 0.0
     """Relative standard error of the prediction at the last round; 0 unless a part of it is Monte Carlo."""
     stable: bool | None = None
-    """True if the second moments stay bounded at this step size; None if theory does not cover it."""
+    """True if the second moments stay bounded at this step size; None if this cannot be predicted."""
     rounding: float = 0.0
     """Greatest change of the last risk by rounding messages to float32."""
     note: str | None = None
@@ -38,7 +38,7 @@ class Forecast:
 
 
 def forecast(log: Log) -> Forecast:
-    """Return the prediction for a log; without one if the configuration cannot be built on this machine."""
+    """Return the prediction for a log, or a `Forecast` with only a note on why a prediction is not possible."""
     from ..study.load import configuration_from_tables
     from ..theory import predict
 

@@ -19,7 +19,7 @@ WINDOW = 10
 FEWEST = 3
 """Fewest repetitions that are resampled to estimate uncertainty."""
 RESAMPLES = 1000
-"""Number of bootstrap resamples of the repetitions; all configurations use the same ones, as they see the same data."""
+"""Number of bootstrap resamples of the repetitions; all configurations use the same, because they see the same data."""
 FEWEST_POINTS = 3
 """Fewest log points that a slope needs in its window."""
 ROUNDING = 1e-6
@@ -180,7 +180,7 @@ def compare(risks: Floats, predicted: float | None, relative_error: float = 0.0,
 
 
 def measure_bias(errors: Floats) -> Bias:
-    """Measure how far errors are from mean zero.
+    """Measure how far the mean of errors is from zero.
 
     Parameters
     ----------
@@ -222,8 +222,8 @@ def decompose(errors: Floats, weighted: Floats) -> Decomposition:
 
     Notes
     -----
-    The standard errors are those of the jackknife, sqrt((R-1)/R sum_r (estimate without r - their mean)^2). In the
-    mean they are too large rather than too small [1]_.
+    The standard errors come from the jackknife: sqrt((R-1)/R sum_r (e_r - mean e)^2), where e_r is the estimate without
+    repetition r. On average they are too large rather than too small [1]_.
 
     References
     ----------
@@ -272,7 +272,7 @@ def first_at_or_below(curve: Floats, target: float | None) -> int | None:
 
 
 def resampled(count: int) -> NDArray[np.int64]:
-    """Return positions of repetitions drawn with replacement, (RESAMPLES, count), the same ones in every call."""
+    """Return positions of repetitions drawn with replacement (shape (RESAMPLES, count)), the same in every call."""
     return np.random.Generator(np.random.PCG64(0)).integers(count, size=(RESAMPLES, count))
 
 

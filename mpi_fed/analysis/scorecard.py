@@ -1,6 +1,6 @@
-"""The scorecard of each problem: four figures for each compressor.
+"""The scorecard of each problem: four numbers for each compressor.
 
-They are the communication saved, the rounds needed, the final error, and the penalty of heterogeneity.
+The numbers are the communication saved, the rounds needed, the final error, and the penalty of heterogeneity.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 class Card(NamedTuple):
-    """The scorecard of one problem and algorithm; the title has the keys in which it differs from the others."""
+    """The scorecard of one problem and algorithm; the title has the keys in which they differ from the other cards."""
 
     title: str
     rows: list[Row]
@@ -98,7 +98,7 @@ FIGURES = (
 
 
 def scorecards(logs: Sequence[Log], entries: Sequence[Entry], decisions: Sequence[Decision]) -> list[Card]:
-    """Return a card for each group of configurations that differ in compressors and route only."""
+    """Return a card for each group of configurations that differ only in the compressors and the route."""
     taken = {decision.recommended_file for decision in decisions if not decision.doubts}
     names, cards = names_of(logs), []
     for title, members in grouped(logs):

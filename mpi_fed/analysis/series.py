@@ -15,10 +15,10 @@ from .prediction import Forecast
 
 Floats = NDArray[np.float64]
 
-BAND = (10, 90)
+BAND_PERCENTILES = (10, 90)
 """Percentiles, over repetitions, of the lower and upper edge of a curve's band."""
-WITHIN = {"compressor", "downlink", "route", "log"}
-"""Tables in which the series of one panel may differ; they may also differ in study.repetitions."""
+_TABLES_OF_SERIES = {"compressor", "downlink", "route", "log"}
+"""Tables in which the series of one panel may differ; the series may also differ in study.repetitions."""
 
 
 class Curve(NamedTuple):
@@ -31,19 +31,24 @@ class Curve(NamedTuple):
     low: Floats | None
     high: Floats | None
     theory: Floats | None
+    """The predicted risk; None without a prediction."""
     kind: str | None
+    """Kind of the prediction: exact | approximate | None."""
     limit_trace: float | None
 
 
 class Series(NamedTuple):
     """The curve of one configuration, and the index of its compressor among all names."""
 
-    name: int
+    name_index: int
     curve: Curve
 
 
 class Panel(NamedTuple):
-    """The configurations that differ in compressors and route only; the title has the keys in which panels differ."""
+    """Configurations that differ only in the compressors and the route.
+
+    The title has the keys, with values, in which the configurations of this panel differ from those of other panels.
+    """
 
     title: str
     series: list[Series]
@@ -57,7 +62,7 @@ class Pictures(NamedTuple):
 
 
 def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
-    """Return the panels, in the order of the logs, without logs that have no log point beyond round 0."""
+    """Return the panels, in the order of the logs. Logs that have only reached round 0 are left out."""
     names = names_of(logs)
     distinct = list(dict.fromkeys(names))
     begun = [i for i, log in enumerate(logs) if log.reached.max(initial=0) > 1]
@@ -69,7 +74,7 @@ def pictures(logs: Sequence[Log], forecasts: Sequence[Forecast]) -> Pictures:
 
 
 def grouped(logs: Sequence[Log]) -> list[tuple[str, list[int]]]:
-    """Group the logs that differ in compressors and route only; return each group's title and positions in `logs`."""
+    """Group the logs that differ only in compressors and route; return each group's title and positions in `logs`."""
     groups: dict[str, list[int]] = {}
     for i, log in enumerate(logs):
         groups.setdefault(json.dumps(shared_tables(log), sort_keys=True), []).append(i)
@@ -79,12 +84,12 @@ def grouped(logs: Sequence[Log]) -> list[tuple[str, list[int]]]:
 def curve(log: Log, forecast: Forecast) -> Curve:
     """Return the curve of the complete repetitions.
 
-    If none is complete, the curve covers the log points that all repetitions past round 0 have reached.
+    If no repetition is complete, the curve covers the log points that all repetitions past round 0 have reached.
     """
     kept = log.complete if log.complete.any() else log.reached > 1
     points = slice(1, int(log.reached[kept].min()))  # a logarithmic axis cannot show round 0
     risks = log.excess_risk_averaged[kept, points]
-    low, high = np.percentile(risks, BAND, axis=0) if len(risks) > 1 else (None, None)
+    low, high = np.percentile(risks, BAND_PERCENTILES, axis=0) if len(risks) > 1 else (None, None)
     theory = None if forecast.excess_risk_averaged is None else forecast.excess_risk_averaged[points]
     return Curve(
         rounds=log.round[points].astype(np.float64),
@@ -100,8 +105,8 @@ def curve(log: Log, forecast: Forecast) -> Curve:
 
 
 def names_of(logs: Sequence[Log]) -> list[str]:
-    """Return a name for each log's compressors, with the route if the same compressors ran over several routes."""
-    names = [messages_name(log.configuration) for log in logs]
+    """Return a name for each log's compressors, with the route if logs with the same compressors differ in it."""
+    names = [compressors_name(log.configuration) for log in logs]
     kinds = [log.configuration["route"]["kind"] for log in logs]
     routes: dict[str, set[str]] = {}
     for name, kind in zip(names, kinds, strict=True):
@@ -109,8 +114,8 @@ def names_of(logs: Sequence[Log]) -> list[str]:
     return [f"{name}, {kind}" if len(routes[name]) > 1 else name for name, kind in zip(names, kinds, strict=True)]
 
 
-def messages_name(tables: dict[str, dict[str, Any]]) -> str:
-    """Return the name of the compressor, followed by that of the downlink's compressor if there is one."""
+def compressors_name(tables: dict[str, dict[str, Any]]) -> str:
+    """Return the name of the compressor, followed by the name of the downlink's compressor if there is one."""
     up = compressor_name(tables["compressor"])
     return f"{up} downlink={compressor_name(tables['downlink'])}" if "downlink" in tables else up
 
@@ -118,7 +123,7 @@ def messages_name(tables: dict[str, dict[str, Any]]) -> str:
 def compressor_name(table: dict[str, Any]) -> str:
     """Return the kind and the parameters that differ from their defaults, as in `quantization levels=1`.
 
-    For an unknown kind the name has all parameters.
+    If the kind is unknown, the name has all parameters.
     """
     from ..compressors import compressors
     from ..study.labels import describe
@@ -138,7 +143,7 @@ def short(value: Any) -> str:
 
 def shared_tables(log: Log) -> dict[str, Any]:
     """Return the tables that the series of one panel have in common."""
-    tables = {name: table for name, table in log.configuration.items() if name not in WITHIN}
+    tables = {name: table for name, table in log.configuration.items() if name not in _TABLES_OF_SERIES}
     study = {key: value for key, value in tables["study"].items() if key != "repetitions"}
     return {**tables, "study": study}
 

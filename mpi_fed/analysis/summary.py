@@ -41,8 +41,8 @@ FLOAT32, FLOAT16 = 4, 2
 def summarise(logs: Sequence[Log], forecasts: Sequence[Forecast], target: float | None = None) -> Analysis:
     """Return the document without its decisions.
 
-    `target` is the mean averaged excess risk to reach; None takes the default target. Numbers that cannot be computed
-    are None.
+    `target` is the mean averaged excess risk to reach; None stands for the default target. Numbers that cannot be
+    computed are None.
     """
     if target is None:
         target = _default_target(logs)
@@ -55,7 +55,8 @@ def summarise(logs: Sequence[Log], forecasts: Sequence[Forecast], target: float 
 def _default_target(logs: Sequence[Log]) -> float:
     """Return TARGET_FACTOR times the worst final mean.
 
-    Configurations that ended above their initial risk count only if all did. NaN if no configuration has a final mean.
+    Configurations that ended above their initial risk are ignored, unless all did. NaN if no configuration has a final
+    mean.
     """
     curves = [log.excess_risk_averaged[kept] for log in logs if (kept := usable(log)).any()]
     finals = [float(np.mean(curve[:, -1])) for curve in curves]
@@ -110,7 +111,7 @@ def _entry(log: Log, forecast: Forecast, target: float, reference: Log | None) -
 
 
 def _errors(log: Log, kept: np.ndarray, forecast: Forecast) -> tuple[Bias, Decomposition]:
-    """Return bias and decomposition of the final averaged iterates."""
+    """Return the bias and the decomposition of the final averaged iterates."""
     averages, optimum = log.final_average(), log.dataset(schema.OPTIMUM.name)
     if averages is None or optimum is None:
         return Bias(None, None), Decomposition(None, None, None, None)
@@ -154,7 +155,7 @@ def _bytes(log: Log, kept: np.ndarray) -> dict[str, Any]:
 def _to_target(log: Log, kept: np.ndarray, target: float) -> dict[str, Any]:
     """Return the entry's fields of rounds, transported uplink bytes and seconds to the target, with their intervals.
 
-    They are the values at the first log point whose mean risk is at most the target.
+    These fields are the values at the first log point whose mean risk is at most the target.
     """
     curves = log.excess_risk_averaged[kept]
     known = bool(kept.any())

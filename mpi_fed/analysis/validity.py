@@ -10,9 +10,9 @@ from .prediction import Forecast
 from .rates import Comparison
 
 GROWTH = 1000
-"""Factor of growth of the risk above which the iterate is taken to diverge."""
+"""Growth factor of the risk above which the iterate is taken to diverge."""
 MISMATCH_LEVEL = 1e-4
-"""Level of the test of a mean against an exact prediction: a smaller p-value is INVALID."""
+"""Level of the test of a mean against an exact prediction: with a smaller p-value the configuration is INVALID."""
 
 
 def reasons(log: Log, comparison: Comparison, forecast: Forecast) -> list[str]:
@@ -85,7 +85,7 @@ def _adds(kind: str) -> bool:
 
 
 def _contradictions(log: Log) -> list[str]:
-    """Return contradictions between the total payload and two other counts of it, in complete repetitions."""
+    """Return contradictions between the total payload and the sums over clients and over message sizes."""
     total, faults = log.uplink_payload_bytes[log.complete, -1], []
     by_client = log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES.name)
     last = by_client[:, -1] if by_client is not None else log.dataset(schema.CLIENT_UPLINK_PAYLOAD_BYTES_TOTAL.name)

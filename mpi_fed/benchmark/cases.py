@@ -23,7 +23,7 @@ DIMENSIONS = (100, 10_000, 1_000_000)
 LARGEST = 10_000_000
 """The largest dimension."""
 LARGEST_BY_DEFAULT = {"sketch": 1_000}
-"""Largest dimension by kind, unless asked for: a sketch draws h d numbers a message and makes an h x h matrix."""
+"""Largest default dimension by kind: a sketch draws h d numbers for a message and makes an h x h matrix."""
 FEWEST, MOST, SHARE = 20, 1_000, 2_000_000
 """Timed rounds of a launch: SHARE / d, at least FEWEST and at most MOST."""
 DOWNLINKS = (64,)
@@ -31,9 +31,9 @@ DOWNLINKS = (64,)
 SAME = "same"
 """Value of --downlink that stands for the compressor of the uplink."""
 SIZELESS = frozenset({"value_bits", "mask", "indices"})
-"""Parameters that do not determine how much of a vector a compressor keeps."""
+"""Parameters that do not affect how much of a vector a compressor keeps."""
 ROUNDS = 10**12
-"""Rounds of each configuration, more than any bench runs. Steps are constant, so nothing depends on this number."""
+"""Rounds of each configuration, more than any bench runs. The step size is constant, so no result depends on them."""
 
 
 def repetitions_at(dimension: int) -> int:
@@ -42,7 +42,7 @@ def repetitions_at(dimension: int) -> int:
 
 
 class Way(NamedTuple):
-    """A route and the compressor of its downlink; None where w travels uncompressed, or nothing travels."""
+    """A route and the compressor of its downlink; None if the downlink sends w uncompressed, or sends nothing."""
 
     route: Route
     back: str | None
@@ -65,12 +65,13 @@ def cases(
 ) -> Chosen:
     """Return the configurations to time, with one client a rank; impossible combinations are left out.
 
-    Each of `bits` (bits of a float of w on the downlink) and each of `backs` (compressors of the step's direction on
-    the downlink) makes its own case; a route without a downlink occurs once. Raises InputError if no case is left.
+    There is a separate case for each of `bits` (bits of a float of w on the downlink) and each of `backs` (compressors
+    of the step's direction on the downlink); a route without a downlink occurs once. Raises InputError if no case is
+    left.
     """
     for dimension in dimensions or ():
         if dimension > LARGEST:
-            raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
+            raise InputError(f"--dimension {dimension}: give a dimension from 1 to {LARGEST:,}")
     ways = list(_ways(route_kinds, bits or (() if backs else DOWNLINKS), backs or ()))
     _check_kinds("--compressor", kinds or ())
     _check_kinds("--downlink", [text for text in backs or () if text != SAME])
@@ -101,7 +102,7 @@ def _check_kinds(option: str, texts: Sequence[str]) -> None:
 
 
 def _ways(kinds: Sequence[str] | None, bits: Sequence[int], backs: Sequence[str]) -> Iterator[Way]:
-    """Yield the requested routes, or all that need no parameters, each with every downlink to time it with."""
+    """Yield the requested routes, or all that need no parameters; each of them with every requested downlink."""
     for kind in kinds or routes:
         place = f"--route {kind}:"
         try:
@@ -134,7 +135,8 @@ def _downlinks(
 ) -> Iterator[Compressor | None]:
     """Yield the compressors of the downlink that `text` stands for; None if there is no `text`.
 
-    Raises _Cannot if `text` is SAME and the uplink's compressor cannot serve, and InputError if a named one cannot.
+    Raises _Cannot if `text` is SAME and the uplink's compressor cannot be used on the downlink, and InputError if a
+    compressor named in `text` cannot.
     """
     if text is None:
         yield None
@@ -176,10 +178,10 @@ def _words(option: str, text: str) -> tuple[str, dict[str, Any]]:
 def recipes(
     kind: str, dimension: int, parameters: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[dict[str, Any]]:
-    """Yield the parameters, completed where they do not determine how much of a vector the compressor keeps.
+    """Yield the parameters, completed if they do not determine how much of a vector the compressor keeps.
 
-    They are completed by omega = sqrt(d) where the kind has this key. A kind without it takes the given parameters; if
-    there are none, those of the first of its examples that fits the dimension.
+    For a kind with the key omega, they are completed by omega = sqrt(d). For another kind, the given parameters are
+    used; without any, the parameters of the kind's first example that fits the dimension.
     """
     model = compressors[kind]
     if "omega" in model.model_fields and parameters.keys() <= SIZELESS:
@@ -203,7 +205,7 @@ class _Cannot(Exception):
 
 
 def _carrying(route: Route, name: str, compressor: Compressor, dimension: int, ranks: int) -> Route:
-    """Return the route resolved for this compressor. Raises _Cannot if it cannot carry its messages."""
+    """Return the route resolved for this compressor. Raises _Cannot if the route cannot carry the messages."""
     try:
         resolved = route.resolve(compressor)
         _check_count(resolved, compressor, dimension, ranks)

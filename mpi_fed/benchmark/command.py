@@ -95,9 +95,9 @@ def bench_here(options: Namespace) -> int:
 
 
 def compare(first: str, second: str, threshold: float = 1.1, json: bool = False) -> int:
-    """Compare two files of `mpi-fed bench --out`, and return 1 if anything is slower in the second, else 0.
+    """Compare two files of `mpi-fed bench --out`, and return 1 if a result is slower in the second file, else 0.
 
-    Raises InputError if a file is not a bench result, or if the two have no result in common.
+    Raises InputError if a file is not a bench result, or if the files have no result in common.
     """
     from .compare import compare_benches
     from .compare_table import print_comparison
@@ -130,11 +130,11 @@ def _check_place(out: str | None) -> None:
     file, folder = Path(out), Path(out).absolute().parent
     place = file if file.exists() else folder
     if file.is_dir() or not folder.is_dir() or not os.access(place, os.W_OK):
-        raise InputError(f"--out {out}: cannot write a file there; name one in an existing folder")
+        raise InputError(f"--out {out}: cannot write this file; give a file in an existing folder that is writable")
 
 
 def _check_memory(configurations: Sequence[Configuration], ranks: int, here: int) -> None:
-    """Raise InputError if a case does not fit into memory; the message names the smallest dimension that does not."""
+    """Raise InputError if a case does not fit into memory; the message has the smallest dimension that does not."""
     from ..study.memory_estimate import check
 
     for configuration in sorted(configurations, key=lambda each: each.problem.dimension_of()):

@@ -1,4 +1,4 @@
-"""Compare two bench documents: find the results that are slower or faster in the second, with intervals."""
+"""Compare two bench documents: find the results that are slower or faster in the second document, with intervals."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def compare_benches(first: Bench, second: Bench, threshold: float) -> Comparison
     """
     before, after = ({key_of(result): result for result in bench.results} for bench in (first, second))
     common = [key for key in before if key in after]
-    sound = [key for key in common if before[key].verdict == after[key].verdict == VALID]
-    lines = [_line(before[key], after[key], (1 - CONFIDENCE) / len(sound), threshold) for key in sound]
+    valid = [key for key in common if before[key].verdict == after[key].verdict == VALID]
+    lines = [_line(before[key], after[key], (1 - CONFIDENCE) / len(valid), threshold) for key in valid]
     return Comparison(
         confidence=CONFIDENCE,
         comparisons=len(lines),
@@ -37,7 +37,7 @@ def compare_benches(first: Bench, second: Bench, threshold: float) -> Comparison
         lines=lines,
         only_in_first=[_name(before[key]) for key in before if key not in after],
         only_in_second=[_name(after[key]) for key in after if key not in before],
-        invalid=[_name(before[key]) for key in common if key not in sound],
+        invalid=[_name(before[key]) for key in common if key not in valid],
         slower=sum(line.verdict == SLOWER for line in lines),
         faster=sum(line.verdict == FASTER for line in lines),
     )
@@ -59,7 +59,7 @@ def _flat(machine: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(before: Result, after: Result, error: float, threshold: float) -> ComparedResult:
-    """Compare one result: the ratio of its medians, and an interval that misses it with probability `error`."""
+    """Compare one result: the ratio of its medians, and an interval that misses the ratio with probability `error`."""
     launches = before.launch_medians, after.launch_medians
     several = min(map(len, launches)) > 1
     ratio, low, high = between_launches(*launches, error) if several else within(before, after, error)
@@ -93,7 +93,8 @@ def between_launches(
 ) -> tuple[float, float | None, float | None]:
     """Return the ratio of the geometric means of the launches' medians, and the ends of its interval.
 
-    The interval is Welch's t interval for the difference of the mean logarithms; it misses with probability `error`.
+    The interval is Welch's t interval for the difference of the mean logarithms. It does not contain the true ratio
+    with probability `error`.
     """
     from scipy import stats
 
@@ -116,7 +117,8 @@ def _finite(logarithm: float) -> float | None:
 def within(before: Result, after: Result, error: float) -> tuple[float, float | None, float | None]:
     """Return the ratio of the medians of rounds, and the ends of its interval, for any distribution.
 
-    The interval comes from the order statistics that enclose each median; it misses with probability `error`.
+    The interval comes from the order statistics that enclose each median. It does not contain the true ratio with
+    probability at most `error`.
     """
     assert before.microseconds is not None
     assert after.microseconds is not None
@@ -130,7 +132,7 @@ def within(before: Result, after: Result, error: float) -> tuple[float, float | 
 
 
 def _enclosing(result: Result, error: float) -> tuple[float | None, float | None]:
-    """Return two samples that enclose the distribution's median with probability 1 - `error`; None if too few."""
+    """Return two samples that enclose the true median with probability 1 - `error`; None if there are too few."""
     from scipy import stats
 
     count, quantiles = result.repetitions, result.quantiles

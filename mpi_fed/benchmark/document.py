@@ -30,7 +30,7 @@ class Percentiles:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseTimes:
-    """Microseconds of a phase: the minimum, mean and maximum of the ranks' medians."""
+    """Microseconds of a phase: minimum, mean and maximum, over ranks, of each rank's median."""
 
     min: Number
     mean: Number | None = None
@@ -89,7 +89,7 @@ class Bench:
     format_version: int = 1
     start_time: str | None = None
     machine: dict[str, Any]
-    """Facts about the machine, an open list: `compare` names all that differ."""
+    """Facts about the machine. A file may have any facts; `mpi-fed compare` reports all that differ."""
     conventions: str = CONVENTION
     verdict: str | None = None
     results: list[Result]

@@ -1,6 +1,6 @@
 """Time the bare collectives from a program in C: a lower bound for the communication of a round.
 
-It needs the `mpicc` of the MPI in use.
+The program is compiled with the `mpicc` of the MPI in use.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ..routes import routes
 from .document import Result
 
 COLLECTIVES = ("gather", "gatherv", "allgather", "allgatherv", "reduce", "allreduce")
-"""The collectives that floor.c times; the route of the same name calls this one on its uplink."""
+"""The collectives that floor.c times; each is called on the uplink of the route with the same name."""
 SOURCE = Path(__file__).with_name("floor.c")
 
 
 def with_floors(results: Sequence[Result], folder: Path) -> list[Result]:
     """Return the results with `floor_microseconds` filled in where the collectives can be timed in C.
 
-    The bytes are those that a rank passed to MPI according to the ledger, the mean over rounds. There are as many
-    launches as for the result; the figure is the median over launches of the root's median. Call it from the main
-    thread; `folder` takes temporary files.
+    A collective sends as many bytes as a rank passed to MPI in the mean round, according to the ledger. There are as
+    many launches as for the result; `floor_microseconds` is the median over launches of the root's median. Call this
+    function from the main thread; `folder` is for temporary files.
     """
     chosen = [result for result in results if result.route in COLLECTIVES and result.repetitions]
     program = compiled(folder) if chosen else None
@@ -46,7 +46,7 @@ def with_floors(results: Sequence[Result], folder: Path) -> list[Result]:
 
 
 def compiled(folder: Path) -> Path | None:
-    """Compile floor.c with the mpicc beside the launcher, and return the program; None without mpicc or on failure."""
+    """Compile floor.c with the mpicc next to the launcher; return the program, or None if that is not possible."""
     mpicc = shutil.which("mpicc", path=str(Path(launcher.find_launcher().path).parent))
     if mpicc is None:
         return None

@@ -1,6 +1,6 @@
 """Read a saved document of `mpi-fed bench`, and check the fields that `mpi-fed compare` and `mpi-fed model` use.
 
-Any other field may be missing or of another type and then takes its default: other versions write other fields.
+Any other field may be missing or of another type, because other versions write other fields. It then has its default.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ _types_of = functools.cache(get_type_hints)
 
 
 def load_bench(file: str) -> Bench:
-    """Return the document in a file of `mpi-fed bench --out`. Raises InputError if it is not one."""
+    """Return the document in a file of `mpi-fed bench --out`. Raises InputError if the file has no such document."""
     try:
         value = json.loads(Path(file).read_text(), parse_constant=_refuse, parse_float=_finite_float)
     except OSError as error:
         raise InputError(f"{file}: cannot read the file ({error.strerror or error})") from None
     except (ValueError, RecursionError):
-        raise InputError(f"{file}: not a bench result: it is not JSON; `mpi-fed bench --out FILE` writes one") from None
+        raise InputError(f"{file}: not a bench result: it is not JSON; give a file of `mpi-fed bench --out`") from None
     try:
         return bench_of(value)
     except ValueError as error:
-        raise InputError(f"{file}: not a bench result: {error}; `mpi-fed bench --out FILE` writes one") from None
+        raise InputError(f"{file}: not a bench result: {error}; give a file of `mpi-fed bench --out`") from None
 
 
 def bench_of(value: Any) -> Bench:
@@ -73,7 +73,7 @@ def bench_of(value: Any) -> Bench:
 
 
 class _Mismatch(Exception):
-    """Raised for a value whose type is not the schema's."""
+    """Raised for a value whose type differs from the type in the document's definition."""
 
 
 def _read(kind: Any, value: Any) -> Any:
@@ -112,7 +112,7 @@ def _matching(types: dict[str, Any], value: dict[str, Any]) -> Iterator[tuple[st
 
 
 def key_of(result: Result) -> ResultKey:
-    """Return the key that two files match results by: route, compressors, dimension, ranks and downlink bits."""
+    """Return the key of a result, by which two files are compared: route, compressors, dimension, ranks and bits."""
     up, down = (json.dumps(table, sort_keys=True) for table in (result.compressor, result.downlink))
     bits = result.downlink_bits or 64  # 64 also where w is not sent back, and in files without the key
     return result.route, up, result.dimension, result.ranks, bits, down
@@ -129,7 +129,7 @@ def _finite_float(text: str) -> float:
 
 
 def _faults(value: Any) -> Iterator[str]:
-    """Yield the faults of the document, apart from those of its results."""
+    """Yield the faults of the document, apart from faults of its results."""
     if not isinstance(value, dict):
         yield "it is not a JSON object"
         return
@@ -140,29 +140,29 @@ def _faults(value: Any) -> Iterator[str]:
 
 
 def _result_faults(result: Any) -> Iterator[str]:
-    """Yield the faults of a result; one that is not VALID may lack times."""
+    """Yield the faults of a result; a result that is not VALID may lack times."""
     if not isinstance(result, dict):
         yield "is not a JSON object"
         return
     for key in KINDS:
         if key not in result:
             yield f"lacks the key {key}"
-        elif not _is_sound(key, result[key]):
-            yield _unsound(key)
+        elif not _is_possible(key, result[key]):
+            yield _impossible(key)
     if not isinstance(result.get("downlink"), dict | None):
-        yield _unsound("downlink")
+        yield _impossible("downlink")
     if result.get("downlink_bits") not in FLOAT_BITS:
-        yield _unsound("downlink_bits")
+        yield _impossible("downlink_bits")
     if result.get("verdict") == VALID:
         yield from (f"lacks the key {key}" for key in TIMES if key not in result)
-        yield from (_unsound(key) for key in _wrong_times(result))
+        yield from (_impossible(key) for key in _wrong_times(result))
 
 
-def _unsound(key: str) -> str:
+def _impossible(key: str) -> str:
     return f"has a value of the key {key} that no bench writes"
 
 
-def _is_sound(key: str, value: Any) -> bool:
+def _is_possible(key: str, value: Any) -> bool:
     if type(value) is not KINDS[key]:
         return False
     return key not in LIMITS or LIMITS[key][0] <= value <= LIMITS[key][1]

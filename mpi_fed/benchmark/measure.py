@@ -1,8 +1,8 @@
 """Run on the ranks: time rounds of the loop and the bare collectives, and repeat the rounds on one rank as a check.
 
-The loop itself times every round whose number is a multiple of TIMED. So it is called for such rounds one by one, with
-a few untimed ones before each, and the increase of its clock is that round's sample. Bare collectives follow each timed
-round, so that anything that slows the machine down slows both.
+The loop times every round whose number is a multiple of TIMED. So the loop is called for these rounds one by one, with
+a few untimed rounds before each, and the increase of its clock is the sample of the timed round. Bare collectives
+follow each timed round, so that anything that slows the machine down slows both.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ SEED = 0
 WARM_UP = 3
 """Timed rounds at the start that are discarded."""
 LEAD, LEAD_SHARE = 10, 100_000
-"""Untimed rounds before each timed one: LEAD_SHARE / d, at least 1, at most LEAD. They fill the caches as in a run."""
+"""Untimed rounds before each timed round: LEAD_SHARE / d, from 1 to LEAD. They fill the caches as in a run."""
 ROUNDING = 1e-4
 """Relative or absolute difference of iterates that is allowed where float32 numbers are summed in another order."""
-OF_HALVES = 2.0**-9
-"""The same for w sent back in float16: two close numbers may be rounded to neighbours, which are 2^-10 apart."""
-LEVELS = 0.05
-"""Relative difference in norm that is allowed where the sum is rounded to levels, sometimes to the adjacent one."""
+ROUNDING_TO_FLOAT16 = 2.0**-9
+"""Allowed difference if w is sent back in float16: two close numbers may be rounded to neighbours, 2^-10 apart."""
+ROUNDING_TO_LEVELS = 0.05
+"""Relative difference in norm that is allowed where the sum is rounded to levels, sometimes to an adjacent level."""
 TRIES = 10**7
 """Number of timed rounds that are searched for rounds in which a client sends."""
 
@@ -55,7 +55,10 @@ Rounds = NDArray[np.int64]
 
 @kernel
 def sending_rounds(compressor: Any, seed: np.uint64, clients: int, everyone: Rounds, rounds: Rounds) -> int:
-    """rounds <- the first timed rounds after round 0 in which a client sends, (R,); return how many were found."""
+    """rounds <- the first timed rounds after round 0 in which a client sends; return their number.
+
+    `rounds` has shape (R,); fewer than R rounds may be found.
+    """
     count = 0
     for i in range(1, TRIES):
         if count == len(rounds):
@@ -81,7 +84,7 @@ def as_after_encoding(wire: Wire, walked: Floats, size: int) -> None:
     """Bring the caches into the state at the start of a round's uplink: vectors read and messages just written."""
     for j in range(len(walked)):
         walked[j] += 1.0  # filling the array with one number may bypass the caches
-    for _ in range(2):  # twice, which restores the bytes
+    for _ in range(2):  # flipping all bits twice restores the bytes
         for i in range(size):
             wire.send[i] ^= np.uint8(255)
 
@@ -98,9 +101,9 @@ def bare_round(
     repeats: int,
     seconds: Floats,
 ) -> int:
-    """Repeat the collectives of the last round; seconds <- the last repeat's uplink and downlink, (2,).
+    """Repeat the collectives of the last round; seconds <- (uplink, downlink) of the last repeat.
 
-    Returns MPI's error code.
+    `seconds` has shape (2,). Returns MPI's error code.
     """
     place, size, code = place_of_round(schedule, round), 0, 0
     for slot in range((schedule.start[place + 1] - schedule.start[place]) // schedule.steps):
@@ -195,13 +198,16 @@ def _timed_rounds(simulation: Simulation, count: int) -> Rounds:
 def _bare_arguments(
     simulation: Simulation, numbers: int, comm: Comm | None = None
 ) -> tuple[Any, Comm, Wire, Schedule, Floats, Floats]:
-    """Return the first arguments of `bare_round`, which reads `numbers` numbers before the collectives."""
+    """Return the first arguments of `bare_round`, which reads and writes `numbers` floats before the collectives."""
     route, w, vectors = simulation.kernels.route, simulation.state.w, np.zeros(numbers)
     return route, comm or simulation.comm, simulation.wire, simulation.schedule, w, vectors
 
 
 def _samples(simulation: Simulation, rounds: Rounds, lead: int) -> tuple[Floats, Floats, bool]:
-    """Return the seconds of each round's steps, (R, 9), and bare collectives, (R, 2), and whether the latter exist."""
+    """Return the seconds of each round's steps and of its bare collectives, and whether the route has these.
+
+    The seconds have shapes (R, 9) and (R, 2) for R rounds.
+    """
     phases, bare_seconds = np.zeros((len(rounds), len(STEPS))), np.zeros((len(rounds), 2))
     clock, has_bare = simulation.wire.clock[: len(STEPS)], True
     arguments = _bare_arguments(simulation, walked(simulation.population.dimension))
@@ -229,9 +235,9 @@ def _agrees(world: World, simulation: Simulation) -> bool:
 def _compare_with_one_rank(
     simulation: Simulation, population: Population, rounds: Rounds, lead: int
 ) -> tuple[int, list[str]]:
-    """Repeat the rounds on one rank over the plain route (gather or gatherv) and compare.
+    """Repeat the rounds on one rank over the plain route (gather or gatherv), and compare.
 
-    Returns the number of rounds in which a client sent, and the differences, one sentence each.
+    Returns the number of rounds in which a client sent, and a sentence for each difference.
     """
     configuration = plain = simulation.configuration
     if not configuration.route.joint_messages:
@@ -259,12 +265,12 @@ def _compare_with_one_rank(
         ("lengths of messages", simulation.wire.histogram, alone.wire.histogram),
     ):
         if not np.array_equal(counts, expected):
-            reasons[f"the ledger's {name} differ from those of the same rounds on one rank"] = None
+            reasons[f"the ledger's {name} differ from the ledger of the same rounds on one rank"] = None
     return _sending(simulation, rounds, lead), list(reasons)
 
 
 def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
-    """Return how many of these rounds, and of the `lead` rounds before each, have a client that sends."""
+    """Return the number of rounds with a client that sends, among these rounds and the `lead` rounds before each."""
     if not simulation.configuration.compressor.may_be_absent:
         return len(rounds) * (lead + 1)
     everyone = np.zeros(simulation.configuration.clients, np.int64)
@@ -274,28 +280,28 @@ def _sending(simulation: Simulation, rounds: Rounds, lead: int) -> int:
 
 
 def _iterate_fault(w: Floats, expected: Floats, configuration: Configuration) -> str | None:
-    """Return a sentence if the iterate differs from that of one rank by more than the route allows, else None."""
+    """Return a sentence if the iterate differs from the one-rank iterate by more than the route allows, else None."""
     route, downlink = configuration.route, configuration.downlink
     if not route.sums_in_mpi or route.joint_messages:
         same, by = w.tobytes() == expected.tobytes(), ""
     elif downlink is None or downlink.linear:
         bits = downlink.value_bits if downlink else route.downlink_bits
-        near = OF_HALVES if bits == 16 else ROUNDING
+        near = ROUNDING_TO_FLOAT16 if bits == 16 else ROUNDING
         same, by = np.allclose(w, expected, rtol=near, atol=near), ", by more than rounding"
     else:
         apart = np.linalg.norm(w - expected) / max(np.linalg.norm(expected), np.finfo(float).tiny)
-        same, by = bool(apart <= LEVELS), f", by more than {LEVELS:.0%} of its norm"
-    return None if same else f"the iterate differs from that of the same rounds on one rank{by}"
+        same, by = bool(apart <= ROUNDING_TO_LEVELS), f", by more than {ROUNDING_TO_LEVELS:.0%} of its norm"
+    return None if same else f"the iterate differs from the iterate of the same rounds on one rank{by}"
 
 
 def _message_faults(
     packed: NDArray[np.integer[Any]], booked: int, configuration: Configuration, dimension: int
 ) -> list[str]:
-    """Return the faults of the bytes of a round's messages, one sentence each."""
+    """Return a sentence for each fault in the lengths of a round's messages."""
     most = configuration.route.payload_bytes(configuration.compressor, dimension, configuration.clients)
     fixed = configuration.compressor.fixed_length
     wrong = [size for size in packed.tolist() if size > most or (fixed and size < most)]
-    reasons = [f"a message has {wrong[0]:,} bytes, but payload_bytes_max says {most:,}"] if wrong else []
+    reasons = [f"a message has {wrong[0]:,} bytes, but payload_bytes_max is {most:,}"] if wrong else []
     if packed.sum() != booked:
         reasons.append(f"the ledger counts {booked:,} bytes in a round, but {packed.sum():,} were packed")
     return reasons

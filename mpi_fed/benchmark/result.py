@@ -1,4 +1,4 @@
-"""Compute the figures of a result from the samples of one or several launches, without MPI."""
+"""Compute a result from the samples of one or several launches, without MPI."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ class Measured:
     compressed_downlink: dict[str, Any] | None  # table of the downlink's compressor, if there is one
     phases: Array  # (ranks, samples, 9), seconds of each of STEPS
     bare: Array | None  # (samples, 2), the root's seconds of uplink and downlink
-    payload_bytes: float  # mean of a message
-    messages: float  # mean of the rounds in which at least one client sends; likewise uplink and downlink
+    payload_bytes: float  # mean over messages
+    messages: float  # mean over the rounds in which at least one client sends; likewise uplink and downlink
     uplink: float  # bytes passed to MPI
     downlink: float  # bytes passed to MPI
     reasons: list[str]
 
 
 def percentile(samples: Array, percent: float) -> float:
-    """Return the smallest sample that `percent` per cent of the samples, (n,), do not exceed."""
+    """Return the smallest sample that `percent` per cent of the samples (shape (n,)) do not exceed."""
     return float(np.percentile(samples, percent, method="inverted_cdf"))
 
 
 def percentiles(samples: Array) -> Percentiles:
-    """Return the percentiles of a result's rounds, (n,)."""
+    """Return the percentiles of the times of a result's n rounds."""
     least, median, p90, p99 = (_short(percentile(samples, percent)) for percent in (0, 50, 90, 99))
     return Percentiles(min=least, median=median, p90=p90, p99=p99)
 
 
 def round_seconds(phases: Array) -> Array:
-    """Return the seconds of each round, (samples,), from those of each rank's steps, (ranks, samples, 9).
+    """Return the seconds of each round (shape (samples,)) from the steps of each rank (shape (ranks, samples, 9)).
 
     A round takes the slowest rank's time before the wait plus the slowest rank's time after it.
     """
@@ -124,7 +124,10 @@ def result_of(launches: Sequence[Measured]) -> Result:
 
 
 def _by_phase(phases: Array) -> dict[str, PhaseTimes]:
-    """Return the minimum, mean and maximum of the ranks' medians of each phase; `phases`: (ranks, samples, 9)."""
+    """Return, for each phase, the minimum, mean and maximum over ranks of each rank's median.
+
+    `phases` has shape (ranks, samples, 9).
+    """
     times = {}
     for phase, name in enumerate(STEPS):
         medians = np.array([percentile(samples[:, phase], 50) for samples in phases])
@@ -133,7 +136,10 @@ def _by_phase(phases: Array) -> dict[str, PhaseTimes]:
 
 
 def _communication(root: Array, launches: Sequence[Measured]) -> tuple[float | None, float | None]:
-    """Return the median of the root's collectives in rounds, from `root`, (samples, 9), and that of the bare ones."""
+    """Return the median time of the root's collectives in rounds, and the median time of its bare collectives.
+
+    `root` has shape (samples, 9).
+    """
     if not len(root):
         return None, None
     within = percentile(root[:, UPLINK] + root[:, DOWNLINK], 50)

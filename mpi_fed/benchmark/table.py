@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 140
-"""Characters of a line in a file; a terminal has its own width."""
-UNSAID = (("value_bits", 32), ("indices", "shared"))
+"""Characters in a line of a file; a terminal has its own width."""
+DEFAULTS = (("value_bits", 32), ("indices", "shared"))
 """Defaults of compressors that a label leaves out."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 """Scales of `amount` and their letters."""
@@ -91,7 +91,7 @@ def _row(result: Result) -> list[str]:
 
 
 def route_label(result: Result | ComparedResult) -> str:
-    """Return the route, with its downlink unless that is w in floats of 64 bits: "gather, 16 bits back"."""
+    """Return the route, and its downlink unless w is sent in floats of 64 bits: "gather, 16 bits back"."""
     if result.downlink:
         return f"{result.route}, {compressor_words(result.downlink)} back"
     bits = result.downlink_bits or 64
@@ -100,7 +100,7 @@ def route_label(result: Result | ComparedResult) -> str:
 
 def compressor_words(table: Table) -> str:
     """Return a compressor's table as a person types it, without defaults: "quantization levels=127"."""
-    shown = {key: value for key, value in table.items() if value is not None and (key, value) not in UNSAID}
+    shown = {key: value for key, value in table.items() if value is not None and (key, value) not in DEFAULTS}
     return " ".join([str(shown.pop("kind", "?")), *(f"{key}={_text(value)}" for key, value in shown.items())])
 
 

@@ -12,7 +12,7 @@ from . import options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status. Print an error of the user as one line on standard error."""
+    """Run one command and return its exit status. Print a user's mistake as one line on standard error."""
     try:
         arguments = options.parse(sys.argv[1:] if argv is None else argv, COMMANDS)
         status: int = arguments.command(arguments)

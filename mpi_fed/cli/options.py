@@ -112,7 +112,7 @@ def add_submit(parser: Parser) -> None:
     )
     _add_checkpoint_seconds(parser)
     parser.add_argument(
-        "--profile", metavar="FILE", help="TOML file with the settings of your site (see docs/cluster.md)"
+        "--profile", metavar="FILE", help="TOML file with the settings of your cluster (see docs/cluster.md)"
     )
     parser.add_argument(
         "--max-core-hours", type=amount, metavar="H", help="submit nothing if the estimate is above H core hours"
@@ -172,7 +172,7 @@ def add_bench(parser: Parser) -> None:
         "--compressor",
         nargs="+",
         metavar="KIND",
-        help='measure these compressors, each perhaps with parameters, as in "quantization levels=127" '
+        help='measure these compressors, with parameters if needed, as in "quantization levels=127" '
         "(default: all unbiased ones)",
     )
     parser.add_argument(
@@ -188,7 +188,7 @@ def add_bench(parser: Parser) -> None:
         nargs="+",
         metavar="KIND",
         help="broadcast the compressed direction of the step in place of the iterate; KIND is a compressor as above, "
-        'or "same" for that of the uplink',
+        'or "same" for the compressor of the uplink',
     )
     parser.add_argument(
         "--repetitions",
@@ -235,7 +235,7 @@ def add_model(parser: Parser) -> None:
             "bandwidth of the links, as in 100mbit; without --preset it describes a machine of your own",
         ),
         "--down": ("RATE", "bandwidth from the root to a client, if it differs"),
-        "--root-bandwidth": ("RATE", "bandwidth of the root's own link (default: as the other links)"),
+        "--root-bandwidth": ("RATE", "bandwidth of the root's own link (default: the bandwidth of the other links)"),
         "--latency": ("TIME", "latency of one way, as in 20ms"),
     }
     for option, (metavar, help) in texts.items():
@@ -252,10 +252,12 @@ def add_model(parser: Parser) -> None:
         type=positive,
         nargs="+",
         metavar="D",
-        help="predict for these dimensions (default: those of the files)",
+        help="predict for these dimensions (default: the dimensions in the files)",
     )
     parser.add_argument("--risk", type=float, default=1e-3, metavar="EPS", help="excess risk to reach (default: 0.001)")
-    parser.add_argument("--study", metavar="STUDY", help="study whose problem is used (default: that of the bench)")
+    parser.add_argument(
+        "--study", metavar="STUDY", help="study whose problem is used (default: the problem of the bench)"
+    )
     _add_json(parser)
     _add_plugin(parser)
 
@@ -266,7 +268,7 @@ def add_analyze(parser: Parser) -> None:
     parser.add_argument(
         "--target", type=float, metavar="RISK", help="excess risk to reach (default: 1.1 times the worst final mean)"
     )
-    parser.add_argument("--out", metavar="DIR", help="folder of the report (default: beside the logs)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the report (default: the folder of the logs)")
     _add_json(parser)
     _add_plugin(parser)
 
@@ -274,9 +276,11 @@ def add_analyze(parser: Parser) -> None:
 def add_scaling(parser: Parser) -> None:
     """Add the arguments of `mpi-fed scaling`."""
     parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="logs of runs on several numbers of ranks, or folders of them"
+        "paths", nargs="+", metavar="PATH", help="logs of runs on different numbers of ranks, or folders of such logs"
     )
-    parser.add_argument("--out", metavar="DIR", help="folder of the table, JSON and picture (default: beside the logs)")
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of the table, JSON and picture (default: the folder of the logs)"
+    )
     _add_json(parser)
     _add_plugin(parser)
 

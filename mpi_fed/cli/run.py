@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _run_as_rank(options: RunOptions) -> int:
-    """Act as one rank of a run. MPI starts first, so that any later failure ends the whole job."""
+    """Act as one rank of a run. MPI is started first, so that any later failure ends the whole job."""
     from ..launch import stop_signals, world
 
     stop_signals.watch()
@@ -81,7 +81,7 @@ def _report(plan: Plan) -> int:
 
 
 def _say_if_interrupted(status: int) -> int:
-    """Return the launcher's exit status, and report an interruption, since launchers lose the last output of ranks."""
+    """Return the launcher's exit status, and report an interruption, because launchers lose the ranks' last output."""
     from ..launch.launcher import CHECKPOINTED
 
     if status == CHECKPOINTED:

@@ -25,7 +25,7 @@ SRUN = ["srun", "-K1", "--mpi=pmi2"]
 
 
 def launcher_words(resources: Resources) -> list[str]:
-    """Return the words of the command that starts the ranks of the MPI found here, inside a job."""
+    """Return the words of the command that starts the ranks inside a job, for the MPI found on this machine."""
     try:
         library = launcher.find_library()
         if library.family == "Open MPI":
@@ -91,7 +91,7 @@ def submit_scripts(work: MissingWork, study: Study, scripts: Sequence[str]) -> N
 
 
 def _updated_submission(work: MissingWork, study: Study, jobs: dict[str, str]) -> Submission:
-    """Return all configurations of the study, and those of its earlier versions that have a job or a log."""
+    """Return all configurations of the study, and those configurations of earlier versions that have a job or a log."""
     before = {entry.id: entry for entry in work.submitted.entries} if work.submitted else {}
     entries = []
     for c in study.configurations:

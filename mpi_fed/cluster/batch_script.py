@@ -57,7 +57,7 @@ def script(job: Job) -> str:
 
 
 def render(template: str, **variables: Any) -> str:
-    """Return a template of this folder with these variables. Its filters `quote` and `words` quote for a shell."""
+    """Return a template of this folder with these variables. Its filters `quote` and `words` quote text for a shell."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -97,7 +97,7 @@ def directives(job: Job) -> list[str]:
 
 
 def warning(limit: int | None) -> int:
-    """Return how many seconds before the time limit a job is warned: at most a quarter of the limit."""
+    """Return the seconds between the warning of a job and its time limit: at most a quarter of the limit."""
     return WARNING if limit is None else max(1, min(WARNING, limit // 4))
 
 

@@ -14,7 +14,7 @@ from .resources import Resources
 from .speed_estimate import START_UP
 
 LONGEST = 24 * 60
-"""Longest time limit, in minutes, that an estimate gives."""
+"""Longest time limit, in minutes, that is set from an estimate."""
 
 
 def with_time_limit(resources: Resources, works: Sequence[MissingWork]) -> Resources:
@@ -40,7 +40,7 @@ def check_budget(works: Sequence[MissingWork], resources: Resources, max_core_ho
     unknown = _without_estimate(configurations)
     if unknown:
         if max_core_hours is not None:
-            raise InputError("--max-core-hours: this option needs an estimate; leave --no-estimate out")
+            raise InputError("--max-core-hours: this option needs an estimate; submit without --no-estimate")
         say(f"no estimate: {len(unknown)} configurations have no earlier log")
         return
     ranks, cores = resources.ranks, resources.cores
@@ -51,7 +51,7 @@ def check_budget(works: Sequence[MissingWork], resources: Resources, max_core_ho
         say(
             f"estimate: {low:.3g} to {high:.3g} core-hours on {cores} cores for each task, from "
             f"{' and '.join(sources)} (the first number if {ranks} ranks share the work without loss, the second if "
-            f"more ranks bring no gain; another CPU or a slow network changes both)"
+            f"more ranks make no difference; another CPU or a slow network changes both)"
         )
     if max_core_hours is not None and high > max_core_hours:
         raise InputError(
@@ -69,6 +69,6 @@ def _without_estimate(configurations: Sequence[tuple[MissingWork, Configuration]
 
 
 def _seconds_without_loss(work: MissingWork, configuration: Configuration, ranks: int) -> float:
-    """Return the seconds of a configuration if `ranks` ranks share without loss the work of the measured ranks."""
+    """Return the seconds of a configuration if `ranks` ranks share the work of the measured ranks without loss."""
     speed = work.speeds[configuration.id]
     return START_UP + (work.seconds[configuration.id] - START_UP) * min(1, speed.ranks / ranks)

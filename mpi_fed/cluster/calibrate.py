@@ -1,4 +1,4 @@
-"""Measure the time of a round of each configuration on this machine: the program of a calibration's ranks.
+"""Measure the time of a round of each configuration on this machine. Each rank of a calibration runs this program.
 
 Run `python -m mpi_fed.cluster.calibrate FILE` under a launcher. FILE holds, as JSON, the configurations' tables and the
 plugins. The root prints one JSON object for each configuration, with the seconds of a round.

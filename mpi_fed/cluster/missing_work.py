@@ -18,7 +18,7 @@ from .status import in_progress, read_progress
 from .submission import Submission
 
 LONGEST_ARRAY = 1000
-"""Most tasks of an array: Slurm's default limit."""
+"""Largest number of tasks of an array: Slurm's default limit."""
 
 Task = list[Configuration]
 """Configurations that one array task runs one after another."""
@@ -26,7 +26,7 @@ Task = list[Configuration]
 
 @dataclass(frozen=True)
 class MissingWork:
-    """The missing configurations of a study. `seconds` and `speeds` hold the known estimates, by configuration's id."""
+    """The missing configurations of a study. `seconds` and `speeds` hold the known estimates, by configuration id."""
 
     study: Study
     folder: Path

@@ -1,4 +1,4 @@
-"""The resources that a batch job requests from Slurm: read from the command line and a site's profile, and checked.
+"""The resources that a batch job requests from Slurm: read from the command line and a cluster's profile, and checked.
 
 A text that enters an #SBATCH line must match a strict pattern here; a text that enters a command is quoted by
 `job.sh.j2`. The only exception is a profile's `setup`, whose lines are commands.
@@ -77,7 +77,7 @@ class Resources(BaseModel):
                 raise ValueError("each must be one option of sbatch like --gres=gpu:1, without spaces or quotes")
             for name in (*SET_HERE, *HAVE_OPTIONS):
                 if name.startswith(match[1]):  # sbatch takes abbreviations
-                    hint = "is set by mpi-fed submit itself" if name in SET_HERE else f"has its own key: {_key(name)}"
+                    hint = "is set by mpi-fed submit" if name in SET_HERE else f"has its own key: {_key(name)}"
                     raise ValueError(f"--{name} {hint}; leave it out here")
         return lines
 
@@ -85,7 +85,7 @@ class Resources(BaseModel):
     @classmethod
     def _words(cls, text: str | None) -> str | None:
         if text is not None and (not text.isprintable() or not _split(text)):
-            raise ValueError("must be the words of a command in one line, with each quote closed")
+            raise ValueError("must be a command in one line, with each quote closed")
         return text
 
     @field_validator("python")
@@ -114,7 +114,7 @@ class Resources(BaseModel):
     def _variables(cls, variables: dict[str, str]) -> dict[str, str]:
         for name, value in variables.items():
             if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or not value.isprintable():
-                raise ValueError("must give each name of a variable a text of one line")
+                raise ValueError("must give each variable, whose name has letters, digits and _, a text of one line")
         return variables
 
     @property

@@ -28,7 +28,7 @@ from ..text import plain, plural
 START_UP = 30.0
 """Estimated seconds of a configuration before its first round, for imports and compilation."""
 RANKS = 4
-"""Most ranks of a calibration."""
+"""Largest number of ranks of a calibration."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class Speed:
 def speeds(
     configurations: Sequence[Configuration], folder: Path, ranks: int, plugins: Sequence[str], measure: bool = True
 ) -> dict[str, Speed]:
-    """Return id -> speed for the configurations with an earlier log and, with `measure`, calibrate the others."""
+    """Return id -> speed for the configurations with an earlier log and, with `measure`, for all others.
+
+    The others are measured on this machine.
+    """
     logged = dict(_logged(folder))
     speeds_by_id = {c.id: logged[key] for c in configurations if (key := _key(c.tables)) in logged}
     unlogged = [c for c in configurations if c.id not in speeds_by_id]
@@ -53,12 +56,12 @@ def speeds(
 
 
 def seconds_of(configuration: Configuration, repetitions: int, speed: Speed) -> float:
-    """Return the wall seconds of the repetitions, start-up included, if more ranks do not make a round faster."""
+    """Return the wall seconds of the repetitions and the start-up, as if more ranks did not make a round faster."""
     return START_UP + speed.seconds * configuration.rounds * repetitions
 
 
 def _logged(folder: Path) -> Iterator[tuple[str, Speed]]:
-    """Yield the configuration's key and speed of each log in a folder that has times of rounds."""
+    """Yield the key and the speed of the configuration, for each log in a folder that has times of rounds."""
     for path in sorted(folder.glob("*.h5")):
         with contextlib.suppress(OSError, KeyError, ValueError, RuntimeError), h5py.File(path, "r") as log:
             seconds, rounds = log[schema.WALL_SECONDS.name][:], log[schema.ROUND.name][:]
@@ -76,7 +79,7 @@ def _key(tables: dict[str, Any]) -> str:
 
 
 def calibrate(configurations: Sequence[Configuration], ranks: int, plugins: Sequence[str]) -> dict[str, Speed]:
-    """Measure each configuration on a few ranks of this machine. Raises InputError if that fails."""
+    """Measure each configuration on a few ranks of this machine. Raises InputError if the measurement fails."""
     ranks = min(ranks, launcher.cores(), RANKS)
     say(
         f"measuring rounds of {len(configurations)} {plural('configuration', len(configurations))} on "

@@ -29,7 +29,7 @@ TAIL = 100_000
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress in one log. `status` is the log's own attribute."""
+    """The progress in one log. `status` is the log's root attribute."""
 
     id: str
     label: str
@@ -40,9 +40,9 @@ class Progress:
     rounds: dict[int, int]
     """Seed -> rounds done."""
     finished: list[int]
-    """Seeds."""
+    """Seeds of the repetitions that are complete or have diverged."""
     diverged: list[int]
-    """Seeds."""
+    """Seeds of the repetitions that have diverged."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def examine(folder: Path) -> list[Row]:
         raise InputError(f"{folder}: is not a folder; give the folder of the logs, such as runs")
     studies = [folder] if _is_study(folder) else sorted(path for path in folder.iterdir() if _is_study(path))
     if not studies:
-        raise InputError(f"{folder}: contains no logs and no submission; give the folder that was given as --out")
+        raise InputError(f"{folder}: contains no logs and no submission; give the folder that you gave as --out")
     return [row for study in studies for row in _study(study)]
 
 

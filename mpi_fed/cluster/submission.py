@@ -68,7 +68,8 @@ def load(folder: Path) -> Submission | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = plain(str(getattr(error, "strerror", None) or error))
         raise InputError(
-            f"{path}: cannot be read ({reason}); check with squeue that no job of this study is left, then move it away"
+            f"{path}: cannot be read ({reason}); check with squeue that no job of this study is left, then move this "
+            "file away"
         ) from None
 
 

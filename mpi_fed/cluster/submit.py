@@ -20,7 +20,7 @@ from .missing_work import arrays, find_missing
 from .resources import Resources, from_command_line
 
 TASKS = 8
-"""Most ranks on a node if --tasks-per-node is not given."""
+"""Largest number of ranks on a node if --tasks-per-node is not given."""
 CLIENTS = 4
 """Ranks on a node if neither --tasks-per-node nor the study's number of clients is given."""
 
@@ -49,7 +49,7 @@ def submit_studies(arguments: Namespace) -> int:
 
 
 def _checked_studies(options: RunOptions, resources: Resources) -> tuple[Sequence[Study], Resources]:
-    """Return the studies, checked for the number of ranks, and the resources with that number filled in."""
+    """Return the studies, checked for the number of ranks, and the resources with the nodes and ranks filled in."""
     nodes, tasks = resources.nodes or 1, resources.tasks_per_node
     if tasks is None:
         studies = load_studies(options.studies, options.overrides, options.only, CLIENTS * nodes, options.variant)

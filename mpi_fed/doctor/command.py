@@ -129,7 +129,7 @@ def _two_ranks() -> Iterator[Finding]:
 def _thread_level(level: str) -> Finding:
     if level == "single":
         return Finding(
-            "thread level", WARN, level, "this MPI library was built without thread support; use one that has it"
+            "thread level", WARN, level, "this MPI library has no thread support; use an MPI library that has it"
         )
     return Finding("thread level", OK, level)
 

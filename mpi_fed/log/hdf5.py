@@ -1,4 +1,4 @@
-"""Texts in HDF5 attributes, and HDF5's errors as one sentence each."""
+"""Text in HDF5 attributes, and HDF5's errors as messages of one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def decoded(value: Any) -> str:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, in place of what h5py raises if a file is damaged or is not a log."""
+    """Replace h5py's errors for a damaged file, or a file that is not a log, by an InputError with one sentence."""
     try:
         yield
     except BlockingIOError:
@@ -43,7 +43,7 @@ def readable(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, in place of what h5py raises if a file cannot be written."""
+    """Replace h5py's errors for a file that cannot be written by an InputError with one sentence."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -23,7 +23,7 @@ from .schema import Condition, Dataset, Dimension, Kind
 
 @dataclass(frozen=True)
 class Layout:
-    """The sizes of a log's dimensions, and which iterates it stores (all | last | none | auto)."""
+    """The sizes of a log's dimensions, and the iterates that the log stores (all | last | none | auto)."""
 
     rounds: NDArray[np.int64]
     """(P) rounds done at the log points."""
@@ -49,7 +49,7 @@ class Layout:
         )
 
     def automatic(self, repetitions: int) -> str:
-        """Return which iterates `log.iterates = "auto"` stores: all, or the last ones if all would be too large."""
+        """Return the iterates that `log.iterates = "auto"` stores: all, or the last if all would be too large."""
         size = 16 * repetitions * len(self.rounds) * self.dimension
         return "all" if size <= schema.ITERATES_LIMIT else "last"
 

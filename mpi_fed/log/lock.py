@@ -12,11 +12,14 @@ from pathlib import Path
 from ..errors import InputError
 
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-"""Errors of a file system without locks. Then only HDF5's own locks, if there are any, keep a second run off a log."""
+"""Errors of a file system without locks. There, only HDF5's own locks, if any, prevent that two runs write a log."""
 
 
 def path_of(log: Path) -> Path:
-    """Return the path of the lock file, which names its holder. A lock file without a holder has no effect."""
+    """Return the path of the lock file, which holds the name of the run that uses the log.
+
+    A lock file that no process has locked has no effect.
+    """
     return log.with_name(f".{log.name}.lock")
 
 

@@ -21,7 +21,7 @@ ORIGIN = {
     schema.INITIAL_DIGEST: "another start",
     schema.PLUGIN_MODULES: "another version of a plugin",
 }
-"""Attributes that identify the origin, and the difference that another value means."""
+"""Attributes that identify the origin, and for each of them the words for a log with another value."""
 
 
 def origin_of(configuration: Configuration) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Log:
     """The log of one configuration, with R repetitions, P log points and d coordinates.
 
     Values at log points that a repetition has not reached are NaN in arrays of floats and -1 in arrays of counts.
-    Made by `load`.
+    Returned by `read_log`.
     """
 
     path: Path
@@ -101,7 +101,7 @@ class Log:
 
     @cached_property
     def reached(self) -> Counts:
-        """(R) number of log points that a repetition has in all datasets: a kill may separate their writes."""
+        """(R) number of log points that a repetition has in all datasets; a killed run may have written only some."""
         written = np.ones(self.excess_risk.shape, dtype=bool)
         for dataset in schema.CURVES:
             values = getattr(self, dataset.name)
@@ -199,7 +199,7 @@ def read_log(path: str | Path) -> Log:
 
     See Also
     --------
-    mpi_fed.load : Load logs as an `xarray.Dataset`, with the prediction of theory.
+    mpi_fed.load : Load logs as an `xarray.Dataset`, with the predicted risk.
     read_logs : Load the logs of files and folders.
 
     Notes
@@ -299,8 +299,8 @@ def _brief(error: Exception) -> str:
 
 
 def usable(log: Log) -> NDArray[np.bool_]:
-    """Return which repetitions statistics may use, (R): those that reached round K, or none if any diverged.
+    """Return a mask (shape (R)) of the repetitions that statistics may use: those that reached round K.
 
-    The mean over only those repetitions that did not diverge would be biased.
+    If a repetition diverged, no repetition may be used, because the mean over the others would be biased.
     """
     return log.complete & ~log.diverged.any()

@@ -22,7 +22,7 @@ CLIENTS_LIMIT = 1000
 METADATA_LIMIT = 2**18
 """Upper bound on the bytes of a log outside its datasets."""
 TEXT_LIMIT = 60_000
-"""Largest number of bytes of an attribute's text that has a fixed length."""
+"""Largest number of bytes of an attribute's text that is stored with a fixed length."""
 
 
 class Status(StrEnum):
@@ -200,7 +200,7 @@ RESULTS = (
 DATASETS = (MESSAGE_SIZE, OPTIMUM, *RESULTS)
 """Datasets in the order of the file, where they follow the coordinates."""
 LAST_OF = {ITERATE: LAST_ITERATE, ITERATE_AVERAGED: LAST_ITERATE_AVERAGED}
-"""For each dataset of iterates, the dataset of only the last one."""
+"""For each dataset of iterates, the dataset that holds only the last iterate."""
 
 VIEW, SIGNAL = "convergence", EXCESS_RISK_AVERAGED
 """Group that viewers open first, and the dataset that they show."""
@@ -259,7 +259,7 @@ PROVENANCE = (
     SLURM,
     START_TIME,
 )
-"""Attributes that say where and how the log was made."""
+"""Attributes that describe where and how the log was made."""
 ATTRIBUTES = (
     CONVENTIONS,
     FORMAT,

@@ -1,4 +1,4 @@
-"""Checks that a file is an undamaged log: each raises an error whose text says what is wrong."""
+"""Check that a file is an undamaged log. Each check raises an error that says what is wrong and what is expected."""
 
 from __future__ import annotations
 
@@ -27,12 +27,23 @@ PYTHON_TYPES: dict[AttributeKind, tuple[type, ...]] = {
     AttributeKind.INTEGER: (int,),
     AttributeKind.FLOAT: (int, float),
 }
+EXPECTED = {
+    AttributeKind.TEXT: "text",
+    AttributeKind.JSON: "JSON text",
+    AttributeKind.INTEGER: "an integer",
+    AttributeKind.FLOAT: "a number",
+}
+"""Words for the expected value of an attribute, by its kind."""
 REQUIRED = (schema.ROUND, schema.REPETITION, *schema.CURVES)
 """Datasets that every log must have."""
 
 
 def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
-    """Raise InputError if the file is not a log of this format version, ValueError if an attribute is damaged."""
+    """Check the root attributes of a log.
+
+    Raises InputError if the file is not a log, has another format version or lacks the status; ValueError if another
+    attribute has a wrong type or value.
+    """
     if attributes.get(schema.FORMAT.name) != schema.LOG_FORMAT:
         expected = f"its root attribute {schema.FORMAT.name} is not {schema.LOG_FORMAT!r}"
         raise InputError(f"{path}: an HDF5 file, but not a log: {expected}; give a file that mpi-fed run wrote")
@@ -42,53 +53,57 @@ def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
             f"{schema.LOG_FORMAT_VERSION}; use the version of mpi-fed that wrote it"
         )
     if schema.STATUS.name not in attributes:
-        raise InputError(f"{path}: the log is damaged: the root attribute {schema.STATUS.name} is missing")
+        raise InputError(
+            f"{path}: the log is damaged: the root attribute {schema.STATUS.name} is missing; "
+            f"move it away and run its study again"
+        )
     for attribute in TYPED:
         name = attribute.name
         if name in attributes and not isinstance(attributes[name], PYTHON_TYPES[attribute.kind]):
-            raise ValueError(f"the root attribute {name} is {attributes[name]!r}")
+            expected = EXPECTED[attribute.kind]
+            raise ValueError(f"the root attribute {name} is {attributes[name]!r}, but must be {expected}")
     if not re.fullmatch("[0-9]{1,9}", str(ranks := attributes.get(schema.RANKS.name, "0"))):
-        raise ValueError(f"the root attribute {schema.RANKS.name} is {ranks!r}, which is not a number")
+        raise ValueError(f"the root attribute {schema.RANKS.name} is {ranks!r}, but must have only digits")
 
 
 def tables_of(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the tables of the configuration. Raises ValueError if one is missing or is not a table."""
+    """Return the tables of the configuration. Raises ValueError if a required table or key is missing."""
     if schema.CONFIGURATION.name not in attributes:
         raise ValueError(f"the root attribute {schema.CONFIGURATION.name} is missing")
     tables: dict[str, dict[str, Any]] = json.loads(attributes[schema.CONFIGURATION.name])
     for name in TABLES:
         if not (isinstance(tables, dict) and isinstance(tables.get(name), dict)):
-            raise ValueError(f"its configuration has no table {name}")
+            raise ValueError(f"the log's configuration has no table [{name}]")
     if not isinstance(tables.get("downlink", {}), dict):
-        raise ValueError("its configuration's downlink is not a table")
+        raise ValueError("in the log's configuration, downlink must be a table")
     if "clients" not in tables["study"]:
-        raise ValueError("its configuration has no key study.clients")
+        raise ValueError("the log's configuration has no key clients in its table [study]")
     return tables
 
 
 def arrays_of(file: h5py.File) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the required datasets. Raises ValueError if one is missing or damaged."""
+    """Return the arrays of the required datasets. Raises ValueError if a dataset is missing or damaged."""
     for entry in REQUIRED:
         if entry.name not in file:
             raise ValueError(f"the dataset {entry.name} is missing")
     arrays = {entry.name: file[entry.name][()] for entry in REQUIRED}
     points, seeds = arrays[schema.ROUND.name], arrays[schema.REPETITION.name]
     if points.ndim != 1 or not len(points) or points[0] != 0 or (np.diff(points) <= 0).any():
-        raise ValueError(f"the dataset {schema.ROUND.name} does not rise from 0")
+        raise ValueError(f"the dataset {schema.ROUND.name} must be a list of numbers that begins with 0 and increases")
     shape = (len(seeds), len(points))
     for entry in (schema.REPETITION, *schema.CURVES):
         array = arrays[entry.name]
         if array.dtype.kind not in "fi":
-            raise ValueError(f"the dataset {entry.name} has type {array.dtype}, not integer or float")
+            raise ValueError(f"the dataset {entry.name} has type {array.dtype}, but must hold integers or floats")
         if entry is not schema.REPETITION and array.shape != shape:
-            raise ValueError(f"the dataset {entry.name} has shape {array.shape}, not {shape}")
+            raise ValueError(f"the dataset {entry.name} has shape {array.shape}, but must have shape {shape}")
     return arrays
 
 
 def check_optional_datasets(file: h5py.File) -> None:
     """Raise ValueError if an optional dataset does not hold numbers or has a wrong shape.
 
-    The numbers themselves are read only when they are needed.
+    Only the types and the shapes are read here; the numbers are read when they are needed.
     """
     lengths = {axis: len(file[axis.name]) for axis in (schema.REPETITION, schema.ROUND)}
     for dataset in schema.DATASETS:
@@ -97,7 +112,14 @@ def check_optional_datasets(file: h5py.File) -> None:
             continue
         shape, kind = file[name].shape, file[name].dtype.kind
         if kind not in "fi" or len(shape) != len(dataset.dimensions):
-            raise ValueError(f"the dataset {name} has type {file[name].dtype} and shape {shape}")
+            axes = ", ".join(axis.name for axis in dataset.dimensions)
+            raise ValueError(
+                f"the dataset {name} has type {file[name].dtype} and shape {shape}, but must hold numbers with the "
+                f"dimensions ({axes})"
+            )
         for axis, length in zip(dataset.dimensions, shape, strict=True):
             if lengths.setdefault(axis, length) != length:
-                raise ValueError(f"the dataset {name} has shape {shape}, with {length} instead of {lengths[axis]}")
+                raise ValueError(
+                    f"the dataset {name} has shape {shape}, but its dimension {axis.name} must have length "
+                    f"{lengths[axis]}"
+                )

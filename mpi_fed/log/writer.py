@@ -44,19 +44,19 @@ class Block:
 
     first: int  # index of the first log point
     excess_risk: NDArray[np.float64]
-    """(n)."""
+    """(n) F(w_k) - F(w*)."""
     excess_risk_averaged: NDArray[np.float64]
-    """(n)."""
+    """(n) F(w_bar_k) - F(w*)."""
     iterate: NDArray[np.float64]
-    """(n, d)."""
+    """(n, d) w_k."""
     iterate_averaged: NDArray[np.float64]
-    """(n, d)."""
+    """(n, d) w_bar_k."""
     totals: NDArray[np.int64]
     """(n, 4) the engine's ledger."""
     client_payload: NDArray[np.int64]
     """(n, N) payload bytes of each client, or (n, 0) if the log does not store them."""
     seconds: NDArray[np.float64]
-    """(n)."""
+    """(n) seconds spent in rounds, cumulative."""
 
     def rows(self) -> dict[schema.Dataset, NDArray[Any]]:
         """Return the rows of each dataset of log points, including datasets that this log may not have."""
@@ -72,7 +72,7 @@ class Block:
 
 
 class LogWriter:
-    """A log open for writing. `restart` is True if an earlier run laid it out and this run continues it."""
+    """A log open for writing. `restart` is True if an earlier run created the log and this run continues it."""
 
     def __init__(self, path: Path, restart: bool = False) -> None:
         self.path = path
@@ -150,9 +150,9 @@ class LogWriter:
         return bool(np.isfinite(self.datasets[schema.WALL_SECONDS][repetition, :points]).all())
 
     def flush(self, to_disk: bool = False) -> None:
-        """Hand all writes to the operating system, where a kill cannot lose them, or with `to_disk` to the disk.
+        """Hand all writes to the operating system, so that a kill cannot lose them, or with `to_disk` to the disk.
 
-        Raises InputError if another file has replaced this one, or if it is gone.
+        Raises InputError if the log has been removed or replaced by another file.
         """
         with self._writing():
             self.file.flush()
@@ -210,7 +210,7 @@ def log_path(folder: Path, configuration: Configuration) -> Path:
 def is_finished(path: Path, configuration: Configuration) -> bool:
     """Return whether the log exists and has every repetition.
 
-    Raises InputError if its repetitions used other data, another start or other code of a plugin.
+    Raises InputError if the log's repetitions used other data, another start or other code of a plugin.
     """
     if not path.exists():
         return False

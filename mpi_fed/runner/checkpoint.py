@@ -1,9 +1,9 @@
 """The checkpoint of a repetition in progress, next to its log: the state that the log does not hold.
 
-An uncompressed .npz without pickle: `meta` (JSON), the root's arrays, and the clients' arrays in the order of the
-clients, so that any number of ranks can continue it. It is written to a temporary file and renamed. The state of a
-random stream is only the seed and the number of rounds done. A repetition that continues from a checkpoint ends with
-the same bits as an uninterrupted one.
+The file is an uncompressed .npz without pickle. It holds `meta` (JSON), the root's arrays, and the clients' arrays in
+the order of the clients, so that any number of ranks can continue the repetition. The file is written under a temporary
+name and renamed. The state of a random stream is only the seed and the number of rounds done. A repetition that
+continues from a checkpoint ends with the same bits as an uninterrupted repetition.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Checkpoint:
     done: int
     """Number of rounds done."""
     ranks: int
-    """Number of ranks of the run that wrote it."""
+    """Number of ranks of the run that wrote the checkpoint."""
 
 
 def save(world: World, log: Path, simulation: Simulation) -> None:
     """Write the checkpoint of the repetition in progress. Every rank calls it.
 
-    Raises RunError if a rank's iterate differs from the root's, InputError if the file cannot be written.
+    Raises RunError if a rank's iterate differs from the root's iterate, InputError if the file cannot be written.
     """
     compare_iterates(world, simulation)
     clocks = world.comm.gather(simulation.wire.clock)
@@ -92,7 +92,8 @@ def compare_iterates(world: World, simulation: Simulation) -> None:
         if not agrees:
             raise RunError(
                 f"{simulation.configuration.label}: after {simulation.done:,} rounds the iterate of rank {rank} on "
-                f"{host} is not the root's, because its memory or network is faulty; run the study again without {host}"
+                f"{host} differs from the root's iterate, because the memory or the network of {host} is faulty; "
+                f"run the study again without {host}"
             )
 
 
@@ -104,7 +105,7 @@ def load(log: Path, configuration: Configuration) -> Checkpoint | None:
     path = path_of(log)
     if not path.exists():
         return None
-    with _sound(path), zipfile.ZipFile(path) as archive:
+    with _checkpoint_errors(path), zipfile.ZipFile(path) as archive:
         if archive.testzip() is not None:
             raise ValueError("a checksum is wrong")
         meta = json.loads(_read(archive, "meta").tobytes())
@@ -113,10 +114,10 @@ def load(log: Path, configuration: Configuration) -> Checkpoint | None:
             raise ValueError(f"its format is {meta['format']} {meta['format_version']}, not {FORMAT} {VERSION}")
         tables, version = dict(meta["configuration"]), str(meta["package_version"])
     if difference := _difference(tables, version, configuration):
-        raise InputError(f"{path}: {difference}; delete it to restart the repetition of seed {checkpoint.seed}")
+        raise InputError(f"{path}: {difference}; delete the file to restart the repetition of seed {checkpoint.seed}")
     if not 0 < checkpoint.done < configuration.rounds or checkpoint.seed not in configuration.seeds:
         place = f"round {checkpoint.done} of seed {checkpoint.seed}"
-        raise InputError(f"{path}: {place} is not part of this study; delete it, or move it away")
+        raise InputError(f"{path}: {place} is not part of this study; delete the file, or move it away")
     return checkpoint
 
 
@@ -127,7 +128,7 @@ def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation)
     simulation.go_to(saved.done)
     arrays, clients = simulation.roots_arrays(), simulation.clients_arrays()
     if world.is_root:
-        with _sound(saved.path), zipfile.ZipFile(saved.path) as archive:
+        with _checkpoint_errors(saved.path), zipfile.ZipFile(saved.path) as archive:
             for name, array in arrays.items():
                 array[...] = _fitting(name, _read(archive, name), array)
             clocks = _fitting("clock", _read(archive, "clock"), np.zeros((saved.ranks, len(simulation.wire.clock))))
@@ -140,7 +141,7 @@ def restore(world: World, checkpoint: Checkpoint | None, simulation: Simulation)
                 world.comm.Recv(piece, 0, _TAG)
     for array in arrays.values():
         world.comm.Bcast(array)
-    if saved.ranks == world.size:  # otherwise the times of phases start anew
+    if saved.ranks == world.size:  # on another number of ranks, the times of phases start at 0
         simulation.wire.clock[:] = world.comm.scatter(list(clocks) if clocks is not None else None)
 
 
@@ -166,7 +167,7 @@ def _meta(simulation: Simulation) -> dict[str, Any]:
 
 
 def _difference(tables: dict[str, Any], version: str, configuration: Configuration) -> str | None:
-    """Return the first difference between the checkpoint's version and tables and the present ones, or None."""
+    """Return the first difference from the checkpoint's version and tables to the present ones, or None."""
     if version != __version__:
         return f"was written by mpi-fed {version}, but this is {__version__}, whose results may differ"
     now = configuration.tables
@@ -243,7 +244,10 @@ def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 
 def _fitting(name: str, array: NDArray[Any], target: NDArray[Any]) -> NDArray[Any]:
     if array.shape != target.shape or array.dtype != target.dtype:
-        raise ValueError(f"{name} is {array.dtype} {array.shape}, not {target.dtype} {target.shape}")
+        raise ValueError(
+            f"its array {name} is {array.dtype} of shape {array.shape}, but must be {target.dtype} of shape "
+            f"{target.shape}"
+        )
     return array
 
 
@@ -252,12 +256,14 @@ def _check_header(name: str, member: IO[bytes], shape: tuple[int, ...], dtype: n
         raise ValueError(f"{name} is not an array in the format .npy 1.0")
     actual_shape, fortran, actual_dtype = np.lib.format.read_array_header_1_0(member)
     if (actual_shape, fortran, actual_dtype) != (shape, False, dtype):
-        raise ValueError(f"{name} is {actual_dtype} {actual_shape}, not {dtype} {shape}")
+        raise ValueError(
+            f"its array {name} is {actual_dtype} of shape {actual_shape}, but must be {dtype} of shape {shape}"
+        )
 
 
 @contextlib.contextmanager
-def _sound(path: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, in place of any error that a damaged file, or another file, causes."""
+def _checkpoint_errors(path: Path) -> Iterator[None]:
+    """Replace any error that a damaged file, or a file of another kind, causes by an InputError with one sentence."""
     try:
         yield
     except (
@@ -266,5 +272,5 @@ def _sound(path: Path) -> Iterator[None]:
     ) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
         raise InputError(
-            f"{path}: cannot be read as a checkpoint ({reason}); delete it to restart its repetition"
+            f"{path}: cannot be read as a checkpoint ({reason}); delete the file to restart the repetition"
         ) from None

@@ -28,7 +28,7 @@ SHARE = 0.01
 class Recorder:
     """The root's record of one configuration.
 
-    `saved` is the existing checkpoint, if any. It is used only if its repetition is not done yet.
+    `saved` is the existing checkpoint, if any. The checkpoint is used only if its repetition is not done yet.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Recorder:
         return bool(positions) and self.log.has_points(positions[0], int(points))
 
     def missing(self) -> list[tuple[int, int]]:
-        """Return (position, seed) of the repetitions to do, with that of the checkpoint first."""
+        """Return (position, seed) of the repetitions to do, the checkpoint's repetition first."""
         missing = self.log.missing(self.simulation.configuration.seeds)
         first = self.checkpoint.seed if self.checkpoint else None
         return sorted(missing, key=lambda repetition: repetition[1] != first)
@@ -67,7 +67,7 @@ class Recorder:
         return self.checkpoint.done if self.checkpoint else 0
 
     def begin(self, position: int, resumed: int) -> None:
-        """Begin a repetition, or continue it after `resumed` rounds. Log point 0 is the start itself."""
+        """Begin a repetition, or continue it after `resumed` rounds. Log point 0 holds the start."""
         self.position, self.done = position, resumed
         self.diverged = False
         self.save_ended = time.perf_counter()
@@ -152,7 +152,7 @@ class Recorder:
         return time.perf_counter() - self.save_ended > max(self.interval, self.cost / SHARE)
 
     def saved(self) -> None:
-        """Note that a checkpoint was written, and how long it took, its flush included."""
+        """Note the end of a checkpoint, and the time that the flush and the checkpoint took."""
         self.save_ended = time.perf_counter()
         self.cost = self.save_ended - self.save_began
 

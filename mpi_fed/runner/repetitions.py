@@ -33,7 +33,7 @@ from .simulation import Simulation
 
 
 class Interrupted(Exception):
-    """Raised on all ranks when a signal has come to any rank, after the repetition was saved."""
+    """Raised on all ranks after a signal has come to any rank and the repetition has been saved."""
 
 
 def run(plan: Plan, world: World, checkpoint_seconds: float = CHECKPOINT_SECONDS, show_progress: bool = True) -> int:
@@ -110,12 +110,12 @@ def _repetitions(world: World, simulation: Simulation, recorder: Recorder | None
 
 
 def _check_same_problem(world: World, population: Population) -> None:
-    """Raise InputError if a rank's problem differs from the root's: each rank reads the data itself."""
+    """Raise InputError if a rank's problem differs from the root's problem. Each rank reads the data itself."""
     mine = np.append(population.optimum, population.trace)
     roots = world.comm.bcast(mine)
     if mine.shape != roots.shape or not np.allclose(mine, roots, rtol=1e-6, atol=1e-6 * np.abs(roots).max()):
         raise InputError(
-            "a rank's problem differs from the root's; put the same data and versions of packages on all nodes"
+            "a rank's problem differs from the root's problem; put the same data and package versions on all nodes"
         )
 
 

@@ -30,8 +30,8 @@ def run(
 ) -> list[Path]:
     """Run every configuration of a study that its logs lack, and return the paths of the logs.
 
-    The trajectories are those of `mpi-fed run`, bit for bit, on any number of ranks. The first run compiles the round,
-    which takes from seconds to minutes; later runs load it from the cache.
+    The trajectories are equal to those of `mpi-fed run`, bit for bit, on any number of ranks. The first run compiles
+    the round, which takes from seconds to minutes; later runs load the compiled round from the cache.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def run(
     out : str or os.PathLike, optional
         The folder of the logs, which go to `out/NAME_OF_THE_STUDY`. The default is `runs`.
     comm : mpi4py.MPI.Intracomm, optional
-        The ranks that hold the clients. Every rank of it calls `run` with the same arguments; rank 0 is the root and
-        writes the logs. By default all ranks that the launcher started: one, if Python was started without a launcher.
+        The ranks that hold the clients. Every rank of `comm` calls `run` with the same arguments; rank 0 is the root
+        and writes the logs. The default is all ranks that the launcher started, or one rank without a launcher.
     progress : bool, default True
         Report progress on standard error.
 
@@ -57,7 +57,7 @@ def run(
     WorldError
         If MPI is missing, or the launcher belongs to another MPI.
     RunError
-        If a message arrives changed, or ranks disagree.
+        If a message arrives changed, or the iterates of two ranks differ.
     KeyboardInterrupt
         On Ctrl-C, SIGTERM or SIGUSR1. A checkpoint has been saved, and the next call continues from it.
 

@@ -67,8 +67,8 @@ class Simulation:
         compressor, algorithm, route = configuration.compressor, configuration.algorithm, configuration.route
         if (last - first) * algorithm.local_steps > JOBS_LIMIT:
             raise InputError(
-                f"[algorithm] local_steps = {algorithm.local_steps:,} for {last - first:,} clients on one rank is more "
-                f"than {JOBS_LIMIT:,} gradients a round; lower it, or start more ranks"
+                f"[algorithm] local_steps = {algorithm.local_steps:,} for {last - first:,} clients on one rank makes "
+                f"more than {JOBS_LIMIT:,} gradients a round; lower local_steps, or start more ranks"
             )
         self.omega = algorithm.step_omega(compressor, configuration.downlink, d)
         self.steps = algorithm.steps(self.omega, population.trace, configuration.rounds)
@@ -90,7 +90,10 @@ class Simulation:
         self.done = 0
 
     def _algorithm_kernel(self, hosted: int) -> NamedTuple:
-        """Return the algorithm's kernel for `hosted` clients on this rank; its memories use only the uplink's omega."""
+        """Return the algorithm's kernel for `hosted` clients on this rank.
+
+        The rate of the memories depends only on the uplink's omega.
+        """
         algorithm, d = self.configuration.algorithm, self.population.dimension
         omega = algorithm.omega_of(self.configuration.compressor, d)
         parameters = algorithm.kernel(d, omega, self.steps, hosted, self.configuration.clients)
@@ -241,7 +244,7 @@ class Simulation:
         self.snapshots.cursor[NEXT_POINT] = np.searchsorted(self.rounds[:-1], done + 1)
 
     def wrong_message(self) -> str | None:
-        """Return the fault that this rank found in a message, or None. Only checked messages can have one."""
+        """Return the fault that this rank found in a message, or None. Only messages with checksums are checked."""
         downlink = self.kernels.route.downlink
         down = downlink.compressor if isinstance(downlink, CompressedBroadcast) else None
         for compressor in (self.kernels.compressor, down):
@@ -250,7 +253,7 @@ class Simulation:
         return None
 
     def phase_seconds(self) -> NDArray[np.float64]:
-        """Return the mean seconds of each phase in a round on this rank, (7,), over the timed rounds."""
+        """Return the mean seconds of each of the 7 phases in a round on this rank, over the timed rounds."""
         return seconds_a_round(self.wire.clock)
 
     def _set_start(self) -> None:

@@ -1,4 +1,4 @@
-"""A configuration: one problem, algorithm, route, uplink and perhaps downlink compressor, checked and resolved."""
+"""A configuration: one problem, algorithm, route and compressor (of the uplink, maybe of the downlink), all checked."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class StudyOptions(BaseModel):
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of the repetitions: those listed, or 0 .. repetitions - 1."""
+        """Seeds of the repetitions: the listed seeds, or 0 .. repetitions - 1."""
         return tuple(range(self.repetitions) if isinstance(self.repetitions, int) else self.repetitions)
 
 
@@ -105,13 +105,13 @@ class Configuration:
     clients : int
         Number of clients N.
     problem, algorithm, compressor, route : Component
-        The four components. The compressor is that of the uplink.
+        The four components. `compressor` is the compressor of the uplink.
     log : LogOptions
         Log points and stored iterates.
     label : str
         Short text that distinguishes this configuration from the others of its study.
     position : int
-        Index in the study's grid, which does not depend on the configurations that are selected.
+        Index in the study's whole grid, even if only a part of its configurations is selected.
     downlink : Compressor or None
         Compressor of the step's direction, which the root sends to the clients; None if the iterate w is sent.
     """

@@ -21,7 +21,7 @@ def check_downlink(downlink: Compressor, algorithm: Algorithm, route: Route) -> 
         )
     if downlink.common:
         raise ValueError(
-            'mask = "common" makes all senders draw one mask, but the root is the only sender; leave it out'
+            'mask = "common" makes all senders draw the same mask, but the root is the only sender; leave it out'
         )
     if not algorithm.two_way:
         raise ValueError(

@@ -53,7 +53,7 @@ def register(component: type[C]) -> type[C]:
 
     Examples
     --------
-    A compressor that behaves as `none`, under a name of its own:
+    A compressor that does the same as `none`, under another name:
 
     >>> from mpi_fed import compressors, register
     >>> from mpi_fed.compressors.none import NoCompression

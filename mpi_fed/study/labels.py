@@ -26,7 +26,7 @@ def varying_keys(models: Sequence[BaseModel]) -> frozenset[str]:
 
 
 def describe(component: Component, also: frozenset[str] = frozenset()) -> str:
-    """Return `quantization levels=1`: the kind, the parameters that are not at their defaults, and those in `also`."""
+    """Return `quantization levels=1`: the kind, and the parameters that differ from their defaults or are in `also`."""
     fields = type(component).model_fields
     keys = [key for key, field in fields.items() if key in also or getattr(component, key) != field.get_default()]
     return " ".join([component.kind, *assignments("", component, keys)])
@@ -59,7 +59,7 @@ def _short(value: Any) -> str:
 
 
 def distinct_labels(labels: dict[str, str]) -> dict[str, str]:
-    """Return labels by configuration id. A label that occurs twice gets the first digits of its id appended."""
+    """Return labels by configuration id. The first digits of the id are appended to a label that occurs twice."""
     counts = Counter(labels.values())
     return {id: label if counts[label] == 1 else f"{label} ({id[:6]})" for id, label in labels.items()}
 

@@ -1,4 +1,4 @@
-"""Study files: TOML in, configurations out.
+"""Read study files (TOML) and return their configurations.
 
 A list in place of a scalar makes a grid, in the file's order; the last key varies fastest. Every error in a file raises
 InputError, with one sentence that names the file, the table, the key and the allowed values.
@@ -37,7 +37,7 @@ from .toml_tables import (
 __all__ = ["Configuration", "LogOptions", "Study", "configuration_from_tables", "load_study"]
 
 KINDS: dict[str, Table] = {"algorithm": {"kind": "sgd"}, "route": {"kind": "auto"}}
-"""Kind of a table that has no key `kind`."""
+"""Default of the key `kind`, for tables that may leave it out."""
 MAPPING = Path("<mapping>")
 """Path, in messages, of a study that is given as a mapping."""
 PATHS = frozenset({"path", "initial"})
@@ -95,8 +95,8 @@ def load_study(
     Parameters
     ----------
     source : str, os.PathLike or mapping
-        The study file, or its tables as a mapping of mappings, `compressor` and `downlink` as lists of them. Paths in
-        a file are relative to its folder, paths in a mapping to the current folder.
+        The study file, or its tables as a mapping of mappings; `compressor` and `downlink` are lists of mappings. Paths
+        in a file are relative to the folder of the file, paths in a mapping to the current folder.
     overrides : sequence of str, optional
         Texts such as `"problem.dimension=50"`, each of which sets one key; `compressor` means every compressor.
     default_clients : int, default 1
@@ -156,7 +156,7 @@ def load_study(
 
 
 def _alternatives(tables: dict[str, Any], file: str, folder: Path) -> dict[str, list[Alternative]]:
-    """Return all models of each table: first the tables of the file, in its order, then those that it leaves out."""
+    """Return all models of each table: first the tables of the file, in its order, then the tables that it lacks."""
     if not tables.get("compressor"):
         raise InputError(f'{file}: no compressor is given; add a table [[compressor]], for example with kind = "none"')
     alternatives: dict[str, list[Alternative]] = {}
@@ -201,7 +201,7 @@ def _with_paths(component: Component, folder: Path) -> Component:
 def _configurations(
     alternatives: dict[str, list[Alternative]], default_clients: int
 ) -> Iterator[tuple[str, Configuration]]:
-    """Yield the grid of all alternatives, the first table slowest: the compressor's place and the configuration."""
+    """Yield (place of the compressor, configuration) for each point of the grid; the last table varies fastest."""
     vary = {name: labels.varying_keys([entry.model for entry in entries]) for name, entries in alternatives.items()}
     dimensions = {id(problem.model): problem.call("dimension_of") for problem in alternatives["problem"]}
     for combination in product(*alternatives.values()):
@@ -242,14 +242,14 @@ def _downlink(alternative: Alternative | None, algorithm: Any, route: Any, dimen
     """Return the compressor of the downlink, if any, resolved and checked with the algorithm and the route."""
     if alternative is None:
         return None
-    downlink = alternative.call("resolve", dimension, 1)  # the root alone compresses
+    downlink = alternative.call("resolve", dimension, 1)  # only the root compresses
     with input_errors(alternative.place):
         check_downlink(downlink, algorithm, route)
     return downlink
 
 
 def _distinct(placed_configurations: Iterable[tuple[str, Configuration]]) -> tuple[Configuration, ...]:
-    """Return the configurations with distinct labels. Raises InputError if one of them occurs twice."""
+    """Return the configurations with distinct labels. Raises InputError if a configuration occurs twice."""
     seen: dict[str, tuple[str, Configuration]] = {}
     for place, configuration in placed_configurations:
         if configuration.id in seen:

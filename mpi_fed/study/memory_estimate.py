@@ -19,20 +19,20 @@ from .configuration import Configuration
 BASE = 350_000_000
 """Bytes of a rank after it imported and compiled its code, without data; about 200 MB if the code was in the cache."""
 _VECTORS, _AT_A_LOG_POINT = 8, 4
-"""Numbers of vectors of d float64: of a rank (iterate, sums, gradient, random numbers), its compressor's not included,
-and of the root for each log point in memory (two iterates, and the vectors to evaluate them)."""
+"""Numbers of vectors of d float64: on a rank (iterate, sums, gradient, random numbers) without its compressor, and on
+the root for each log point in memory (two iterates, and the vectors to evaluate them)."""
 _MOST_WALKED = 1 << 24
 _OF_EACH_CLIENT, _OF_EACH_HOSTED = 32, 40
 """Bytes of lists for each client (participation, bytes sent, distribution), and for each client that a rank hosts."""
 
 
 def walked(dimension: int) -> int:
-    """Return how many numbers a rank reads in a round, limited to a count that exceeds any cache."""
+    """Return the number of floats that a rank reads in a round, but at most a number that exceeds any cache."""
     return min(_VECTORS * dimension, _MOST_WALKED)
 
 
 def counts_of(configuration: Configuration, ranks: int) -> dict[str, int]:
-    """Return the largest counts that a round passes to MPI calls, by the thing that is counted."""
+    """Return the largest counts that a round passes to MPI calls; each key says what is counted."""
     d, route, message = configuration.problem.dimension_of(), configuration.route, _message(configuration)
     uplink = {"bytes of messages": message * route.received(configuration.compressor, configuration.clients, ranks)}
     if route.reaches_all_ranks:
@@ -91,9 +91,9 @@ def check(
 ) -> None:
     """Raise InputError if the configurations need more memory than this machine has, or counts that MPI cannot pass.
 
-    `here` is the number of ranks on this machine, the root included; 0 if no rank runs here. The message ends with
-    `remedy`. `twice` is for a bench, in which every rank reads further vectors, and the root repeats the rounds by
-    itself.
+    `here` is the number of ranks on this machine, the root included; 0 if no rank runs on this machine. The message
+    ends with `remedy`. `twice` is for a bench, in which every rank reads further vectors, and the root repeats the
+    rounds alone.
     """
     free = available() if here else None
     for configuration in configurations:
@@ -164,7 +164,7 @@ def _left_by_groups(root: Path = Path("/")) -> Iterator[int]:
 
 
 def _left(hierarchy: _Hierarchy, top: Path, group: Path) -> Iterator[int]:
-    """Yield the bytes that each group still allows, from this one up to the top of its hierarchy."""
+    """Yield the bytes that each group still allows, from `group` up to the top of its hierarchy."""
     for folder in [group, *group.parents]:
         try:
             limit = int((folder / hierarchy.limit).read_text())

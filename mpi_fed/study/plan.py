@@ -41,7 +41,7 @@ class Plan:
 
 
 def _row(configuration: Configuration, width: int, ranks: int) -> str:
-    """Return the line of one configuration. Its memory is that of the root, which needs the most."""
+    """Return the line of one configuration. It shows the memory of the root, the rank that needs the most."""
     sizes = [
         f"{configuration.rounds:,} rounds",
         count(len(configuration.seeds), "repetition"),

@@ -93,7 +93,7 @@ def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> None:
 
 
 def _set(tables: dict[str, Any], name: str, key: str, value: Any, place: str) -> None:
-    """Set a key of a table. Raises InputError if there is no such table; `place` names the source of the value."""
+    """Set a key of a table. Raises InputError if there is no such table; `place` is the source of the value."""
     target = tables.get(name, []) if name in LISTED else [tables.setdefault(name, {})]
     if target == []:
         raise InputError(f"{place}: the study has no [[{name}]] table in which to set this key; add one to the file")
@@ -103,7 +103,7 @@ def _set(tables: dict[str, Any], name: str, key: str, value: Any, place: str) ->
 
 
 def parse_value(text: str) -> Any:
-    """Return the TOML value that `text` is, or else the text itself."""
+    """Return the TOML value that `text` represents, or the text itself if it does not represent one."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -145,7 +145,7 @@ def _check_value(place: str, value: Any) -> None:
 def expand_grid(table: Table, lists: Collection[str], place: str) -> list[Table]:
     """Return the tables of a grid: each list of the table is an axis, except for the keys in `lists`.
 
-    They are in the table's order; the last key varies fastest.
+    The tables are in the order of the lists; the last key varies fastest.
     """
     axes: list[Sequence[Any]] = []
     for key, value in table.items():

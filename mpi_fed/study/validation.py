@@ -1,4 +1,4 @@
-"""Checked models from tables. Every error in a table raises InputError with one sentence."""
+"""Make checked models from tables. Every error in a table raises InputError with one sentence."""
 
 from __future__ import annotations
 

@@ -11,17 +11,18 @@ from typing import IO, Any, Self
 from .width import TERMINAL_WIDTH, terminal_width
 
 REFRESH = 0.25
-"""Seconds between two updates of the bar. No thread draws it, since a thread would take time from the round."""
+"""Seconds between two updates of the bar. It is not drawn by a thread, which would take time from the round."""
 INTERVAL = 10.0
 """Seconds between two lines in a file."""
 
 
 class Progress:
-    """The progress of rank 0 through `total_rounds`, over all configurations and repetitions.
+    """The display of a run's progress on rank 0.
 
-    Use it as `with Progress(total) as progress:`. For each configuration call `start(label)`, `begin()`,
-    `advance(rounds)` any number of times, and `done(label, message)`; call `skip` for rounds that are not run.
-    `enabled` is false on the other ranks; `stream` is standard error by default.
+    `total_rounds` is the number of rounds of all repetitions of all configurations. Use the class as
+    `with Progress(total) as progress:`. For each configuration call `start(label)`, `begin()`, `advance(rounds)` any
+    number of times, and `done(label, message)`; call `skip` for rounds that are not run. `enabled` is false on the
+    other ranks; `stream` is standard error by default.
     """
 
     def __init__(self, total_rounds: int, enabled: bool = True, stream: IO[str] | None = None) -> None:
@@ -44,16 +45,16 @@ class Progress:
         self._view.close()
 
     def start(self, label: str) -> None:
-        """Show that a configuration is prepared and compiled."""
+        """Show that the preparation and compilation of a configuration begin."""
         self.label = label
         self._view.started(self)
 
     def begin(self) -> None:
-        """Begin to time rounds. Time spent before does not count in the estimate of the remaining time."""
+        """Start the clock of the rounds. The remaining time is estimated only from the time after this call."""
         self.begun = self.shown = time.monotonic()
 
     def advance(self, rounds: int) -> None:
-        """Count rounds as done. Costs one reading of the clock."""
+        """Add `rounds` to the number of finished rounds. A call costs one reading of the clock."""
         self.rounds += rounds
         now = time.monotonic()
         self.spent += now - self.begun
@@ -63,21 +64,21 @@ class Progress:
             self._view.advanced(self)
 
     def skip(self, rounds: int) -> None:
-        """Take rounds that are not run out of the total."""
+        """Subtract rounds that are not run from the total number of rounds."""
         self.total -= rounds
 
     def done(self, label: str, message: str = "") -> None:
-        """Show that a configuration has ended; `message` says how."""
+        """Show that a configuration has ended; `message` is its final status."""
         self._view.done(label, message)
 
     @property
     def fraction(self) -> float:
-        """Fraction of all rounds that is done, in [0, 1]."""
+        """Number of finished rounds divided by the total, in [0, 1]."""
         return min(1.0, self.rounds / self.total) if self.total else 1.0
 
     @property
     def remaining(self) -> float:
-        """Seconds that remain at the mean speed so far; infinite before the first round."""
+        """Estimated seconds to the end, at the mean speed so far; infinite before the first round."""
         return self.spent * (1 - self.fraction) / self.fraction if self.rounds else float("inf")
 
 
@@ -146,7 +147,7 @@ class _Bar(_Silent):
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as a text: 41 s, 3:05, 2:00:41.
+    """Return a duration as text, such as 41 s, 3:05 or 2:00:41.
 
     Examples
     --------

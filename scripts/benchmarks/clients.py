@@ -1,8 +1,8 @@
 """Compare rounds of many and of few clients when equally many take part: python scripts/benchmarks/clients.py.
 
-It prints the rate of rounds of 1,000,000 clients, of which 100 take part in a round on average, over that of 100
-clients, all of which take part; d = 100, float32, sgd and memories (control variates). Both alternate in one process;
-the quartiles of the ratio are over turns. Run it alone or under mpirun.
+The script prints a ratio of two rates of rounds: with 1,000,000 clients, of which 100 take part in a round on average,
+divided by the rate with 100 clients, all of which take part. d = 100, float32, sgd and memories (control variates).
+Both cases alternate in one process; the quartiles of the ratio are over turns. Run the script alone or under mpirun.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Time the compressors on large vectors: python scripts/benchmarks/compressors.py [DIMENSION].
 
-One core, float64 input, d = 10^6 by default. It prints GB/s of float64 input (encode) and output (decode), the best of
-several runs; those of memcpy of the same array; each compressor's ratio to memcpy; and for rand-h the nanoseconds a
-kept coordinate.
+The script uses one core, float64 input, and d = 10^6 by default. It prints GB/s of float64 input (encode) and output
+(decode), the best of several runs; GB/s of memcpy of the same array; each compressor's ratio to memcpy; and for rand-h
+the nanoseconds a kept coordinate.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMPRESSORS: list[dict[str, Any]] = [
 
 @kernel
 def pack(compressor: Any, x: Vector, payload: Bytes, message: Message) -> int:
-    """Encode a message, and return its bytes."""
+    """Encode a message, and return its number of bytes."""
     return encode(compressor, x, payload, message)
 
 

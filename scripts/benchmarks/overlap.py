@@ -1,9 +1,9 @@
 """Measure the gain of computing while messages travel: python scripts/benchmarks/overlap.py [OPTIONS], under mpirun.
 
-Rounds of sgd, of delayed-sgd that waits for each message, and of delayed-sgd that does not wait alternate in one
-process; 1-quantization, --per-rank clients a rank. It prints for each --dimension, --batch and --route the microseconds
-a round, and the quartiles over turns of the speed of overlapping relative to waiting. On a virtual cluster
-(docs/virtual-cluster.md):
+Three kinds of rounds alternate in one process: sgd, delayed-sgd that waits for each message, and delayed-sgd that does
+not wait. The compressor is 1-quantization; each rank has --per-rank clients. The script prints for each --dimension,
+--batch and --route the microseconds a round, and the quartiles over turns of the speed of overlapping relative to
+waiting. On a virtual cluster (docs/virtual-cluster.md):
 scripts/virtual_cluster.py run --hosts 2 --rate 100mbit -- PYTHON scripts/benchmarks/overlap.py
 """
 

@@ -1,8 +1,9 @@
-"""Measure the cost of timing one round in 251 phase by phase: python scripts/benchmarks/phases.py.
+"""Measure the cost of timing the phases of every 251st round: python scripts/benchmarks/phases.py.
 
-Stretches of 125 rounds with and without a timed round alternate. Each begins at a random round, because numbers are
-drawn ahead, which makes some rounds slower than others; d = 100, one client a rank. It prints the quartiles of the
-per cent that a timed round in 251 adds to the time of all rounds, from pairs of medians. Run it alone or under mpirun.
+Stretches of 125 rounds with and without a timed round alternate. Each stretch begins at a random round, because random
+numbers are drawn ahead, which makes some rounds slower than others. d = 100, one client a rank. The script prints how
+many per cent the timed rounds add to the time of all rounds: the quartiles, from pairs of medians. Run it alone or
+under mpirun.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def prepared(compressor: dict[str, object]) -> Simulation:
 
 
 def seconds(simulation: Simulation, draw: np.random.Generator, timed: bool) -> float:
-    """Return the seconds of ROUNDS rounds from a random round on, with or without a timed one among them."""
+    """Return the seconds of ROUNDS rounds from a random round on, with or without a timed round among them."""
     least = TIMED - ROUNDS + 1 if timed else 1
     first = int(TIMED * draw.integers(1000) + draw.integers(least, least + ROUNDS))
     simulation.go_to(first)

@@ -1,10 +1,10 @@
 """Measure the cost of a round as ratios of times within one process: python scripts/benchmarks/round.py.
 
-One client on one rank, d = 100, fresh Gaussian features: the time of a round, over NumPy's time to draw its d + 1
-normals (SFC64) plus BLAS's time (one thread, 1,024 rows) to colour them; the sketch's floor adds 0.6 times NumPy's time
-to draw h d normals at each end. Two clients on two ranks: the time of a round, over the sum of its parts, each measured
-alone: the bare collectives from a compiled loop, the work of one client, the root's decoding. Rounds and their
-references alternate; it prints the quartiles of the ratio.
+One client on one rank, d = 100, fresh Gaussian features: the time of a round is divided by NumPy's time to draw its
+d + 1 normals (SFC64) plus BLAS's time (one thread, 1,024 rows) to colour them. This floor of a sketch also has 0.6
+times NumPy's time to draw h d normals at each end. Two clients on two ranks: the time of a round is divided by the sum
+of its parts, each measured alone: the bare collectives from a compiled loop, the work of one client, the root's
+decoding. Rounds and their references alternate; the script prints the quartiles of the ratio.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from mpi_fed.runner.simulation import Simulation  # noqa: E402
 from mpi_fed.study.configuration import Configuration, configuration_from_tables  # noqa: E402
 
 Sizes = NDArray[np.int64]
-"""Bytes of a message by round and client."""
+"""Bytes of each message, by round and client."""
 
 
 def configuration_of(compressor: dict[str, object], clients: int) -> Configuration:
@@ -81,7 +81,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def floor(h: int) -> Callable[[], float]:
-    """Return a function that measures the seconds a round that NumPy and BLAS take for the same draws."""
+    """Return a function that measures the seconds that NumPy and BLAS take for the draws of a round."""
     rng = np.random.Generator(np.random.SFC64(1))
     normals, rows = np.empty((ROWS, DIMENSION + 1)), rng.standard_normal((ROWS, DIMENSION))
     factor, coloured = rng.standard_normal((DIMENSION, DIMENSION)), np.empty((ROWS, DIMENSION))

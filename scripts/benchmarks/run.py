@@ -1,8 +1,8 @@
-"""Measure the cost of a run apart from its rounds: python scripts/benchmarks/run.py.
+"""Measure the costs of a run besides its rounds: python scripts/benchmarks/run.py.
 
 Logging: the share of a run's wall time outside of rounds, at 100 log points a decade, 10^6 rounds and d = 100. Memory:
 the largest resident set of a rank after 10^4 and after 10^6 rounds. Second start: seconds from the command to the end
-of a run of one round on two ranks, with all kernels compiled before.
+of a run of one round on two ranks, when all kernels have been compiled by an earlier run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kill a run again and again, and compare its log with that of an uninterrupted run."""
+"""Kill a run again and again, and compare its log with the log of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ iterates = "last"
 INTERVAL = 0.2
 """Seconds between checkpoints."""
 LONGEST = 1.5
-"""Most seconds until a run is killed: from its start, or in three of four cases from its first rounds."""
+"""Largest number of seconds until a run is killed: from its start or, in three of four cases, from its first rounds."""
 TIMED = (schema.WALL_SECONDS.name, schema.PHASE_SECONDS.name)
 """Datasets of times, which differ between runs."""
 
@@ -49,7 +49,7 @@ TIMED = (schema.WALL_SECONDS.name, schema.PHASE_SECONDS.name)
 def kills(count: int, rounds: int, seed: int) -> bool:
     """Kill `count` times and print the table; return whether all logs were as required.
 
-    When the study is done before that, its files are removed and it starts again.
+    If the study is done before, its files are removed and the study starts again.
     """
     randomly = random.Random(seed)
     done = starts = resumed = unreadable = lost = worst = different = 0
@@ -132,7 +132,7 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 def position(folder: Path) -> int:
-    """Return the rounds of all repetitions that the next start does not repeat."""
+    """Return the number of rounds, of all repetitions, that the next start does not repeat."""
     done = 0
     for path in (folder / "runs" / "torture").glob("*.h5"):
         with h5py.File(path, "r") as file:
@@ -147,7 +147,7 @@ def position(folder: Path) -> int:
 
 
 def furthest(folder: Path) -> int:
-    """Return the rounds of all repetitions in the log."""
+    """Return the number of rounds in the log, over all repetitions."""
     rounds = 0
     for path in (folder / "runs" / "torture").glob("*.h5"):
         with h5py.File(path, "r") as file:

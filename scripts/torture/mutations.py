@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 SPAWN = multiprocessing.get_context("spawn")
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20
-"""Most seconds for one file."""
+"""Largest number of seconds for one file."""
 START_UP = 20
-"""Most seconds for the start of a worker."""
+"""Largest number of seconds for the start of a worker."""
 MEMORY = 8 * 2**30
-"""Most bytes of a worker's memory."""
+"""Largest number of bytes of a worker's memory."""
 BATCH = 1000
 """Number of mutations after which a new worker starts."""
 
@@ -96,7 +96,7 @@ def mutations(count: int, seed: int) -> bool:
 def prepare(folder: Path) -> None:
     """Make an undamaged log, and a checkpoint of its second repetition."""
     (folder / "study.toml").write_text(STUDY)
-    run = [sys.executable, "-P", "-m", "mpi_fed", "run", "study.toml", "--ranks=1", "--out=sound", "--no-analyze"]
+    run = [sys.executable, "-P", "-m", "mpi_fed", "run", "study.toml", "--ranks=1", "--out=undamaged", "--no-analyze"]
     subprocess.run(run, cwd=folder, check=True, capture_output=True)
     # MPI starts only in workers: it sets environment variables that would mislead an MPI in a child of this process.
     worker = SPAWN.Process(target=save_checkpoint, args=(folder,))
@@ -113,7 +113,7 @@ def save_checkpoint(folder: Path) -> None:
     simulation = simulation_of(world, folder)
     simulation.start(1)
     simulation.advance(77)
-    checkpoint.save(world, log_in(folder, "sound"), simulation)
+    checkpoint.save(world, log_in(folder, "undamaged"), simulation)
 
 
 def world_of_one() -> World:
@@ -187,7 +187,7 @@ def tried(place: Path, folder: Path, randomly: random.Random, number: int) -> Ca
     mutate, use = KINDS[kind]
     os.chdir(place)
     shutil.copy(folder / "study.toml", place)
-    shutil.copytree(folder / "sound", place / "runs")
+    shutil.copytree(folder / "undamaged", place / "runs")
     mutate(place, randomly)
     signal.signal(signal.SIGALRM, expired)
     signal.alarm(PATIENCE)
@@ -410,7 +410,7 @@ def use_checkpoint(place: Path) -> None:
 
 
 SIMULATIONS: list[Simulation] = []
-"""The simulation of this worker, once a checkpoint was loaded: it takes long to make."""
+"""The simulation of this worker, kept after the first checkpoint because a simulation takes long to make."""
 
 KINDS: dict[str, tuple[Callable[[Path, random.Random], None], Callable[[Path], None]]] = {
     "study": (mutate_study, use_study),

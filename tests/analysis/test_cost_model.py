@@ -35,7 +35,7 @@ Saved = Callable[..., list[str]]
 
 @pytest.fixture
 def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Saved:
-    """Write documents or texts to files, and return the files' names."""
+    """Function that writes documents or texts to files, and returns the names of the files."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compile_switch, "compile_kernels", compile_switch.compile_kernels)
 
@@ -219,7 +219,7 @@ def test_participants_send_floats_and_rounds_without_senders_take_no_time(measur
     ids=lambda table: " ".join(map(str, table.values())),
 )  # fmt: skip
 def test_limit_traces_equal_those_of_theory(table: dict[str, Any]) -> None:
-    """Within five standard errors if sampled, which would fail for 1 of 10^6 seeds; the seed is fixed."""
+    """Sampled traces agree within five standard errors. 1 of 10^6 seeds would fail; the seed is fixed."""
     expected = predict(configuration(table, clients=3, problem={"dimension": 30, "rotation": "diagonal"}))
     assert expected.limit_trace is not None
     trace = trace_of(recipe_of(table, 30, "here"), 30)
@@ -236,7 +236,7 @@ def test_limit_traces_equal_those_of_theory(table: dict[str, Any]) -> None:
 def test_limit_traces_of_compression_both_ways_equal_a_mean_over_draws(up: str, down: str, clients: int) -> None:
     """The mean of N sum_j C_down(mean_i C(e_i x_i))_j^2 / lambda_j over 40,000 draws, other than those of the code.
 
-    Within four standard errors, which would fail for 1 of 16,000 seeds; the seeds are fixed.
+    The traces agree within four standard errors. 1 of 16,000 seeds would fail; the seeds are fixed.
     """
     d, draws, rng = 6, 40_000, np.random.Generator(np.random.PCG64(3))
     uplink, downlink = (recipe_of(_table(text), d, "here") for text in (up, down))
@@ -297,7 +297,7 @@ def test_in_memory_all_clients_decode_a_compressed_downlink_in_turns(saved: Save
     assert many["downlink_encode"] == pytest.approx(few["downlink_encode"])
 
 
-def test_rounds_are_those_of_the_studys_problem(tmp_path: Path) -> None:
+def test_rounds_are_predicted_for_the_problem_of_the_study(tmp_path: Path) -> None:
     study = loaded_study(tmp_path, clients=2, problem={"dimension": 20, "eigenvalue_decay": 0})
     traces, dimension = study_traces(study)
     assert dimension == 20
@@ -361,7 +361,7 @@ def test_points_do_not_depend_on_fields_that_the_model_does_not_use(saved: Saved
         (["good.json", "--preset", "10mbit", "--participants", "99"], ["--participants 99: there are 16 clients"]),
         (["good.json", "--preset", "10mbit", "--clients", "0"], ["--clients", "not an integer of at least 1"]),
         (["good.json", "--risk", "0"], ["--risk 0: give a number above 0"]),
-        (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give 1 to 100,000,000"]),
+        (["good.json", "--dimension", "999999999"], ["--dimension 999999999: give a dimension from 1 to 100,000,000"]),
         (["good.json", "--study", "nowhere.toml"], ["nowhere.toml: cannot read the study file"]),
         (["phases.json"], ["phases.json: result 1 has a value of the key phases that no bench writes"]),
         (["list.json"], ["list.json: result 1 has a value of the key phases that no bench writes"]),

@@ -65,7 +65,7 @@ def test_the_cheapest_to_the_target_is_recommended_and_clear(tmp_path: Path) -> 
 
 
 def test_a_choice_within_the_noise_is_called_unclear(tmp_path: Path) -> None:
-    """Both have one distribution, so over other seeds the share varies between 0 and 1 (here the seeds are fixed)."""
+    """Both compressors have the same distribution. With other seeds the share varies between 0 and 1."""
     (decision,) = decisions_on(
         tmp_path,
         {"bernoulli": (scattered(1.0, 0.8, 3), 8, 3.0), "rand-h": (scattered(1.0, 0.8, 4), 8, 3.0)},
@@ -103,7 +103,7 @@ def test_invalid_configurations_are_left_out(tmp_path: Path) -> None:
 
 
 def test_penalties_of_risks_that_are_mostly_bias_are_not_compared(tmp_path: Path) -> None:
-    """The risk of the reference is mostly bias; that of the shifted configuration is not."""
+    """The risk of the reference is mostly bias; the risk of the shifted configuration is not."""
     noise = 0.01 * np.random.default_rng(1).standard_normal((SEEDS, 10))
     logs = []
     for shift, distance in (("none", 0.5), ("covariate", 0.0)):
@@ -358,7 +358,7 @@ def test_every_projection_is_compared_with_the_quantization_of_nearest_omega(tmp
     assert verdicts == {"few": ("coarse", "better"), "many": ("fine", "worse")}
 
 
-def test_the_best_of_a_column_are_the_valid_ones_within_two_errors_of_the_best() -> None:
+def test_valid_entries_within_two_errors_of_the_best_count_as_best() -> None:
     figure = Figure(
         "x",
         "y",
@@ -373,7 +373,7 @@ def test_the_best_of_a_column_are_the_valid_ones_within_two_errors_of_the_best()
 
 
 def entry_with(x: float | None, error: float | None, verdict: str) -> Entry:
-    """Return an object with the attributes of an entry that the figure of the test reads."""
+    """Return an object with the attributes of an entry that the test's column of the scorecard reads."""
     entry = SimpleNamespace(
         predicted_excess_risk_averaged=x, heterogeneity_penalty_error=error, valid=verdict == "VALID"
     )

@@ -95,7 +95,7 @@ def test_out_is_the_folder_of_the_report_and_json_alone_writes_no_file(
     assert all(path.suffix == ".h5" for path in study.iterdir())
 
 
-def test_a_failed_report_leaves_the_previous_one(
+def test_a_failed_report_leaves_the_previous_report(
     study: Path, no_pictures: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert analyze([study]) == 0
@@ -110,9 +110,9 @@ def test_a_failed_report_leaves_the_previous_one(
     assert {path: path.read_bytes() for path in study.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_written_is_named(study: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(study: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file: cannot write the report .*; give --out DIR"):
+    with pytest.raises(InputError, match=r"file: cannot write the report .*; give another folder with --out DIR"):
         analyze([study], out=tmp_path / "file")
 
 
@@ -129,7 +129,7 @@ def test_panels_split_by_problem_and_series_by_compressor(study: Path) -> None:
     shown = series.pictures(logs, [Forecast()] * 4)
     assert shown.names == ["none", "quantization"]
     assert [panel.title for panel in shown.panels] == ["eigenvalue_decay = 1", "eigenvalue_decay = 2"]
-    assert [[entry.name for entry in panel.series] for panel in shown.panels] == [[0, 1], [0, 1]]
+    assert [[entry.name_index for entry in panel.series] for panel in shown.panels] == [[0, 1], [0, 1]]
 
 
 def test_a_curve_is_the_mean_with_the_10th_to_90th_percentile(tmp_path: Path) -> None:

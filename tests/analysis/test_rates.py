@@ -177,7 +177,7 @@ def test_decomposition_of_equal_errors_is_bias_only() -> None:
     assert rates.decompose(np.ones((2, 3)), np.ones((2, 3))) == Decomposition(None, None, None, None)
 
 
-def test_the_interval_of_rounds_to_a_target_is_close_to_the_normal_one() -> None:
+def test_the_interval_of_rounds_to_a_target_is_close_to_the_normal_interval() -> None:
     """The mean risk is 1/k times the mean of five factors; 95% of its resamples lie within 1.96 standard errors."""
     rounds = np.unique(np.geomspace(1, 1000, 400).astype(int))
     factors = np.array([0.8, 0.9, 1.0, 1.1, 1.2])

@@ -156,7 +156,7 @@ def test_on_a_phone_the_page_scrolls_only_vertically(opened: Opened) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert box_of(page.locator("#chart"))["width"] <= 390
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 14
-    for cell in page.locator("table.card td").all():  # all figures of the scorecard are within the edges
+    for cell in page.locator("table.card td").all():  # all cells of the scorecard are within the edges
         box = box_of(cell)
         assert box["x"] + box["width"] <= 390
     label = page.evaluate("getComputedStyle(document.querySelector('td[data-label]'), '::before').content")

@@ -90,14 +90,14 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
 
 
 def column(group: dict[str, Any], *keys: str) -> list[Any]:
-    """Return a figure, such as ("speed_up", "estimate"), of every number of ranks."""
+    """Return a number, such as ("speed_up", "estimate"), for every number of ranks."""
     values: list[Any] = group["points"]
     for key in keys:
         values = [value[key] for value in values]
     return values
 
 
-# --- figures ---------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------
 
 
 def test_the_same_clients_on_more_ranks(document_of: Document) -> None:
@@ -124,7 +124,7 @@ def test_as_many_clients_on_each_rank(document_of: Document) -> None:
     assert column(group, "speed_up", "estimate") == pytest.approx([1, 1.6, 4], rel=1e-12)
 
 
-def test_a_log_may_be_in_a_group_of_each_kind_and_one_in_none_is_named(document_of: Document) -> None:
+def test_a_log_may_be_in_both_kinds_of_groups_and_a_log_in_no_group_is_reported(document_of: Document) -> None:
     for ranks, clients in ((1, 4), (2, 4), (2, 8), (8, 9)):
         write(f"{ranks}-{clients}.h5", ranks, clients, 1e-6)
     document = document_of(".")
@@ -182,7 +182,7 @@ def test_the_first_rounds_are_left_out() -> None:
 
 
 def test_phases_are_those_that_a_round_waits_for(document_of: Document) -> None:
-    """They include the root's decode and update, and the root's downlink, as other ranks wait in theirs."""
+    """Decode, update and downlink are the root's times, because the other ranks wait in their downlink."""
     rows = {"gradient": (1, 2, 3), "encode": (2, 3, 4), "wait": (0, 2, 4), "uplink": (1, 2, 5)}
     rows |= {"decode": (0, 2, 8), "update": (0, 1, 4), "downlink": (3, 9, 11)}
     write("1.h5", 1, 8, 2e-5, np.array([rows[name] for name in PHASES]) * 1e-6)
@@ -200,7 +200,7 @@ def test_phases_are_those_that_a_round_waits_for(document_of: Document) -> None:
 def test_logs_of_different_machines_are_not_compared(document_of: Document, refused: Refused) -> None:
     write("1.h5", 1, 8, 8e-6)
     write("2.h5", 2, 8, 1e-6, cpu='["B"]')
-    assert "1.h5 and 2.h5: differ not only in ranks but also in cpu" in refused(".")
+    assert "1.h5 and 2.h5: the runs differ not only in ranks but also in cpu" in refused(".")
     write("1b.h5", 1, 8, 4e-6, cpu='["B"]')
     write("2a.h5", 2, 8, 4e-6)
     groups = document_of(".")["groups"]
@@ -208,7 +208,7 @@ def test_logs_of_different_machines_are_not_compared(document_of: Document, refu
     assert [column(group, "speed_up", "estimate")[1] for group in groups] == pytest.approx([2, 4])
 
 
-def test_commits_that_differ_are_named(document_of: Document, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commits_that_differ_are_reported(document_of: Document, capsys: pytest.CaptureFixture[str]) -> None:
     write("1.h5", 1, 8, 8e-6, git_commit="0123456789abcdef")
     write("2.h5", 2, 8, 4e-6, git_commit="fedcba9876543210-dirty")
     assert document_of(".")["groups"][0]["git_commits"] == ["0123456789abcdef", "fedcba9876543210-dirty"]
@@ -326,7 +326,7 @@ def test_tables_and_picture_are_written(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out) == json.loads(Path("elsewhere/scaling.json").read_text())
 
 
-def test_a_narrow_terminal_gets_the_figures_without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_gets_the_results_without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     for ranks in (1, 2):
         write(f"{ranks}.h5", ranks, 8, np.array([8e-6, 8.1e-6, 8.2e-6]) / ranks)
     files = io.StringIO(), io.StringIO()
@@ -350,9 +350,9 @@ def test_json_without_out_writes_no_file(document_of: Document) -> None:
 def test_logs_that_cannot_be_compared_are_refused_in_one_sentence(refused: Refused) -> None:
     assert "no log (*.h5) in this folder" in refused(".")
     write("2.h5", 2, 8, 1e-6)
-    assert "all logs here have 2 ranks; also run the study on other numbers of ranks" in refused(".")
+    assert "all these logs are of runs on 2 ranks; also run the study on other numbers of ranks" in refused(".")
     write("4.h5", 4, 12, 1e-6)
-    assert "no two logs of one configuration differ in ranks and have the same number of clients" in refused(".")
+    assert "no two logs of the same configuration differ in ranks and have the same number of clients" in refused(".")
     Path("file").write_text("")
     write("1.h5", 1, 8, 1e-6)
     assert main(["scaling", ".", "--out", "file"]) == 2
@@ -367,7 +367,7 @@ def test_logs_that_cannot_be_compared_are_refused_in_one_sentence(refused: Refus
         ("text", "the file is damaged or is not an HDF5 file"),
     ],
 )
-def test_an_unusable_log_is_named_and_left_out(
+def test_an_unusable_log_is_reported_and_left_out(
     document_of: Document, refused: Refused, fault: str, sentence: str
 ) -> None:
     write("bad.h5", 1, 8, 1e-6)

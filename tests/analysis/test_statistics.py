@@ -11,8 +11,8 @@ probabilities:
   compressors see the same samples. This assertion finds standard errors of the wrong size.
 
 The seeds are fixed, so the result is always the same on one type of CPU. The standard error is 0.6% of the mean for
-most cells, and 2.2% for the worst. A systematic error of 2.5% (worst cell: 9%) is found with probability 1/2, and one
-of twice that size almost always.
+most cells, and 2.2% for the worst. A systematic error of 2.5% (worst cell: 9%) is found with probability 1/2, and an
+error of twice that size almost always.
 """
 
 from __future__ import annotations

@@ -200,8 +200,8 @@ def test_wrong_plugins_are_invalid(bench: Callable[..., Any], tmp_path: Path) ->
     words = ("--plugin=wrong.py", "--compressor", "none", "short", "--route", "gather", "noisy")
     document = bench(*words, status=1)
     assert document["verdict"] == "INVALID"
-    iterate = "the iterate differs from that of the same rounds on one rank"
-    length = "a message has 20 bytes, but payload_bytes_max says 28"
+    iterate = "the iterate differs from the iterate of the same rounds on one rank"
+    length = "a message has 20 bytes, but payload_bytes_max is 28"
     booked = "the ledger counts 56 bytes in a round, but 40 were packed"
     results = {(result["compressor"]["kind"], result["route"]): result for result in document["results"]}
     assert results["none", "gather"]["verdict"] == VALID

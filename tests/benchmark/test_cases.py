@@ -38,7 +38,7 @@ def test_each_downlink_is_a_case_and_a_route_without_one_occurs_once() -> None:
     assert {c.route.downlink_bits for c in cases(2, [64], ["none"]).configurations} == {None}, "64 bits"
 
 
-def test_compressed_downlinks_are_timed_in_place_of_floats_or_beside_them() -> None:
+def test_compressed_downlinks_are_timed_in_place_of_floats_or_in_addition() -> None:
     def summaries(
         kinds: Sequence[str], routes: Sequence[str], bits: Sequence[int] | None, downlinks: Sequence[str]
     ) -> list[tuple[str, str, int | None, str | None]]:
@@ -60,7 +60,7 @@ def test_compressed_downlinks_are_timed_in_place_of_floats_or_beside_them() -> N
     assert (table["h"], table["mask"]) == (7, "common"), "omega = sqrt(d) if no size is given"
 
 
-def test_impossible_cases_are_left_out_and_named_if_requested() -> None:
+def test_impossible_cases_are_left_out_and_reported_if_requested() -> None:
     configurations, left_out = cases(2, [64, 100], ["none"], ["reduce"])
     sizes = [(c.problem.dimension_of(), c.compressor.value_bits) for c in configurations]
     assert sizes == [(64, 32), (100, 32)]

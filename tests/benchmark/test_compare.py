@@ -67,7 +67,7 @@ def test_less_than_the_threshold_is_neither_slower_nor_faster() -> None:
     assert compare_benches(before, after, 1.0).lines[0].verdict == SLOWER
 
 
-def test_compare_names_all_differences(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_reports_all_differences(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
     steady = [50.0, 50.5, 49.5, 50.2]
     first = saved("a.json", made_up([steady, steady, steady]))
     document = made_up([steady, [2 * median for median in steady], steady, steady], cpu=["b"])
@@ -97,7 +97,7 @@ def test_compare_pairs_results_of_equal_downlinks(saved: Saved, capsys: pytest.C
     assert output.endswith("0 slower, 0 faster, 1 no difference shown\n")
 
 
-def test_compare_names_the_compressor_of_the_downlink(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_shows_the_compressor_of_the_downlink(saved: Saved, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = made_up([[50.0, 50.5], [50.0, 50.5], [50.0, 50.5]]), made_up([[50.0, 50.5]])
     for levels in (3, 7):
         downlink = {"kind": "quantization", "levels": levels, "value_bits": 32}

@@ -30,7 +30,7 @@ BARE: list[tuple[str, dict[str, Any], str]] = [
 def test_bare_collectives_move_the_bytes_of_the_last_round(
     world: World, tmp_path: Path, kind: str, options: dict[str, Any], compressor: str
 ) -> None:
-    """They repeat the uplink's bytes, and the downlink's: w in floats, the compressed direction, or nothing."""
+    """The collectives repeat the bytes of the uplink, and of the downlink: w, the compressed direction, or nothing."""
     from mpi4py import MPI
 
     from mpi_fed.benchmark.measure import bare_round

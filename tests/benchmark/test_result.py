@@ -1,4 +1,4 @@
-"""The figures of a result, computed from samples."""
+"""The numbers of a result, computed from samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_round_is_the_slowest_rank_before_and_after_the_wait() -> None:
     np.testing.assert_allclose(round_seconds(hand_made().phases), 56 * SECONDS)
 
 
-def test_figures_of_a_result() -> None:
+def test_the_numbers_of_a_result() -> None:
     result = result_of([hand_made(), hand_made(2.0)])
     assert result.microseconds == Percentiles(min=56, median=56, p90=112, p99=112)
     assert result.launch_medians == [56, 112]

@@ -426,7 +426,7 @@ def test_overrides_may_stand_anywhere_in_the_command(
     assert " 9 rounds" in capsys.readouterr().out
 
 
-def test_ranks_are_as_many_as_clients_but_at_most_the_cores(
+def test_there_are_as_many_ranks_as_clients_but_no_more_than_cores(
     capsys: pytest.CaptureFixture[str], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (elsewhere / "study.toml").write_text(SMALL)

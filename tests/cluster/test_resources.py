@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
     ("text", "seconds"),
     [("90", 5400), ("1:30", 90), ("2:00:01", 7201), ("1-2", 93600), ("1-2:3", 93780), ("1-2:3:4", 93784)],
 )
-def test_times_are_read_as_slurm_does(text: str, seconds: int) -> None:
+def test_times_are_read_in_the_forms_of_slurm(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds
 
 
@@ -41,9 +41,9 @@ BAD_OPTIONS = [
     ("--sbatch=--gres=gpu:1 --wrap=x", "one option of sbatch"),
     ("--sbatch=--comment=a\n#SBATCH --wrap=x", "one option of sbatch"),
     ('--sbatch=--comment="a"', "one option of sbatch"),
-    ("--sbatch=--array=0-5", "--array is set by mpi-fed submit itself"),
-    ("--sbatch=--arr=0-5", "--array is set by mpi-fed submit itself"),
-    ("--sbatch=--wrap=x", "--wrap is set by mpi-fed submit itself"),
+    ("--sbatch=--array=0-5", "--array is set by mpi-fed submit"),
+    ("--sbatch=--arr=0-5", "--array is set by mpi-fed submit"),
+    ("--sbatch=--wrap=x", "--wrap is set by mpi-fed submit"),
     ("--sbatch=--ntasks-per-node=3", "has its own key: tasks_per_node"),
     ("--max-core-hours=many", "is not a number"),
     ("--profile=nowhere.toml", "nowhere.toml: cannot read the profile"),

@@ -206,7 +206,7 @@ def test_a_killed_rank_ends_its_job_and_its_node_is_reported(slurm: str, mpi_pyt
     killed, other = status.examine(Path("runs"))
     assert (killed.state, other.state) == ("failed", "missing")
     assert killed.exit_status not in (None, 0)
-    # Open MPI names the rank that it noticed first: the killed one, or the one that lost its connection to it.
+    # Open MPI reports the rank that it noticed first: the killed rank, or a rank that lost its connection to it.
     text = output()
     mpich = rf"rank 1 is process {process} on \S+$(.|\n)*PID {process} RUNNING AT n[1-4]"
     assert re.search(rf"process rank [01] with PID \d+ on node n[1-4]|{mpich}", text, re.MULTILINE), text
@@ -330,7 +330,7 @@ def test_local_slurm_listens_only_on_loopback(slurm: str, here: Path) -> None:
         assert table != "tcp" or len(addresses) == 5
 
 
-def test_local_slurm_replaces_a_killed_one_and_leaves_nothing(here: Path) -> None:
+def test_local_slurm_replaces_a_killed_slurm_and_leaves_nothing_behind(here: Path) -> None:
     folder = here / "killed"
     local(folder, "start", "--nodes=1")
     files = [folder / "slurmctld.pid", folder / "slurmd-n1.pid", folder / "munge" / "pid"]
@@ -350,5 +350,5 @@ def test_local_slurm_refuses_a_folder_with_other_files(here: Path) -> None:
     (here / "mine").mkdir(exist_ok=True)
     (here / "mine" / "file").touch()
     for action in ("start", "stop"):
-        assert "contains other files" in local(here / "mine", action, status=2).stderr
+        assert "contains files that do not belong to a local Slurm" in local(here / "mine", action, status=2).stderr
     assert (here / "mine" / "file").exists()

@@ -24,7 +24,7 @@ LIBRARY, LAUNCHER_OF, CALIBRATE = launcher.find_library, launcher.find_launcher,
 def test_an_estimate_above_the_budget_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the estimate is 0.0356 core-hours; raise the limit" in refusal(capsys, "--max-core-hours=0.01")
     scripts(capsys, "--max-core-hours=0.04")
-    assert "leave --no-estimate out" in refusal(capsys, "--max-core-hours=1000", "--no-estimate")
+    assert "submit without --no-estimate" in refusal(capsys, "--max-core-hours=1000", "--no-estimate")
 
 
 def test_the_estimate_counts_all_cores_of_all_repetitions(capsys: pytest.CaptureFixture[str]) -> None:

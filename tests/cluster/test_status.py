@@ -91,7 +91,7 @@ def test_only_submitted_repetitions_count() -> None:
 @pytest.mark.parametrize(
     ("state", "expected"), [("PENDING", "queued"), ("RUNNING", "running"), ("COMPLETING", "running")]
 )
-def test_the_state_of_a_job_is_slurms(state: str, expected: str) -> None:
+def test_the_state_of_a_job_comes_from_slurm(state: str, expected: str) -> None:
     remember(replace(ENTRY, job="12_3"))
     Path("queue").write_text(f"12_1|RUNNING\n12_3|{state}\n")
     assert (only_row().state, only_row().job) == (expected, "12_3")

@@ -100,7 +100,7 @@ def test_a_short_job_is_warned_a_quarter_of_its_time_before_the_limit(capsys: py
     assert "--signal=B:USR1@30" in directives(script)
 
 
-def test_without_a_time_limit_the_estimate_gives_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_time_limit_the_limit_comes_from_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     script, messages = scripts(capsys)
     assert "--time=14" in directives(script)  # ten minutes and three times 2 (30 s + 2 s)
     assert "no --time is given: 0:14:00" in messages

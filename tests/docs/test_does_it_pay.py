@@ -79,7 +79,7 @@ def test_the_page_says_that_links_are_missing(tmp_path: Path) -> None:
 def test_saved_results_are_not_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     memory = (BENCHES[0],)
     measure(memory, tmp_path, Path("nowhere"), 1)  # the bench itself would take minutes
-    with pytest.raises(SystemExit, match="nothing is saved in"):
+    with pytest.raises(SystemExit, match="no results are saved in"):
         read(BENCHES, tmp_path / "elsewhere")
     monkeypatch.setattr("analysis.does_it_pay.measure._command", lambda *arguments: ["false"])
     with pytest.raises(SystemExit, match="ended with status 1"):

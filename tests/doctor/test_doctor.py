@@ -24,7 +24,7 @@ def examine(python: str, **variables: str) -> tuple[int, str]:
     return answer.returncode, answer.stdout
 
 
-def test_a_sound_installation_passes_all_checks(mpi_python: str) -> None:
+def test_a_correct_installation_passes_all_checks(mpi_python: str) -> None:
     status, report = examine(mpi_python)
     assert status == 0, report
     assert "FAIL" not in report

@@ -1,4 +1,4 @@
-"""Ranks start in the world that was asked for, and end with it: with each MPI and its real launcher."""
+"""Ranks start in the requested world, and end together, with each MPI and its real launcher."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def launcher_of(command: int) -> int:
     raise AssertionError("the command has started no launcher")
 
 
-def test_world_has_the_size_asked_for(mpi_python: str, tmp_path: Path) -> None:
+def test_the_world_has_the_requested_size(mpi_python: str, tmp_path: Path) -> None:
     assert run(mpi_python, 3, "report", tmp_path)[:2] == (0, "3 funneled 1\n")
 
 
@@ -172,7 +172,7 @@ def test_a_launcher_leaves_no_file(mpi_python: str, tmp_path: Path, monkeypatch:
 
 
 def test_shared_memory_is_unlinked_while_a_job_runs(mpi_python: str, tmp_path: Path) -> None:
-    """So a job that is killed leaves no file there."""
+    """A job that is killed therefore leaves no file in /dev/shm."""
     with started(mpi_python, 3, "sleep", tmp_path) as command:
         maps = [Path(f"/proc/{rank}/maps").read_text() for rank in ranks_in(tmp_path, 3)]
         command.terminate()
@@ -182,7 +182,7 @@ def test_shared_memory_is_unlinked_while_a_job_runs(mpi_python: str, tmp_path: P
 
 
 def test_shared_memory_of_ended_jobs_is_removed(mpi_python: str, tmp_path: Path) -> None:
-    """Segments of running jobs are kept, and new ones, which their ranks are about to map."""
+    """Segments of running jobs are kept, and so are new segments, which ranks are about to map."""
     old, used, new = (Path(f"/dev/shm/mpich_shm_{os.getpid()}_{name}") for name in ("old", "used", "new"))
     try:
         for path in (old, used, new):
@@ -208,10 +208,10 @@ def test_the_launcher_of_another_mpi_is_refused(mpi_python: str, mpi_pythons: li
             assert answer.stdout == ""
 
 
-def test_a_world_of_another_size_than_asked_for_is_refused(mpi_python: str) -> None:
+def test_a_world_of_another_size_than_requested_is_refused(mpi_python: str) -> None:
     answer = report(mpi_python, launched_by=mpi_python, **{RANKS: "4"})
     assert answer.returncode == 3
-    assert answer.stderr.count("mpi-fed: 4 ranks were asked for, but the MPI world has 2") == 1
+    assert answer.stderr.count("mpi-fed: 4 ranks were requested, but the MPI world has 2") == 1
 
 
 def report(python: str, launched_by: str, **changed: str) -> subprocess.CompletedProcess[str]:

@@ -41,7 +41,7 @@ def other(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     process.communicate()
 
 
-def test_a_second_holder_is_refused_and_the_first_is_named(other: tuple[Path, subprocess.Popen[str]]) -> None:
+def test_a_second_holder_is_refused_and_the_first_is_reported(other: tuple[Path, subprocess.Popen[str]]) -> None:
     log, _ = other
     words = r"a\.h5: is in use by another run \(process 1 on host\); wait"
     with pytest.raises(InputError, match=words), lock.held(log, ""):

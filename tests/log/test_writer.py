@@ -174,7 +174,7 @@ def cut(share: float) -> MakeFile:
     return make
 
 
-IN_THE_WAY: dict[str, MakeFile] = {
+OTHER_FILES: dict[str, MakeFile] = {
     "text": lambda configuration, path, tmp_path: path.write_text("my notes"),
     "nothing": lambda configuration, path, tmp_path: path.touch(),
     "another HDF5 file": lambda configuration, path, tmp_path: h5py.File(path, "w").close(),
@@ -187,12 +187,12 @@ IN_THE_WAY: dict[str, MakeFile] = {
 }
 
 
-@pytest.mark.parametrize("case", IN_THE_WAY)
-def test_a_file_in_the_way_is_refused_and_left_alone(
+@pytest.mark.parametrize("case", OTHER_FILES)
+def test_another_file_at_the_path_of_a_log_is_refused_and_not_changed(
     place: tuple[Configuration, Path], tmp_path: Path, case: str
 ) -> None:
     configuration, path = place
-    IN_THE_WAY[case](configuration, path, tmp_path)
+    OTHER_FILES[case](configuration, path, tmp_path)
     before = path.is_file() and path.read_bytes()
     attempts: tuple[Callable[[], object], ...] = (
         lambda: is_finished(path, configuration),

@@ -1,4 +1,4 @@
-"""A repetition that is interrupted and continued ends with the same bits as an uninterrupted one."""
+"""A repetition that is interrupted and continued ends with the same bits as an uninterrupted repetition."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from support.study_text import Table, write_study
 from support.trajectories import ALGORITHMS, SOME_COMPRESSORS, configurations
 
 from mpi_fed.errors import InputError, RunError
+from mpi_fed.launch.launcher import CHECKPOINTED
 from mpi_fed.runner import checkpoint
 from mpi_fed.runner.simulation import Simulation
 from mpi_fed.study.configuration import Configuration
@@ -28,7 +29,8 @@ from mpi_fed.study.configuration import Configuration
 if TYPE_CHECKING:
     from mpi_fed.launch.world import World
 
-ROUNDS, BEFORE = 120, 47
+ROUNDS, SAVED_AT = 120, 47
+"""Rounds of a repetition, and the round after which it is saved."""
 CASES = [("epochs", SOME_COMPRESSORS[1], 'averaging = "tail"'), *(ALGORITHMS[i] for i in (0, 2, 5, 6))]
 
 
@@ -43,7 +45,8 @@ def new_simulation(world: World, configuration: Configuration) -> Simulation:
     return simulation
 
 
-def everything(simulation: Simulation) -> dict[str, NDArray[Any]]:
+def arrays_of(simulation: Simulation) -> dict[str, NDArray[Any]]:
+    """Return copies of all arrays of a repetition in progress, by name, except for times."""
     arrays = simulation.roots_arrays() | simulation.clients_arrays()
     return {name: array.copy() for name, array in arrays.items() if name != "seconds"}
 
@@ -60,23 +63,26 @@ def alone(world: World) -> World:
 def test_a_repetition_continues_from_a_checkpoint(
     world: World, tmp_path: Path, problem: str, compressor: Table, algorithm: str
 ) -> None:
-    """In this world, and on the root alone. All clients' memories, averages and the ledger are compared."""
+    """The repetition is continued by all ranks of this world, and by a world that contains only the root.
+
+    The iterate, the averages, the memories of all clients and the ledger are compared.
+    """
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
     log = Path(world.comm.bcast(str(tmp_path))) / "a.h5"
     simulation = new_simulation(world, configuration)
     simulation.start(0)
-    simulation.advance(BEFORE)
+    simulation.advance(SAVED_AT)
     checkpoint.save(world, log, simulation)
     simulation.advance(ROUNDS)
-    whole = everything(simulation)
+    whole = arrays_of(simulation)
 
     other = new_simulation(world, configuration)
     other.start(0)
-    other.advance(3)  # its earlier state must not matter
+    other.advance(3)  # the state before `restore` must not matter
     checkpoint.restore(world, checkpoint.load(log, configuration) if world.is_root else None, other)
-    assert other.done == BEFORE
+    assert other.done == SAVED_AT
     other.advance(ROUNDS)
-    for name, array in everything(other).items():
+    for name, array in arrays_of(other).items():
         if world.is_root or name in other.clients_arrays() or name == "w":
             assert array.tobytes() == whole[name].tobytes(), name
 
@@ -86,7 +92,7 @@ def test_a_repetition_continues_from_a_checkpoint(
         checkpoint.restore(here, checkpoint.load(log, configuration), single)
         single.advance(ROUNDS)
         for name in ("w", "sum", "client_payload", "histogram"):
-            assert everything(single)[name].tobytes() == whole[name].tobytes(), name
+            assert arrays_of(single)[name].tobytes() == whole[name].tobytes(), name
         for name, array in single.clients_arrays().items():
             assert array[: len(whole[name])].tobytes() == whole[name].tobytes(), name
     world.comm.Barrier()
@@ -94,68 +100,72 @@ def test_a_repetition_continues_from_a_checkpoint(
 
 @pytest.mark.mpi(ranks=2)
 def test_contents_of_a_checkpoint(world: World, tmp_path: Path) -> None:
-    """NumPy opens it without pickle, and it holds the clients' rows in order, also those of other ranks."""
+    """NumPy opens a checkpoint without pickle. It holds the rows of all ranks' clients, in the order of the clients."""
     problem, compressor, algorithm = ALGORITHMS[0]
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
     simulation = new_simulation(world, configuration)
     simulation.start(0)
-    simulation.advance(BEFORE)
+    simulation.advance(SAVED_AT)
     checkpoint.save(world, tmp_path / "a.h5", simulation)
     ((name, memory),) = simulation.clients_arrays().items()
     memories = world.comm.gather(memory)
     if memories is not None:
         with np.load(tmp_path / "a.checkpoint", allow_pickle=False) as file:
             meta = json.loads(file["meta"].tobytes())
-            assert (meta["seed"], meta["done"], meta["ranks"]) == (0, BEFORE, 2)
+            assert (meta["seed"], meta["done"], meta["ranks"]) == (0, SAVED_AT, 2)
             assert meta["configuration"] == configuration.tables
             np.testing.assert_array_equal(file[name], np.concatenate(memories))
             np.testing.assert_array_equal(file["w"], simulation.state.w)
 
 
 @pytest.mark.mpi(ranks=3)
-def test_ranks_whose_iterates_differ_are_named(world: World, tmp_path: Path) -> None:
+def test_a_rank_whose_iterate_differs_is_reported(world: World, tmp_path: Path) -> None:
     (configuration,) = configurations(tmp_path, "gaussian", ('kind = "none"',), rounds=ROUNDS)
     simulation = new_simulation(world, configuration)
     simulation.start(0)
-    simulation.advance(BEFORE)
+    simulation.advance(SAVED_AT)
     checkpoint.compare_iterates(world, simulation)
     if world.rank == 1:
         simulation.state.w[3] = np.nextafter(simulation.state.w[3], 9)
-    with pytest.raises(RunError, match=rf"after {BEFORE} rounds the iterate of rank 1 on \S+ is not the root's"):
+    with pytest.raises(
+        RunError, match=rf"after {SAVED_AT} rounds the iterate of rank 1 on \S+ differs from the root's"
+    ):
         checkpoint.save(world, tmp_path / "a.h5", simulation)
     assert not (tmp_path / "a.checkpoint").exists()
 
 
-ROUNDS_OF_SECONDS = 400_000
-MEMORIES = {
-    "rounds": ROUNDS_OF_SECONDS,
+LONG_ROUNDS = 400_000
+"""Rounds of a repetition that takes some seconds."""
+LONG_STUDY = {
+    "rounds": LONG_ROUNDS,
     "clients": 4,
     "problem": {"dimension": 20, "shift": "optimum", "batch_size": 4},
     "algorithm": "control-variates",
     "log": {"points_per_decade": 20},
 }
-"""Tables of a study that takes some seconds."""
+"""Tables of a study with memories that takes some seconds."""
 BERNOULLI = {"kind": "bernoulli", "p": 0.3}
-DIFFERENT_BY_RANKS = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
+RANK_DEPENDENT = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
+"""Datasets that depend on the number of ranks or on time."""
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    return write_study(tmp_path / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
+    return write_study(tmp_path / "test.toml", BERNOULLI, repetitions=2, **LONG_STUDY)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The log of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
-    study = write_study(folder / "test.toml", BERNOULLI, repetitions=2, **MEMORIES)
+    study = write_study(folder / "test.toml", BERNOULLI, repetitions=2, **LONG_STUDY)
     command.run("run", study, "--ranks=2", f"--out={folder}", "--no-analyze")
     (log,) = command.logs(folder / "test").values()
     return log
 
 
 def interrupted(study: Path, python: str, signum: int, ranks: int) -> tuple[int, str]:
-    """Run, send a signal after the next checkpoint, and return the exit status and the standard error.
+    """Run the study, send a signal after the next checkpoint, and return the exit status and the standard error.
 
     A checkpoint is written every 0.2 s, so that the signal comes early in the first repetition, which takes seconds.
     """
@@ -182,14 +192,16 @@ def saved(folder: Path) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1], ids=["interrupt", "user"])
-def test_signals_save_the_repetition(mpi_python: str, study: Path, whole: dict[str, Any], signum: int) -> None:
-    """After two interruptions and with another number of ranks, the log is that of an uninterrupted run."""
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1], ids=["SIGINT", "SIGUSR1"])
+def test_a_run_that_a_signal_stops_saves_a_checkpoint_and_can_be_continued(
+    mpi_python: str, study: Path, whole: dict[str, Any], signum: int
+) -> None:
+    """After two interruptions on different numbers of ranks, the log is equal to the log of an uninterrupted run."""
     folder = study.parent / "runs" / "test"
     done = (0, 0)
     for ranks in (2, 3):
         status, errors = interrupted(study, mpi_python, signum, ranks)
-        assert status == 85, errors
+        assert status == CHECKPOINTED, errors
         assert "mpi-fed: interrupted, with nothing lost; run the same command again to continue" in errors
         (log,) = folder.glob("*.h5")
         with h5py.File(log) as file:
@@ -202,7 +214,7 @@ def test_signals_save_the_repetition(mpi_python: str, study: Path, whole: dict[s
     command.run("run", study, *options, python=mpi_python)
     (log,) = folder.iterdir()  # the checkpoint is removed
     contents = command.arrays(log)
-    assert_same(contents, whole, DIFFERENT_BY_RANKS)
+    assert_same(contents, whole, RANK_DEPENDENT)
     assert (np.diff(contents["wall_seconds"], axis=1) >= 0).all()
     with h5py.File(log) as file:
         assert file.attrs["status"] == b"complete"
@@ -211,51 +223,51 @@ def test_signals_save_the_repetition(mpi_python: str, study: Path, whole: dict[s
 
 @pytest.mark.slow
 def test_a_killed_run_with_a_compressed_downlink_is_continued(study: Path) -> None:
-    """Continued from the last checkpoint on another number of ranks, the log is that of an uninterrupted run."""
-    write_study(study, BERNOULLI, downlinks=[{"kind": "bernoulli", "p": 0.5}], **MEMORIES)
+    """The next run continues on another number of ranks. Its log is equal to the log of an uninterrupted run."""
+    write_study(study, BERNOULLI, downlinks=[{"kind": "bernoulli", "p": 0.5}], **LONG_STUDY)
     status, errors = interrupted(study, sys.executable, signal.SIGKILL, 2)
     assert status == -signal.SIGKILL, errors
     folder = study.parent / "runs" / "test"
     seed, done = saved(folder)
-    assert (seed, 0 < done < ROUNDS_OF_SECONDS) == (0, True)
+    assert (seed, 0 < done < LONG_ROUNDS) == (0, True)
     command.run("run", study, "--ranks=3", f"--out={study.parent / 'runs'}", "--no-analyze")
     command.run("run", study, "--ranks=2", f"--out={study.parent / 'whole'}", "--no-analyze")
     (contents,), (expected,) = (command.logs(study.parent / out / "test").values() for out in ("runs", "whole"))
-    assert_same(contents, expected, DIFFERENT_BY_RANKS)
+    assert_same(contents, expected, RANK_DEPENDENT)
     assert contents["repetition_status"].all()
     with h5py.File(next(folder.iterdir())) as file:
         assert file.attrs["restarts"] == 1
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_does_not_fit_is_refused(study: Path) -> None:
+def test_a_damaged_checkpoint_or_one_of_another_study_is_refused(study: Path) -> None:
     folder = study.parent / "runs" / "test"
     status, errors = interrupted(study, sys.executable, signal.SIGTERM, 2)
-    assert status == 85, errors
+    assert status == CHECKPOINTED, errors
     (path,) = folder.glob("*.checkpoint")
     options = ("--ranks=2", f"--out={study.parent / 'runs'}", "--no-analyze")
-    sound = path.read_bytes()
+    undamaged = path.read_bytes()
 
     def refusal(**changes: object) -> str:
-        rewrite(path, sound, **changes)
+        rewrite(path, undamaged, **changes)
         ended = command.run("run", study, *options, status=2)
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("mpi-fed: "))
         assert str(path) in line
-        assert "delete it" in line
+        assert "delete the file" in line
         assert path.exists()
         return line
 
     assert "was written by mpi-fed 0.0.1" in refusal(package_version="0.0.1")
-    meta = meta_of(sound)
+    meta = meta_of(undamaged)
     tables = meta["configuration"]
     for table, key, value in (("study", "clients", 3), ("problem", "dimension", 7), ("compressor", "p", 0.5)):
         other = {**tables, table: {**tables[table], key: value}}
         assert f"[{table}] {key} was {value}" in refusal(configuration=other)
     assert "had a table [downlink]" in refusal(configuration={**tables, "downlink": {"kind": "none"}})
-    path.write_bytes(sound[:-100])
+    path.write_bytes(undamaged[:-100])
     ended = command.run("run", study, *options, status=2)
     assert "cannot be read as a checkpoint" in ended.stderr
-    assert path.read_bytes() == sound[:-100]
+    assert path.read_bytes() == undamaged[:-100]
 
 
 def meta_of(data: bytes) -> dict[str, Any]:
@@ -264,9 +276,9 @@ def meta_of(data: bytes) -> dict[str, Any]:
     return meta
 
 
-def rewrite(path: Path, sound: bytes, **changes: object) -> None:
-    """Write the checkpoint with some entries of its meta changed."""
-    with np.load(io.BytesIO(sound), allow_pickle=False) as archive:
+def rewrite(path: Path, undamaged: bytes, **changes: object) -> None:
+    """Write an undamaged checkpoint with some entries of its meta changed."""
+    with np.load(io.BytesIO(undamaged), allow_pickle=False) as archive:
         arrays: dict[str, Any] = dict(archive)
     meta = {**json.loads(arrays["meta"].tobytes()), **changes}
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)

@@ -90,7 +90,7 @@ def check(path: Path, status: bytes = b"running") -> dict[str, NDArray[Any]]:
     return log
 
 
-def test_a_run_that_is_killed_many_times_ends_like_an_uninterrupted_one(
+def test_a_run_that_is_killed_many_times_ends_like_an_uninterrupted_run(
     study: Path, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     """Each kill leaves an undamaged log, and no finished repetition is run again."""
@@ -175,7 +175,7 @@ def status(path: Path) -> bytes:
     return value
 
 
-def test_a_killed_rank_ends_the_job_and_is_named(mpi_python: str, tmp_path: Path) -> None:
+def test_a_killed_rank_ends_the_job_and_is_reported(mpi_python: str, tmp_path: Path) -> None:
     """The other ranks wait for it in a collective. The log is undamaged, and the next run continues."""
     study = write_study(tmp_path / "test.toml", repetitions=2, **STUDY)
     options = ["run", study, f"--out={tmp_path / 'runs'}", "--no-analyze", "--ranks=2"]
@@ -271,7 +271,7 @@ def wait_for(job: subprocess.Popen[str], condition: Callable[[], T]) -> T:
 
 
 def test_a_disk_too_full_for_a_checkpoint_is_reported(mpi_python: str, small_disk: Path, study: Path) -> None:
-    """In one sentence. The earlier checkpoint and the log do not change, and the next run continues from them."""
+    """The error is one sentence. The earlier checkpoint and the log do not change, and the next run continues them."""
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     options += ["--set=study.rounds=1_000_000_000", "--set=log.iterates='none'", "--checkpoint-seconds=0.2"]
     job = command.start(*options, python=mpi_python)
@@ -336,7 +336,7 @@ def test_a_disk_too_full_for_the_log_is_reported(mpi_python: str, small_disk: Pa
 
 
 def test_a_disk_too_full_for_the_second_log_is_reported(mpi_python: str, small_disk: Path, study: Path) -> None:
-    """The log of the first configuration is complete, and the second one does not exist."""
+    """The log of the first configuration is complete, and the log of the second does not exist."""
     options = ["--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=2"]
     options += ["--set=study.rounds=[3000, 3_000_000]", "--set=log.points_per_decade=500", "--set=log.iterates='all'"]
     ended = command.run("run", study, *options, python=mpi_python, status=2)
@@ -359,7 +359,7 @@ def test_a_log_that_cannot_grow_does_not_change(mpi_python: str, small_disk: Pat
 
 
 def test_a_running_log_whose_disk_becomes_full_is_reported(mpi_python: str, small_disk: Path, study: Path) -> None:
-    """As on file systems that need free space to overwrite data. Here, a hole is punched into the log."""
+    """A hole is punched into the log, so that writing needs free space, as overwriting does on some file systems."""
     options = ["run", study, "--ranks=2", f"--out={small_disk}", "--no-analyze", "--set=study.repetitions=1"]
     options += ["--set=study.rounds=1_000_000_000", "--set=log.points_per_decade=200", "--set=log.iterates='all'"]
     with command.start(*options, python=mpi_python) as job:

@@ -98,7 +98,7 @@ def test_a_terminal_without_a_width_gets_bar_and_table(study: Path) -> None:
 
 
 @pytest.mark.slow
-def test_only_set_and_jobs(study: Path) -> None:
+def test_the_options_only_set_and_jobs(study: Path) -> None:
     """Only the selected configurations run, in parallel, and each log has its position in the whole grid."""
     options = ["--jobs=2", "--ranks=1", "--no-analyze", "--set=problem.eigenvalue_decay=[1, 2]"]
     command.run("run", "test.toml", *options, "--set=study.rounds=50", "--only=bernoulli", folder=study)
@@ -113,12 +113,12 @@ def test_only_set_and_jobs(study: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_diverges_says_so(study: Path) -> None:
+def test_a_diverging_run_is_reported(study: Path) -> None:
     """The other configuration runs to its end."""
     options = ["--ranks=2", "--set=algorithm.step_size=[0.01, 3.0]", "--only=none"]
     ended = command.run("run", "test.toml", *options, folder=study)
-    sound, diverged = sorted((study / "runs" / "test").glob("*.h5"))
-    with h5py.File(sound) as file:
+    complete, diverged = sorted((study / "runs" / "test").glob("*.h5"))
+    with h5py.File(complete) as file:
         assert file.attrs["status"] == b"complete"
     with h5py.File(diverged) as file:
         assert file.attrs["status"] == b"diverged"
@@ -201,7 +201,7 @@ class Fails(NoCompression):
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["python", "kernel"])
 def test_a_plugin_that_fails_on_one_rank_ends_the_job(mpi_python: str, study: Path, where: str) -> None:
-    """In Python, and in compiled code while the root waits in a collective. The rank's message is printed."""
+    """The plugin fails in Python, or in compiled code while the root waits in a collective. The message is printed."""
     (study / "plugin.py").write_text(PLUGIN)
     write_study(study / "test.toml", {"kind": "fails", "where": where}, BERNOULLI, **STUDY)
     options = ["--ranks=2", "--plugin=plugin.py", "--only=fails"]

@@ -111,7 +111,7 @@ except KeyboardInterrupt as error:
 
 
 @pytest.mark.mpi(ranks=2)
-def test_ranks_of_a_communicator_give_the_trajectories_of_one(world: World, tmp_path: Path) -> None:
+def test_ranks_of_a_communicator_give_the_trajectories_of_one_process(world: World, tmp_path: Path) -> None:
     from mpi4py import MPI
 
     import mpi_fed

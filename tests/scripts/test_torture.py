@@ -23,7 +23,7 @@ def torture(folder: Path, *options: str) -> str:
 
 
 @pytest.mark.slow
-def test_killed_runs_end_like_uninterrupted_ones(alone: None, tmp_path: Path) -> None:
+def test_killed_runs_end_like_uninterrupted_runs(alone: None, tmp_path: Path) -> None:
     """10 times kill -9 at random moments, each followed by a start. The log can be read after each kill."""
     output = torture(tmp_path, "--kills=10", "--rounds=500000", "--mutations=0")
     names, numbers = (re.split("  +", line.strip()) for line in output.splitlines()[:2])

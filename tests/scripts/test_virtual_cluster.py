@@ -403,7 +403,7 @@ def test_a_signal_leaves_no_process(staying: subprocess.Popen[str], mpich: str, 
     assert not [process for each in facts for process in inhabitants(each["net"])]
 
 
-def test_a_second_signal_kills(mpich: str) -> None:
+def test_a_second_signal_kills_the_ranks(mpich: str) -> None:
     with stay(mpich, DEAF="1") as process:
         facts = reports()
         process.send_signal(signal.SIGINT)
@@ -462,7 +462,7 @@ def test_a_user_without_root_gets_an_error(mpich: str) -> None:
     assert "needs root" in answer.stderr
 
 
-def test_programs_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_that_are_missing_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     script = module()
     monkeypatch.setattr(script, "tool", lambda name: None if name == "tc" else name)
     with pytest.raises(script.Failure, match=r"^tc not found: apt-get install --no-install-recommends iproute2$"):

@@ -135,7 +135,7 @@ def test_paths_are_relative_to_the_study_file(study: Load, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "no readable"), (b"PK\x03\x04 torn", "no readable"), (None, "several")]
+    ("content", "reason"), [(b"", "not a readable"), (b"PK\x03\x04 torn", "not a readable"), (None, "several")]
 )
 def test_a_start_that_is_not_a_vector_is_refused_in_one_sentence(
     study: Load, tmp_path: Path, content: bytes | None, reason: str

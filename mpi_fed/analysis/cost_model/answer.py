@@ -23,7 +23,7 @@ class Line(NamedTuple):
     wire: float
 
     def times(self, factor: float) -> Line:
-        """Return the line of `factor` times the seconds."""
+        """Return the line with `factor` times as many seconds."""
         return Line(self.fixed * factor, self.wire * factor)
 
 
@@ -38,8 +38,8 @@ def line_of(costs: Costs, scheme: Scheme, dimension: int, machine: Machine) -> L
 def break_even(line: Line, others: Sequence[Line]) -> tuple[float, float] | None:
     """Return the bandwidths (low, high) between which `line` is faster than all others, or None if it never is.
 
-    low may be 0 and high infinite. fixed + wire x is linear in x = 1/B, so the bandwidth at which it equals one other
-    line is (wire - wire')/(fixed' - fixed).
+    low may be 0 and high infinite. fixed + wire x is linear in x = 1/B, so it equals another line, fixed' + wire' x,
+    at the bandwidth (wire - wire')/(fixed' - fixed).
     """
     low, high = 0.0, math.inf  # bounds of x
     for other in others:
@@ -56,7 +56,7 @@ def break_even(line: Line, others: Sequence[Line]) -> tuple[float, float] | None
 
 
 def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk: float) -> list[Row]:
-    """Return a row for each compressor and downlink, over the fastest route for them.
+    """Return a row for each pair of compressor and downlink, with the fastest route for this pair.
 
     Each row has the speed relative to each of the BASELINES.
     """
@@ -97,21 +97,24 @@ def answer(costs: Costs, traces: Traces, machine: Machine, dimension: int, risk:
 def _can(scheme: Scheme, machine: Machine) -> bool:
     """Return whether the machine can run the scheme.
 
-    A compressed downlink requires that all clients take part in every round, as one that missed a round would lack its
-    direction.
+    A compressed downlink requires that all clients take part in every round, because a client that misses a round also
+    misses the direction of that round's step.
     """
     return allows(scheme.route, machine) and (scheme.down is None or machine.active == machine.clients)
 
 
 def _bits(scheme: Scheme) -> int | None:
-    """Return the bits of a float on the downlink; without a downlink, the sum's, which are those of the uplink."""
+    """Return the bits of a float that every client receives in a round.
+
+    Without a downlink, the uplink itself gives every client the sum, whose floats are as long as those of the uplink.
+    """
     if scheme.bits is None and scheme.down is None and scheme.recipe.is_baseline:
         return int(scheme.recipe.at(1).value_bits)
     return scheme.bits
 
 
 def _base(bits: Sequence[int], schemes: Sequence[Scheme]) -> list[Scheme]:
-    """Return the schemes whose uplink and downlink both have floats of the same length, one of `bits`."""
+    """Return the schemes without compression whose floats, up and down, all have the same length, listed in `bits`."""
     return [s for s in schemes if s.recipe.is_baseline and s.recipe.at(1).value_bits == _bits(s) in bits]
 
 
@@ -124,7 +127,7 @@ def _gain(
     dimension: int,
     seconds: dict[Scheme, float],
 ) -> Gain:
-    """Return the speed relative to the fastest of `base`, of a round and to a risk, and the bandwidths of a gain."""
+    """Return the speed relative to the fastest scheme of `base`, and the bandwidths at which `scheme` is faster."""
     fastest = min(seconds[other] for other in base)
     trace, base_trace = (traces(s.recipe, dimension, s.down, machine.active) for s in (scheme, base[0]))
     needed = trace.value / base_trace.value if trace and base_trace else None
@@ -147,7 +150,7 @@ def _gain(
 
 
 def _rates(ends: tuple[float, float] | None) -> Rates | Literal["never", "always"]:
-    """Return the ends as the document has them; JSON has no infinity."""
+    """Return the ends in the form of the document, because JSON has no infinity."""
     if ends is None:
         return "never"
     low, high = ends

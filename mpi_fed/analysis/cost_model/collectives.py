@@ -2,17 +2,17 @@
 
 seconds = alpha calls + copy volume + stretch (8 FRAME / PAYLOAD) max(client / B_client, root / B_root) + hops latency
 
-alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD accounts for headers. N ranks, one client
-each; m bytes a message; v bytes of the iterate, or of the step's direction; L = ceil(log2 N); W = min(L, 2 (N-1)/N),
-the better of a binomial tree and of scattering and gathering (Thakur, Rabenseifner and Gropp, 2005). For broadcasts to
-fewer than 8 ranks W = L, because MPI libraries use the tree there.
+alpha (s), copy (s/B) and stretch (1) are fitted (`costs.py`); FRAME / PAYLOAD accounts for headers. There are N ranks,
+each with one client. A message has m bytes; the iterate, or the step's direction, has v bytes. L = ceil(log2 N), and
+W = min(L, 2 (N-1)/N) is the better of a binomial tree and of scattering and gathering (Thakur, Rabenseifner and Gropp,
+2005). For broadcasts to fewer than 8 ranks W = L, because MPI libraries use the tree there.
 
 | transfer | calls | volume = bytes on the root's link | on a client's | hops |
 |---|---|---|---|---|
 | uplink of gather and gatherv | remote messages | remote messages x m | m | 1 |
 | uplink of reduce, and all of allreduce | L | W m | W m | L |
 | uplink of reduce-levels: a float for the scale first | 2 L | W m | W m | 2 L |
-| all of allgather and allgatherv | L | remote messages x m | the same | L |
+| all of allgather and allgatherv | L | remote messages x m | remote messages x m | L |
 | downlink, in a cluster | L | W v | W v | L |
 | downlink, to homes | participants | participants x v | v | 1 |
 """
@@ -28,7 +28,7 @@ from .machine import Machine
 FRAME, PAYLOAD = 1514, 1448
 """Bytes of a full Ethernet packet of TCP, and of its payload."""
 FEWEST_TO_SCATTER = 8
-"""Number of ranks from which on broadcasts scatter and gather."""
+"""Smallest number of ranks for which a broadcast scatters and gathers."""
 
 
 class Load(NamedTuple):
@@ -104,6 +104,6 @@ def decoded(route: str, messages: float) -> float:
 
 
 def allows(route: str, machine: Machine) -> bool:
-    """Return whether the machine can run the route: homes neither add messages for others nor receive theirs."""
+    """Return whether the machine can run the route: homes neither add nor receive the messages of other clients."""
     kind = routes[route]
     return not (machine.homes and (kind.sums_in_mpi or kind.reaches_all_ranks))

@@ -90,7 +90,7 @@ def _machines(options: Namespace) -> list[Machine]:
     for option in ("latency", "down", "root_bandwidth", "clients", "participants", "cores"):
         if getattr(options, option) is not None:
             name = option.replace("_", "-")
-            raise InputError(f"--{name} changes a machine; name one with --bandwidth 100mbit or with --preset")
+            raise InputError(f"--{name} changes a machine; choose one with --bandwidth 100mbit or --preset NAME")
     return list(PRESETS.values())
 
 
@@ -112,7 +112,7 @@ def _changed(machine: Machine, options: Namespace) -> Machine:
 
 
 def _measured(machine: Machine, measured: Sequence[Point], options: Namespace) -> Machine:
-    """Return the machine; a shared memory gets as many clients and cores as the files had ranks, unless given."""
+    """Return the machine; in shared memory, it has by default as many clients and cores as the files had ranks."""
     ranks = [point.ranks for point in measured if point.link is None]
     if not machine.is_memory:
         return machine
@@ -132,7 +132,7 @@ def _problem(options: Namespace, measured: Sequence[Point]) -> tuple[Traces, lis
     """Return the function of limit traces, and the dimensions of the rows."""
     for dimension in options.dimension or ():
         if dimension > LARGEST:
-            raise InputError(f"--dimension {dimension}: give 1 to {LARGEST:,}")
+            raise InputError(f"--dimension {dimension}: give a dimension from 1 to {LARGEST:,}")
     if options.study is None:
         return bench_trace, options.dimension or sorted({point.dimension for point in measured})
     from ...study.load import load_study

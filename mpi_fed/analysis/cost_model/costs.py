@@ -18,7 +18,7 @@ from .points import DOWN, Point
 from .recipe import Recipe
 
 CACHE = 1 << 17
-"""Coordinates of a float64 vector of one megabyte, about a core's own cache; each one beyond it costs more."""
+"""Coordinates of a float64 vector of one megabyte, about a core's own cache; each coordinate beyond costs more."""
 MEMORY, TCP = "shared memory", "TCP"
 """The media over which points were measured."""
 POOLED = {"gatherv": "gather", "allgatherv": "allgather"}
@@ -59,7 +59,7 @@ class Costs:
     """Fitted costs of the phases of a round, and the schemes that were measured."""
 
     compute: dict[tuple[str, Recipe | None], Array]
-    """Phase and recipe (None for gradient and update) -> (a, b, c, e), (4,).
+    """Phase and recipe (None for gradient and update) -> array (a, b, c, e).
 
     The phase takes a + b d + c max(0, d - CACHE) + e (bytes of a message) seconds; gradient and update have e = 0.
     """
@@ -126,7 +126,8 @@ class Costs:
     def _way(self, machine: Machine, key: Hashable) -> Transfer:
         """Return the costs of a transfer, measured over TCP for a machine with links and else in shared memory.
 
-        If no point is from that medium, the costs of the other are returned; software costs less in shared memory.
+        If no point was measured over that medium, the costs over the other one are returned, although software costs
+        less in shared memory.
         """
         wanted, other = (MEMORY, TCP) if machine.is_memory else (TCP, MEMORY)
         medium = wanted if any(medium == wanted for medium, _ in self.ways) else other
@@ -149,7 +150,7 @@ def busy(presence: float, machine: Machine) -> float:
 
 
 def dense(recipe: Recipe, dimension: int) -> Recipe:
-    """Return the recipe of the floats that a compressor sends which sends all floats or nothing."""
+    """Return the recipe of the uncompressed floats of a compressor that sends either all floats or nothing."""
     return Recipe("none", f'{{"value_bits": {recipe.at(dimension).value_bits}}}')
 
 
@@ -231,7 +232,7 @@ def _downlink_features(point: Point) -> Sequence[float]:
 
 
 def machine_of(point: Point) -> Machine:
-    """Return the machine on which a point was measured: hosts on links without added latency, or one memory."""
+    """Return the machine on which a point was measured: hosts on links without added latency, or a shared memory."""
     link = point.link
     return Machine(point.file, point.ranks, link, link, link, cores=point.ranks, burst=point.burst)
 
@@ -249,7 +250,7 @@ def downlink_of(point: Point) -> Load:
 
 
 def is_clear(point: Point) -> bool:
-    """Return whether the links' bursts leave the uplink and the downlink of this round as the model predicts them."""
+    """Return whether the model can predict the round's uplink and downlink in spite of the links' bursts."""
     return _clear(point, uplink_of) and _clear(point, downlink_of)
 
 

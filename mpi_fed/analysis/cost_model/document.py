@@ -99,7 +99,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Rates:
-    """An interval of the rates of the clients' links; None for an end that does not exist."""
+    """An interval of the rates of the clients' links; an end is None if the interval has no limit there."""
 
     above: float | None
     below: float | None
@@ -110,7 +110,7 @@ RateInterval = Rates | Literal["never", "always"] | None
 
 @dataclass(frozen=True)
 class Gain:
-    """The speed relative to a baseline, of a round and to the risk."""
+    """The speed of a round, and the speed to the risk, relative to a baseline."""
 
     round: float
     rounds_needed: float | None
@@ -121,7 +121,7 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A compressor with a downlink, over the fastest route for them."""
+    """A pair of compressor and downlink, with the fastest route for this pair."""
 
     compressor: str
     route: str

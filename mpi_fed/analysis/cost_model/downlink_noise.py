@@ -1,4 +1,4 @@
-"""Estimate the addition to the limit trace by a nonlinear compression of the mean message, at w*, for equal clients.
+"""Estimate how much a nonlinear compression of the mean message adds to the limit trace, at w*, for equal clients.
 
 The direction is t = (1/N) sum_i C(e_i x_i), with the noise e_i ~ N(0, 1) of client i's sample and x_i ~ N(0, H).
 Its compression adds A = E sum_j Var(C_down(t)_j | t) / lambda_j to the trace. A depends on the distribution of t, which
@@ -20,14 +20,15 @@ NUMBERS = 5e6
 MOST, FEWEST, FEWEST_CLIENTS = 4_000, 4, 16
 """Largest and smallest number of directions to draw, and the smallest number of clients' messages in all of them."""
 MOST_CLIENTS, OF_CLIENTS, LARGEST = 64, 25_000_000, 10_000_000
-"""The largest number of clients to draw is max(MOST_CLIENTS, OF_CLIENTS / d); for more, N A of that number is returned.
+"""Largest number of clients to draw: max(MOST_CLIENTS, OF_CLIENTS / d). For more clients, N A is computed with this
+number.
 
 At 127 levels and d = 10,000, N A is the same for 16 clients as for 256; at 7 levels it is 13% less for 64. LARGEST is
 the largest dimension."""
 
 
 def downlink_noise(up: Compressor, down: Compressor, eigenvalues: Array, clients: int) -> tuple[float, float] | None:
-    """Return N A for H = diag(eigenvalues), (d,), and its standard error; None if C(x) cannot be drawn.
+    """Return N A and its standard error for H = diag(eigenvalues), d of them; None if C(x) cannot be drawn.
 
     N A is a ratio estimate: the mean of A's samples over the mean of |t|^2, times the mean of E(|t|^2 | x_1, ..., x_N).
     """
@@ -49,10 +50,10 @@ def downlink_noise(up: Compressor, down: Compressor, eigenvalues: Array, clients
 
 
 def _noise(clients: int, share: float, rng: np.random.Generator) -> Array:
-    """Return the noise e, (N,), scaled to length sqrt(N).
+    """Return the noise e (shape (N,)), scaled to length sqrt(N).
 
     A is homogeneous of degree 2 in e, and the length of e is independent of its direction. For two clients, the
-    direction is an angle, on which A depends most; the draws are stratified over it by `share`, in [0, 1).
+    direction is an angle, on which A depends most. The draws are stratified over this angle by `share`, in [0, 1).
     """
     if clients == 2:
         return math.sqrt(2) * np.array([math.cos(share * math.pi / 2), math.sin(share * math.pi / 2)])

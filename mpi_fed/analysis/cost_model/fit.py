@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 ITERATIONS = 50
-"""Number of reweightings, by which the sum has converged."""
+"""Number of reweightings; the sum has converged by then."""
 SMALLEST, LARGEST = 0.05, 1e3
 """Ratios are clipped to [1/LARGEST, LARGEST], and their distances from 1 to at least SMALLEST."""
 
 
 def fit(features: Array, values: Array) -> Array:
-    """Return c >= 0, (k,), that minimizes sum |log(features c / values)| approximately.
+    """Return the c >= 0 (shape (k,)) that approximately minimizes sum |log(features c / values)|.
 
-    Half of a time is as wrong as twice the time, and an outlier has no more influence than any other point. The method
-    is iteratively reweighted non-negative least squares.
+    To predict half of a time is as wrong as to predict twice the time, and an outlier has no more influence than any
+    other point. The method is iteratively reweighted non-negative least squares.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def fair(points: Sequence[Point]) -> list[Point]:
 
 
 def held_out_sizes(points: Sequence[Point]) -> list[Miss]:
-    """Predict each dimension from all others, where there are enough of them."""
+    """Predict the rounds of each dimension from the other dimensions, where there are enough of these."""
     misses = []
     for dimension in sorted({point.dimension for point in points}):
         known = [point for point in points if point.dimension != dimension]
@@ -74,7 +74,7 @@ def _missed(known: Sequence[Point], others: Sequence[Point]) -> list[Miss]:
 
 
 def summary(misses: Sequence[Miss]) -> HeldOutErrors | None:
-    """Return the median and the largest absolute relative error, with the latter's round; None without misses."""
+    """Return the median and the largest absolute relative error, with the round of the latter; None without misses."""
     if not misses:
         return None
     sizes = np.abs([miss.error for miss in misses])

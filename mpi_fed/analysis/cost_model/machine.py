@@ -20,7 +20,7 @@ class Machine:
     down: float | None = None
     """Bits a second from the root to a client; None in shared memory."""
     root: float | None = None
-    """Bits a second of the root's own link, in each direction; all messages pass through it."""
+    """Bits a second of the root's own link, in each direction; all messages pass through this link."""
     latency: float = 0.0
     """Seconds from one host to another."""
     cores: int = 1

@@ -1,4 +1,4 @@
-"""Read the results of benches as points for the fit."""
+"""Read the results of `mpi-fed bench` as points for the fit."""
 
 from __future__ import annotations
 
@@ -157,10 +157,10 @@ def _is_phase(phase: PhaseTimes | None) -> bool:
 
 
 def _seconds(phases: dict[str, PhaseTimes], whole: Number, everywhere: bool) -> dict[str, float]:
-    """Return the seconds of each phase on the rank on which it takes longest, and those of the round.
+    """Return the seconds of the round, and of each phase on the rank where this phase takes longest.
 
-    During the downlink, other ranks also wait for the root. So the downlink is the rest of the round after the other
-    phases, and at least the root's time for it.
+    During the downlink, other ranks also wait for the root. So the seconds of the downlink are the rest of the round
+    after the other phases, and at least the seconds of the root's downlink.
     """
     times = {name: phases[name].max if name in phases else 0.0 for name in (*PHASES, *DOWN)}
     others = sum(value for name, value in times.items() if name != "downlink")

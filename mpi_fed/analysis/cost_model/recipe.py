@@ -30,7 +30,7 @@ class Recipe:
     fitted: int | None = None
     """Index of the recipe of `benchmark.cases.recipes` that completes the parameters; None if they are complete."""
     joint_route: str | None = None
-    """The route, if it makes the messages of a round jointly."""
+    """The route, if a client's message there depends on the other clients' vectors; else None."""
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class Recipe:
         return self.kind == "none"
 
     def at(self, dimension: int | None) -> Compressor:
-        """Return the compressor, resolved for the dimension unless that is None. Raises InputError if impossible."""
+        """Return the compressor, resolved for `dimension` if given. Raises InputError if it cannot be resolved."""
         return _at(self, dimension)
 
     def presence(self, dimension: int) -> float:
@@ -58,7 +58,7 @@ class Recipe:
         return model.payload_bits(dimension) / (model.value_bits * dimension) if model.may_be_absent else 1.0
 
     def message_bytes(self, dimension: int, clients: int = 1) -> float:
-        """Return the mean bytes of a message that is sent; a joint route's messages grow with the clients."""
+        """Return the mean number of bytes of a message; it depends on `clients` if the route is joint."""
         model = self.at(dimension)
         if self.joint_route:
             return float(routes[self.joint_route]().payload_bytes(model, dimension, clients))

@@ -1,9 +1,9 @@
-"""Compute the rounds to a risk by theory: about T / (2 eps), T = Tr(C_ania H^-1), once noise dominates the risk.
+"""Predict the rounds to a risk eps: about T / (2 eps), T = Tr(C_ania H^-1), once noise dominates the risk.
 
-T falls as 1/N in the number N of clients of a round, so T of a single client suffices; masks that all clients share do
-not change it. Linear compressors have closed forms; for others, E sum_j Var(C(x)_j | x) / lambda_j is a mean over draws
-of x ~ N(0, H). A compressed downlink sends the mean message: a linear compressor has a closed form there, too, and the
-addition by quantization depends on N (`downlink_noise.py`).
+T falls as 1/N in the number N of clients of a round, so T of a single client suffices; a common mask does not change
+T. For linear compressors T has a closed form; for others, E sum_j Var(C(x)_j | x) / lambda_j is a mean over draws of
+x ~ N(0, H). A compressed downlink compresses the mean message. If its compressor is linear, T again has a closed form;
+if it is a quantization, it adds a term that depends on N (`downlink_noise.py`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def bench_trace(recipe: Recipe, dimension: int, down: Recipe | None = None, clie
 
 
 def _adjoint(down: Compressor, weights: Array) -> Array | None:
-    """Return w', (d,), with <w', diag M> = <w, diag c_down(M)> for diagonal M; None if c_down is unknown."""
+    """Return w' (shape (d,)) with <w', diag M> = <w, diag c_down(M)> for diagonal M; None if c_down is unknown."""
     coefficients = down.moment_coefficients(len(weights))
     if coefficients is None:
         return None
@@ -75,7 +75,10 @@ def _plain(recipe: Recipe, dimension: int) -> Trace | None:
 
 
 def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Trace | None:
-    """Return sum_j weights_j E[C(x)_j^2] for x ~ N(0, diag(eigenvalues)); `eigenvalues` and `weights`: (d,)."""
+    """Return sum_j weights_j E[C(x)_j^2] for x ~ N(0, diag(eigenvalues)).
+
+    `eigenvalues` and `weights` have shape (d,).
+    """
     d = len(eigenvalues)
     coefficients = compressor.moment_coefficients(d) if compressor.linear else None
     if coefficients is not None:
@@ -94,7 +97,7 @@ def _weighted(compressor: Compressor, eigenvalues: Array, weights: Array) -> Tra
 def study_traces(study: Study) -> tuple[Traces, int]:
     """Return N T as a function, for the problem and algorithm of a study's first configuration, and its dimension.
 
-    T is that of all the study's clients, N their number; T is assumed to fall as 1/N even if the clients differ.
+    T is computed for all N clients of the study; T is assumed to fall as 1/N even if the clients differ.
     """
     from ...theory import predict
 

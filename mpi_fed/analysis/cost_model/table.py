@@ -8,7 +8,7 @@ from .document import HeldOutErrors, Model, RateInterval, Row
 from .units import rate_text, seconds_text
 
 SQUARE_ROOT = ", omega = sqrt(d)"
-"""The part of a recipe's name for which the table has a star."""
+"""The part of a recipe's name that the table shows as a star."""
 ASSUMPTIONS = (
     "one client a rank; the messages of all others pass through the root's link, and the root decodes them one by one",
     (
@@ -85,7 +85,7 @@ def cells(row: Row) -> list[str]:
 
 
 def route_label(row: Row) -> str:
-    """Return the route with its downlink: "gather, 16", or "gather, both ways" for one compressor up and down."""
+    """Return the route with its downlink: "gather, 16", or "gather, both ways" for the same compressor up and down."""
     if row.downlink:
         same = row.downlink == row.compressor
         return f"{row.route}, " + ("both ways" if same else f"{row.downlink.replace(SQUARE_ROOT, ' *')} back")
@@ -110,10 +110,10 @@ def between(ends: RateInterval) -> str:
 def remarks(model: Model) -> Iterator[str]:
     """Yield the meaning of the columns, the errors of the model, and its assumptions."""
     yield (
-        f"*: omega = sqrt(d). Over: the speed of a round, and to the risk {model.risk:g}, relative to such floats up "
-        "and down by the fastest route measured. Over both at: the rates of the clients' links, with the other rates "
-        "in proportion, at which it is faster than float32 and float16. Rounds needed: relative to no compression. "
-        "A round is the mean; rounds in which no client sends take no time."
+        f"*: omega = sqrt(d). Over: the speed of a round, and to the risk {model.risk:g}, relative to uncompressed "
+        "floats up and down by the fastest measured route. Over both at: the rates of the clients' links, with the "
+        "other rates in proportion, at which the row is faster than float32 and float16. Rounds needed: relative to "
+        "no compression. Round: the mean time of a round; a round in which no client sends takes no time."
     )
     yield error_line(model.held_out.between, "sizes between measured ones")
     yield error_line(model.held_out.beyond, "sizes beyond the measured ones")

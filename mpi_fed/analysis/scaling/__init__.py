@@ -1,1 +1,1 @@
-"""`mpi-fed scaling`: speed-up and efficiency of one configuration on several numbers of ranks, computed from logs."""
+"""`mpi-fed scaling`: speed-up and efficiency of a configuration on different numbers of ranks, computed from logs."""

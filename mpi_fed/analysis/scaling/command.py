@@ -1,4 +1,4 @@
-"""`mpi-fed scaling`: compute speed-up, efficiency and phases from logs of several numbers of ranks."""
+"""`mpi-fed scaling`: compute speed-up, efficiency and phases from logs of runs on different numbers of ranks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .table import print_tables
 def scaling(paths: Iterable[str | Path], json: bool = False, out: str | Path | None = None) -> int:
     """Print tables, or with `json` the JSON object, and return the exit status.
 
-    The status is 1 if iterates differ that must be equal, 2 if no log has usable times, else 0. scaling.json,
+    The status is 1 if iterates that must be equal differ, 2 if no log has usable times, else 0. scaling.json,
     scaling.txt and a picture are written to `out`, by default to the folder that holds all logs; with `json` and no
-    `out` nothing is written. A log without usable times is named on standard error and left out. Raises InputError if
-    no two logs differ only in ranks, or if a folder cannot be written.
+    `out` nothing is written. A log without usable times is reported on standard error and left out. Raises InputError
+    if there are no two logs whose runs differ only in the number of ranks, or if a folder cannot be written.
     """
     launches = list(readable(read_logs(paths)))
     if not launches:
@@ -47,7 +47,7 @@ def scaling(paths: Iterable[str | Path], json: bool = False, out: str | Path | N
 
 
 def readable(logs: Iterable[Log]) -> Iterable[Launch]:
-    """Yield the launches of logs; name a log without usable times on standard error and leave it out."""
+    """Yield the launch of each log; report a log without usable times on standard error and leave it out."""
     for log in logs:
         try:
             yield launch_of(log)
@@ -69,4 +69,6 @@ def write(folder: Path, document: Scaling, text: str) -> None:
                 print_tables(document, file)
             draw(document, fresh)
     except OSError as error:
-        raise InputError(f"{folder}: cannot write the files ({error.strerror or error}); give --out DIR") from None
+        raise InputError(
+            f"{folder}: cannot write the files ({error.strerror or error}); give another folder with --out DIR"
+        ) from None

@@ -15,7 +15,7 @@ __all__ = ["INVALID", "VALID", "Agreement", "Estimate", "GroupEntry", "PointEntr
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with the ends of its interval."""
+    """A number with the ends of its interval."""
 
     estimate: float
     low: float | None
@@ -40,19 +40,19 @@ class PhaseSeconds:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The agreement of the averaged iterates w_bar_K of one configuration on several numbers of ranks."""
+    """The agreement of the averaged iterates w_bar_K of one configuration between different numbers of ranks."""
 
     verdict: str
     """`iterates.EQUAL`, ROUNDING, DIFFER or UNKNOWN."""
     repetitions: int
-    """The smallest number of repetitions that a number of ranks has in common with fewer ranks."""
+    """The number of repetitions that each number of ranks has in common with fewer ranks; the smallest of them."""
     difference: float | None
     """The largest relative difference, max |a - b| / max |a|, of all compared repetitions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointEntry:
-    """The figures of one number of ranks, relative to the smallest."""
+    """The results on one number of ranks, relative to the results on the smallest number of ranks."""
 
     ranks: int
     clients: int
@@ -73,7 +73,7 @@ class PointEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupEntry:
-    """One configuration on several numbers of ranks."""
+    """One configuration on different numbers of ranks."""
 
     kind: str
     name: str

@@ -85,10 +85,10 @@ def _draw_group(axes: Axes, points: list[PointEntry], chosen: Choice, name: int)
     estimates = [chosen(point).estimate for point in points]
     axes.plot([point.ranks for point in points], estimates, color=colour, linewidth=1.2)
     for point in points:
-        figure, face = chosen(point), "white" if point.more_ranks_than_cores else colour
-        axes.plot([point.ranks], [figure.estimate], marker=marker, color=colour, markerfacecolor=face, markersize=5)
-        if figure.low is not None and figure.high is not None:
-            axes.vlines(point.ranks, figure.low, figure.high, color=colour, linewidth=1.0)
+        value, face = chosen(point), "white" if point.more_ranks_than_cores else colour
+        axes.plot([point.ranks], [value.estimate], marker=marker, color=colour, markerfacecolor=face, markersize=5)
+        if value.low is not None and value.high is not None:
+            axes.vlines(point.ranks, value.low, value.high, color=colour, linewidth=1.0)
 
 
 def _legend(groups: list[GroupEntry], names: list[str]) -> list[Any]:

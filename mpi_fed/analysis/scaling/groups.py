@@ -1,4 +1,4 @@
-"""Group points by configuration: with the same number of clients (strong), or the same number a rank (weak)."""
+"""Group points by configuration: with the same number of clients (strong), or of clients a rank (weak)."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ def why_none(points: Sequence[Point]) -> InputError:
             differ = differing([point.setting for point in members])
             texts = " and ".join(str(point.log.path) for point in members[:2])
             return InputError(
-                f"{texts}: differ not only in ranks but also in {', '.join(differ)}; run all of them on machines of "
-                "one kind, with the same versions"
+                f"{texts}: the runs differ not only in ranks but also in {', '.join(differ)}; run the study on "
+                "machines of the same kind, with the same versions"
             )
     ranks = sorted({point.ranks for point in points})
     if len(ranks) == 1:
         return InputError(
-            f"{points[0].log.path}: all logs here have {ranks[0]} rank{'s' * (ranks[0] != 1)}; also run the study on "
-            "other numbers of ranks, each with its own --out, and give all folders"
+            f"{points[0].log.path}: all these logs are of runs on {ranks[0]} rank{'s' * (ranks[0] != 1)}; also run the "
+            "study on other numbers of ranks, each with its own --out, and give all folders"
         )
     return InputError(
-        f"{points[0].log.path}: no two logs of one configuration differ in ranks and have the same number of clients, "
-        "or of clients a rank; run one study on several numbers of ranks"
+        f"{points[0].log.path}: no two logs of the same configuration differ in ranks and have the same number of "
+        "clients, or of clients a rank; run one study on different numbers of ranks"
     )
 
 

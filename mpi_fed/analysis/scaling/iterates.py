@@ -1,4 +1,4 @@
-"""Compare iterates between numbers of ranks; on most routes they must be equal bit for bit."""
+"""Compare the iterates on different numbers of ranks; on most routes they must be equal bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ equal; UNKNOWN: there are no two iterates to compare, or the route is unknown.""
 
 
 def agreement(points: Sequence[Point]) -> Agreement:
-    """Compare the last averaged iterates of each number of ranks with those of fewer, seed by seed."""
+    """Compare the last averaged iterates on each number of ranks with those on fewer ranks, seed by seed."""
     averages_by_seed: dict[int, Floats] = {}
     counts, difference = [], 0.0
     for point in points:
@@ -49,7 +49,7 @@ def averages(point: Point) -> Iterator[tuple[int, Floats]]:
 
 
 def distance(a: Floats, b: Floats) -> float:
-    """Return max |a - b| / max |a|, for a and b of shape (d,), which is 0 only if both are equal."""
+    """Return max |a - b| / max |a| for a and b of shape (d,); the result is 0 only if a and b are equal."""
     return float(np.abs(a - b).max() / max(np.abs(a).max(), np.finfo(float).tiny))
 
 

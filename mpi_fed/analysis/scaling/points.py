@@ -1,4 +1,4 @@
-"""Read points from logs: a configuration on a number of ranks, with the times of one or more logs."""
+"""Read points from logs. Each point is a configuration on a number of ranks, with the times of one or more logs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ WARM_UP = 0.1
 
 @dataclass(frozen=True)
 class Launch:
-    """The times and ranks of one log, which comes from one start of the ranks."""
+    """The times and ranks of one log. The log comes from one launch, which is one start of the ranks."""
 
     log: Log
     ranks: int
     seconds: Floats
-    """Seconds a round in each complete repetition, (R,)."""
+    """Seconds a round in each complete repetition (shape (R,))."""
     phases: Floats
-    """Seconds a round in each phase: minimum, mean and maximum over ranks, (R', 7, 3); R' <= R repetitions have it."""
+    """Seconds a round in each of 7 phases: minimum, mean and maximum over ranks (shape (R', 7, 3)).
+
+    R' <= R is the number of repetitions whose phases are known."""
     hosts: int | None
     """Number of hosts; None if the log lacks it."""
     cores: int | None
@@ -72,13 +74,13 @@ class Point:
 
     @property
     def seconds(self) -> Floats:
-        """Seconds a round, (S,): the geometric mean of each launch, or the repetitions of a single launch."""
+        """Seconds a round (shape (S,)): the geometric mean of each launch, or the repetitions of a single launch."""
         logs = [np.log(launch.seconds) for launch in self.launches]
         return np.exp(logs[0] if len(logs) == 1 else [each.mean() for each in logs])
 
     @property
     def phases(self) -> Floats:
-        """Seconds a round in each phase, (S, 7, 3): the mean of each launch, or the repetitions; S may be 0."""
+        """Seconds a round in each phase (shape (S, 7, 3)): the mean of each launch, or the repetitions; S may be 0."""
         samples = [launch.phases for launch in self.launches if len(launch.phases)]
         if len(samples) < 2:
             return samples[0] if samples else np.empty((0, 7, 3))
@@ -86,7 +88,7 @@ class Point:
 
 
 def launch_of(log: Log) -> Launch:
-    """Return the ranks and times of a log. Raises InputError if it has no usable ones."""
+    """Return the ranks and times of a log. Raises InputError if its ranks or times cannot be used."""
     ranks = int(log.attributes.get(schema.RANKS.name, 0))
     if not 1 <= ranks <= log.clients:
         raise InputError(
@@ -103,7 +105,7 @@ def launch_of(log: Log) -> Launch:
         )
     phases = log.dataset(schema.PHASE_SECONDS.name)
     samples = np.empty((0, 7, 3)) if phases is None or phases.shape[1:] != (7, 3) else phases[log.complete]
-    samples = samples[np.isfinite(samples).all(axis=(1, 2))]  # one resumed near its end may have timed no round
+    samples = samples[np.isfinite(samples).all(axis=(1, 2))]  # a repetition resumed near its end may lack phases
     cores, crowded = cores_of(log.attributes.get(schema.RANK_CORES.name))
     return Launch(
         log=log,
@@ -117,9 +119,10 @@ def launch_of(log: Log) -> Launch:
 
 
 def seconds_a_round(log: Log) -> Floats:
-    """Return the seconds a round of each complete repetition, (R,).
+    """Return the seconds a round of each complete repetition (shape (R,)).
 
-    It is the time from the last log point within the first WARM_UP of the rounds to round K, over the rounds between.
+    The time from the last log point within the first WARM_UP of the rounds to round K is divided by the number of
+    rounds between them.
     """
     first = int(np.flatnonzero(log.round <= WARM_UP * log.rounds)[-1])
     clock = log.wall_seconds[log.complete]
@@ -168,7 +171,7 @@ def parsed(text: Any) -> Any:
 
 
 def points_of(launches: Iterable[Launch]) -> list[Point]:
-    """Return points, each with all launches of a configuration, setting and number of ranks; copies count once."""
+    """Return points, each with all launches of a configuration, setting and number of ranks; copies are ignored."""
     places: dict[tuple[str, str, int, int], list[Launch]] = {}
     for launch in launches:
         log = launch.log

@@ -28,8 +28,8 @@ LEAST, MEAN, GREATEST = 0, 1, 2
 PATH = (MEAN, MEAN, MEAN, GREATEST, GREATEST, GREATEST, LEAST)
 """The statistic over ranks by which each phase contributes to the round.
 
-Up to the barrier, gradient + encode + wait take equally long on every rank. After it the root takes the longest; the
-others wait for the root in their downlink, in which the root does not wait."""
+Up to the barrier, gradient + encode + wait take equally long on every rank. After the barrier the root takes the
+longest. The other ranks wait for the root in their downlink; the root does not wait in its own."""
 
 
 def scaling_document(groups: Sequence[Group], left_out: Sequence[Point]) -> Scaling:
@@ -44,7 +44,7 @@ def scaling_document(groups: Sequence[Group], left_out: Sequence[Point]) -> Scal
 
 
 def headings(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
-    """Return each group's compressor, and a title of what sets the group apart from others of its kind."""
+    """Return each group's compressor, and a title: the keys in which the group differs from others of its kind."""
     names = names_of([group.points[0].log for group in groups])
     by_group = dict[int, str]()
     for kind in (STRONG, WEAK):
@@ -64,13 +64,13 @@ def tables_of(group: Group) -> dict[str, dict[str, Any]]:
 
 
 def share(point: Point, kind: str) -> float:
-    """Return the number of clients, or for WEAK of clients a rank; a whole number is an integer."""
+    """Return the number of clients, or for WEAK of clients a rank, as an integer if it is whole."""
     clients = point.clients / (point.ranks if kind == WEAK else 1)
     return int(clients) if clients.is_integer() else clients
 
 
 def group_entry(group: Group, name: str, title: str) -> GroupEntry:
-    """Return the figures of one group."""
+    """Return the results of one group."""
     first = group.points[0]
     same = agreement(group.points) if group.kind == STRONG else None
     return GroupEntry(
@@ -89,13 +89,13 @@ def group_entry(group: Group, name: str, title: str) -> GroupEntry:
 
 
 def commits(group: Group) -> list[str]:
-    """Return the commits of the program that wrote the logs, as far as the logs have them."""
+    """Return the commits of the program that wrote the logs; logs without a commit are skipped."""
     names = [launch.log.attributes.get(schema.GIT_COMMIT.name) for point in group.points for launch in point.launches]
     return sorted({str(commit) for commit in names if commit})
 
 
 def point_entry(point: Point, first: Point) -> PointEntry:
-    """Return the figures of one number of ranks, relative to `first`, the smallest."""
+    """Return the results on one number of ranks, relative to `first`, the point with the fewest ranks."""
     single = min(len(point.launches), len(first.launches)) == 1
     cores = [launch.cores for launch in point.launches if launch.cores is not None]
     crowded = [launch.crowded for launch in point.launches if launch.crowded is not None]
@@ -120,7 +120,7 @@ def point_entry(point: Point, first: Point) -> PointEntry:
 
 
 def interval(seconds: Floats) -> Estimate:
-    """Return the geometric mean of times, (S,), with Student's interval of the mean logarithm if S > 1."""
+    """Return the geometric mean of S times, with Student's interval of the mean logarithm if S > 1."""
     from scipy import stats
 
     logs, low, high = np.log(seconds), None, None
@@ -133,7 +133,7 @@ def interval(seconds: Floats) -> Estimate:
 def speed_up(point: Point, first: Point) -> Estimate:
     """Return the ratio of clients served a second, N T_0 / (N_0 T), with Welch's interval for the logarithms.
 
-    For equal numbers of clients this is the speed-up of a round. For `first` itself it is 1, without an interval.
+    For equal numbers of clients this is the speed-up of a round. For `first` the ratio is 1, without an interval.
     """
     if point is first:
         return Estimate(1.0, None, None)
@@ -150,7 +150,7 @@ def balance(point: Point) -> float:
 
 
 def phases(samples: Floats) -> dict[str, PhaseSeconds] | None:
-    """Return the figures of each phase from samples, (S, 7, 3); None without samples."""
+    """Return the times of each phase from S samples (shape (S, 7, 3)); None if S = 0."""
     if not len(samples):
         return None
     means, entries = samples.mean(axis=0), {}

@@ -1,4 +1,4 @@
-"""Print the figures as tables, for a terminal or a text file."""
+"""Print the document of `mpi-fed scaling` as tables, for a terminal or a text file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .groups import STRONG, WEAK
 from .iterates import DIFFER, EQUAL, ROUNDING, UNKNOWN
 
 Cells = Callable[[PointEntry, bool], list[str]]
-"""A function that returns the cells of a point; in the brief form, without intervals and errors."""
+"""A function of (point, brief) that returns the cells of a point; without intervals and errors if `brief`."""
 
 TITLES = {
     STRONG: "STRONG SCALING: the same clients on more ranks",
@@ -23,7 +23,7 @@ WHERE = "Where a round's time goes, us"
 TIMES = ("clients", "hosts", "cores", "round, us", "speed-up", "efficiency, %")
 CROWDED = "*"
 UNBOUNDED = 1000
-"""Characters of a line in a file, more than any table needs."""
+"""Characters in a line of a file, more than any table needs."""
 
 
 def print_tables(document: Scaling, file: IO[str] | None = None) -> None:
@@ -82,15 +82,15 @@ def times(point: PointEntry, brief: bool) -> list[str]:
     return [*where, spanned(microseconds), spanned(point.speed_up), spanned(percent)]
 
 
-def spanned(figure: Estimate) -> str:
+def spanned(value: Estimate) -> str:
     """Return an estimate with its interval, such as `1.88 (1.85 to 1.91)`."""
-    if figure.low is None or figure.high is None:
-        return number(figure.estimate)
-    return f"{number(figure.estimate)} ({number(figure.low)} to {number(figure.high)})"
+    if value.low is None or value.high is None:
+        return number(value.estimate)
+    return f"{number(value.estimate)} ({number(value.low)} to {number(value.high)})"
 
 
 def path(point: PointEntry, brief: bool) -> list[str]:
-    """Return the phases as they contribute to the round, with their standard errors unless brief, and their sum."""
+    """Return each phase's contribution to the round, with its standard error unless `brief`, and the sum."""
     if point.phases is None:
         return ["-"] * (len(PHASES) + 1)
     phases = [point.phases[name] for name in PHASES]
@@ -106,13 +106,14 @@ def remarks(document: Scaling) -> Iterator[str]:
     """Yield the meaning of the columns, warnings about single rows, and the verdict as the last line."""
     points = [point for group in document.groups for point in group.points]
     yield (
-        "Speed-up: clients served a second, over those of the fewest ranks; efficiency: speed-up a rank, over that of "
-        f"the fewest ranks. Each interval holds with {100 * document.confidence:.0f}% confidence."
+        "Speed-up: clients served a second, divided by those served on the fewest ranks; efficiency: speed-up a rank, "
+        "divided by that on the fewest ranks. "
+        f"Each interval holds with {100 * document.confidence:.0f}% confidence."
     )
     yield (
-        "Phases, ± a standard error, are of one round in 251, with a barrier after wait: gradient, encode and wait "
-        "(for the slowest rank) are means over ranks; uplink, decode and update are those of the slowest rank; "
-        "downlink is that of the fastest rank, which is the root if w is broadcast."
+        "Phases, ± a standard error, are timed in every 251st round, with a barrier after wait: gradient, encode and "
+        "wait (for the slowest rank) are means over ranks; uplink, decode and update are times of the slowest rank; "
+        "downlink is the time of the fastest rank, which is the root if w is broadcast."
     )
     if any(point.uncertainty == SINGLE for point in points):
         yield (
@@ -122,7 +123,7 @@ def remarks(document: Scaling) -> Iterator[str]:
     if any(point.more_ranks_than_cores for point in points):
         yield f"{CROWDED} More ranks than cores: times measure the machine's scheduling, not scaling."
     if any(point.more_ranks_than_cores is None for point in points):
-        yield "Some logs do not say on which cores their ranks ran: there may have been more ranks than cores."
+        yield "Some logs do not contain the cores on which their ranks ran: there may have been more ranks than cores."
     commits = sorted({commit for group in document.groups for commit in group.git_commits})
     if len(commits) > 1:
         texts = ", ".join(_short(commit) for commit in commits)
@@ -132,7 +133,7 @@ def remarks(document: Scaling) -> Iterator[str]:
     yield from _agreements(document.groups)
     if document.left_out:
         yield f"Left out, as no log with another number of ranks matches: {', '.join(document.left_out)}"
-    yield document.verdict + (": iterates differ that must be equal" if document.verdict == INVALID else "")
+    yield document.verdict + (": iterates that must be equal differ" if document.verdict == INVALID else "")
 
 
 def _short(commit: str) -> str:
