@@ -47,7 +47,39 @@ class Progress:
 
 @dataclass(frozen=True)
 class Row:
-    """The state of one configuration; each field is a key of `mpi-fed status --json`."""
+    """The state of one configuration; each field is a key of `mpi-fed status --json`.
+
+    Attributes
+    ----------
+    study : str
+        Name of the study, or of its folder if the study was not submitted.
+    file_name : str
+        Name of the log's file.
+    label : str
+        Short name of the configuration, or the file's name if there is no label.
+    id : str
+        Digest of the configuration, `configuration_id` in the log; empty if it is not known.
+    state : {"done", "running", "queued", "interrupted", "failed", "missing"}
+        "done" if all repetitions are complete or have diverged; "missing" if the configuration was neither run nor
+        submitted. See the table in `docs/cluster.md`.
+    repetitions_done : int
+        Number of repetitions that are complete or have diverged.
+    repetitions : int
+        Number of repetitions R.
+    rounds_done : int
+        Number of rounds done up to the last log point that was written, summed over repetitions.
+    rounds : int
+        Number of rounds of all repetitions together, K R.
+    job : str or None
+        Array task of Slurm, such as "12_3": the task whose run failed if there is an `exit_status`, else the last task
+        that was submitted. None if there is neither.
+    exit_status : int or None
+        Exit status of the last run if it failed in a job, else None.
+    host : str or None
+        Host on which this run failed, else None.
+    note : str
+        The last message of the failed run, or a remark on the state; may be empty.
+    """
 
     study: str
     file_name: str

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 ROOT = 0
+"""Rank of the root."""
 COUNT_LIMIT = 2**31 - 1
 """Largest count of an MPI call with int arguments."""
 
@@ -33,7 +34,21 @@ Request = NDArray[np.int64]
 
 
 class Comm(NamedTuple):
-    """A communicator for compiled code: MPI's handles as integers, the rank of this process and the number of ranks."""
+    """A communicator for compiled code: MPI's handles as integers, the rank of this process and the number of ranks.
+
+    Attributes
+    ----------
+    handle : int
+        The handle of the communicator.
+    byte, int8, int16, int32, float32, float64 : int
+        The handles of the datatypes MPI_BYTE, MPI_INT8_T, MPI_INT16_T, MPI_INT32_T, MPI_FLOAT and MPI_DOUBLE.
+    sum, max : int
+        The handles of the operations MPI_SUM and MPI_MAX.
+    rank : int
+        The rank of this process, 0 <= rank < size.
+    size : int
+        The number of ranks.
+    """
 
     handle: int
     byte: int

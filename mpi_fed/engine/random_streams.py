@@ -43,7 +43,17 @@ Array = NDArray[np.float64]
 
 
 class Stream(NamedTuple):
-    """The random numbers of one client in one round."""
+    """The random numbers of one client in one round.
+
+    Attributes
+    ----------
+    seed : uint64
+        The seed of the repetition, below SEED_LIMIT.
+    client : uint64
+        The number of the client, or EVERYONE, or THE_ROOT.
+    round : uint64
+        k, the number of the round; for draws of purpose ORDER, the number of the pass over the data.
+    """
 
     seed: np.uint64
     client: np.uint64

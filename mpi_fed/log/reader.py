@@ -31,34 +31,50 @@ class Log:
 
     Values at log points that a repetition has not reached are NaN in arrays of floats and -1 in arrays of counts.
     Returned by `read_log`.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    attributes : dict
+        The root attributes of the file, as Python values.
+    configuration : dict of dict
+        The study's tables with all defaults filled in.
+    round : (P,) array of int64
+        Number of rounds done at each log point, from 0 to K.
+    repetition : (R,) array of int64
+        Seed of each repetition.
+    excess_risk : (R, P) array of float64
+        F(w_k) - F(w*) = 1/2 (w_k - w*)^T H (w_k - w*), in the unit of y^2.
+    excess_risk_averaged : (R, P) array of float64
+        Excess risk of the averaged iterate w_bar_k, in the unit of y^2.
+    wall_seconds : (R, P) array of float64
+        Seconds spent in rounds, cumulative.
+    uplink_information_bits : (R, P) array of int64
+        Number of bits of all clients' messages before rounding to whole bytes, cumulative.
+    uplink_payload_bytes : (R, P) array of int64
+        Number of bytes of all clients' payloads, cumulative.
+    uplink_transported_bytes : (R, P) array of int64
+        Number of bytes that all ranks handed to MPI on the uplink, cumulative.
+    downlink_transported_bytes : (R, P) array of int64
+        Number of bytes that all ranks received on the downlink, cumulative.
+    repetition_status : (R,) array of int64, or None
+        0: not done, or not to the end; 1: complete; 2: diverged. None if the log does not have it.
     """
 
     path: Path
-    """The file."""
     attributes: dict[str, Any]
-    """Every root attribute of the file, as a Python value."""
     configuration: dict[str, dict[str, Any]]
-    """The study's tables with all defaults filled in."""
     round: Counts
-    """(P) rounds done at each log point, from 0 to K."""
     repetition: Counts
-    """(R) the seed of each repetition."""
     excess_risk: Floats
-    """(R, P) F(w_k) - F(w*) = 1/2 (w_k - w*)^T H (w_k - w*)."""
     excess_risk_averaged: Floats
-    """(R, P) excess risk of the averaged iterate w_bar_k."""
     wall_seconds: Floats
-    """(R, P) seconds spent in rounds, cumulative."""
     uplink_information_bits: Counts
-    """(R, P) bits of all clients' messages before rounding to whole bytes, cumulative."""
     uplink_payload_bytes: Counts
-    """(R, P) bytes of all clients' payloads, cumulative."""
     uplink_transported_bytes: Counts
-    """(R, P) bytes that all ranks handed to MPI on the uplink, cumulative."""
     downlink_transported_bytes: Counts
-    """(R, P) bytes that all ranks received on the downlink, cumulative."""
     repetition_status: Counts | None
-    """(R) 0: not done, 1: complete, 2: diverged; None if the log does not have it."""
 
     def __repr__(self) -> str:
         return f"<Log {str(self.path)!r}: {self.label}, {len(self.repetition)} repetitions, {self.status}>"
@@ -204,18 +220,14 @@ def read_log(path: str | Path) -> Log:
 
     Notes
     -----
-    With R repetitions, P log points and d coordinates, the arrays that most readers need are
+    With R repetitions and P log points, most readers need
 
-    ======================== ======== ==== =====================================
-    attribute                shape    unit contents
-    ======================== ======== ==== =====================================
-    `round`                  (P)           rounds done at each log point
-    `excess_risk`            (R, P)   1    F(w_k) - F(w*)
-    `excess_risk_averaged`   (R, P)   1    F(w_bar_k) - F(w*)
-    `wall_seconds`           (R, P)   s    time spent in rounds
-    `uplink_payload_bytes`   (R, P)   byte payloads of all clients, cumulative
-    `complete`, `diverged`   (R)           booleans for each repetition
-    ======================== ======== ==== =====================================
+    * `round` (shape (P)): number of rounds done at each log point
+    * `excess_risk` (shape (R, P)): F(w_k) - F(w*), in the unit of y^2
+    * `excess_risk_averaged` (shape (R, P)): F(w_bar_k) - F(w*), in the unit of y^2
+    * `wall_seconds` (shape (R, P)): seconds spent in rounds, cumulative
+    * `uplink_payload_bytes` (shape (R, P)): number of bytes of all clients' payloads, cumulative
+    * `complete` and `diverged` (shape (R)): a boolean for each repetition
 
     A log is also a netCDF-4 file. `xarray.open_dataset(path, engine="h5netcdf")` gives an `xarray.Dataset` with the
     dimensions `repetition`, `round`, `coordinate`, `client`, `size`, `phase` and `statistic`, their coordinates, the

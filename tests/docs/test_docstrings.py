@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import doctest
 import importlib
 import inspect
 import re
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,14 @@ from pydantic import BaseModel
 
 import mpi_fed
 from mpi_fed import analysis, theory
+from mpi_fed.cluster.status import Row
 from mpi_fed.component import Component
+from mpi_fed.engine.mpi_calls import Comm
+from mpi_fed.engine.operations.algorithm import Client
+from mpi_fed.engine.operations.compressor import Message
+from mpi_fed.engine.operations.route import Round
+from mpi_fed.engine.random_streams import Stream
+from mpi_fed.log.reader import Log
 from mpi_fed.study.configuration import LogOptions, StudyOptions
 from mpi_fed.study.families import BASES, REGISTRIES
 
@@ -35,6 +45,11 @@ NAMES = {
     **{f"mpi_fed.analysis.{name}": getattr(analysis, name) for name in analysis.__all__},
     **{f"{each.__module__}.{each.__qualname__}": each for each in CLASSES},
 }
+DOCUMENTS = [
+    f"mpi_fed.{name}.document"
+    for name in ("theory", "certification", "analysis", "benchmark", "analysis.scaling", "analysis.cost_model")
+]
+RECORDS: list[type] = [Row, Log, Message, Client, Round, Comm, Stream]
 ARRAY = re.compile(r"\b(Array|NDArray|Floats|Counts|ndarray)\b")
 SHAPE = re.compile(r"\((?:[A-Za-z0-9_+*]+)(?:, ?[A-Za-z0-9_+*]+)*,?\)|shape|scalar")
 
@@ -65,13 +80,48 @@ def test_a_function_with_arrays_gives_their_shapes(name: str) -> None:
         assert SHAPE.search(inspect.getdoc(function) or ""), name
 
 
+def entries(thing: type, kind: DocstringSectionKind) -> set[str]:
+    """Return the names in the sections of this kind in the docstring of a class."""
+    sections = Docstring(inspect.cleandoc(thing.__doc__ or ""), parser=Parser.numpy).parsed
+    tables = [section.value for section in sections if section.kind is kind]
+    return {name for table in tables for entry in table for name in entry.name.split(", ")}
+
+
 @pytest.mark.parametrize("model", [*COMPONENTS, *BASES, StudyOptions, LogOptions], ids=lambda model: model.__qualname__)
 def test_the_parameters_of_a_component_are_its_keys(model: type[BaseModel]) -> None:
     inherited = {key for base in model.__mro__[1:] for key in getattr(base, "model_fields", {})}
-    sections = Docstring(inspect.cleandoc(model.__doc__ or ""), parser=Parser.numpy).parsed
-    tables = [section.value for section in sections if section.kind is DocstringSectionKind.parameters]
-    described = {parameter.name for table in tables for parameter in table}
+    described = entries(model, DocstringSectionKind.parameters)
     assert set(model.model_fields) - inherited <= described <= set(model.model_fields)
+
+
+def attribute_docstrings(record: type) -> set[str]:
+    """Return the fields of a class that have a docstring of their own."""
+    (definition,) = ast.parse(inspect.getsource(record)).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        statement.target.id
+        for statement, following in pairwise(definition.body)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+    }
+
+
+def records() -> list[type]:
+    """Return the classes whose fields a user reads: those of the JSON documents, logs, and arguments of operations."""
+    found = list(RECORDS)
+    for name in DOCUMENTS:
+        module = importlib.import_module(name)
+        classes = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == name]
+        found += [each for each in classes if dataclasses.is_dataclass(each)]
+    return found
+
+
+@pytest.mark.parametrize("record", records(), ids=lambda record: f"{record.__module__}.{record.__qualname__}")
+def test_every_field_of_a_record_is_described(record: type) -> None:
+    fields = set(inspect.get_annotations(record))
+    listed, documented = entries(record, DocstringSectionKind.attributes), attribute_docstrings(record)
+    assert listed | documented == fields
+    assert not listed & documented, "these fields are described twice"
 
 
 def modules_with_examples() -> list[str]:

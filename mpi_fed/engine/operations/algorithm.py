@@ -9,11 +9,21 @@ from .compressor import Bytes, Message, Vector
 
 
 class Client(NamedTuple):
-    """A client on this rank."""
+    """A client on this rank.
 
-    row: int  # its row in the algorithm's arrays of this rank
-    number: int  # i in 0 .. N-1
-    clients: int  # N
+    Attributes
+    ----------
+    row : int
+        Index of the client among the clients of this rank, from 0: its row in the algorithm's arrays.
+    number : int
+        i, the number of the client, 0 <= i < N.
+    clients : int
+        N, the number of clients.
+    """
+
+    row: int
+    number: int
+    clients: int
 
 
 @operation(required=True)

@@ -11,18 +11,30 @@ from ..operation import by_name, operation
 from ..random_streams import Stream
 
 Vector = NDArray[np.float64]
+"""A vector of coordinates (shape (d,))."""
 Bytes = NDArray[np.uint8]
+"""A buffer of bytes, one-dimensional."""
 
 UNKNOWN = -1
 """Length of a message that only its sender knows; the route then exchanges lengths."""
 
 
 class Message(NamedTuple):
-    """The facts about a message that sender and receiver know in addition to its bytes."""
+    """The facts about a message that sender and receiver know in addition to its bytes.
 
-    stream: Stream  # its random numbers, by seed, client and round
-    clients: int  # N, the number of clients
-    first: int  # index of the message's first coordinate in the whole vector; always 0, as messages are whole vectors
+    Attributes
+    ----------
+    stream : Stream
+        The message's random numbers.
+    clients : int
+        N, the number of clients; 1 for a message of a compressed downlink.
+    first : int
+        Index of the message's first coordinate in the whole vector. Always 0, since a message holds a whole vector.
+    """
+
+    stream: Stream
+    clients: int
+    first: int
 
 
 @operation(required=True)

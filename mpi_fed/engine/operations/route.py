@@ -17,13 +17,31 @@ NOT_DEFINED = -1
 
 
 class Round(NamedTuple):
-    """The arguments of a round for a route on one rank."""
+    """The arguments of a round for a route on one rank.
 
-    number: int  # k
+    Attributes
+    ----------
+    number : int
+        k, the number of the round.
+    seed : uint64
+        The seed of the repetition.
+    size : int
+        The number of bytes of this rank's packed messages.
+    comm : Comm
+        The communicator of all ranks.
+    compressor : NamedTuple
+        The kernel of the compressor.
+    wire : Wire
+        The buffers of messages, and the ledger of bits and bytes.
+    schedule : Schedule
+        The planned rounds, with the clients that take part.
+    """
+
+    number: int
     seed: np.uint64
-    size: int  # bytes of this rank's packed messages
+    size: int
     comm: Comm
-    compressor: Any  # its kernel
+    compressor: Any
     wire: Wire
     schedule: Schedule
 
