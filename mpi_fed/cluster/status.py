@@ -168,7 +168,7 @@ def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
 
 
 def _said(output: Path, log: str) -> str:
-    """Return the last message of a run in a job's output, before the line in which the batch script reports a failure."""
+    """Return a run's last message in a job's output, before the line in which the batch script reports a failure."""
     try:
         with open(output, "rb") as file:
             file.seek(max(0, output.stat().st_size - TAIL))

@@ -167,7 +167,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def interrupted(study: Path, python: str, signum: int, ranks: int) -> tuple[int, str]:
     """Run the study, send a signal after the next checkpoint, and return the exit status and the standard error.
 
-    A checkpoint is written every 0.2 s, so that the signal comes early in the first repetition, which takes several seconds.
+    A checkpoint is written every 0.2 s, so that the signal comes early in the first repetition, which takes several
+    seconds.
     """
     out = study.parent / "runs"
     before = saved(out / "test")

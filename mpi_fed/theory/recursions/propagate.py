@@ -13,7 +13,7 @@ from .base import Recursion
 from .contour_integral import FIRST, POINTS, ContourError, by_contour, windows
 
 DENSE_RATE = 5e10
-"""Approximate number of operations per second in large matrix products. It affects the choice of a method, but no result."""
+"""Approximate number of operations per second in large matrix products; affects the choice of a method, no result."""
 STEP_RATE = 5e9
 """Approximate number of operations per second in single steps."""
 STEP_OVERHEAD = 1e-4
@@ -63,8 +63,8 @@ def propagate(
 ) -> Array:
     """Return the states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
 
-    If `whole` is false, the core of a state (its entries without p and q, which `Recursion` defines) may be NaN where it
-    is smaller than rounding errors. p and q are always computed.
+    If `whole` is false, the core of a state (its entries without p and q, which `Recursion` defines) may be NaN where
+    it is smaller than rounding errors. p and q are always computed.
 
     At a constant step size the state at round first + n is start T^n. It is computed by powers of two, by the resolvent
     (`contour`) or by single steps, whichever is estimated to be fastest. If the contour fails, the next method is used,
