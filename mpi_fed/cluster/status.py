@@ -24,7 +24,7 @@ END = " ended with exit status "
 """Text that the batch script prints after the log's name when a run has failed."""
 FINISHED = (RepetitionStatus.COMPLETE, RepetitionStatus.DIVERGED)
 TAIL = 100_000
-"""Bytes at the end of a job's output that are searched for its message."""
+"""Number of bytes at the end of a job's output in which the message of the job is looked for."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Row:
 
 
 def examine(folder: Path) -> list[Row]:
-    """Return the states of all configurations of a study's folder, or of all studies' folders in it.
+    """Return the states of all configurations below a folder: that of one study, or one with folders of studies.
 
     Raises InputError if `folder` is not a folder, or contains neither logs nor a submission.
     """
@@ -200,14 +200,15 @@ def _stopped(row: Row, path: Path, progress: Progress | None) -> Row:
 
 
 def _said(output: Path, log: str) -> str:
-    """Return the last message of a run before the batch script noted its end, from the end of the job's output."""
+    """Return a run's last message in a job's output, before the line in which the batch script reports a failure."""
     try:
         with open(output, "rb") as file:
             file.seek(max(0, output.stat().st_size - TAIL))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    while lines and f"mpi-fed: {log}{END}" not in lines.pop():  # may follow an unfinished line of the launcher
+    # The line of the batch script may begin with an unfinished line of the launcher.
+    while lines and f"mpi-fed: {log}{END}" not in lines.pop():
         pass
     for line in reversed(lines):
         if END in line:
@@ -220,7 +221,7 @@ def _said(output: Path, log: str) -> str:
 def _exit(path: Path) -> tuple[int, str, str] | None:
     """Return (exit status, job, host) of the configuration's last run as the batch script noted it, if it failed.
 
-    None if the log is newer, because another run has then continued it.
+    Return None if the log is newer than this record: then another run has continued the log.
     """
     record = path.with_name(f".{path.name}.exit")
     try:

@@ -34,11 +34,11 @@ class Bernoulli(Compressor):
     omega : float
         Variance bound that sets `p = 1/(1 + omega)`.
     indices : {"shared", "explicit"}, default: "shared"
-        Source from which the root knows the kept indices. "shared" is the random numbers that client and root share, at
-        no cost; "explicit" is the payload, at `ceil(log2 d)` bits each.
+        The way in which the root learns the kept indices. "shared" computes them from the random numbers that client
+        and root share, at no cost; "explicit" sends them in the payload, at `ceil(log2 d)` bits for each index.
     mask : {"own", "common"}, default: "own"
-        Whether each client draws its own mask (the default), or all clients draw the same in a round. With "common"
-        messages add up (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs
+        Whether each client draws its own mask (the default), or all clients draw the same in a round. With "common",
+        MPI can add the messages (routes `reduce` and `allreduce`), but their errors do not average out. "common" needs
         `indices = "shared"`.
     value_bits : {16, 32, 64}, default: 32
         Number v of bits of a float in the payload.
@@ -123,7 +123,7 @@ class Bernoulli(Compressor):
 
     @staticmethod
     def encode(kernel: BernoulliKernel, x: Array, payload: Bytes, message: Message) -> int:
-        """Pack the kept coordinates of x (shape (d,)) and then, if they are explicit, their indices."""
+        """Pack the kept coordinates of x (shape (d,)), and then their indices if indices are explicit."""
         purpose = PRIVATE if kernel.wire.index_bits > 0 else SHARED
         mask = mask_stream(message.stream, kernel.common)
         count = successes(mask, purpose, kernel.p, kernel.dimension, kernel.gaps, kernel.wire.kept)

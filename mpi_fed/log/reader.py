@@ -190,7 +190,7 @@ def open_log(path: Path) -> Iterator[h5py.File]:
             raise InputError(f"{path}: no such file") from None
         raise InputError(
             f"{path}: cannot be read as a log: the file is damaged or is not an HDF5 file ({_brief(error)}); "
-            f"move it away and run its study again"
+            f"move the log away and run its study again"
         ) from None
 
 
@@ -257,7 +257,7 @@ def read_log(path: str | Path) -> Log:
             check_optional_datasets(file)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
             raise InputError(
-                f"{path}: the log is damaged: {_brief(error)}; move it away and run its study again"
+                f"{path}: the log is damaged: {_brief(error)}; move the log away and run its study again"
             ) from None
     return log
 

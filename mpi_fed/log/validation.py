@@ -55,7 +55,7 @@ def check_attributes(path: Path, attributes: dict[str, Any]) -> None:
     if schema.STATUS.name not in attributes:
         raise InputError(
             f"{path}: the log is damaged: the root attribute {schema.STATUS.name} is missing; "
-            f"move it away and run its study again"
+            f"move the log away and run its study again"
         )
     for attribute in TYPED:
         name = attribute.name
@@ -77,7 +77,7 @@ def tables_of(attributes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not isinstance(tables.get("downlink", {}), dict):
         raise ValueError("in the log's configuration, downlink must be a table")
     if "clients" not in tables["study"]:
-        raise ValueError("the log's configuration has no key clients in its table [study]")
+        raise ValueError("in the log's configuration, the table [study] has no key 'clients'")
     return tables
 
 

@@ -64,7 +64,7 @@ class Progress:
             self._view.advanced(self)
 
     def skip(self, rounds: int) -> None:
-        """Subtract rounds that are not run from the total number of rounds."""
+        """Reduce the total by `rounds`, the number of rounds that will not be run."""
         self.total -= rounds
 
     def done(self, label: str, message: str = "") -> None:
@@ -169,6 +169,9 @@ def _view(stream: IO[str]) -> _Silent:
 
 
 def _terminal_width(stream: IO[str]) -> int | None:
-    """Return the width of the terminal of this process, or of the command that started the launcher; else None."""
+    """Return the width of this process's terminal.
+
+    Without a terminal, return the width of the terminal of the command that started the launcher, or None.
+    """
     inherited = os.environ.get(TERMINAL_WIDTH) if stream is sys.stderr else None
     return terminal_width(stream) or (int(inherited) if inherited else None)

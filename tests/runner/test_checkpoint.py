@@ -63,7 +63,7 @@ def alone(world: World) -> World:
 def test_a_repetition_continues_from_a_checkpoint(
     world: World, tmp_path: Path, problem: str, compressor: Table, algorithm: str
 ) -> None:
-    """The repetition is continued by all ranks of this world, and by a world that contains only the root.
+    """The repetition is continued twice from the same checkpoint: by all ranks, and then by the root alone.
 
     The iterate, the averages, the memories of all clients and the ledger are compared.
     """
@@ -100,7 +100,7 @@ def test_a_repetition_continues_from_a_checkpoint(
 
 @pytest.mark.mpi(ranks=2)
 def test_contents_of_a_checkpoint(world: World, tmp_path: Path) -> None:
-    """NumPy opens a checkpoint without pickle. It holds the rows of all ranks' clients, in the order of the clients."""
+    """NumPy opens a checkpoint without pickle. The checkpoint has one row for each client, in the clients' order."""
     problem, compressor, algorithm = ALGORITHMS[0]
     (configuration,) = configurations(tmp_path, problem, (compressor,), rounds=ROUNDS, algorithm=algorithm)
     simulation = new_simulation(world, configuration)
@@ -143,7 +143,7 @@ LONG_STUDY = {
     "algorithm": "control-variates",
     "log": {"points_per_decade": 20},
 }
-"""Tables of a study with memories that takes some seconds."""
+"""Tables of a study that uses memories and takes some seconds."""
 BERNOULLI = {"kind": "bernoulli", "p": 0.3}
 RANK_DEPENDENT = {"uplink_transported_bytes", "downlink_transported_bytes", *command.TIMED}
 """Datasets that depend on the number of ranks or on time."""
@@ -167,7 +167,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def interrupted(study: Path, python: str, signum: int, ranks: int) -> tuple[int, str]:
     """Run the study, send a signal after the next checkpoint, and return the exit status and the standard error.
 
-    A checkpoint is written every 0.2 s, so that the signal comes early in the first repetition, which takes seconds.
+    A checkpoint is written every 0.2 s, so that the signal comes early in the first repetition, which takes several
+    seconds.
     """
     out = study.parent / "runs"
     before = saved(out / "test")
@@ -193,7 +194,7 @@ def saved(folder: Path) -> tuple[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGUSR1], ids=["SIGINT", "SIGUSR1"])
-def test_a_run_that_a_signal_stops_saves_a_checkpoint_and_can_be_continued(
+def test_a_run_stopped_by_a_signal_saves_a_checkpoint_and_can_be_continued(
     mpi_python: str, study: Path, whole: dict[str, Any], signum: int
 ) -> None:
     """After two interruptions on different numbers of ranks, the log is equal to the log of an uninterrupted run."""

@@ -1,4 +1,4 @@
-"""The states of a recursion at given rounds, by single steps, by powers of two of its matrix, or by its resolvent."""
+"""States of a recursion at given rounds: by single steps, by repeated squaring of its matrix, or by its resolvent."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .base import Recursion
 from .contour_integral import FIRST, POINTS, ContourError, by_contour, windows
 
 DENSE_RATE = 5e10
-"""Approximate operations a second of large matrix products. It affects the choice of a method, but no result."""
+"""Approximate number of operations per second in large matrix products; affects the choice of a method, no result."""
 STEP_RATE = 5e9
-"""Approximate operations a second of single steps."""
+"""Approximate number of operations per second in single steps."""
 STEP_OVERHEAD = 1e-4
 """Approximate seconds that a single step takes in addition to its floating-point operations."""
 TIME_LIMIT = 900.0
 """Largest estimated time of a method, in seconds."""
 LARGEST_MATRIX = 16_000
-"""Largest size of a recursion for powers of two."""
+"""Largest size of a recursion for which repeated squaring is used."""
 STEPS, POWERS, CONTOUR = "steps", "powers", "contour"
 
 
@@ -43,7 +43,7 @@ def stepping_seconds(recursion: Recursion, rounds: int) -> float:
 
 
 def contour_seconds(recursion: Recursion, gamma: float, rounds: int) -> float:
-    """Return the estimated seconds for the resolvent; infinite if it does not exist or the step size is too large."""
+    """Return the estimated seconds for the resolvent: infinite if none exists, or for large steps or few rounds."""
     if rounds <= FIRST or gamma * recursion.eigenvalues.max() > 1:
         return math.inf
     each = recursion.operations_of_resolvent()
@@ -63,8 +63,8 @@ def propagate(
 ) -> Array:
     """Return the states (len(rounds), size) at these rounds, from the state `start` (size,) at round `first`.
 
-    Unless the states must be `whole`, cores that have become smaller than rounding errors may be NaN. p and q are
-    always computed.
+    If `whole` is false, the core of a state (its entries without p and q, which `Recursion` defines) may be NaN where
+    it is smaller than rounding errors. p and q are always computed.
 
     At a constant step size the state at round first + n is start T^n. It is computed by powers of two, by the resolvent
     (`contour`) or by single steps, whichever is estimated to be fastest. If the contour fails, the next method is used,
@@ -132,7 +132,7 @@ def by_powers(recursion: Recursion, start: Array, gamma: float, counts: NDArray[
         result[chosen] = result[chosen] @ power
         if (counts >> (bit + 1)).any():
             square = np.matmul(power, power, out=spares.pop() if spares else None)
-            if bit:  # the matrix of bit 0 is the one that the recursion caches
+            if bit:  # the matrix of bit 0 must not be overwritten: the recursion caches it
                 spares.append(power)
             power = square
     return result
