@@ -185,4 +185,4 @@ def cell(row: Row | None, key: str) -> str:
         return "-"
     value = gain(row, key) or 0.0
     text = f"{factor(value)}, {name_of(row)}"
-    return f"**{text}**" if value >= PAYS else text
+    return "**{}**".format(text.replace("*", r"\*")) if value >= PAYS else text
