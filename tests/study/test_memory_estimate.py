@@ -236,7 +236,7 @@ def test_a_count_beyond_the_limit_of_mpi_is_refused(
 @pytest.mark.parametrize(
     ("plugin", "kind", "sentence"),
     [
-        (LONGER, "longer", "a message of more than the 196 bytes that the compressor's payload_bytes_max gives"),
+        (LONGER, "longer", "a message is longer than the 196 bytes that the compressor's payload_bytes_max"),
         (CROWDED, "crowded", "more clients take part in a round than the 1 that the compressor's participants_max"),
     ],
     ids=["longer", "crowded"],
