@@ -195,7 +195,9 @@ def test_local_steps_go_through_the_rows(world: World) -> None:
 @pytest.mark.mpi(ranks=1)
 def test_more_local_steps_than_memory_holds_are_refused(world: World) -> None:
     """The error is raised before memory is allocated for the steps."""
-    with pytest.raises(InputError, match=r"local_steps = 1,000,000 for 11 clients on one rank makes more than 10,000,000"):
+    with pytest.raises(
+        InputError, match=r"local_steps = 1,000,000 for 11 clients on one rank makes more than 10,000,000"
+    ):
         simulation_of(world.comm, NONE, {"kind": "sgd", "local_steps": 10**6}, clients=11)
 
 

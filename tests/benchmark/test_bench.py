@@ -222,7 +222,10 @@ def test_too_few_rounds_are_invalid(bench: Callable[..., Any]) -> None:
     [
         (["bench", "--route", "gahter"], ["--route gahter", 'did you mean "gather"']),
         (["bench", "--compressor", "nothing"], ["--compressor nothing", "not a known compressor"]),
-        (["bench", "--compressor", "bernoulli", "--route", "gather"], ["gather --compressor bernoulli:", "length varies"]),
+        (
+            ["bench", "--compressor", "bernoulli", "--route", "gather"],
+            ["gather --compressor bernoulli:", "length varies"],
+        ),
         (["bench", "--compressor", ""], ["--compressor", 'kind is ""']),
         (
             ["bench", "--dimension", "10000000", "--compressor", "sketch", "--route", "gather"],
